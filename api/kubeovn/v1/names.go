@@ -1,0 +1,30 @@
+package v1
+
+// Names that the API's users see, in labels, annotations and conditions.
+const (
+	// LabelVpcExternal is "true" on a Vpc whose router somebody else owns.
+	LabelVpcExternal = "ovn.kubernetes.io/vpc_external"
+	// LabelSubnet and LabelNode are on each IP.
+	LabelSubnet = "ovn.kubernetes.io/subnet"
+	LabelNode   = "ovn.kubernetes.io/node-name"
+
+	// Annotations on pods are requests; the answer is the pod's IP object.
+	AnnotationIPAddress  = "ovn.kubernetes.io/ip_address"
+	AnnotationMACAddress = "ovn.kubernetes.io/mac_address"
+	AnnotationSubnet     = "ovn.kubernetes.io/logical_switch"
+
+	// AnnotationUnderlayMTU is written by the agent on its Node: the MTU of the
+	// interface that bears the tunnel address.
+	AnnotationUnderlayMTU = "isthmus.io/underlay-mtu"
+
+	// Finalizer is on our own kinds only, never on pods.
+	Finalizer = "kubeovn.io/isthmus-controller"
+
+	// DefaultVpc, DefaultSubnet and JoinSubnet are made by the controller.
+	DefaultVpc    = "ovn-cluster"
+	DefaultSubnet = "ovn-default"
+	JoinSubnet    = "join"
+
+	// ConditionReady is True when OVN holds all that the object asks for.
+	ConditionReady = "Ready"
+)
