@@ -1,0 +1,82 @@
+# Isthmus. `make help` says what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Where the lab keeps its state, and what it starts with. LAB_UP_FLAGS="--vms 2" adds a guest.
+LAB_DIR ?= /run/isthmus-lab
+LAB_UP_FLAGS ?=
+# The Kubernetes that the lab runs: built once, kept by version.
+CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/isthmus
+
+PROGRAMS := isthmus-controller isthmus-agent isthmus-cni kubectl-ko isthmus-lab
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## say what each target does
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: packages kubernetes build ## start the cloud and show a pod that pings a virtual machine
+	@demo/run.sh
+
+.PHONY: test
+test: ## everything: install, build, vet, unit and script tests with the race detector, end to end in the lab
+	@test/run.sh
+
+.PHONY: build
+build: ## static programs and image archives, in bin/
+	@mkdir -p bin
+	$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	@bin/isthmus-lab image
+
+.PHONY: lab
+lab: packages kubernetes build ## start the one-machine cloud, or mend it
+	bin/isthmus-lab up $(LAB_UP_FLAGS)
+
+.PHONY: unit
+unit: ## unit and script tests of all packages, without the lab
+	go test ./api/... ./cmd/... ./internal/...
+
+.PHONY: race
+race: ## the same with the race detector
+	go test -race ./api/... ./cmd/... ./internal/...
+
+.PHONY: e2e
+e2e: ## end-to-end tests; the lab must be up
+	go test -tags e2e -count 1 -timeout 30m ./test/e2e
+
+.PHONY: bench
+bench: ## the benchmarks
+	go test -run '^$$' -bench . -benchmem ./api/... ./internal/...
+
+.PHONY: vet
+vet: ## go vet and gofmt
+	go vet ./api/... ./cmd/... ./internal/...
+	go vet -tags e2e ./test/...
+	@unformatted=$$(gofmt -l api cmd internal test); \
+	  if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml; builds the linter once, some minutes
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: gen
+gen: ## generate deep copies and CRDs again
+	$(TOOL) controller-gen object crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
+
+.PHONY: packages
+packages: ## install the Debian packages that the lab needs
+	@scripts/packages.sh
+
+.PHONY: kubernetes
+kubernetes: ## build the lab's Kubernetes; nothing to do if it is in the cache
+	@scripts/kubernetes.sh
+
+.PHONY: clean
+clean: ## stop the lab and remove what was built; the Kubernetes cache stays
+	@if [ -x bin/isthmus-lab ]; then bin/isthmus-lab down; fi
+	rm -rf bin

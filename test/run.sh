@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Everything that must pass, in phases: installs what is needed, builds, checks,
+# tests without the lab, then one lab and all end-to-end tests in it. A failed
+# phase does not hide the others; those that depend on it are left out. Ends
+# with the time of each phase and the number of tests. Replaces a lab that runs.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/bin:$PATH"
+lab_dir=${LAB_DIR:-/run/isthmus-lab}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TALLY=$work/tally
+touch "$TALLY"
+budget=() broken=() started=$SECONDS
+
+# phase NAME COMMAND...: runs it, tells how long it took and whether it worked.
+phase() {
+  local name=$1 begin=$SECONDS result=ok status=0
+  shift
+  printf '\n=== %s\n' "$name"
+  "$@" </dev/null || status=$?
+  if ((status)); then result="FAILED ($status)"; broken+=("$name"); fi
+  budget+=("$(printf '%-34s %5d s  %s' "$name" $((SECONDS - begin)) "$result")")
+  return "$status"
+}
+
+# tests GO-TEST-ARGS...: go test, counted; shows packages, slow tests and whole failures.
+tests() { go test -json "$@" | "$work/count"; }
+
+lab_tests() {
+  phase 'lab: start' isthmus-lab up || return 1
+  phase 'lab: end-to-end tests' tests -tags e2e -count 1 -timeout 40m ./test/e2e
+}
+
+lab() {
+  phase 'lab: clear what was left over' isthmus-lab down || return 1
+  lab_tests || test/logs.sh "$lab_dir"
+  phase 'lab: stop' isthmus-lab down
+}
+
+prepare() {
+  phase 'packages' scripts/packages.sh &&
+    phase 'build Kubernetes (cached by version)' scripts/kubernetes.sh &&
+    phase 'build' make build
+}
+
+go build -o "$work/count" ./test/tally || exit 1
+if prepare; then
+  phase 'vet and format' make vet
+  phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/...
+  lab
+fi
+
+printf '\n%-34s %7s\n' 'phase' 'time'
+printf '%s\n' "${budget[@]}"
+printf '%-34s %5d s\n\n' 'all' $((SECONDS - started))
+for name in "${broken[@]}"; do echo "FAILED: $name"; done
+awk '{ passed += $1; failed += $2; skipped += $3 }
+  END { if (skipped) printf "%d skipped\n", skipped; printf "%d passed, %d failed\n", passed, failed }' "$TALLY"
+((${#broken[@]} == 0))
