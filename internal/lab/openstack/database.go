@@ -1,0 +1,261 @@
+package openstack
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+	"golang.org/x/sync/errgroup"
+)
+
+// The database is made once per package version and cloud: schemas migrated,
+// accounts, services and endpoints written. Later labs unpack it, which saves
+// about ten seconds of Python.
+
+// account and service are what accounts.py reads.
+type account struct {
+	User    string   `json:"user"`
+	Project string   `json:"project"`
+	Roles   []string `json:"roles"`
+}
+
+type service struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	URL  string `json:"url"`
+}
+
+type accounts struct {
+	URL      string    `json:"url"`
+	Password string    `json:"password"`
+	Accounts []account `json:"accounts"`
+	Services []service `json:"services"`
+}
+
+func (c Config) accounts() accounts {
+	p := page{c}
+	a := accounts{
+		URL: p.KeystoneURL(), Password: Password,
+		Accounts: []account{
+			{User: "neutron", Project: "service", Roles: []string{"admin", "service"}},
+			{User: "k8s", Project: "k8s", Roles: []string{"member"}},
+		},
+		Services: []service{{Name: "neutron", Type: "network", URL: p.NeutronURL()}},
+	}
+	if c.Octavia {
+		a.Accounts = append(a.Accounts, account{User: "octavia", Project: "service", Roles: []string{"admin", "service"}})
+		a.Services = append(a.Services, service{Name: "octavia", Type: "load-balancer", URL: p.OctaviaURL()})
+	}
+	return a
+}
+
+func (c Config) template() supervise.Component {
+	return supervise.Component{
+		Name: "openstack/database",
+		Do:   c.makeTemplate,
+		Done: func(ctx context.Context) bool {
+			path, err := c.templatePath(ctx)
+			return exists(c.dataDir()) || err == nil && exists(path)
+		},
+	}
+}
+
+func (c Config) mariadb() supervise.Component {
+	return supervise.Component{
+		Name:    "mariadb",
+		Needs:   []string{"openstack/database"},
+		Argv:    []string{"mariadbd", "--defaults-file=" + filepath.Join(c.Dir, "etc", "my.cnf")},
+		Env:     environment(),
+		Prepare: c.unpackDatabase,
+		Ready:   c.databaseAnswers,
+	}
+}
+
+func (c Config) dataDir() string { return filepath.Join(c.Dir, "mysql", "data") }
+
+// templatePath depends on all that the template depends on.
+func (c Config) templatePath(ctx context.Context) (string, error) {
+	packages := []string{"python3-keystone", "python3-neutron", "mariadb-server-core"}
+	if c.Octavia {
+		packages = append(packages, "python3-octavia")
+	}
+	args := append([]string{"dpkg-query", "-W", "-f", "${Package}=${Version}\n"}, packages...)
+	versions, err := command{argv: args}.output(ctx)
+	if err != nil {
+		return "", fmt.Errorf("versions of OpenStack's packages (are they installed?): %w", err)
+	}
+	want, err := json.Marshal(c.accounts())
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for _, part := range [][]byte{versions, want, []byte(source("scripts/accounts.py")), []byte(source("etc/my.cnf"))} {
+		sum.Write(part)
+	}
+	return filepath.Join(c.CacheDir, "openstack-database-"+hex.EncodeToString(sum.Sum(nil))[:16]+".tar"), nil
+}
+
+// makeTemplate runs a database server of its own beside the lab's, so a killed
+// run leaves nothing that the next one would take for finished.
+func (c Config) makeTemplate(ctx context.Context) error {
+	path, err := c.templatePath(ctx)
+	if err != nil {
+		return err
+	}
+	t := c
+	t.Dir = filepath.Join(c.Dir, "template")
+	if err := os.RemoveAll(t.Dir); err != nil {
+		return err
+	}
+	if err := t.fillDatabase(ctx); err != nil {
+		return fmt.Errorf("database of OpenStack: %w", err)
+	}
+	if err := os.MkdirAll(c.CacheDir, 0o755); err != nil {
+		return err
+	}
+	tar := command{argv: []string{"tar", "-C", filepath.Dir(t.dataDir()), "-cSf", path + ".new", "data"}}
+	if err := tar.run(ctx); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return os.RemoveAll(t.Dir)
+}
+
+func (c Config) fillDatabase(ctx context.Context) error {
+	if err := c.write(); err != nil {
+		return err
+	}
+	if err := c.fernetKeys(); err != nil {
+		return err
+	}
+	install := command{argv: []string{
+		"mariadb-install-db", "--no-defaults", "--user=root", "--datadir=" + c.dataDir(),
+		"--auth-root-authentication-method=normal", "--skip-test-db",
+	}}
+	if err := install.run(ctx); err != nil {
+		return err
+	}
+	server := command{argv: c.mariadb().Argv}
+	stop, err := server.start(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.migrate(ctx); err != nil {
+		_ = stop() // the first error tells more
+		return err
+	}
+	return stop()
+}
+
+func (c Config) migrate(ctx context.Context) error {
+	if err := await(ctx, time.Minute, c.databaseAnswers); err != nil {
+		return err
+	}
+	etc := func(name string) string { return filepath.Join(c.Dir, "etc", name) }
+	create := command{argv: []string{
+		"mariadb", "--no-defaults", "-S", page{c}.Socket(), "-e",
+		"create database keystone; create database neutron; create database octavia",
+	}}
+	if err := create.run(ctx); err != nil {
+		return err
+	}
+	want, err := json.Marshal(c.accounts())
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		sync := command{argv: []string{"keystone-manage", "--config-file", etc("keystone.conf"), "db_sync"}}
+		if err := sync.run(ctx); err != nil {
+			return err
+		}
+		return command{argv: []string{python, etc("accounts.py"), etc("keystone.conf")}, stdin: want}.run(ctx)
+	})
+	g.Go(func() error {
+		argv := append(append([]string{"neutron-db-manage"}, c.neutronFiles()...), "upgrade", "heads")
+		return command{argv: argv}.run(ctx)
+	})
+	if c.Octavia {
+		g.Go(func() error {
+			return command{argv: []string{"octavia-db-manage", "--config-file", etc("octavia.conf"), "upgrade", "head"}}.run(ctx)
+		})
+	}
+	return g.Wait()
+}
+
+func (c Config) unpackDatabase(ctx context.Context) error {
+	if err := c.write(); err != nil {
+		return err
+	}
+	if exists(c.dataDir()) {
+		return nil
+	}
+	path, err := c.templatePath(ctx)
+	if err != nil {
+		return err
+	}
+	part := filepath.Join(c.Dir, "mysql", "new")
+	if err := os.RemoveAll(part); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(part, 0o700); err != nil {
+		return err
+	}
+	if err := (command{argv: []string{"tar", "-C", part, "-xf", path}}).run(ctx); err != nil {
+		return fmt.Errorf("unpack the database template: %w", err)
+	}
+	return os.Rename(filepath.Join(part, "data"), c.dataDir())
+}
+
+// databaseAnswers reads the first byte of the greeting that every server sends.
+func (c Config) databaseAnswers(ctx context.Context) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", page{c}.Socket())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
+}
+
+// fernetKeys writes what "keystone-manage fernet_setup" would: a staged key 0
+// and a primary key 1, but no others if they are there.
+func (c Config) fernetKeys() error {
+	for _, name := range []string{"0", "1"} {
+		path := filepath.Join(c.Dir, "keystone", "fernet", name)
+		if b, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(b)) > 0 {
+			continue
+		}
+		key := make([]byte, 32)
+		if _, err := rand.Read(key); err != nil {
+			return err
+		}
+		if err := writeChanged(path, base64.URLEncoding.EncodeToString(key), 0o600); err != nil {
+			return fmt.Errorf("fernet key: %w", err)
+		}
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,180 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// What stands in the cloud from the start, all in project admin.
+const (
+	// ProviderNetwork has the subnet ProviderSubnet and hangs on ProviderRouter.
+	ProviderNetwork = "provider"
+	ProviderSubnet  = "provider-v4"
+	ProviderCIDR    = "192.168.1.0/24"
+	ProviderRouter  = "router0"
+	// ResourcesName is the step that makes them.
+	ResourcesName = "openstack/resources"
+)
+
+func (c Config) resources() supervise.Component {
+	needs := []string{"keystone", "neutron", "chassis-mirror"}
+	if c.Octavia {
+		needs = append(needs, "octavia")
+	}
+	return supervise.Component{Name: ResourcesName, Needs: needs, Do: c.makeResources}
+}
+
+// makeResources is idempotent: what bears the name is taken as it is. Neutron
+// may still be connecting to OVN when its API first answers, so the first call
+// is repeated for a while.
+func (c Config) makeResources(ctx context.Context) error {
+	if err := c.write(); err != nil {
+		return err
+	}
+	var n Network
+	err := await(ctx, time.Minute, func(ctx context.Context) (err error) {
+		n, err = Dial(ctx, c.CloudsFile(), "admin")
+		if err == nil {
+			_, err = n.networkID(ctx, ProviderNetwork)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("neutron does not serve authenticated calls: %w", err)
+	}
+	if err := n.makeProvider(ctx); err != nil {
+		return fmt.Errorf("network %s: %w", ProviderNetwork, err)
+	}
+	return n.admitPing(ctx)
+}
+
+func (n Network) makeProvider(ctx context.Context) error {
+	network, err := n.networkID(ctx, ProviderNetwork)
+	if err != nil {
+		return err
+	}
+	if network == "" {
+		made, err := networks.Create(ctx, n.ServiceClient, networks.CreateOpts{Name: ProviderNetwork}).Extract()
+		if err != nil {
+			return err
+		}
+		network = made.ID
+	}
+	subnet, err := n.makeSubnet(ctx, network)
+	if err != nil {
+		return fmt.Errorf("subnet %s: %w", ProviderSubnet, err)
+	}
+	if err := n.makeRouter(ctx, subnet); err != nil {
+		return fmt.Errorf("router %s: %w", ProviderRouter, err)
+	}
+	return nil
+}
+
+func (n Network) makeSubnet(ctx context.Context, network string) (string, error) {
+	all, err := subnets.List(n.ServiceClient, subnets.ListOpts{NetworkID: network, Name: ProviderSubnet}).AllPages(ctx)
+	if err != nil {
+		return "", err
+	}
+	have, err := subnets.ExtractSubnets(all)
+	if err != nil {
+		return "", err
+	}
+	if len(have) > 0 {
+		return have[0].ID, nil
+	}
+	made, err := subnets.Create(ctx, n.ServiceClient, subnets.CreateOpts{
+		NetworkID: network, Name: ProviderSubnet, CIDR: ProviderCIDR, IPVersion: gophercloud.IPv4,
+	}).Extract()
+	if err != nil {
+		return "", err
+	}
+	return made.ID, nil
+}
+
+func (n Network) makeRouter(ctx context.Context, subnet string) error {
+	all, err := routers.List(n.ServiceClient, routers.ListOpts{Name: ProviderRouter, ProjectID: n.Project}).AllPages(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := routers.ExtractRouters(all)
+	if err != nil {
+		return err
+	}
+	var id string
+	if len(have) > 0 {
+		id = have[0].ID
+	} else {
+		made, err := routers.Create(ctx, n.ServiceClient, routers.CreateOpts{Name: ProviderRouter}).Extract()
+		if err != nil {
+			return err
+		}
+		id = made.ID
+	}
+	joined, err := n.routerHas(ctx, id, subnet)
+	if err != nil || joined {
+		return err
+	}
+	_, err = routers.AddInterface(ctx, n.ServiceClient, id, routers.AddInterfaceOpts{SubnetID: subnet}).Extract()
+	return err
+}
+
+func (n Network) routerHas(ctx context.Context, router, subnet string) (bool, error) {
+	all, err := ports.List(n.ServiceClient, ports.ListOpts{
+		DeviceID: router, FixedIPs: []ports.FixedIPOpts{{SubnetID: subnet}},
+	}).AllPages(ctx)
+	if err != nil {
+		return false, err
+	}
+	have, err := ports.ExtractPorts(all)
+	return len(have) > 0, err
+}
+
+// admitPing opens the project's default security group for ICMP and SSH.
+func (n Network) admitPing(ctx context.Context) error {
+	all, err := groups.List(n.ServiceClient, groups.ListOpts{Name: "default", ProjectID: n.Project}).AllPages(ctx)
+	if err != nil {
+		return fmt.Errorf("security group default: %w", err)
+	}
+	have, err := groups.ExtractGroups(all)
+	if err != nil || len(have) == 0 {
+		return fmt.Errorf("security group default of project %s is missing: %w", n.Project, err)
+	}
+	for _, want := range []rules.CreateOpts{
+		{Protocol: rules.ProtocolICMP, RemoteIPPrefix: "0.0.0.0/0"},
+		{Protocol: rules.ProtocolTCP, PortRangeMin: 22, PortRangeMax: 22, RemoteIPPrefix: "0.0.0.0/0"},
+	} {
+		want.SecGroupID, want.Direction, want.EtherType = have[0].ID, rules.DirIngress, rules.EtherType4
+		_, err := rules.Create(ctx, n.ServiceClient, want).Extract()
+		if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusConflict) {
+			return fmt.Errorf("rule for %s in security group default: %w", want.Protocol, err)
+		}
+	}
+	return nil
+}
+
+// networkID is the id of a network, empty if there is none of that name.
+func (n Network) networkID(ctx context.Context, name string) (string, error) {
+	all, err := networks.List(n.ServiceClient, networks.ListOpts{Name: name}).AllPages(ctx)
+	if err != nil {
+		return "", err
+	}
+	have, err := networks.ExtractNetworks(all)
+	if err != nil || len(have) == 0 {
+		return "", err
+	}
+	if len(have) > 1 {
+		return "", fmt.Errorf("%d networks are named %s, use an id", len(have), name)
+	}
+	return have[0].ID, nil
+}

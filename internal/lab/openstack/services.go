@@ -1,0 +1,147 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+func (c Config) keystone() supervise.Component {
+	return supervise.Component{
+		Name:  "keystone",
+		Needs: []string{"mariadb"},
+		Argv:  c.uwsgi(c.KeystonePort, "/usr/bin/keystone-wsgi-public"),
+		Env:   append(environment(), "OS_KEYSTONE_CONFIG_FILES="+filepath.Join(c.Dir, "etc", "keystone.conf")),
+		Prepare: func(context.Context) error {
+			if err := c.write(); err != nil {
+				return err
+			}
+			return c.fernetKeys()
+		},
+		Ready: answers(page{c}.KeystoneURL()),
+	}
+}
+
+// uwsgi runs one WSGI program in one process.
+func (c Config) uwsgi(port int, program string) []string {
+	return []string{
+		"uwsgi", "--plugin", "python3", "--http-socket", net.JoinHostPort(c.Bind, strconv.Itoa(port)),
+		"--master", "--die-on-term", "--need-app", "--processes", "1", "--threads", "4",
+		"--enable-threads", "--lazy-apps", "--thunder-lock", "--buffer-size", "65535",
+		"--add-header", "Connection:close", "--disable-logging", "--wsgi-file", program, "--log-master",
+	}
+}
+
+// neutron is the API, the RPC worker and OVN's maintenance worker in one. It
+// does not need Keystone to start.
+func (c Config) neutron() supervise.Component {
+	return supervise.Component{
+		Name:    "neutron",
+		Needs:   append([]string{"mariadb"}, c.Needs...),
+		Argv:    append([]string{"neutron-server"}, c.neutronFiles()...),
+		Env:     environment(),
+		Prepare: func(context.Context) error { return c.write() },
+		Ready:   answers(page{c}.NeutronURL() + "/"),
+	}
+}
+
+func (c Config) neutronFiles() []string {
+	etc := filepath.Join(c.Dir, "etc")
+	return []string{"--config-file", filepath.Join(etc, "neutron.conf"), "--config-file", filepath.Join(etc, "ml2.ini")}
+}
+
+// SyncArgv is the operator's command that compares Neutron with OVN, in mode
+// "log" or "repair".
+func (c Config) SyncArgv(mode string) []string {
+	argv := append([]string{"/usr/bin/neutron-ovn-db-sync-util"}, c.neutronFiles()...)
+	return append(argv, "--ovn-neutron_sync_mode", mode)
+}
+
+// Environment is what the openstack client and SyncArgv run with, for one of
+// Clouds. The API is on this machine, so a proxy of the user's must not see it.
+func (c Config) Environment(cloud string) []string {
+	return []string{"OS_CLIENT_CONFIG_FILE=" + c.CloudsFile(), "OS_CLOUD=" + cloud, "no_proxy=" + c.Bind, "NO_PROXY=" + c.Bind}
+}
+
+func (c Config) mirror() supervise.Component {
+	return supervise.Component{
+		Name:    "chassis-mirror",
+		Needs:   slices.Clone(c.Needs),
+		Argv:    []string{python, filepath.Join(c.Dir, "etc", "chassis-mirror.py"), c.SB, "/usr/share/ovn/ovn-sb.ovsschema"},
+		Env:     environment(),
+		Prepare: func(context.Context) error { return c.write() },
+	}
+}
+
+func (c Config) octaviaDriver() supervise.Component {
+	argv := []string{"octavia-driver-agent", "--config-file", filepath.Join(c.Dir, "etc", "octavia.conf")}
+	return supervise.Component{
+		Name:    "octavia-driver-agent",
+		Needs:   append([]string{"mariadb"}, c.Needs...),
+		Argv:    c.withSockets(argv),
+		Env:     environment(),
+		Prepare: func(context.Context) error { return c.write() },
+		Ready: func(context.Context) error {
+			if !exists(filepath.Join(c.Dir, "octavia", "sock", "status.sock")) {
+				return fmt.Errorf("octavia-driver-agent has no status.sock yet")
+			}
+			return nil
+		},
+	}
+}
+
+func (c Config) octavia() supervise.Component {
+	args := "--config-file " + filepath.Join(c.Dir, "etc", "octavia.conf")
+	argv := append(c.uwsgi(c.OctaviaPort, "/usr/bin/octavia-wsgi"), "--pyargv", args)
+	return supervise.Component{
+		Name:    "octavia",
+		Needs:   []string{"mariadb", "octavia-driver-agent", "neutron"},
+		Argv:    c.withSockets(argv),
+		Env:     environment(),
+		Prepare: func(context.Context) error { return c.write() },
+		Ready:   answers(page{c}.OctaviaURL() + "/"),
+	}
+}
+
+// withSockets gives a program a /run/octavia of this cloud: the OVN provider
+// and its agent meet at paths there that no option changes.
+func (c Config) withSockets(argv []string) []string {
+	mount := "mkdir -p /run/octavia && mount --bind " + quote(filepath.Join(c.Dir, "octavia", "sock")) + " /run/octavia"
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = quote(a)
+	}
+	return []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", mount + " && exec " + strings.Join(words, " ")}
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// direct is an HTTP client without a proxy: all URLs are this machine's.
+func direct() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+func answers(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := direct().Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusMultipleChoices {
+			return fmt.Errorf("%s answers %s", url, resp.Status)
+		}
+		return nil
+	}
+}
