@@ -1,0 +1,114 @@
+// Package arch knows how the code is meant to be laid out: which of our packages
+// may import which and why, and the sizes that keep files and functions
+// readable. Its tests hold the module against that. It imports nothing of ours
+// and nothing imports it.
+package arch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Module is the prefix of all our import paths.
+const Module = "github.com/isthmus-cni/isthmus"
+
+// Rule says what a package of ours may import of ours.
+type Rule struct {
+	// May are paths below the module; "internal/ovn" allows what is below it,
+	// too, and "*" allows everything.
+	May []string
+	// Why is printed to whoever breaks the rule.
+	Why string
+}
+
+// Rules are the brackets of the layout in docs/design.md. The longest path that
+// is a package's or is above it holds. A package without a rule fails the test:
+// a new one is a decision, to be written down here.
+var Rules = map[string]Rule{
+	"api":               {Why: "the API is what others import; it drags nothing of ours along"},
+	"internal/intent":   {Why: "the words both fabrics share know neither of them"},
+	"internal/settings": {Why: "daemons, plugin and lab share it"},
+	"internal/decide":   {May: []string{"api", "internal/intent"}, Why: "deciding is a function of facts: no database, no API calls, no machine"},
+	"internal/ipam":     {Why: "a pool is a value"},
+	"internal/ovn":      {May: []string{"internal/intent", "internal/ovn"}, Why: "the fabric knows intents and OVN, not Kubernetes: libovsdb's types stop here"},
+	"internal/neutron":  {May: []string{"internal/intent", "internal/neutron"}, Why: "the fabric knows intents and Neutron, not Kubernetes: gophercloud's types stop here"},
+	"internal/octavia":  {May: []string{"internal/intent", "internal/octavia", "internal/neutron"}, Why: "as internal/neutron"},
+	"internal/plug":     {May: []string{"internal/intent"}, Why: "it lists steps and does none"},
+	"internal/netdev":   {May: []string{"internal/plug", "internal/netdev"}, Why: "it does steps and decides none"},
+	"internal/nodenet":  {May: []string{"internal/netdev", "internal/nodenet"}, Why: "it makes a node's own network as it is told, whoever tells it"},
+	"internal/cniwire":  {Why: "the CNI plugin links it and must stay a few MB"},
+	"internal/unit":     {May: []string{"api", "internal/intent"}, Why: "the generic unit knows no kind and no fabric"},
+	"internal/app":      {May: []string{"*"}, Why: "wiring"},
+	"internal/ko":       {May: []string{"api", "internal/settings", "internal/intent", "internal/ovn"}, Why: "the plugin talks to the cluster and to OVN, not to the daemons' insides"},
+	"internal/lab":      {May: []string{"api", "internal/settings", "internal/lab"}, Why: "the lab runs the product as anybody would and links none of it"},
+	"internal/kubetest": {May: []string{"api", "internal/settings"}, Why: "it starts an API server for whoever tests"},
+	"internal/walk":     {Why: "it knows what pages look like, not what they are about"},
+	"internal/topo":     {May: []string{"api", "internal/intent"}, Why: "it draws what it is given"},
+	"internal/arch":     {Why: "it looks at the code from outside"},
+	"cmd":               {May: []string{"*"}, Why: "a main of few lines"},
+	"deploy":            {May: []string{"api"}, Why: "manifests, embedded"},
+	"test":              {May: []string{"*"}, Why: "tests may look anywhere"},
+}
+
+// only are rules that hold the other way round: packages that few may import.
+var only = map[string][]string{
+	"internal/app":  {"cmd", "internal/app", "test"},
+	"internal/lab":  {"cmd/isthmus-lab", "internal/lab", "test"},
+	"internal/walk": {"test"},
+	"internal/arch": nil,
+}
+
+// Banned are package names that say nothing.
+var Banned = []string{"util", "utils", "common", "types", "manager", "helpers", "helper", "misc", "base", "core", "lib", "interfaces"}
+
+// Imports returns what is wrong with a package's imports: both are paths below
+// the module; a package may always import what is below "testdata" of its own.
+func Imports(pkg string, imports []string) []string {
+	at, rule, ok := ruleOf(pkg)
+	if !ok {
+		return []string{fmt.Sprintf("%s: no rule says what it may import; add one to internal/arch and to the layout in docs/design.md", pkg)}
+	}
+	var wrong []string
+	for _, i := range imports {
+		if !allowed(rule.May, i) {
+			wrong = append(wrong, fmt.Sprintf("%s imports %s, but %s may import only %s: %s", pkg, i, at, list(rule.May), rule.Why))
+		}
+		for target, importers := range only {
+			if under(i, target) && !under(pkg, target) && !allowed(importers, pkg) {
+				wrong = append(wrong, fmt.Sprintf("%s imports %s, which is only for %s", pkg, i, list(importers)))
+			}
+		}
+	}
+	return wrong
+}
+
+// ruleOf finds the rule of the longest path that is pkg or above it.
+func ruleOf(pkg string) (string, Rule, bool) {
+	for at := pkg; at != ""; at = parent(at) {
+		if r, ok := Rules[at]; ok {
+			return at, r, true
+		}
+	}
+	return "", Rule{}, false
+}
+
+func parent(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i]
+	}
+	return ""
+}
+
+func under(path, top string) bool { return path == top || strings.HasPrefix(path, top+"/") }
+
+func allowed(tops []string, path string) bool {
+	return slices.ContainsFunc(tops, func(top string) bool { return top == "*" || under(path, top) })
+}
+
+func list(words []string) string {
+	if len(words) == 0 {
+		return "nothing of ours"
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,176 @@
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Sizes that keep things readable.
+const (
+	fileLines = 400
+	funcLines = 60
+	mainLines = 30
+)
+
+// pkg is what "go list -json" says of a package.
+type pkg struct {
+	ImportPath, Dir, Name, Doc                          string
+	Imports, GoFiles, TestGoFiles, XTestGoFiles         []string
+	TestImports, XTestImports, IgnoredGoFiles, CgoFiles []string
+}
+
+func (p pkg) path() string { return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, Module), "/") }
+
+func (p pkg) files() []string {
+	return slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles, p.TestGoFiles, p.XTestGoFiles)
+}
+
+// packages lists the module; one that does not compile is listed all the same.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", "e2e", "-find",
+		"-json=ImportPath,Dir,Name,Doc,Imports,TestImports,XTestImports,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
+	cmd.Dir = filepath.Join("..", "..")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, said.String())
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func ours(imports []string) []string {
+	var o []string
+	for _, i := range imports {
+		if path, ok := strings.CutPrefix(i, Module+"/"); ok {
+			o = append(o, path)
+		}
+	}
+	return o
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		for _, wrong := range Imports(p.path(), ours(p.Imports)) {
+			t.Error(wrong)
+		}
+	}
+}
+
+// The CNI plugin is started by the kubelet for each pod: what it links is paid for each time.
+func TestPluginStaysSmall(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", "./cmd/isthmus-cni")
+	cmd.Dir = filepath.Join("..", "..")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		if dep == "net/http" || strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "sigs.k8s.io/") {
+			t.Errorf("cmd/isthmus-cni links %s: it must ask the agent over its socket with the standard library and cni only", dep)
+		}
+	}
+}
+
+func TestNamesAndComments(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("%s: no package comment: say what it knows and what it does not", p.path())
+		}
+		for word := range strings.SplitSeq(p.path(), "/") {
+			if slices.Contains(Banned, word) {
+				t.Errorf("%s: %q says nothing: name a package by what it knows", p.path(), word)
+			}
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		for _, name := range p.files() {
+			sizes(t, p, filepath.Join(p.Dir, name))
+		}
+	}
+}
+
+func sizes(t *testing.T, p pkg, name string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, name, text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Errorf("%v", err)
+		return
+	}
+	if ast.IsGenerated(f) {
+		return
+	}
+	most := fileLines
+	if p.Name == "main" && filepath.Base(name) == "main.go" && under(p.path(), "cmd") {
+		most = mainLines
+	}
+	short := filepath.Join(p.path(), filepath.Base(name))
+	if lines := bytes.Count(text, []byte("\n")); lines > most {
+		t.Errorf("%s has %d lines; at most %d, so that one reads it in one go", short, lines, most)
+	}
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
+			if lines := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line + 1; lines > funcLines {
+				t.Errorf("%s: func %s has %d lines; at most %d", short, fn.Name.Name, lines, funcLines)
+			}
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pkg, imports string
+		wrong        int
+	}{
+		{"internal/decide", "internal/intent", 0},
+		{"internal/decide", "api/kubeovn/v1", 0},
+		{"internal/decide", "internal/ovn", 1},
+		{"internal/ovn/nbdb", "internal/ovn/sbdb", 0},
+		{"internal/ovnlike", "internal/ovn", 1},
+		{"internal/nowhere", "internal/intent", 1},
+		{"internal/ko", "internal/app/agent", 2},
+		{"test/e2e", "internal/walk", 0},
+		{"cmd/isthmus-agent", "internal/lab", 1},
+		{"cmd/isthmus-lab", "internal/lab/guest", 0},
+	} {
+		if wrong := Imports(c.pkg, []string{c.imports}); len(wrong) != c.wrong {
+			t.Errorf("%s imports %s: %d wrong, want %d: %q", c.pkg, c.imports, len(wrong), c.wrong, wrong)
+		}
+	}
+}
