@@ -1,0 +1,301 @@
+package ipam
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"go4.org/netipx"
+)
+
+// ErrFull is returned when a network has no address left.
+var ErrFull = errors.New("no address left")
+
+// ErrUnknown is returned for a network that was not defined.
+var ErrUnknown = errors.New("network is not known")
+
+// Taken is the error for an address that another owner has.
+type Taken struct {
+	Addr  netip.Addr
+	Owner string
+}
+
+func (t Taken) Error() string { return fmt.Sprintf("%v is in use by %s", t.Addr, t.Owner) }
+
+// Book holds several networks by name and may be used by many at once. Its
+// zero value is empty and ready. An owner is any text; it has at most one
+// address of each family in a network, and normally in one network only.
+type Book struct {
+	mu     sync.Mutex
+	nets   map[string]*network
+	owners map[string][]Lease
+}
+
+// Lease is what an owner has in one network.
+type Lease struct {
+	Network string
+	Addrs   []netip.Addr
+}
+
+// network is known by its pools, by those who hold addresses in it, or both:
+// after a start the holders may be told first.
+type network struct {
+	pools  []*pool
+	holder map[netip.Addr]string
+}
+
+// Define says what networks the name stands for, at most one of each family,
+// and which addresses must not be given. What is held stays held. Defining
+// the same again changes nothing, not even which address comes next.
+func (b *Book) Define(name string, prefixes []netip.Prefix, excluded []netipx.IPRange) error {
+	pools := make([]*pool, 0, len(prefixes))
+	for _, prefix := range prefixes {
+		p, err := newPool(prefix.Masked(), excluded)
+		if err != nil {
+			return fmt.Errorf("define network %s: %w", name, err)
+		}
+		pools = append(pools, p)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.network(name)
+	for _, p := range pools {
+		p.inherit(n)
+	}
+	n.pools = pools
+	return nil
+}
+
+// inherit takes over the cursor of the pool that p replaces and who holds what.
+func (p *pool) inherit(n *network) {
+	for _, old := range n.pools {
+		if old.prefix == p.prefix {
+			p.cursor = old.cursor
+			if slices.Equal(old.excluded, p.excluded) {
+				p.used, p.count, p.taken = old.used, old.count, old.taken
+				return
+			}
+		}
+	}
+	for a := range n.holder {
+		if p.prefix.Contains(a) {
+			p.take(a)
+		}
+	}
+}
+
+// Drop forgets a network and all that was held in it.
+func (b *Book) Drop(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.nets[name]; n != nil {
+		for _, owner := range n.holder {
+			b.forget(owner, name)
+		}
+		delete(b.nets, name)
+	}
+}
+
+// Next gives the owner one address of each family, the next ones in turn. An
+// owner who already has them is given the same.
+func (b *Book) Next(name, owner string) ([]netip.Addr, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if held := b.lease(owner, name); len(held) > 0 {
+		return slices.Clone(held), nil
+	}
+	n := b.nets[name]
+	if n == nil || len(n.pools) == 0 {
+		return nil, fmt.Errorf("%s: %w", name, ErrUnknown)
+	}
+	addrs := make([]netip.Addr, 0, len(n.pools))
+	for _, p := range n.pools {
+		a, ok := p.next()
+		if !ok {
+			return nil, fmt.Errorf("%s %v: %w", name, p.prefix, ErrFull)
+		}
+		addrs = append(addrs, a)
+	}
+	for i, p := range n.pools {
+		p.cursor = p.offset(addrs[i]) + 1
+	}
+	b.give(name, owner, addrs)
+	return slices.Clone(addrs), nil
+}
+
+// Claim gives the owner these addresses, which must lie in the network, and
+// releases others that it has there. It fails with Taken if another has one.
+func (b *Book) Claim(name, owner string, addrs []netip.Addr) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.nets[name]
+	if n == nil || len(n.pools) == 0 {
+		return fmt.Errorf("%s: %w", name, ErrUnknown)
+	}
+	for _, a := range addrs {
+		if err := n.mayHave(owner, a); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	b.release(owner, func(l Lease) bool { return l.Network == name })
+	b.give(name, owner, slices.Clone(addrs))
+	return nil
+}
+
+func (n *network) mayHave(owner string, a netip.Addr) error {
+	if other, ok := n.holder[a]; ok {
+		if other != owner {
+			return Taken{a, other}
+		}
+		return nil
+	}
+	for _, p := range n.pools {
+		if !p.prefix.Contains(a) {
+			continue
+		}
+		if _, excluded := p.exclusion(a); excluded {
+			return fmt.Errorf("%v is excluded, the gateway, or the network's own", a)
+		}
+		return nil
+	}
+	return fmt.Errorf("%v is not an address of this network", a)
+}
+
+// Hold records what is a fact already, after a start: also an address that is
+// excluded by now, in a network not defined yet. Only Taken can go wrong.
+func (b *Book) Hold(name, owner string, addrs []netip.Addr) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.network(name)
+	for _, a := range addrs {
+		if other, ok := n.holder[a]; ok && other != owner {
+			return fmt.Errorf("%s: %w", name, Taken{a, other})
+		}
+	}
+	b.release(owner, func(l Lease) bool { return l.Network == name })
+	b.give(name, owner, slices.Clone(addrs))
+	return nil
+}
+
+// Held is what the owner has, in no order.
+func (b *Book) Held(owner string) []Lease {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.owners[owner])
+}
+
+// Free releases all that the owner has.
+func (b *Book) Free(owner string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release(owner, func(Lease) bool { return true })
+}
+
+// FreeElsewhere releases what the owner has in other networks than this.
+func (b *Book) FreeElsewhere(owner, name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release(owner, func(l Lease) bool { return l.Network != name })
+}
+
+// Owners are those who have an address in the network, sorted.
+func (b *Book) Owners(name string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.nets[name]
+	if n == nil {
+		return nil
+	}
+	owners := make([]string, 0, len(n.holder))
+	for _, o := range n.holder {
+		owners = append(owners, o)
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
+}
+
+// Count of a network's addresses, by family. Available stops at 2^53.
+type Count struct{ Used, Available int64 }
+
+// Counts says how full a network is.
+func (b *Book) Counts(name string) (v4, v6 Count) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.nets[name]
+	if n == nil {
+		return Count{}, Count{}
+	}
+	for _, p := range n.pools {
+		c := Count{Used: int64(p.count), Available: p.available()}
+		if p.prefix.Addr().Is4() {
+			v4 = c
+		} else {
+			v6 = c
+		}
+	}
+	return v4, v6
+}
+
+func (b *Book) network(name string) *network {
+	if b.nets == nil {
+		b.nets, b.owners = map[string]*network{}, map[string][]Lease{}
+	}
+	if b.nets[name] == nil {
+		b.nets[name] = &network{holder: map[netip.Addr]string{}}
+	}
+	return b.nets[name]
+}
+
+func (b *Book) lease(owner, name string) []netip.Addr {
+	for _, l := range b.owners[owner] {
+		if l.Network == name {
+			return l.Addrs
+		}
+	}
+	return nil
+}
+
+func (b *Book) give(name, owner string, addrs []netip.Addr) {
+	n := b.nets[name]
+	for _, a := range addrs {
+		n.holder[a] = owner
+		for _, p := range n.pools {
+			if p.prefix.Contains(a) {
+				p.take(a)
+			}
+		}
+	}
+	b.owners[owner] = append(b.owners[owner], Lease{name, addrs})
+}
+
+func (b *Book) release(owner string, which func(Lease) bool) {
+	for _, l := range b.owners[owner] {
+		if which(l) {
+			b.nets[l.Network].release(l.Addrs)
+		}
+	}
+	b.owners[owner] = slices.DeleteFunc(b.owners[owner], which)
+	if len(b.owners[owner]) == 0 {
+		delete(b.owners, owner)
+	}
+}
+
+func (n *network) release(addrs []netip.Addr) {
+	for _, a := range addrs {
+		delete(n.holder, a)
+		for _, p := range n.pools {
+			if p.prefix.Contains(a) {
+				p.give(a)
+			}
+		}
+	}
+}
+
+func (b *Book) forget(owner, name string) {
+	b.owners[owner] = slices.DeleteFunc(b.owners[owner], func(l Lease) bool { return l.Network == name })
+	if len(b.owners[owner]) == 0 {
+		delete(b.owners, owner)
+	}
+}

@@ -1,0 +1,151 @@
+// Package ipam keeps who has which address. It knows networks, addresses and
+// owners by name; it knows no pod, no Subnet object and no database, and it
+// forgets everything with the process: what holds after a start is told to it.
+package ipam
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"go4.org/netipx"
+)
+
+// pool is one network of one family.
+type pool struct {
+	prefix netip.Prefix
+	// excluded are sorted, do not touch each other, and lie within prefix.
+	excluded []netipx.IPRange
+	used     used
+	// cursor is the offset after the address that was given last.
+	cursor uint64
+	// count is how many are used, taken how many of those are not excluded.
+	count, taken uint64
+}
+
+// newPool's excluded may lie anywhere. The network's own address, and IPv4's
+// broadcast address, are never given.
+func newPool(prefix netip.Prefix, excluded []netipx.IPRange) (*pool, error) {
+	var b netipx.IPSetBuilder
+	for _, r := range excluded {
+		b.AddRange(r)
+	}
+	whole := netipx.RangeOfPrefix(prefix)
+	if prefix.Bits() < prefix.Addr().BitLen()-1 {
+		b.Add(whole.From())
+		if prefix.Addr().Is4() {
+			b.Add(whole.To())
+		}
+	}
+	b.Intersect(setOf(prefix))
+	set, err := b.IPSet()
+	if err != nil {
+		return nil, err
+	}
+	return &pool{prefix: prefix, excluded: set.Ranges()}, nil
+}
+
+func setOf(p netip.Prefix) *netipx.IPSet {
+	var b netipx.IPSetBuilder
+	b.AddPrefix(p)
+	s, _ := b.IPSet() // A single prefix cannot fail.
+	return s
+}
+
+// next is the first address from the cursor on that is neither used nor
+// excluded, and begins again at the start of the network once.
+func (p *pool) next() (netip.Addr, bool) {
+	if x, ok := p.from(p.cursor); ok {
+		return p.at(x), true
+	}
+	x, ok := p.from(0)
+	return p.at(x), ok
+}
+
+func (p *pool) from(x uint64) (uint64, bool) {
+	for x <= p.last() {
+		free, ok := p.used.next(x)
+		if !ok || free > p.last() {
+			return 0, false
+		}
+		end, excluded := p.exclusion(p.at(free))
+		if !excluded {
+			return free, true
+		}
+		if x = p.offset(end) + 1; x == 0 {
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
+// exclusion tells where the excluded range that holds a ends.
+func (p *pool) exclusion(a netip.Addr) (netip.Addr, bool) {
+	lo, hi := 0, len(p.excluded)
+	for lo < hi {
+		if mid := (lo + hi) / 2; p.excluded[mid].To().Less(a) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(p.excluded) || !p.excluded[lo].Contains(a) {
+		return netip.Addr{}, false
+	}
+	return p.excluded[lo].To(), true
+}
+
+func (p *pool) take(a netip.Addr) {
+	p.used.add(p.offset(a))
+	p.count++
+	if _, excluded := p.exclusion(a); !excluded {
+		p.taken++
+	}
+}
+
+func (p *pool) give(a netip.Addr) {
+	p.used.remove(p.offset(a))
+	p.count--
+	if _, excluded := p.exclusion(a); !excluded {
+		p.taken--
+	}
+}
+
+// available counts the addresses that can still be given, up to limit.
+func (p *pool) available() int64 {
+	gone := p.taken
+	for _, r := range p.excluded {
+		gone += p.offset(r.To()) - p.offset(r.From()) + 1
+	}
+	if gone > p.last() {
+		return 0
+	}
+	return int64(min(p.last()-gone, limit-1)) + 1
+}
+
+// limit is the largest number that JSON carries exactly.
+const limit = 1 << 53
+
+// last is the offset of the network's last address; of a network larger than
+// an IPv6 /64 only the first /64 is used.
+func (p *pool) last() uint64 {
+	if host := p.prefix.Addr().BitLen() - p.prefix.Bits(); host < 64 {
+		return 1<<host - 1
+	}
+	return ^uint64(0)
+}
+
+func (p *pool) offset(a netip.Addr) uint64 { return low(a) - low(p.prefix.Addr()) }
+
+func (p *pool) at(x uint64) netip.Addr {
+	b := p.prefix.Addr().As16()
+	binary.BigEndian.PutUint64(b[8:], low(p.prefix.Addr())+x)
+	if p.prefix.Addr().Is4() {
+		return netip.AddrFrom16(b).Unmap()
+	}
+	return netip.AddrFrom16(b)
+}
+
+func low(a netip.Addr) uint64 {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[8:])
+}

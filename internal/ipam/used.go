@@ -1,0 +1,68 @@
+package ipam
+
+import "math/bits"
+
+// used is a set of offsets that finds the next one which is not in it in time
+// that does not depend on how many are: a tree of 64-bit words in which a bit
+// of an upper level says that the whole word below is full.
+type used struct{ levels [levels]map[uint64]uint64 }
+
+// Eleven levels of six bits cover 64-bit offsets.
+const levels = 11
+
+func (u *used) has(x uint64) bool { return u.levels[0][x>>6]&bit(x) != 0 }
+
+func (u *used) add(x uint64) {
+	for l := range u.levels {
+		if u.levels[l] == nil {
+			u.levels[l] = map[uint64]uint64{}
+		}
+		u.levels[l][x>>6] |= bit(x)
+		if u.levels[l][x>>6] != ^uint64(0) {
+			return
+		}
+		x >>= 6
+	}
+}
+
+func (u *used) remove(x uint64) {
+	for l := range u.levels {
+		word := u.levels[l][x>>6]
+		wasFull := word == ^uint64(0)
+		if word &^= bit(x); word == 0 {
+			delete(u.levels[l], x>>6)
+		} else {
+			u.levels[l][x>>6] = word
+		}
+		if !wasFull {
+			return
+		}
+		x >>= 6
+	}
+}
+
+// next is the first offset from x on that is not in the set; false if there is none.
+func (u *used) next(x uint64) (uint64, bool) {
+	for l := 0; l < levels; l++ {
+		free := ^u.levels[l][x>>6] & (^uint64(0) << (x & 63))
+		if free != 0 {
+			return u.descend(l, x&^63|uint64(bits.TrailingZeros64(free)))
+		}
+		// Nothing from x on in this word: go on at the next word, one level up.
+		if x = x>>6 + 1; x > ^uint64(0)>>(6*(l+1)) {
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
+// descend finds the first free offset below position x of level l, which is not full.
+func (u *used) descend(l int, x uint64) (uint64, bool) {
+	for l > 0 {
+		l--
+		x = x<<6 | uint64(bits.TrailingZeros64(^u.levels[l][x]))
+	}
+	return x, true
+}
+
+func bit(x uint64) uint64 { return 1 << (x & 63) }
