@@ -1,0 +1,247 @@
+package nodenet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"go4.org/netipx"
+	"golang.org/x/sys/unix"
+
+	"github.com/isthmus-cni/isthmus/internal/offload"
+)
+
+// appearance is how long vswitchd may take to make ovn0.
+const appearance = 10 * time.Second
+
+// hostLinks readies the node's ends and leads the probes there.
+func (n *Network) hostLinks(k kernel, p plan, h have) error {
+	errs := []error{k.ensureRule()}
+	var wanted []route
+	for _, path := range p.paths {
+		if err := n.hostLink(k, path.link, h.links[path.link]); err != nil {
+			errs = append(errs, fmt.Errorf("host link %s: %w", path.link, err))
+			continue
+		}
+		wanted = append(wanted, path.route())
+	}
+	return errors.Join(append(errs, k.setRoutes(diffRoutes(wanted, h.ours(probeTable))))...)
+}
+
+func (n *Network) hostLink(k kernel, name string, l link) error {
+	// Answers come from an address that the main table routes elsewhere. 2 is
+	// loose; the kernel takes the greater of this and the setting for all.
+	if err := n.sysctl("net/ipv4/conf/"+name+"/rp_filter", "2"); err != nil {
+		return err
+	}
+	if l.up && slices.Contains(l.addrs, LinkAddr) {
+		return nil
+	}
+	dev, err := k.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if err := k.AddrReplace(dev, linkAddr()); err != nil {
+		return fmt.Errorf("address %s: %w", LinkAddr, err)
+	}
+	return k.LinkSetUp(dev)
+}
+
+func linkAddr() *netlink.Addr {
+	return &netlink.Addr{IPNet: netipx.AddrIPNet(LinkAddr), Scope: int(netlink.SCOPE_LINK)}
+}
+
+func (n *Network) dropLinkAddrs(k kernel, h have) error {
+	names, err := n.guardedLinks()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if !slices.Contains(h.links[name].addrs, LinkAddr) {
+			continue
+		}
+		dev, err := k.LinkByName(name)
+		if err != nil {
+			continue // gone meanwhile, and its address with it
+		}
+		if err := k.AddrDel(dev, linkAddr()); err != nil {
+			errs = append(errs, fmt.Errorf("host link %s: remove %s: %w", name, LinkAddr, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// nodeLink plugs ovn0, makes it what it is to be, and routes through it. Only
+// once it has its address can a route have the gateway as next hop.
+func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan) error {
+	if want.IfaceID == "" {
+		return nil
+	}
+	if err := n.o.Plug(ctx, NodeLink, want.IfaceID, want.MAC); err != nil {
+		return fmt.Errorf("plug %s as %s: %w", NodeLink, want.IfaceID, err)
+	}
+	dev, err := n.await(ctx, k, NodeLink)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(k.setHardware(dev, want), k.setAddrs(dev, want.Addrs), n.setOffload(dev), n.setForwarding(want)); err != nil {
+		return fmt.Errorf("set up %s: %w", NodeLink, err)
+	}
+	// Read again: what was there before may have gone with an earlier ovn0.
+	have, err := k.look()
+	if err != nil {
+		return err
+	}
+	return k.setRoutes(diffRoutes(p.routes, have.ours(mainTable)))
+}
+
+// await returns the link as soon as the kernel has it.
+func (n *Network) await(ctx context.Context, k kernel, name string) (netlink.Link, error) {
+	if l, err := k.LinkByName(name); err == nil {
+		return l, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, appearance)
+	defer cancel()
+	updates := make(chan netlink.LinkUpdate)
+	done := make(chan struct{})
+	// ListExisting closes the gap between the look above and the subscription.
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: n.o.NetNS, ListExisting: true}); err != nil {
+		return nil, fmt.Errorf("watch for %s: %w", name, err)
+	}
+	defer drain(updates)
+	defer close(done)
+	for {
+		select {
+		case u, ok := <-updates:
+			if !ok {
+				return nil, fmt.Errorf("watch for %s: the kernel's events ended", name)
+			}
+			if u.Header.Type == unix.RTM_NEWLINK && u.Attrs().Name == name {
+				return k.LinkByName(name)
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s did not appear: is ovs-vswitchd running? %w", name, ctx.Err())
+		}
+	}
+}
+
+// drain lets a subscription's goroutine end that is about to send.
+func drain[T any](c <-chan T) {
+	for range c { //nolint:revive // nothing to do with what comes late
+	}
+}
+
+func (k kernel) setHardware(dev netlink.Link, want Interface) error {
+	mac, err := net.ParseMAC(want.MAC)
+	if err != nil {
+		return err
+	}
+	a := dev.Attrs()
+	if !slices.Equal(a.HardwareAddr, mac) {
+		err = errors.Join(err, k.LinkSetHardwareAddr(dev, mac))
+	}
+	if want.MTU > 0 && a.MTU != want.MTU {
+		err = errors.Join(err, k.LinkSetMTU(dev, want.MTU))
+	}
+	if a.Flags&net.FlagUp == 0 {
+		k.log.Info("node's port is new", "port", a.Name, "addrs", want.Addrs)
+		err = errors.Join(err, k.LinkSetUp(dev))
+	}
+	return err
+}
+
+// setAddrs also takes off the addresses of an earlier claim. IPv6 link-local
+// addresses are the kernel's own.
+func (k kernel) setAddrs(dev netlink.Link, want []netip.Prefix) error {
+	list, err := retry(func() ([]netlink.Addr, error) { return k.AddrList(dev, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var have []netip.Prefix
+	for _, a := range list {
+		p, _ := netipx.FromStdIPNet(&net.IPNet{IP: a.IP, Mask: a.Mask})
+		p = netip.PrefixFrom(addrOf(a.IP), p.Bits())
+		have = append(have, p)
+		if !slices.Contains(want, p) && !p.Addr().IsLinkLocalUnicast() {
+			errs = append(errs, k.AddrDel(dev, &a))
+		}
+	}
+	for _, p := range want {
+		if !slices.Contains(have, p) {
+			errs = append(errs, k.AddrAdd(dev, &netlink.Addr{IPNet: netipx.PrefixIPNet(p)}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func addrOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}
+
+// setOffload: a tap is OVS's userspace datapath, which sends on checksums as they are.
+func (n *Network) setOffload(dev netlink.Link) error {
+	if _, tap := dev.(*netlink.Tuntap); !tap {
+		return nil
+	}
+	return n.inside(func() error { return offload.TxChecksumOff(dev.Attrs().Name) })
+}
+
+// setForwarding is for the whole node: packets of pods come and go by whatever
+// interface its routes say.
+func (n *Network) setForwarding(want Interface) error {
+	if err := n.sysctl("net/ipv4/ip_forward", "1"); err != nil {
+		return err
+	}
+	for _, p := range want.Addrs {
+		if p.Addr().Is6() {
+			return n.sysctl("net/ipv6/conf/all/forwarding", "1")
+		}
+	}
+	return nil
+}
+
+// sysctl writes only what is not so yet.
+func (n *Network) sysctl(key, value string) error {
+	return n.inside(func() error {
+		file := "/proc/sys/" + key
+		if old, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(old)) == value {
+			return nil
+		}
+		if err := os.WriteFile(file, []byte(value), 0o644); err != nil {
+			return fmt.Errorf("set %s to %s: %w", key, value, err)
+		}
+		n.o.Log.Info("kernel setting changed", "key", key, "value", value)
+		return nil
+	})
+}
+
+// inside runs do in our network namespace. It must start no goroutine.
+func (n *Network) inside(do func() error) error {
+	if n.o.NetNS == nil {
+		return do()
+	}
+	result := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, so nobody else
+		// ever runs in a namespace that is not his.
+		runtime.LockOSThread()
+		if err := netns.Set(*n.o.NetNS); err != nil {
+			result <- fmt.Errorf("enter network namespace: %w", err)
+			return
+		}
+		result <- do()
+	}()
+	return <-result
+}
