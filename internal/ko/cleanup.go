@@ -1,0 +1,136 @@
+package ko
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// controllers is the Deployment that puts back whatever is cleaned up.
+const controllers = "isthmus-controller"
+
+type cleanup struct {
+	cluster     string
+	northbounds []string
+	yes         bool
+}
+
+func (t *tool) cleanup() *cobra.Command {
+	var o cleanup
+	c := &cobra.Command{
+		Use:   "cleanup --cluster NAME",
+		Short: "Delete everything that a cluster owns in OVN: the last step of an uninstallation",
+		Long: `Deletes the rows of OVN's northbound database that bear the cluster's mark,
+external_ids:isthmus-owner=NAME, and the references to them in other rows.
+Nothing else is touched. Delete the controller first: it would put all back.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return t.clean(c.Context(), o) },
+	}
+	c.Flags().StringVar(&o.cluster, "cluster", "", "whose rows: the settings' \"cluster\"")
+	c.Flags().StringSliceVar(&o.northbounds, "nb", nil, "OVN's northbound database, tcp:ADDRESS:6641, if the settings are gone already")
+	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	_ = c.MarkFlagRequired("cluster") // the flag exists: nothing to fail
+	return c
+}
+
+func (t *tool) clean(ctx context.Context, o cleanup) error {
+	addresses, err := t.cleanable(ctx, o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	f, err := ovn.Dial(ctx, ovn.Options{Owner: o.cluster, Addresses: addresses, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("connect to OVN's northbound database at %s: %w", strings.Join(addresses, ","), err)
+	}
+	defer f.Close()
+	units, err := f.Units(ctx)
+	if err != nil {
+		return err
+	}
+	if len(units) == 0 {
+		_, err := fmt.Fprintf(t.Out, "Nothing in OVN belongs to cluster %s.\n", o.cluster)
+		return err
+	}
+	if err := t.confirm(o, units); err != nil {
+		return err
+	}
+	n, err := f.Clear(ctx)
+	if err != nil {
+		return fmt.Errorf("delete what cluster %s owns: %w", o.cluster, err)
+	}
+	_, err = fmt.Fprintf(t.Out, "Deleted %d rows of cluster %s.\n", n, o.cluster)
+	return err
+}
+
+// cleanable returns the databases to clean, if nobody would undo it.
+func (t *tool) cleanable(ctx context.Context, o cleanup) ([]string, error) {
+	client, err := t.connect()
+	if err != nil {
+		if len(o.northbounds) > 0 {
+			return o.northbounds, nil // the cluster itself may be gone
+		}
+		return nil, err
+	}
+	s, err := readSettings(ctx, client)
+	if err != nil && len(o.northbounds) == 0 {
+		return nil, fmt.Errorf("%w; or say where the database is: --nb", err)
+	}
+	if s.Cluster == o.cluster {
+		if err := unguarded(ctx, client); err != nil {
+			return nil, err
+		}
+	}
+	if len(o.northbounds) > 0 {
+		return o.northbounds, nil
+	}
+	return s.NBAddresses, nil
+}
+
+// unguarded fails while the controller is there.
+func unguarded(ctx context.Context, client kubernetes.Interface) error {
+	d, err := client.AppsV1().Deployments(settings.Namespace).Get(ctx, controllers, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for the controller: %w", err)
+	}
+	if d.Status.Replicas == 0 && d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
+		return nil
+	}
+	return fmt.Errorf("the controller still runs and would put everything back: kubectl -n %s delete deployment %s", settings.Namespace, controllers)
+}
+
+// confirm says what will go and asks.
+func (t *tool) confirm(o cleanup, units []intent.Unit) error {
+	slices.Sort(units)
+	_, _ = fmt.Fprintf(t.Out, "Cluster %s owns in OVN:\n", o.cluster)
+	for _, u := range units {
+		_, _ = fmt.Fprintf(t.Out, "  %s\n", u)
+	}
+	if o.yes {
+		return nil
+	}
+	_, _ = fmt.Fprintf(t.Out, "Pods that still run lose their network. Type %q to delete all of it: ", o.cluster)
+	answer, _ := bufio.NewReader(t.In).ReadString('\n') // no answer is a no
+	if strings.TrimSpace(answer) != o.cluster {
+		return errors.New("nothing was deleted")
+	}
+	return nil
+}

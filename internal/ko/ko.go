@@ -1,0 +1,87 @@
+// Package ko knows the operator's commands, "kubectl ko ...": it finds the
+// cluster as kubectl does, reads the settings there, and either asks OVN or says
+// what to write where. It changes nothing but what cleanup is asked to.
+package ko
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Exit is an error that carries the status of a program that was run for the
+// user and has already said what is wrong.
+type Exit int
+
+func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// tool is what the commands share.
+type tool struct {
+	Streams
+	overrides clientcmd.ConfigOverrides
+	rules     *clientcmd.ClientConfigLoadingRules
+	// connect makes the client; tests put their own here.
+	connect func() (kubernetes.Interface, error)
+	// look finds a program on the user's machine and run runs it.
+	look func(name string) (string, error)
+	run  func(ctx context.Context, s Streams, argv []string) error
+}
+
+// Main does what args say and returns the exit status.
+func Main(ctx context.Context, args []string, s Streams) int {
+	t := newTool(s)
+	err := t.execute(ctx, args)
+	var exit Exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	}
+	_, _ = fmt.Fprintln(s.Err, "kubectl ko:", err)
+	return 1
+}
+
+func newTool(s Streams) *tool {
+	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere}
+	t.connect = func() (kubernetes.Interface, error) {
+		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(t.rules, &t.overrides).ClientConfig()
+		if err != nil {
+			return nil, err
+		}
+		return kubernetes.NewForConfig(config)
+	}
+	return t
+}
+
+func (t *tool) execute(ctx context.Context, args []string) error {
+	root := &cobra.Command{
+		Use:   "kubectl-ko",
+		Short: "Look after a network that Kubernetes and OpenStack share",
+		// kubectl's own flags come before the command, so that all that follows
+		// nbctl and sbctl is theirs.
+		TraverseChildren: true,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		Annotations:      map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ko"},
+	}
+	root.PersistentFlags().StringVar(&t.rules.ExplicitPath, "kubeconfig", "", "the kubeconfig file; as kubectl's")
+	root.PersistentFlags().StringVar(&t.overrides.CurrentContext, "context", "", "the kubeconfig's context; as kubectl's")
+	root.AddCommand(t.database(northbound), t.database(southbound), t.neutron(), t.cleanup())
+	root.SetArgs(args)
+	root.SetIn(t.In)
+	root.SetOut(t.Out)
+	root.SetErr(t.Err)
+	return root.ExecuteContext(ctx)
+}
