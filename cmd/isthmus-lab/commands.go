@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-cni/isthmus/internal/lab"
+)
+
+func root() *cobra.Command {
+	r := &cobra.Command{
+		Use:           "isthmus-lab",
+		Short:         "Kubernetes and OpenStack on one OVN, on this machine",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	dir := r.PersistentFlags().String("dir", lab.Dir, "where the lab keeps its state")
+	r.AddCommand(up(dir), down(dir), env(dir), keepAddress())
+	return r
+}
+
+func up(dir *string) *cobra.Command {
+	o := lab.Default()
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Start the lab, or mend one that is there",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Dir = *dir
+			if !o.OpenStack && !c.Flags().Changed("vms") {
+				o.VMs = 0
+			}
+			return lab.New(o, os.Stdout).Up(c.Context())
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes")
+	f.IntVar(&o.VMs, "vms", o.VMs, "how many virtual machines")
+	f.BoolVar(&o.OpenStack, "openstack", o.OpenStack, "run Keystone, Neutron and Octavia")
+	f.BoolVar(&o.Isthmus, "isthmus", o.Isthmus, "deploy Isthmus into the cluster")
+	f.BoolVar(&o.KubeProxy, "kube-proxy", o.KubeProxy, "run kube-proxy on the nodes")
+	f.StringVar(&o.Profile, "profile", o.Profile, "how the two clouds share the network")
+	f.StringVar(&o.Repo, "repo", o.Repo, "source tree with manifests and images")
+	f.StringVar(&o.KubeBin, "kube-bin", o.KubeBin, "directory with Kubernetes' programs")
+	return c
+}
+
+func down(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Stop the lab and leave nothing of it",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := lab.Default()
+			o.Dir = *dir
+			return lab.New(o, os.Stdout).Down(c.Context())
+		},
+	}
+}
+
+func env(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "env",
+		Short: `Print exports; use it as: eval "$(isthmus-lab env)"`,
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			o, err := lab.Load(*dir)
+			if err != nil {
+				return err
+			}
+			fmt.Print(lab.New(o, os.Stdout).Env())
+			return nil
+		},
+	}
+}
+
+// keepAddress runs on the nodes.
+func keepAddress() *cobra.Command {
+	c := &cobra.Command{Use: "keep-address", Hidden: true, Args: cobra.NoArgs}
+	link := c.Flags().String("link", "", "")
+	address := c.Flags().String("address", "", "")
+	gateway := c.Flags().String("gateway", "", "")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		addr, err := netip.ParsePrefix(*address)
+		if err != nil {
+			return err
+		}
+		gw, err := netip.ParseAddr(*gateway)
+		if err != nil {
+			return err
+		}
+		return lab.KeepAddress(c.Context(), *link, addr, gw, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	}
+	return c
+}

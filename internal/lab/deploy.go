@@ -1,0 +1,215 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/kube"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// Names of the components that put Isthmus into the cluster.
+const (
+	imagesOf = "/images"
+	isthmus  = "isthmus"
+)
+
+// images puts the images of the source tree's bin directory into every node.
+func (l *Lab) images() []supervise.Component {
+	var steps []supervise.Component
+	for _, n := range l.nodes {
+		steps = append(steps, supervise.Component{
+			Name:  n.Name + imagesOf,
+			Needs: []string{kube.Containerd(n)},
+			Do: func(ctx context.Context) error {
+				files, err := filepath.Glob(filepath.Join(l.Repo, "bin", "*.tar"))
+				if err != nil {
+					return err
+				}
+				for _, file := range files {
+					if err := load(ctx, n, file); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		})
+	}
+	return steps
+}
+
+// load imports an image into a node under the name that it bears, unless the
+// same file was imported before.
+func load(ctx context.Context, n host.Node, file string) error {
+	sum, err := fileSum(file)
+	if err != nil {
+		return err
+	}
+	stamp := n.Private("/var/lib/containerd/isthmus-lab-" + filepath.Base(file))
+	if have, err := os.ReadFile(stamp); err == nil && string(have) == sum {
+		return nil
+	}
+	if _, err := host.Run(ctx, n.Enter("ctr", "-n", "k8s.io", "images", "import", file)...); err != nil {
+		return fmt.Errorf("load %s into %s: %w", file, n.Name, err)
+	}
+	return os.WriteFile(stamp, []byte(sum), 0o644)
+}
+
+func fileSum(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// Load imports an image file into every node.
+func (l *Lab) Load(ctx context.Context, file string) error {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	for _, n := range l.nodes {
+		if err := load(ctx, n, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isthmus deploys Isthmus from its own manifests and waits for the nodes.
+func (l *Lab) isthmus() []supervise.Component {
+	needs := []string{kube.Controller, kube.Scheduler, "ovn-northd"}
+	for _, n := range l.nodes {
+		needs = append(needs, n.Name+imagesOf, kube.Kubelet(n))
+	}
+	return []supervise.Component{
+		{Name: isthmus + "/manifests", Needs: needs, Do: l.apply},
+		{Name: isthmus, Needs: []string{isthmus + "/manifests"}, Do: l.rollOut},
+	}
+}
+
+func (l *Lab) kubectl(ctx context.Context, args ...string) error {
+	_, err := host.Run(ctx, l.cluster().Kubectl(args...)...)
+	return err
+}
+
+// apply puts the CRDs, the settings and the manifests into the cluster.
+func (l *Lab) apply(ctx context.Context) error {
+	config, err := l.config()
+	if err != nil {
+		return err
+	}
+	args := []string{"apply", "--server-side", "--force-conflicts", "-f", filepath.Join(l.Repo, "api/crds"), "-f", config}
+	manifests, err := filepath.Glob(filepath.Join(l.Repo, "deploy/*.yaml"))
+	if err != nil {
+		return err
+	}
+	if len(manifests) == 0 {
+		return fmt.Errorf("no manifests in %s/deploy", l.Repo)
+	}
+	for _, m := range manifests {
+		if filepath.Base(m) != "config.yaml" { // an example; the lab has its own
+			args = append(args, "-f", m)
+		}
+	}
+	return l.kubectl(ctx, args...)
+}
+
+// config writes the ConfigMap with the lab's addresses.
+func (l *Lab) config() (string, error) {
+	s := settings.Default()
+	s.Cluster = "lab"
+	s.NBAddresses = []string{l.central().NB()}
+	s.SBAddresses = []string{l.central().SB()}
+	s.APIServers = []string{l.cluster().Server()}
+	if err := s.Validate(); err != nil {
+		return "", err
+	}
+	value, err := yaml.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]string{"name": settings.ConfigMap, "namespace": settings.Namespace},
+		"data":     map[string]string{settings.Key: string(value)},
+	})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(l.Dir, "kube", "isthmus-config.yaml")
+	return file, os.WriteFile(file, text, 0o644)
+}
+
+// daemons are the workloads that make up Isthmus in the cluster.
+var daemons = []string{"deployment/isthmus-controller", "daemonset/isthmus-agent"}
+
+// rollOut starts the daemons anew if their image or settings changed, and
+// returns when all are up and every node is ready.
+func (l *Lab) rollOut(ctx context.Context) error {
+	sum, err := l.deployed()
+	if err != nil {
+		return err
+	}
+	stamp := filepath.Join(l.Dir, "kube", "deployed")
+	if have, err := os.ReadFile(stamp); err == nil && string(have) != sum {
+		if err := l.kubectl(ctx, append([]string{"-n", settings.Namespace, "rollout", "restart"}, daemons...)...); err != nil {
+			return err
+		}
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(stamp, []byte(sum), 0o644); err != nil {
+		return err
+	}
+	for _, d := range daemons {
+		if err := l.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", d, "--timeout=120s"); err != nil {
+			return fmt.Errorf("%w\n%s", err, l.explain(ctx))
+		}
+	}
+	return l.kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+}
+
+// deployed changes when daemons must be started anew to take up a change.
+func (l *Lab) deployed() (string, error) {
+	image, err := fileSum(filepath.Join(l.Repo, "bin/isthmus.tar"))
+	if err != nil {
+		return "", fmt.Errorf("the image of Isthmus: %w; make build makes it", err)
+	}
+	config, err := fileSum(filepath.Join(l.Dir, "kube/isthmus-config.yaml"))
+	return image + config, err
+}
+
+// explain tells what a reader would look at first when the daemons do not start.
+func (l *Lab) explain(ctx context.Context) string {
+	var said []string
+	for _, args := range [][]string{
+		{"-n", settings.Namespace, "get", "pods", "-o", "wide"},
+		{"-n", settings.Namespace, "logs", "--tail=15", "--prefix", "-l", "app.kubernetes.io/part-of=isthmus"},
+	} {
+		out, err := host.Run(ctx, l.cluster().Kubectl(args...)...)
+		if err != nil {
+			out = err.Error()
+		}
+		said = append(said, strings.TrimSpace(out))
+	}
+	return strings.Join(said, "\n")
+}

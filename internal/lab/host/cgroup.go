@@ -1,0 +1,117 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+const cgroups = "/sys/fs/cgroup"
+
+// hierarchies are the directories below which every lab cgroup must exist:
+// one per controller, named ones such as systemd's too, or the only one of
+// cgroup v2.
+func hierarchies() []string {
+	if exists(cgroups + "/cgroup.controllers") {
+		return []string{cgroups}
+	}
+	entries, err := os.ReadDir(cgroups)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, e := range entries {
+		dir := filepath.Join(cgroups, e.Name())
+		// "unified" is cgroup v2 beside v1: it has no controller and the kubelet ignores it
+		if e.IsDir() && exists(filepath.Join(dir, "cgroup.procs")) && !exists(filepath.Join(dir, "cgroup.controllers")) {
+			found = append(found, dir)
+		}
+	}
+	return found
+}
+
+func (n Node) ensureCgroups() error {
+	for _, h := range hierarchies() {
+		if err := os.MkdirAll(filepath.Join(h, n.CgroupRoot()), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Cgroups lists the lab's cgroups.
+func Cgroups() []string {
+	var found []string
+	for _, h := range hierarchies() {
+		found = append(found, tree(filepath.Join(h, cgroup))...)
+	}
+	return found
+}
+
+// tree lists dir and the directories below it, parents first.
+func tree(dir string) []string {
+	var dirs []string
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil // what vanishes under our eyes was to be removed anyway
+	})
+	return dirs
+}
+
+// removeCgroups ends what runs in a cgroup and takes it away under every controller.
+func removeCgroups(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var errs []error
+	for _, h := range hierarchies() {
+		dirs := tree(filepath.Join(h, name))
+		for i := len(dirs) - 1; i >= 0; i-- {
+			errs = append(errs, removeCgroup(ctx, dirs[i]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func removeCgroup(ctx context.Context, dir string) error {
+	for pause := time.Millisecond; ; pause *= 2 {
+		err := os.Remove(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err := supervise.End(ctx, 0, members(dir)...); err != nil {
+			return fmt.Errorf("empty cgroup %s: %w", dir, err)
+		}
+		// the kernel lets go of a dead member a moment after it was reaped and tells nobody (v1)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("remove cgroup %s: %w", dir, err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func members(dir string) []supervise.Process {
+	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	var found []supervise.Process
+	for word := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(word); err == nil {
+			if p, err := supervise.Find(pid); err == nil {
+				found = append(found, p)
+			}
+		}
+	}
+	return found
+}

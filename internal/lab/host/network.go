@@ -1,0 +1,70 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// EnsureBridge makes the bridge of the lab's underlay, with the address at
+// which nodes reach the control plane.
+func EnsureBridge(ctx context.Context) error {
+	if !linkExists(Bridge) {
+		if _, err := Run(ctx, "ip", "link", "add", Bridge, "type", "bridge", "forward_delay", "0"); err != nil {
+			return err
+		}
+	}
+	// what the kernel sends to a node arrives at a userspace datapath, which takes
+	// checksums for what they are
+	return runAll(ctx,
+		[]string{"ip", "addr", "replace", Gateway().String(), "dev", Bridge},
+		[]string{"ip", "link", "set", Bridge, "up"},
+		[]string{"ethtool", "-K", Bridge, "tx", "off"},
+	)
+}
+
+// ensureCable joins the node to the bridge.
+func (n Node) ensureCable(ctx context.Context) error {
+	if !linkExists(n.Link()) {
+		// made from inside the node, the far end put where we are: ip takes a pid, not a file
+		add := n.Enter("ip", "link", "add", Nic, "address", n.MAC(), "type", "veth",
+			"peer", "name", n.Link(), "netns", fmt.Sprint(os.Getpid()))
+		if _, err := Run(ctx, add...); err != nil {
+			return err
+		}
+	}
+	return runAll(ctx,
+		[]string{"ip", "link", "set", n.Link(), "master", Bridge, "up"},
+		n.Enter("ip", "link", "set", Nic, "up"),
+		[]string{"ethtool", "-K", n.Link(), "tx", "off"},
+		n.Enter("ethtool", "-K", Nic, "tx", "off"),
+	)
+}
+
+// removeLinks takes the bridge and every cable off the machine.
+func removeLinks(ctx context.Context) error {
+	links, err := Links()
+	var errs []error
+	for _, link := range links {
+		if _, err := Run(ctx, "ip", "link", "del", link); err != nil && linkExists(link) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// Links lists what the lab has in the root network namespace.
+func Links() ([]string, error) {
+	entries, err := os.ReadDir("/sys/class/net")
+	var links []string
+	for _, e := range entries {
+		if e.Name() == Bridge || strings.HasPrefix(e.Name(), linkPrefix) {
+			links = append(links, e.Name())
+		}
+	}
+	return links, err
+}
+
+func linkExists(name string) bool { return exists("/sys/class/net/" + name) }

@@ -1,0 +1,246 @@
+// Package kube knows how Kubernetes is run in the lab: its certificates, a
+// control plane on the machine, and on each node a containerd and a kubelet,
+// the real ones. It does not know what gives pods their network.
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Cluster is one Kubernetes cluster.
+type Cluster struct {
+	Dir   string // certificates, kubeconfigs, etcd's data
+	Bin   string // Kubernetes' programs
+	Nodes []host.Node
+	Proxy bool // run kube-proxy on the nodes
+}
+
+// Names of components that others need.
+const (
+	APIServer  = "kube-apiserver"
+	Controller = "kube-controller-manager"
+	Scheduler  = "kube-scheduler"
+)
+
+// ServiceCIDR is where Services have their addresses; the API server's is the first.
+const ServiceCIDR = "10.96.0.0/16"
+
+const (
+	etcdClient = "http://127.0.0.1:12379"
+	etcdPeer   = "http://127.0.0.1:12380"
+)
+
+// Server is the API server's address.
+func (c Cluster) Server() string { return host.Gateway().Addr().String() + ":6443" }
+
+// Kubeconfig is the administrator's.
+func (c Cluster) Kubeconfig() string { return c.kubeconfig("admin") }
+
+// Kubectl is a kubectl command as the administrator.
+func (c Cluster) Kubectl(args ...string) []string {
+	return append([]string{filepath.Join(c.Bin, "kubectl"), "--kubeconfig=" + c.Kubeconfig()}, args...)
+}
+
+func (c Cluster) kubeconfig(user string) string { return filepath.Join(c.Dir, user+".kubeconfig") }
+
+func (c Cluster) pki(file string) string { return filepath.Join(c.Dir, "pki", file) }
+
+// Components are the control plane and the nodes' parts.
+func (c Cluster) Components() []supervise.Component {
+	parts := []supervise.Component{
+		{Name: "kube-pki", Do: c.credentials},
+		c.etcd(), c.apiServer(), c.controllerManager(), c.scheduler(),
+	}
+	for _, n := range c.Nodes {
+		parts = append(parts, c.containerd(n), c.kubelet(n))
+		if c.Proxy {
+			parts = append(parts, c.proxy(n))
+		}
+	}
+	return parts
+}
+
+func (c Cluster) etcd() supervise.Component {
+	return supervise.Component{
+		Name: "etcd",
+		Argv: []string{
+			"etcd", "--data-dir=" + filepath.Join(c.Dir, "etcd"), "--unsafe-no-fsync",
+			"--listen-client-urls=" + etcdClient, "--advertise-client-urls=" + etcdClient,
+			"--listen-peer-urls=" + etcdPeer, "--initial-advertise-peer-urls=" + etcdPeer,
+			"--initial-cluster=default=" + etcdPeer, "--log-level=warn",
+		},
+		Prepare: func(context.Context) error { return os.MkdirAll(filepath.Join(c.Dir, "etcd"), 0o700) },
+		Ready:   serves(etcdClient + "/health"),
+	}
+}
+
+func (c Cluster) apiServer() supervise.Component {
+	return supervise.Component{
+		Name:  APIServer,
+		Needs: []string{"etcd", "kube-pki", ovn.Network},
+		Argv: []string{
+			filepath.Join(c.Bin, APIServer),
+			"--etcd-servers=" + etcdClient,
+			"--bind-address=" + host.Gateway().Addr().String(), "--secure-port=6443",
+			"--advertise-address=" + host.Gateway().Addr().String(),
+			"--service-cluster-ip-range=" + ServiceCIDR,
+			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+			"--allow-privileged",
+			"--client-ca-file=" + c.pki("ca.crt"),
+			"--tls-cert-file=" + c.pki("apiserver.crt"), "--tls-private-key-file=" + c.pki("apiserver.key"),
+			"--kubelet-certificate-authority=" + c.pki("ca.crt"),
+			"--kubelet-client-certificate=" + c.pki("apiserver-kubelet.crt"),
+			"--kubelet-client-key=" + c.pki("apiserver-kubelet.key"),
+			"--kubelet-preferred-address-types=InternalIP",
+			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+			"--service-account-key-file=" + c.pki("service-accounts.pub"),
+			"--service-account-signing-key-file=" + c.pki("service-accounts.key"),
+		},
+		Ready: serves("https://" + c.Server() + "/readyz"),
+	}
+}
+
+func (c Cluster) controllerManager() supervise.Component {
+	kubeconfig := c.kubeconfig("controller-manager")
+	return supervise.Component{
+		Name:  Controller,
+		Needs: []string{APIServer},
+		Argv: []string{
+			filepath.Join(c.Bin, Controller),
+			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+			"--bind-address=127.0.0.1", "--leader-elect=false",
+			"--use-service-account-credentials",
+			"--service-account-private-key-file=" + c.pki("service-accounts.key"),
+			"--root-ca-file=" + c.pki("ca.crt"),
+			"--cluster-signing-cert-file=" + c.pki("ca.crt"), "--cluster-signing-key-file=" + c.pki("ca.key"),
+		},
+		Ready: serves("https://127.0.0.1:10257/healthz"),
+	}
+}
+
+func (c Cluster) scheduler() supervise.Component {
+	kubeconfig := c.kubeconfig("scheduler")
+	return supervise.Component{
+		Name:  Scheduler,
+		Needs: []string{APIServer},
+		Argv: []string{
+			filepath.Join(c.Bin, Scheduler),
+			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+			"--bind-address=127.0.0.1", "--leader-elect=false",
+		},
+		Ready: serves("https://127.0.0.1:10259/healthz"),
+	}
+}
+
+// credentials makes all certificates and kubeconfigs.
+func (c Cluster) credentials(context.Context) error {
+	a, err := openAuthority(filepath.Join(c.Dir, "pki"), time.Now())
+	if err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	if err := a.signer("service-accounts"); err != nil {
+		return err
+	}
+	for _, id := range c.servers() {
+		if err := a.issue(id); err != nil {
+			return err
+		}
+	}
+	for _, id := range c.users() {
+		if err := a.issue(id); err != nil {
+			return err
+		}
+		if err := c.writeKubeconfig(a, id.file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c Cluster) servers() []identity {
+	ids := []identity{{file: "apiserver", name: "kube-apiserver", hosts: []string{
+		host.Gateway().Addr().String(), "127.0.0.1", "10.96.0.1", "localhost",
+		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+	}}, {file: "apiserver-kubelet", name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}}}
+	for _, n := range c.Nodes {
+		ids = append(ids, identity{file: n.Name + "-server", name: n.Name, hosts: []string{n.Name, n.Addr.Addr().String()}})
+	}
+	return ids
+}
+
+// users are all that have a kubeconfig, which is named like their certificate.
+func (c Cluster) users() []identity {
+	ids := []identity{
+		{file: "admin", name: "kubernetes-admin", groups: []string{"system:masters"}},
+		{file: "controller-manager", name: "system:kube-controller-manager"},
+		{file: "scheduler", name: "system:kube-scheduler"},
+		{file: "proxy", name: "system:kube-proxy"},
+	}
+	for _, n := range c.Nodes {
+		ids = append(ids, identity{file: n.Name, name: "system:node:" + n.Name, groups: []string{"system:nodes"}})
+	}
+	return ids
+}
+
+// writeKubeconfig writes one with everything in it, so that it can be copied.
+func (c Cluster) writeKubeconfig(a *authority, user string) error {
+	data := map[string][]byte{}
+	for _, file := range []string{a.crt("ca"), a.crt(user), a.keyFile(user)} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		data[file] = text
+	}
+	type object = map[string]any
+	text, err := yaml.Marshal(object{
+		"apiVersion": "v1", "kind": "Config", "current-context": "lab",
+		"clusters": []object{{"name": "lab", "cluster": object{
+			"server": "https://" + c.Server(), "certificate-authority-data": data[a.crt("ca")],
+		}}},
+		"users": []object{{"name": user, "user": object{
+			"client-certificate-data": data[a.crt(user)], "client-key-data": data[a.keyFile(user)],
+		}}},
+		"contexts": []object{{"name": "lab", "context": object{"cluster": "lab", "user": user}}},
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.kubeconfig(user), text, 0o600)
+}
+
+// serves is ready when url answers 200. Who answers is not checked: the
+// certificates are the component's own affair.
+func serves(url string) func(context.Context) error {
+	client := &http.Client{
+		Timeout:   5 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+	}
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", url, response.Status)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,126 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Kubelet is the name of the component that makes n a node of the cluster.
+func Kubelet(n host.Node) string { return n.Name + "/kubelet" }
+
+// Containerd is the name of n's container runtime.
+func Containerd(n host.Node) string { return n.Name + "/containerd" }
+
+// PauseImage is what every pod's sandbox runs. There is no registry: it is imported.
+const PauseImage = "localhost/pause:1"
+
+const containerdConfig = `version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "` + PauseImage + `"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+`
+
+// cniPlugins are the reference plugins that a runtime needs on every host.
+const cniPlugins = "/usr/lib/cni"
+
+func (c Cluster) containerd(n host.Node) supervise.Component {
+	config := n.Private("/etc/kubernetes/containerd.toml")
+	return supervise.Component{
+		Name:  Containerd(n),
+		Needs: []string{ovn.Host(n)},
+		Argv:  n.Enter("containerd", "--config", "/etc/kubernetes/containerd.toml"),
+		Prepare: func(ctx context.Context) error {
+			if err := os.WriteFile(config, []byte(containerdConfig), 0o644); err != nil {
+				return err
+			}
+			_, err := host.Run(ctx, "cp", "-u", cniPlugins+"/loopback", cniPlugins+"/bridge", cniPlugins+"/host-local",
+				cniPlugins+"/portmap", n.Private("/opt/cni/bin/"))
+			return err
+		},
+		Ready: func(ctx context.Context) error {
+			_, err := host.Run(ctx, n.Enter("ctr", "--timeout=5s", "--connect-timeout=5s", "version")...)
+			return err
+		},
+	}
+}
+
+func (c Cluster) kubelet(n host.Node) supervise.Component {
+	config := n.Private("/etc/kubernetes/kubelet.yaml")
+	return supervise.Component{
+		Name:  Kubelet(n),
+		Needs: []string{APIServer, Containerd(n), ovn.Address(n)},
+		Argv: n.Enter(filepath.Join(c.Bin, "kubelet"), "--config=/etc/kubernetes/kubelet.yaml",
+			"--kubeconfig="+c.kubeconfig(n.Name), "--node-ip="+n.Addr.Addr().String(), "--hostname-override="+n.Name),
+		Prepare: func(context.Context) error {
+			text, err := yaml.Marshal(c.kubeletConfig(n))
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(config, text, 0o644)
+		},
+		Ready: func(ctx context.Context) error {
+			out, err := host.Run(ctx, c.Kubectl("get", "node", n.Name, "-o", "name")...)
+			if err == nil && !strings.Contains(out, n.Name) {
+				err = fmt.Errorf("node %s has not registered", n.Name)
+			}
+			return err
+		},
+	}
+}
+
+// kubeletConfig is as on any host, but for what several kubelets on one
+// machine, and a machine without systemd, need.
+func (c Cluster) kubeletConfig(n host.Node) map[string]any {
+	return map[string]any{
+		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+		"containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
+		"failSwapOn":               false,
+		"failCgroupV1":             false,
+		"cgroupDriver":             "cgroupfs",
+		"cgroupRoot":               n.CgroupRoot(),
+		"cgroupsPerQOS":            true,
+		"enforceNodeAllocatable":   []string{},
+		"authentication": map[string]any{
+			"anonymous": map[string]any{"enabled": false},
+			"webhook":   map[string]any{"enabled": true},
+			"x509":      map[string]any{"clientCAFile": c.pki("ca.crt")},
+		},
+		"authorization":                 map[string]any{"mode": "Webhook"},
+		"tlsCertFile":                   c.pki(n.Name + "-server.crt"),
+		"tlsPrivateKeyFile":             c.pki(n.Name + "-server.key"),
+		"evictionHard":                  map[string]string{"imagefs.available": "1%", "nodefs.available": "1%", "memory.available": "50Mi"},
+		"imageGCHighThresholdPercent":   100, // nowhere to pull a removed image from
+		"imageGCLowThresholdPercent":    99,
+		"localStorageCapacityIsolation": false,
+		"resolvConf":                    "",
+		"clusterDomain":                 "cluster.local",
+		"maxPods":                       250,
+		"volumePluginDir":               "/var/lib/kubelet/volume-plugins",
+	}
+}
+
+// proxy is for comparison and for Services before Isthmus does them itself.
+func (c Cluster) proxy(n host.Node) supervise.Component {
+	return supervise.Component{
+		Name:  n.Name + "/kube-proxy",
+		Needs: []string{Kubelet(n)},
+		Argv: n.Enter(filepath.Join(c.Bin, "kube-proxy"), "--proxy-mode=nftables", "--kubeconfig="+c.kubeconfig("proxy"),
+			"--hostname-override="+n.Name, "--conntrack-max-per-core=0"),
+		Ready: func(ctx context.Context) error {
+			_, err := host.Run(ctx, n.Enter("curl", "-fsS", "--max-time", "2", "http://127.0.0.1:10256/livez")...)
+			return err
+		},
+	}
+}

@@ -1,0 +1,223 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/kube"
+	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Lab is a lab that runs or can run.
+type Lab struct {
+	Options
+	Out   io.Writer
+	nodes []host.Node
+	sup   *supervise.Supervisor
+}
+
+// New makes no change to the machine.
+func New(o Options, out io.Writer) *Lab {
+	return &Lab{
+		Options: o,
+		Out:     out,
+		nodes:   host.Nodes(o.Dir, o.Nodes),
+		sup:     &supervise.Supervisor{Dir: filepath.Join(o.Dir, "pid"), LogDir: filepath.Join(o.Dir, "log")},
+	}
+}
+
+func (l *Lab) central() ovn.Central { return ovn.Central{Dir: filepath.Join(l.Dir, "ovn")} }
+
+func (l *Lab) cluster() kube.Cluster {
+	return kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.nodes, Proxy: l.KubeProxy}
+}
+
+// programs is a directory to put on PATH: kubectl and its plugin, in the
+// versions that fit the lab.
+func (l *Lab) programs() string { return filepath.Join(l.Dir, "bin") }
+
+// self is a copy of this program that stays when "go run" has ended.
+func (l *Lab) self() string { return filepath.Join(l.programs(), "isthmus-lab") }
+
+// Components are all parts of the lab, in an order in which they can be started.
+func (l *Lab) Components() ([]supervise.Component, error) {
+	all := l.central().Components()
+	for _, n := range l.nodes {
+		all = append(all, ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self()}.Components()...)
+	}
+	all = append(all, l.cluster().Components()...)
+	all = append(all, l.images()...)
+	if l.Isthmus {
+		all = append(all, l.isthmus()...)
+	}
+	return supervise.Order(all)
+}
+
+// Up makes the lab run as its options say, whatever state it is in.
+func (l *Lab) Up(ctx context.Context) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("the lab makes namespaces: run it as root")
+	}
+	begin := time.Now()
+	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
+		return err
+	}
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	components, err := l.Components()
+	if err != nil {
+		return err
+	}
+	if err := l.prepare(ctx, components); err != nil {
+		return err
+	}
+	progress := newProgress(l.Out, len(components))
+	l.sup.Report = progress.event
+	err = l.sup.Up(ctx, components)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	return l.summary(time.Since(begin))
+}
+
+// prepare takes away what an earlier lab with other options left running.
+func (l *Lab) prepare(ctx context.Context, components []supervise.Component) error {
+	if err := l.save(); err != nil {
+		return err
+	}
+	if err := l.linkPrograms(); err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, c := range components {
+		known[c.Name] = true
+	}
+	recorded, err := l.sup.Recorded()
+	if err != nil {
+		return err
+	}
+	for _, name := range recorded {
+		if !known[name] && !l.foreign(name) {
+			if err := l.sup.Stop(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, n := range host.Found(l.Dir)[:] {
+		if !l.has(n) {
+			if err := n.Remove(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// foreign components are not of Components: a user made them.
+func (l *Lab) foreign(name string) bool { return filepath.Dir(name) == "vm" }
+
+func (l *Lab) has(n host.Node) bool {
+	for _, own := range l.nodes {
+		if own.Name == n.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// Down ends everything of the lab in Dir and takes it off the machine.
+func (l *Lab) Down(ctx context.Context) error {
+	begin := time.Now()
+	if _, err := os.Stat(l.Dir); err != nil {
+		// nothing recorded; links and cgroups may still be there
+		return host.Remove(ctx, l.Dir)
+	}
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = errors.Join(
+		l.sup.Down(ctx, 2*time.Second),
+		host.Remove(ctx, l.Dir),
+	)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(l.Dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(l.Out, "the lab is gone (%.1f s)\n", time.Since(begin).Seconds())
+	return nil
+}
+
+// lock keeps two runs from working at one lab. It ends with the process at the latest.
+func (l *Lab) lock() (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(l.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("another isthmus-lab is at work in %s: %w", l.Dir, err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// linkPrograms fills the directory for PATH.
+func (l *Lab) linkPrograms() error {
+	if err := os.MkdirAll(l.programs(), 0o755); err != nil {
+		return err
+	}
+	links := map[string]string{"kubectl": filepath.Join(l.KubeBin, "kubectl")}
+	if plugin := filepath.Join(l.Repo, "bin", "kubectl-ko"); l.Repo != "" {
+		links["kubectl-ko"] = plugin
+	}
+	for name, target := range links {
+		link := filepath.Join(l.programs(), name)
+		_ = os.Remove(link)
+		if err := os.Symlink(target, link); err != nil {
+			return err
+		}
+	}
+	return copySelf(l.self())
+}
+
+func copySelf(to string) error {
+	from, err := os.Executable()
+	if err != nil || from == to {
+		return err
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	// a program that runs cannot be written to, but replaced
+	if err := os.WriteFile(to+".new", text, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to)
+}
+
+// KeepAddress is the hidden command that runs on every node; see host.KeepAddress.
+var KeepAddress = host.KeepAddress
+
+// logger of what runs in the lab's own process.
+func (l *Lab) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l.Out, nil)) }

@@ -1,0 +1,138 @@
+// Package lab is the one-machine cloud: it knows which components there are,
+// and what an operator can do with them. What they are made of is known by
+// the packages below it.
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Options say what a lab consists of. They are kept in its directory, so that
+// later commands need not be told again.
+type Options struct {
+	Dir       string `json:"dir"`  // all state
+	Repo      string `json:"repo"` // manifests and images
+	KubeBin   string `json:"kubeBin"`
+	CacheDir  string `json:"cacheDir"`
+	Nodes     int    `json:"nodes"`
+	VMs       int    `json:"vms"`
+	OpenStack bool   `json:"openstack"`
+	Isthmus   bool   `json:"isthmus"`
+	KubeProxy bool   `json:"kubeProxy"`
+	Profile   string `json:"profile"`
+}
+
+// Dir is where a lab stands unless told otherwise.
+const Dir = "/run/isthmus-lab"
+
+// SharedOVN is the profile in which Kubernetes' nodes are chassis of the OVN
+// that Neutron uses.
+const SharedOVN = "shared-ovn"
+
+// profiles that Up knows.
+var profiles = []string{SharedOVN}
+
+// Default is a whole lab.
+func Default() Options {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "/root/.cache"
+	}
+	o := Options{
+		Dir: Dir, CacheDir: filepath.Join(cache, "isthmus"), Repo: findRepo(),
+		Nodes: 2, VMs: 1, OpenStack: true, Isthmus: true, Profile: SharedOVN,
+	}
+	o.KubeBin = findKube(o.CacheDir)
+	return o
+}
+
+// Validate says everything that is wrong with o at once.
+func (o Options) Validate() error {
+	var errs []error
+	if o.Nodes < 1 || o.Nodes > 20 {
+		errs = append(errs, fmt.Errorf("--nodes %d: give 1 to 20", o.Nodes))
+	}
+	if o.VMs < 0 || o.VMs > 0 && !o.OpenStack {
+		errs = append(errs, fmt.Errorf("--vms %d: virtual machines need --openstack", o.VMs))
+	}
+	if !slices.Contains(profiles, o.Profile) {
+		errs = append(errs, fmt.Errorf("--profile %q: there is %s", o.Profile, strings.Join(profiles, ", ")))
+	}
+	// "/", "/run" and the like would be removed with the lab
+	if !filepath.IsAbs(o.Dir) || strings.Count(filepath.Clean(o.Dir), "/") < 2 || len(o.Dir) > 40 {
+		errs = append(errs, fmt.Errorf("--dir %q: give a directory of the lab's own, such as %s", o.Dir, Dir))
+	}
+	if o.Isthmus && o.Repo == "" {
+		errs = append(errs, errors.New("--repo: not in the source tree, say where it is"))
+	}
+	return errors.Join(errs...)
+}
+
+func (o Options) file() string { return filepath.Join(o.Dir, "lab.json") }
+
+// Load reads the options of the lab in dir.
+func Load(dir string) (Options, error) {
+	text, err := os.ReadFile(Options{Dir: dir}.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Options{}, fmt.Errorf("no lab in %s: isthmus-lab up makes one", dir)
+	}
+	if err != nil {
+		return Options{}, err
+	}
+	var o Options
+	if err := json.Unmarshal(text, &o); err != nil {
+		return Options{}, fmt.Errorf("%s: %w", Options{Dir: dir}.file(), err)
+	}
+	return o, nil
+}
+
+func (o Options) save() error {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(o, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.file(), append(text, '\n'), 0o644)
+}
+
+// findRepo looks for the source tree around the working directory and around
+// the program itself.
+func findRepo() string {
+	starts := []string{}
+	if wd, err := os.Getwd(); err == nil {
+		starts = append(starts, wd)
+	}
+	if self, err := os.Executable(); err == nil {
+		starts = append(starts, self)
+	}
+	for _, dir := range starts {
+		for ; dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+			if _, err := os.Stat(filepath.Join(dir, "api/crds/crds.go")); err == nil {
+				return dir
+			}
+		}
+	}
+	return ""
+}
+
+// findKube returns the directory with Kubernetes' programs: ISTHMUS_KUBE_BIN,
+// or the newest that scripts/kubernetes.sh made.
+func findKube(cache string) string {
+	if dir := os.Getenv("ISTHMUS_KUBE_BIN"); dir != "" {
+		return dir
+	}
+	dirs, _ := filepath.Glob(filepath.Join(cache, "kubernetes-v*"))
+	if len(dirs) == 0 {
+		return filepath.Join(cache, "kubernetes")
+	}
+	return slices.Max(dirs)
+}

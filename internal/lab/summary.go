@@ -1,0 +1,50 @@
+package lab
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Env are the lines that make a shell's kubectl, openstack, ovn-nbctl and
+// ovn-sbctl talk to the lab.
+func (l *Lab) Env() string {
+	vars := [][2]string{
+		{"PATH", l.programs() + ":" + l.KubeBin + ":$PATH"},
+		{"KUBECONFIG", l.cluster().Kubeconfig()},
+		{"OVN_NB_DB", l.central().NB()},
+		{"OVN_SB_DB", l.central().SB()},
+	}
+	if l.OpenStack {
+		vars = append(vars, [2]string{"OS_CLIENT_CONFIG_FILE", l.Dir + "/openstack/clouds.yaml"}, [2]string{"OS_CLOUD", "admin"})
+	}
+	var b strings.Builder
+	for _, v := range vars {
+		fmt.Fprintf(&b, "export %s=\"%s\"\n", v[0], v[1])
+	}
+	return b.String()
+}
+
+// summary tells what there is and what to try.
+func (l *Lab) summary(took time.Duration) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nThe lab is up (%.1f s), in %s\n\n", took.Seconds(), l.Dir)
+	for _, n := range l.nodes {
+		fmt.Fprintf(&b, "  %-12s %-22s kubelet, containerd, OVS and ovn-controller of its own\n", n.Name, n.Addr.Addr())
+	}
+	fmt.Fprintf(&b, "  %-12s https://%s\n", "Kubernetes", l.cluster().Server())
+	fmt.Fprintf(&b, "  %-12s %s  %s\n", "OVN", l.central().NB(), l.central().SB())
+	if l.OpenStack {
+		fmt.Fprintf(&b, "  %-12s http://172.31.0.1:5000 (Keystone), :9696 (Neutron), :9876 (Octavia)\n", "OpenStack")
+	}
+	fmt.Fprintf(&b, "\nTry:\n  eval \"$(%s env)\"\n  kubectl get nodes -o wide\n  ovn-nbctl show\n", l.self())
+	if l.OpenStack {
+		fmt.Fprint(&b, "  openstack network list\n")
+	}
+	if l.Isthmus {
+		fmt.Fprint(&b, "  kubectl get vpc,subnet\n")
+	}
+	fmt.Fprintf(&b, "  %s exec node1 -- ip -br addr\n", l.self())
+	_, err := fmt.Fprint(l.Out, b.String())
+	return err
+}

@@ -1,0 +1,207 @@
+package supervise
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a process that cannot be mistaken for another: a pid is used
+// again, a pid with its start time is not.
+type Process struct {
+	Pid   int
+	Start uint64 // field 22 of /proc/PID/stat
+}
+
+// stat is the part of /proc/PID/stat that tells processes apart.
+type stat struct {
+	state   byte
+	group   int
+	session int
+	start   uint64
+}
+
+// readStat returns the kernel's line about pid, or an error if there is none.
+func readStat(pid int) (stat, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}, err
+	}
+	// the second field is the program's name and may hold blanks and brackets
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 20 {
+		return stat{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+	}
+	group, _ := strconv.Atoi(fields[2])
+	session, _ := strconv.Atoi(fields[3])
+	start, err := strconv.ParseUint(fields[19], 10, 64)
+	return stat{fields[0][0], group, session, start}, err
+}
+
+// Find makes a Process of a pid that runs now.
+func Find(pid int) (Process, error) {
+	s, err := readStat(pid)
+	return Process{pid, s.start}, err
+}
+
+// Alive tells whether p runs. A zombie does not.
+func (p Process) Alive() bool {
+	s, err := readStat(p.Pid)
+	return err == nil && s.start == p.Start && s.state != 'Z' && s.state != 'X'
+}
+
+// Group returns the living members of the process group that p leads or led.
+func (p Process) Group() []Process {
+	if s, err := readStat(p.Pid); err == nil && s.start != p.Start {
+		return nil // the pid is another's: a number in use as a group is never given again
+	}
+	return Select(func(pid int) bool {
+		s, err := readStat(pid)
+		return err == nil && s.group == p.Pid
+	})
+}
+
+// Select returns the living processes for which want holds. It is asked with
+// pids that may be gone already.
+func Select(want func(pid int) bool) []Process {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var found []Process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		p, err := Find(pid)
+		if err == nil && want(pid) && p.Alive() {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// Signal sends sig to p, and only to p: to a process that is gone it is no error.
+func (p Process) Signal(sig syscall.Signal) error {
+	return p.withFD(func(fd int) error {
+		err := unix.PidfdSendSignal(fd, sig, nil, 0)
+		if errors.Is(err, unix.ESRCH) {
+			return nil
+		}
+		return err
+	})
+}
+
+// Gone returns when p has ended, or with ctx's error.
+func (p Process) Gone(ctx context.Context) error {
+	return p.withFD(func(fd int) error {
+		if !p.Alive() {
+			return nil
+		}
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		file := os.NewFile(uintptr(dup), "pidfd")
+		defer file.Close()
+		stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+		defer stop()
+		conn, err := file.SyscallConn()
+		if err != nil {
+			return err
+		}
+		err = conn.Read(func(fd uintptr) bool { return readable(int(fd)) })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	})
+}
+
+// readable tells whether a pidfd says that its process has ended.
+func readable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
+}
+
+// withFD calls do with a pidfd of p; if p is gone it does nothing.
+func (p Process) withFD(do func(fd int) error) error {
+	fd, err := unix.PidfdOpen(p.Pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pidfd of %d: %w", p.Pid, err)
+	}
+	defer unix.Close(fd)
+	// looked at after the descriptor is open: from here on the pid cannot change hands unseen
+	if s, err := readStat(p.Pid); err != nil || s.start != p.Start {
+		return nil
+	}
+	return do(fd)
+}
+
+// End asks ps to end and makes them after grace. It returns when all are gone.
+func End(ctx context.Context, grace time.Duration, ps ...Process) error {
+	if grace > 0 {
+		polite, cancel := context.WithTimeout(ctx, grace)
+		defer cancel()
+		if err := signalAll(polite, syscall.SIGTERM, ps); err == nil {
+			return nil
+		}
+	}
+	// what does not heed SIGKILL hangs in the kernel; waiting longer does not help
+	last, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return signalAll(last, syscall.SIGKILL, ps)
+}
+
+func signalAll(ctx context.Context, sig syscall.Signal, ps []Process) error {
+	var errs []error
+	for _, p := range ps {
+		errs = append(errs, p.Signal(sig))
+	}
+	for _, p := range ps {
+		if err := p.Gone(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("process %d after %s: %w", p.Pid, unix.SignalName(sig), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// record is a pid file's content: who runs, and from which argv and environment.
+type record struct {
+	Process
+	spec string
+}
+
+func readRecord(path string) (record, bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return record{}, false
+	}
+	var r record
+	n, _ := fmt.Sscan(string(text), &r.Pid, &r.Start, &r.spec)
+	return r, n >= 2 && r.Pid > 1
+}
+
+func (r record) write(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, fmt.Appendf(nil, "%d %d %s\n", r.Pid, r.Start, r.spec), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
