@@ -1,0 +1,184 @@
+// Package ovstest gives a test a node of its own: a network namespace in which
+// a real ovsdb-server and a real ovs-vswitchd run, with a bridge br-int on the
+// userspace datapath. There is no ovn-controller: Install stands in for it.
+package ovstest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Node is the namespace with its switch.
+type Node struct {
+	// Endpoint is the switch database's.
+	Endpoint string
+	// NetNS is the node's namespace, open until the test ends.
+	NetNS *os.File
+
+	dir    string
+	server *exec.Cmd
+}
+
+// Start skips the test where OVS is not installed or we are not root.
+func Start(t *testing.T) *Node {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
+		t.Skip("needs ovs-vswitchd (apt-get install openvswitch-switch)")
+	}
+	// Unix socket paths must be short, t.TempDir's may not be.
+	dir, err := os.MkdirTemp("", "D-ovs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	n := &Node{Endpoint: "unix:" + filepath.Join(dir, "db.sock"), NetNS: NetNS(t), dir: dir}
+	n.Run(t, "ovsdb-tool", "create", filepath.Join(dir, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
+	n.StartDatabase(t)
+	n.Vsctl(t, "--no-wait", "init")
+	n.Vsctl(t, "--no-wait", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure")
+	n.spawn(t, "ovs-vswitchd", "-vconsole:err", "-vsyslog:off", "-vfile:off", "--disable-system", n.Endpoint,
+		"--unixctl="+filepath.Join(dir, "vswitchd.ctl"))
+	n.Vsctl(t, "wait-until", "Interface", "br-int", "ofport=65534")
+	return n
+}
+
+// StartDatabase starts ovsdb-server, again after StopDatabase.
+func (n *Node) StartDatabase(t *testing.T) {
+	t.Helper()
+	n.server = n.spawn(t, "ovsdb-server", filepath.Join(n.dir, "conf.db"), "-vconsole:err", "-vsyslog:off", "-vfile:off",
+		"--remote=p"+n.Endpoint, "--unixctl="+filepath.Join(n.dir, "db.ctl"))
+	n.Run(t, "ovsdb-client", "--timeout=10", "wait", n.Endpoint, "Open_vSwitch", "connected")
+}
+
+// StopDatabase kills ovsdb-server.
+func (n *Node) StopDatabase(t *testing.T) {
+	t.Helper()
+	n.server.Process.Kill()
+	n.server.Wait()
+}
+
+// Install does what ovn-controller does once a port is bound: it waits for the
+// interface and marks it.
+func (n *Node) Install(t *testing.T, name string) {
+	t.Helper()
+	n.Vsctl(t, "wait-until", "Interface", name, "external_ids:isthmus-owner!=none", "--",
+		"set", "Interface", name, "external_ids:ovn-installed=true")
+}
+
+// Vsctl runs ovs-vsctl and returns what it says.
+func (n *Node) Vsctl(t *testing.T, args ...string) string {
+	t.Helper()
+	return n.Run(t, append([]string{"ovs-vsctl", "--db=" + n.Endpoint, "--timeout=20"}, args...)...)
+}
+
+// Run runs a command inside the node and returns what it says.
+func (n *Node) Run(t *testing.T, args ...string) string { return Run(t, n.NetNS, args...) }
+
+// spawn starts a process inside the node that ends with the test.
+func (n *Node) spawn(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+n.dir, "OVS_DBDIR="+n.dir, "OVS_SYSCONFDIR="+n.dir)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := Inside(n.NetNS, cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	if args[0] == "ovsdb-server" {
+		// It may be listening only in a moment.
+		waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd
+}
+
+func waitFor(t *testing.T, path string) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for time.Now().Before(deadline) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("%s did not appear", path)
+}
+
+// NetNS makes a network namespace without a name, which is gone when the test
+// has ended and nobody is in it.
+func NetNS(t *testing.T) *os.File {
+	t.Helper()
+	made := make(chan *os.File, 1)
+	var err error
+	go func() {
+		defer close(made)
+		runtime.LockOSThread()
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		var f *os.File
+		if f, err = os.Open("/proc/thread-self/ns/net"); err == nil {
+			made <- f
+		}
+	}()
+	f := <-made
+	if f == nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// Inside runs f on a thread in that namespace. A process that f starts is in it, too.
+func Inside(netns *os.File, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// Run runs a command inside the namespace and returns what it says.
+func Run(t *testing.T, netns *os.File, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	defer cancel()
+	var out []byte
+	err := Inside(netns, func() (err error) {
+		out, err = exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Copy opens the namespace anew, for somebody who will close it.
+func Copy(t *testing.T, netns *os.File) *os.File {
+	t.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", netns.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
