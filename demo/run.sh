@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The main job, shown: a pod in namespace net2 pings the OpenStack virtual
+# machine provider-instance through Neutron's own router. Needs bin/ built. Run
+# again, it finds what is there and shows the same.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/bin:$PATH"
+
+step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { printf '# %s\n' "$*"; "$@"; }
+
+step 'The cloud: two nodes, Kubernetes, Keystone, Neutron, one OVN, one virtual machine'
+isthmus-lab up
+eval "$(isthmus-lab env)"
+
+step 'What OpenStack has'
+show openstack router list -c ID -c Name -c Status
+show openstack port list --network provider -c Name -c 'Fixed IP Addresses' -c Status
+router=neutron-$(openstack router show router0 -f value -c id)
+vm=$(openstack port show provider-instance -f json -c fixed_ips | jq -r '.fixed_ips[0].ip_address')
+
+step "A subnet of Kubernetes on Neutron's router, and a pod in it"
+kubectl wait --for jsonpath='{.status.standby}'=true "vpc/$router" --timeout 60s >/dev/null
+sed "s/ROUTER/$router/" demo/net2.yaml | show kubectl apply --server-side --force-conflicts -f -
+show kubectl wait --for condition=Ready subnet/net2 --timeout 60s
+show kubectl -n net2 wait --for condition=Ready pod/ubuntu --timeout 120s
+show kubectl -n net2 get pods -o wide
+
+step "Kubernetes' view, and the pod pings the virtual machine"
+show kubectl get vpc
+show kubectl -n net2 exec ubuntu -- ping "$vm" -c2
