@@ -19,23 +19,39 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	dir := r.PersistentFlags().String("dir", lab.Dir, "where the lab keeps its state")
-	r.AddCommand(up(dir), down(dir), env(dir), keepAddress())
+	r.AddCommand(
+		up(dir), down(dir), status(dir), plan(dir), doctor(dir), env(dir),
+		execute(dir), load(dir), logs(dir), stop(dir), start(dir), kill(dir),
+		buildImages(), keepAddress(),
+	)
 	return r
 }
 
 func up(dir *string) *cobra.Command {
+	return wanted(dir, &cobra.Command{Use: "up", Short: "Start the lab, or mend one that is there"},
+		func(c *cobra.Command, l *lab.Lab) error { return l.Up(c.Context()) })
+}
+
+func plan(dir *string) *cobra.Command {
+	return wanted(dir, &cobra.Command{Use: "plan", Short: "Print what up would run"},
+		func(_ *cobra.Command, l *lab.Lab) error { return l.Plan() })
+}
+
+func doctor(dir *string) *cobra.Command {
+	return wanted(dir, &cobra.Command{Use: "doctor", Short: "Tell what the machine lacks, and what mends it"},
+		func(_ *cobra.Command, l *lab.Lab) error { return l.Doctor() })
+}
+
+// wanted is a command that is told by flags what the lab is to be.
+func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) error) *cobra.Command {
 	o := lab.Default()
-	c := &cobra.Command{
-		Use:   "up",
-		Short: "Start the lab, or mend one that is there",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			o.Dir = *dir
-			if !o.OpenStack && !c.Flags().Changed("vms") {
-				o.VMs = 0
-			}
-			return lab.New(o, os.Stdout).Up(c.Context())
-		},
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		o.Dir = *dir
+		if !o.OpenStack && !c.Flags().Changed("vms") {
+			o.VMs = 0
+		}
+		return do(c, lab.New(o, os.Stdout))
 	}
 	f := c.Flags()
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes")

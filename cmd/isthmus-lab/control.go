@@ -1,0 +1,88 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-cni/isthmus/internal/lab"
+)
+
+// onLab is a command on a lab that is there.
+func onLab(dir *string, c *cobra.Command, do func(c *cobra.Command, l *lab.Lab, args []string) error) *cobra.Command {
+	c.RunE = func(c *cobra.Command, args []string) error {
+		o, err := lab.Load(*dir)
+		if err != nil {
+			return err
+		}
+		return do(c, lab.New(o, os.Stdout), args)
+	}
+	return c
+}
+
+func status(dir *string) *cobra.Command {
+	return onLab(dir, &cobra.Command{Use: "status", Short: "Tell what runs", Args: cobra.NoArgs},
+		func(_ *cobra.Command, l *lab.Lab, _ []string) error { return l.Status() })
+}
+
+func execute(dir *string) *cobra.Command {
+	return onLab(dir, &cobra.Command{
+		Use: "exec NODE|VM -- COMMAND...", Short: "Run a command on a node or in a virtual machine", Args: cobra.MinimumNArgs(2),
+	}, func(c *cobra.Command, l *lab.Lab, args []string) error { return l.Exec(c.Context(), args[0], args[1:]) })
+}
+
+func load(dir *string) *cobra.Command {
+	return onLab(dir, &cobra.Command{
+		Use: "load IMAGE.tar...", Short: "Put images into every node, under their own names", Args: cobra.MinimumNArgs(1),
+	}, func(c *cobra.Command, l *lab.Lab, args []string) error {
+		for _, file := range args {
+			if err := l.Load(c.Context(), file); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func logs(dir *string) *cobra.Command {
+	c := &cobra.Command{Use: "logs COMPONENT", Short: "Print what a component wrote", Args: cobra.ExactArgs(1)}
+	follow := c.Flags().BoolP("follow", "f", false, "go on as it writes")
+	lines := c.Flags().IntP("tail", "n", -1, "only the last lines")
+	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
+		file, err := l.Log(args[0])
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(c.Context(), "tail", tailArgs(*follow, *lines, file)...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		return cmd.Run()
+	})
+}
+
+func stop(dir *string) *cobra.Command {
+	return onLab(dir, &cobra.Command{Use: "stop COMPONENT", Short: "End a component until start or up", Args: cobra.ExactArgs(1)},
+		func(c *cobra.Command, l *lab.Lab, args []string) error { return l.Stop(c.Context(), args[0]) })
+}
+
+func start(dir *string) *cobra.Command {
+	return onLab(dir, &cobra.Command{Use: "start COMPONENT", Short: "Start a component, or do a step again", Args: cobra.ExactArgs(1)},
+		func(c *cobra.Command, l *lab.Lab, args []string) error { return l.Start(c.Context(), args[0]) })
+}
+
+func kill(dir *string) *cobra.Command {
+	return onLab(dir, &cobra.Command{Use: "kill COMPONENT", Short: "kill -9 a component, to see what happens", Args: cobra.ExactArgs(1)},
+		func(c *cobra.Command, l *lab.Lab, args []string) error { return l.Kill(c.Context(), args[0]) })
+}
+
+func tailArgs(follow bool, lines int, file string) []string {
+	args := []string{"-n", "+1"}
+	if lines >= 0 {
+		args = []string{"-n", strconv.Itoa(lines)}
+	}
+	if follow {
+		args = append(args, "-F")
+	}
+	return append(args, file)
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/image"
+)
+
+// buildImages packs the programs that "make build" left in bin. It needs no Docker.
+func buildImages() *cobra.Command {
+	c := &cobra.Command{Use: "image", Short: "Pack the images that the lab's nodes run", Args: cobra.NoArgs}
+	bin := c.Flags().String("bin", "bin", "directory with the programs, and for the images")
+	tools := c.Flags().Bool("tools-only", false, "only the images that hold nothing of Isthmus")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := os.MkdirAll(*bin, 0o755); err != nil {
+			return err
+		}
+		built, err := build(c, *bin, *tools)
+		if err != nil {
+			return err
+		}
+		for _, file := range []string{built.Isthmus, built.Tools, built.Pause} {
+			if file != "" {
+				fmt.Println(file)
+			}
+		}
+		return nil
+	}
+	return c
+}
+
+func build(c *cobra.Command, bin string, toolsOnly bool) (image.Built, error) {
+	if toolsOnly {
+		return image.BuildTools(c.Context(), bin)
+	}
+	return image.Build(c.Context(), image.Binaries{
+		Controller: filepath.Join(bin, "isthmus-controller"),
+		Agent:      filepath.Join(bin, "isthmus-agent"),
+		CNI:        filepath.Join(bin, "isthmus-cni"),
+	}, bin)
+}

@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Stop ends a component until Start or Up.
+func (l *Lab) Stop(ctx context.Context, name string) error {
+	return l.withProcess(name, func(c supervise.Component) error { return l.sup.Stop(ctx, c.Name) })
+}
+
+// Kill is kill -9 of a component: for fault tests.
+func (l *Lab) Kill(ctx context.Context, name string) error {
+	return l.withProcess(name, func(c supervise.Component) error { return l.sup.Kill(ctx, c.Name) })
+}
+
+// Start runs a component, or runs a step again, and waits until it is ready.
+func (l *Lab) Start(ctx context.Context, name string) error {
+	c, err := l.component(name)
+	if err != nil {
+		return err
+	}
+	return l.sup.Ensure(ctx, c)
+}
+
+func (l *Lab) withProcess(name string, do func(supervise.Component) error) error {
+	c, err := l.component(name)
+	if err != nil {
+		return err
+	}
+	if len(c.Argv) == 0 {
+		return fmt.Errorf("%s is a step, nothing of it runs", name)
+	}
+	return do(c)
+}
+
+func (l *Lab) component(name string) (supervise.Component, error) {
+	all, err := l.Components()
+	if err != nil {
+		return supervise.Component{}, err
+	}
+	var names []string
+	for _, c := range all {
+		if c.Name == name {
+			return c, nil
+		}
+		names = append(names, c.Name)
+	}
+	return supervise.Component{}, fmt.Errorf("no component %q; there are: %s", name, strings.Join(names, " "))
+}
+
+// Log is the file that a component writes to.
+func (l *Lab) Log(name string) (string, error) {
+	c, err := l.component(name)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(l.sup.Log(c.Name)); err != nil {
+		return "", fmt.Errorf("%s has written nothing: %w", name, err)
+	}
+	return l.sup.Log(c.Name), nil
+}
+
+// Status prints one line per process of the lab. It fails if one that should
+// run does not.
+func (l *Lab) Status() error {
+	all, err := l.Components()
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(l.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "COMPONENT\tSTATE\tPID\tLOG")
+	var dead []string
+	for _, c := range all {
+		if len(c.Argv) == 0 {
+			continue
+		}
+		state, pid := "running", "-"
+		p, ok := l.sup.Running(c.Name)
+		switch {
+		case !ok:
+			state, dead = "dead", append(dead, c.Name)
+		case !l.sup.Same(c):
+			state, pid = "outdated", fmt.Sprint(p.Pid)
+		default:
+			pid = fmt.Sprint(p.Pid)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", c.Name, state, pid, l.sup.Log(c.Name))
+	}
+	if err := table.Flush(); err != nil || len(dead) == 0 {
+		return err
+	}
+	return fmt.Errorf("dead: %s; isthmus-lab up starts them", strings.Join(dead, " "))
+}
+
+// Plan prints what Up would run, in order.
+func (l *Lab) Plan() error {
+	all, err := l.Components()
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		fmt.Fprint(l.Out, c.Name)
+		if len(c.Needs) > 0 {
+			fmt.Fprintf(l.Out, "  (after %s)", strings.Join(c.Needs, ", "))
+		}
+		fmt.Fprintln(l.Out)
+		if len(c.Argv) == 0 {
+			fmt.Fprintln(l.Out, "    a step")
+			continue
+		}
+		words := append(append([]string{}, c.Env...), c.Argv...)
+		for i, w := range words {
+			words[i] = quote(w)
+		}
+		fmt.Fprintf(l.Out, "    %s\n", strings.Join(words, " \\\n        "))
+	}
+	return nil
+}
+
+// quote makes a word safe to paste into a shell.
+func quote(word string) string {
+	if word != "" && !strings.ContainsAny(word, " \t\n'\"$`\\*?<>|&;()[]{}~#!") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// Exec runs argv on a node, or in a virtual machine, with our standard streams.
+func (l *Lab) Exec(ctx context.Context, where string, argv []string) error {
+	n, err := l.node(where)
+	if err != nil {
+		return err
+	}
+	if !n.Exists() {
+		return fmt.Errorf("%s is not up: isthmus-lab up", where)
+	}
+	words := n.Enter(argv...)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// errNoNode tells that a name is none of a node.
+var errNoNode = errors.New("no such node")
+
+func (l *Lab) node(name string) (host.Node, error) {
+	for _, n := range l.nodes {
+		if n.Name == name {
+			return n, nil
+		}
+	}
+	return host.Node{}, fmt.Errorf("%s: %w", name, errNoNode)
+}

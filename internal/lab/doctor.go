@@ -1,0 +1,150 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+)
+
+// Finding is one thing that the lab needs, and how to get it if it is missing.
+type Finding struct {
+	What  string
+	Wrong string // "" if all is well
+	Mend  string // a command
+}
+
+// programsNeeded tells by which program a Debian package is recognised.
+var programsNeeded = [][2]string{
+	{"ovn-northd", "ovn-central"}, {"ovn-controller", "ovn-host"}, {"ovs-vswitchd", "openvswitch-switch"},
+	{"ip", "iproute2"}, {"ethtool", "ethtool"}, {"nft", "nftables"}, {"conntrack", "conntrack"},
+	{"nsenter", "util-linux"}, {"busybox", "busybox-static"},
+	{"etcd", "etcd-server"}, {"containerd", "containerd"}, {"runc", "runc"},
+	{"/usr/lib/cni/loopback", "containernetworking-plugins"},
+}
+
+var openstackNeeded = [][2]string{
+	{"keystone-manage", "python3-keystone"}, {"neutron-server", "python3-neutron"},
+	{"octavia-driver-agent", "python3-octavia"}, {"openstack", "python3-openstackclient"},
+	{"mariadbd", "mariadb-server-core"}, {"mariadb", "mariadb-client-core"}, {"uwsgi", "uwsgi-core"},
+	{"/usr/lib/uwsgi/plugins/python3_plugin.so", "uwsgi-plugin-python3"},
+	{"qemu-system-x86_64", "qemu-system-x86"}, {"cpio", "cpio"},
+}
+
+// Doctor prints what the machine lacks and the command that mends it. It
+// fails if anything is missing.
+func (l *Lab) Doctor() error {
+	wrong := 0
+	for _, f := range l.Findings() {
+		if f.Wrong == "" {
+			fmt.Fprintf(l.Out, "✓ %s\n", f.What)
+			continue
+		}
+		wrong++
+		fmt.Fprintf(l.Out, "✗ %s: %s\n", f.What, f.Wrong)
+		if f.Mend != "" {
+			fmt.Fprintf(l.Out, "    %s\n", f.Mend)
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d things are wrong", wrong)
+	}
+	return nil
+}
+
+// Findings looks at the machine and changes nothing.
+func (l *Lab) Findings() []Finding {
+	found := []Finding{l.rootFinding(), l.packagesFinding(), l.kubeFinding(), l.imagesFinding(), cgroupFinding()}
+	return append(found, l.portFindings()...)
+}
+
+func (l *Lab) rootFinding() Finding {
+	f := Finding{What: "runs as root"}
+	if os.Geteuid() != 0 {
+		f.Wrong, f.Mend = "the lab makes namespaces and bridges", "sudo isthmus-lab doctor"
+	}
+	return f
+}
+
+func (l *Lab) packagesFinding() Finding {
+	f := Finding{What: "packages"}
+	needed := programsNeeded
+	if l.OpenStack {
+		needed = append(needed[:len(needed):len(needed)], openstackNeeded...)
+	}
+	var missing []string
+	for _, n := range needed {
+		if _, err := exec.LookPath(n[0]); err != nil && !isFile(n[0]) {
+			missing = append(missing, n[1])
+		}
+	}
+	if len(missing) > 0 {
+		f.Wrong = "missing: " + strings.Join(missing, " ")
+		f.Mend = "apt-get install -y --no-install-recommends " + strings.Join(missing, " ")
+	}
+	return f
+}
+
+func (l *Lab) kubeFinding() Finding {
+	f := Finding{What: "Kubernetes' programs in " + l.KubeBin}
+	for _, p := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"} {
+		if !isFile(filepath.Join(l.KubeBin, p)) {
+			f.Wrong, f.Mend = p+" is not there", filepath.Join(l.Repo, "scripts/kubernetes.sh")
+		}
+	}
+	return f
+}
+
+func (l *Lab) imagesFinding() Finding {
+	f := Finding{What: "images in " + filepath.Join(l.Repo, "bin")}
+	for _, tar := range []string{"pause.tar", "isthmus-tools.tar", "isthmus.tar"} {
+		if !isFile(filepath.Join(l.Repo, "bin", tar)) {
+			f.Wrong, f.Mend = tar+" is not there", "make -C "+l.Repo+" build"
+		}
+	}
+	return f
+}
+
+func cgroupFinding() Finding {
+	f := Finding{What: "cgroups"}
+	if !isFile("/sys/fs/cgroup/cgroup.controllers") && !isFile("/sys/fs/cgroup/memory/cgroup.procs") {
+		f.Wrong, f.Mend = "not mounted", "mount -t cgroup2 none /sys/fs/cgroup"
+	}
+	return f
+}
+
+// portFindings tells who would be in the way. Ports of the lab's own address
+// cannot be taken before the lab is there.
+func (l *Lab) portFindings() []Finding {
+	if _, err := os.Stat(l.file()); err == nil {
+		return nil
+	}
+	var found []Finding
+	for _, address := range []string{"127.0.0.1:12379", "127.0.0.1:12380", "127.0.0.1:10257", "127.0.0.1:10259"} {
+		f := Finding{What: "port " + address}
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			f.Wrong, f.Mend = err.Error(), "ss -tlnp | grep "+address
+		} else {
+			listener.Close()
+		}
+		found = append(found, f)
+	}
+	if links, err := host.Links(); err != nil || len(links) > 0 {
+		found = append(found, Finding{
+			What: "links", Mend: "isthmus-lab down",
+			Wrong: errors.Join(err, fmt.Errorf("left over: %s", strings.Join(links, " "))).Error(),
+		})
+	}
+	return found
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
