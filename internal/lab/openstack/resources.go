@@ -46,7 +46,7 @@ func (c Config) makeResources(ctx context.Context) error {
 	err := await(ctx, time.Minute, func(ctx context.Context) (err error) {
 		n, err = Dial(ctx, c.CloudsFile(), "admin")
 		if err == nil {
-			_, err = n.networkID(ctx, ProviderNetwork)
+			_, err = n.NetworkID(ctx, ProviderNetwork)
 		}
 		return err
 	})
@@ -60,7 +60,7 @@ func (c Config) makeResources(ctx context.Context) error {
 }
 
 func (n Network) makeProvider(ctx context.Context) error {
-	network, err := n.networkID(ctx, ProviderNetwork)
+	network, err := n.NetworkID(ctx, ProviderNetwork)
 	if err != nil {
 		return err
 	}
@@ -163,8 +163,8 @@ func (n Network) admitPing(ctx context.Context) error {
 	return nil
 }
 
-// networkID is the id of a network, empty if there is none of that name.
-func (n Network) networkID(ctx context.Context, name string) (string, error) {
+// NetworkID is the id of a network, empty if there is none of that name.
+func (n Network) NetworkID(ctx context.Context, name string) (string, error) {
 	all, err := networks.List(n.ServiceClient, networks.ListOpts{Name: name}).AllPages(ctx)
 	if err != nil {
 		return "", err

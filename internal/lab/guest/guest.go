@@ -1,0 +1,253 @@
+// Package guest knows the lab's virtual machines: real QEMU guests with
+// Debian's cloud kernel, a busybox root file system and an agent that runs
+// commands. A guest hangs on a Neutron port as one of Nova's would. It knows
+// Neutron and the node's OVS, but not OVN and not Kubernetes.
+package guest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Config says where the guests of a lab live.
+type Config struct {
+	// Dir holds a directory for each guest.
+	Dir string
+	// CacheDir keeps the kernel between labs.
+	CacheDir string
+	// CloudsFile is the clouds.yaml whose cloud "admin" makes the ports.
+	CloudsFile string
+	// Supervisor runs the guests, as components named by ComponentName.
+	Supervisor *supervise.Supervisor
+	// Enter returns the command that runs argv on a node, in its namespaces:
+	// QEMU, ip, and ovs-vsctl with its default database. It must exec, so that
+	// the process that is started is the one that runs.
+	Enter func(node string, argv ...string) []string
+}
+
+// Spec is a guest as it is wanted.
+type Spec struct {
+	Name string `json:"name"`
+	// Network is a name in Neutron; Node is the host that the port is bound to
+	// and that QEMU runs on.
+	Network string `json:"network"`
+	Node    string `json:"node"`
+	// FixedIP is an address of the network; Neutron chooses one if it is zero.
+	FixedIP netip.Addr `json:"fixedIP"`
+	// Memory is in MiB, 128 if 0.
+	Memory int `json:"memory,omitempty"`
+	// Modules are loaded besides those for the NIC, VLANs and the agent.
+	Modules []string `json:"modules,omitempty"`
+	// Files are put into the root file system.
+	Files []File `json:"-"`
+}
+
+// Guest is a guest as it is.
+type Guest struct {
+	Spec
+	Port    string       `json:"port"`
+	Address netip.Prefix `json:"address"`
+	MAC     string       `json:"mac"`
+	MTU     int          `json:"mtu"`
+	TAP     string       `json:"tap"`
+	Running bool         `json:"-"`
+}
+
+var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
+
+// Create makes a guest and returns when it has its address. One that is there
+// is kept; what is missing of it, or dead, is made again.
+func (c Config) Create(ctx context.Context, s Spec) (Guest, error) {
+	if !nameForm.MatchString(s.Name) {
+		return Guest{}, fmt.Errorf("guest %q: a name has up to 40 of a-z, 0-9 and inner dashes", s.Name)
+	}
+	g, err := c.create(ctx, s)
+	if err != nil {
+		return Guest{}, fmt.Errorf("guest %s: %w", s.Name, err)
+	}
+	return g, nil
+}
+
+func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
+	g := Guest{Spec: s}
+	if err := c.claim(g); err != nil {
+		return g, err
+	}
+	n, err := openstack.Dial(ctx, c.CloudsFile, "admin")
+	if err != nil {
+		return g, err
+	}
+	p, err := ensurePort(ctx, n, s)
+	if err != nil {
+		return g, fmt.Errorf("port: %w", err)
+	}
+	dev, err := describe(ctx, n, p)
+	if err != nil {
+		return g, fmt.Errorf("port %s: %w", p.ID, err)
+	}
+	g.Port, g.Address, g.MAC, g.MTU, g.TAP = p.ID, dev.Address, dev.MAC, dev.MTU, dev.TAP
+	if err := c.record(g); err != nil {
+		return g, err
+	}
+	if err := c.plug(ctx, s.Node, dev.TAP, p.ID); err != nil {
+		return g, fmt.Errorf("plug port %s: %w", p.ID, err)
+	}
+	m, err := c.build(ctx, s, dev)
+	if err != nil {
+		return g, err
+	}
+	err = c.Supervisor.Ensure(ctx, c.component(m, func(argv ...string) []string { return c.Enter(s.Node, argv...) }))
+	g.Running = err == nil
+	return g, err
+}
+
+// claim records a guest before anything of it is made, so that Delete finds
+// what a killed run left. It refuses to make one a second time elsewhere: the
+// first one's tap would stay behind.
+func (c Config) claim(g Guest) error {
+	have, err := c.read(g.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.record(g)
+	}
+	if err == nil && (have.Node != g.Node || have.Network != g.Network) {
+		return fmt.Errorf("it is on node %s and network %s already, delete it first", have.Node, have.Network)
+	}
+	return err
+}
+
+// build writes the guest's file system and says how to start it.
+func (c Config) build(ctx context.Context, s Spec, dev nic) (machine, error) {
+	k, err := fetchKernel(ctx, c.CacheDir)
+	if err != nil {
+		return machine{}, err
+	}
+	m := machine{name: s.Name, dir: c.vmDir(s.Name), memory: s.Memory, image: k.image, nic: dev}
+	if m.memory == 0 {
+		m.memory = 128
+	}
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		return m, err
+	}
+	rootfs, err := initramfs(ctx, k, s.Modules, s.Files)
+	if err != nil {
+		return m, fmt.Errorf("root file system: %w", err)
+	}
+	return m, writeChanged(m.initrd(), rootfs)
+}
+
+// plug makes the tap and gives it to OVS under the port's id.
+func (c Config) plug(ctx context.Context, node, tap, port string) error {
+	const add = `ip link show dev "$1" >/dev/null 2>&1 || ip tuntap add dev "$1" mode tap && ip link set "$1" up`
+	if _, err := output(ctx, c.Enter(node, "sh", "-c", add, "sh", tap)...); err != nil {
+		return err
+	}
+	_, err := output(ctx, c.Enter(node, "ovs-vsctl", "--timeout=20", "--may-exist", "add-port", "br-int", tap,
+		"--", "set", "Interface", tap, "external_ids:iface-id="+port)...)
+	return err
+}
+
+// Delete takes a guest away with its port. One that is not there is no error.
+func (c Config) Delete(ctx context.Context, name string) error {
+	g, err := c.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = c.delete(ctx, g)
+	}
+	if err != nil {
+		return fmt.Errorf("delete guest %s: %w", name, err)
+	}
+	return os.RemoveAll(c.vmDir(name))
+}
+
+func (c Config) delete(ctx context.Context, g Guest) error {
+	if err := c.Supervisor.Kill(ctx, ComponentName(g.Name)); err != nil {
+		return err
+	}
+	n, err := openstack.Dial(ctx, c.CloudsFile, "admin")
+	if err != nil {
+		return err
+	}
+	have, err := findPorts(ctx, n, g.Name)
+	if err != nil {
+		return err
+	}
+	for _, p := range have {
+		if err := c.unplug(ctx, g.Node, tapName(p.ID)); err != nil {
+			return fmt.Errorf("unplug port %s: %w", p.ID, err)
+		}
+		err := ports.Delete(ctx, n.ServiceClient, p.ID).ExtractErr()
+		if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+			return fmt.Errorf("port %s: %w", p.ID, err)
+		}
+	}
+	return nil
+}
+
+func (c Config) unplug(ctx context.Context, node, tap string) error {
+	if _, err := output(ctx, c.Enter(node, "ovs-vsctl", "--timeout=20", "--if-exists", "del-port", "br-int", tap)...); err != nil {
+		return err
+	}
+	// it goes with the node's namespace, so it may be gone
+	_, err := output(ctx, c.Enter(node, "sh", "-c", `! ip link show dev "$1" >/dev/null 2>&1 || ip link del "$1"`, "sh", tap)...)
+	return err
+}
+
+// tapName is what Nova calls the tap of a port.
+func tapName(port string) string { return "tap" + port[:11] }
+
+// List returns all guests by name, dead ones too.
+func (c Config) List() ([]Guest, error) {
+	files, err := filepath.Glob(filepath.Join(c.Dir, "*", "guest.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []Guest
+	for _, f := range files {
+		g, err := c.read(filepath.Base(filepath.Dir(f)))
+		if err != nil {
+			return nil, err
+		}
+		_, g.Running = c.Supervisor.Running(ComponentName(g.Name))
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b Guest) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func (c Config) vmDir(name string) string { return filepath.Join(c.Dir, name) }
+
+func (c Config) read(name string) (g Guest, err error) {
+	data, err := os.ReadFile(filepath.Join(c.vmDir(name), "guest.json"))
+	if err != nil {
+		return g, err
+	}
+	return g, json.Unmarshal(data, &g)
+}
+
+func (c Config) record(g Guest) error {
+	data, err := json.MarshalIndent(g, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.vmDir(g.Name), 0o755); err != nil {
+		return err
+	}
+	return writeChanged(filepath.Join(c.vmDir(g.Name), "guest.json"), append(data, '\n'))
+}

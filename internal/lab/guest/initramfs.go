@@ -1,0 +1,91 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed root
+var root embed.FS
+
+// busybox is where Debian's busybox-static puts its only file.
+const busybox = "/bin/busybox"
+
+// ownModules are loaded in every guest.
+var ownModules = []string{"virtio_pci", "virtio_console", "virtio_net", "8021q"}
+
+// initramfs is the whole root file system of a guest: busybox, init, agent and
+// modules, and the extra files last.
+func initramfs(ctx context.Context, k kernel, modules []string, extra []File) ([]byte, error) {
+	order, err := k.resolve(append(append([]string{}, ownModules...), modules...))
+	if err != nil {
+		return nil, err
+	}
+	files, err := baseFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list strings.Builder
+	for _, m := range order {
+		data, err := os.ReadFile(m)
+		if err != nil {
+			return nil, err
+		}
+		path := "lib/modules/" + filepath.Base(m)
+		files = append(files, File{path, 0o644, data})
+		fmt.Fprintln(&list, "/"+path)
+	}
+	files = append(files, File{"etc/modules", 0o644, []byte(list.String())})
+	return cpio(append(files, extra...)), nil
+}
+
+func baseFiles(ctx context.Context) ([]File, error) {
+	var files []File
+	for _, dir := range []string{"bin", "dev", "etc", "lib", "lib/modules", "proc", "root", "run", "sys", "tmp", "www"} {
+		files = append(files, File{Path: dir, Mode: fs.ModeDir | 0o755})
+	}
+	bin, err := os.ReadFile(busybox)
+	if err != nil {
+		return nil, fmt.Errorf("tools for guests (apt-get install busybox-static): %w", err)
+	}
+	list, err := output(ctx, busybox, "--list")
+	if err != nil {
+		return nil, err
+	}
+	// /bin/busybox, when it is called init, is one
+	files = append(files, File{"bin/busybox", 0o755, bin}, link("init", "/bin/busybox"), link("sbin", "/bin"))
+	for applet := range strings.FieldsSeq(string(list)) {
+		if applet != "busybox" {
+			files = append(files, link("bin/"+applet, "busybox"))
+		}
+	}
+	for path, mode := range map[string]fs.FileMode{
+		"bin/agent": 0o755, "etc/inittab": 0o644, "etc/rcS": 0o755, "etc/network": 0o755, "etc/udhcpc": 0o755,
+	} {
+		data, err := root.ReadFile("root/" + filepath.Base(path))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{path, mode, data})
+	}
+	return append(files, File{"etc/passwd", 0o644, []byte("root::0:0:root:/root:/bin/sh\n")}), nil
+}
+
+func link(path, to string) File { return File{path, fs.ModeSymlink | 0o777, []byte(to)} }
+
+// writeChanged leaves a file alone that holds data already.
+func writeChanged(path string, data []byte) error {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

@@ -1,0 +1,99 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// machine is all that QEMU must know. It is complete when the port is.
+type machine struct {
+	name, dir string
+	memory    int // MiB
+	image     string
+	nic       nic
+}
+
+// nic is the guest's interface, as its Neutron port says. Address and Gateway
+// are for the case that nobody answers DHCP.
+type nic struct {
+	TAP     string       `json:"tap"`
+	MAC     string       `json:"mac"`
+	MTU     int          `json:"mtu"`
+	Address netip.Prefix `json:"address"`
+	Gateway netip.Addr   `json:"gateway"`
+}
+
+// argv starts the guest without KVM: TCG works everywhere, nested or not.
+func (m machine) argv() []string {
+	argv := []string{
+		"qemu-system-x86_64", "-name", m.name, "-machine", "pc,accel=tcg,usb=off,vmport=off",
+		"-cpu", "qemu64,+rdrand", "-smp", "1", "-m", fmt.Sprint(m.memory),
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-serial", "file:" + m.console(),
+		"-kernel", m.image, "-initrd", m.initrd(), "-append", m.commandLine(),
+		"-netdev", "tap,id=net0,script=no,downscript=no,vhost=off,vnet_hdr=off,ifname=" + m.nic.TAP,
+		"-device", m.device(),
+		"-device", fmt.Sprintf("virtio-serial-pci,max_ports=%d", channels+1),
+	}
+	for i := range channels {
+		argv = append(argv,
+			"-chardev", fmt.Sprintf("socket,id=agent%d,server=on,wait=off,path=%s", i, socketPath(m.dir, i)),
+			"-device", fmt.Sprintf("virtconsole,chardev=agent%d", i))
+	}
+	return argv
+}
+
+// device is the NIC without any offload: a packet whose checksum is left for
+// the NIC to fill in passes OVS's userspace datapath as it is, and is dropped
+// by whoever gets it.
+func (m machine) device() string {
+	off := []string{
+		"csum", "gso", "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
+		"host_tso4", "host_tso6", "host_ecn", "host_ufo", "mrg_rxbuf",
+	}
+	return fmt.Sprintf("virtio-net-pci,netdev=net0,romfile=,mac=%s,host_mtu=%d,%s=off", m.nic.MAC, m.nic.MTU, strings.Join(off, "=off,"))
+}
+
+func (m machine) commandLine() string {
+	words := []string{
+		"console=ttyS0", "quiet", "panic=-1", "mitigations=off", "nokaslr", "tsc=reliable", "net.ifnames=0",
+		"guest.name=" + m.name, fmt.Sprintf("guest.mtu=%d", m.nic.MTU),
+	}
+	if m.nic.Address.IsValid() {
+		words = append(words, "guest.addr="+m.nic.Address.String())
+	}
+	if m.nic.Gateway.IsValid() {
+		words = append(words, "guest.gateway="+m.nic.Gateway.String())
+	}
+	return strings.Join(words, " ")
+}
+
+func (m machine) initrd() string  { return filepath.Join(m.dir, "initramfs") }
+func (m machine) console() string { return filepath.Join(m.dir, "console.log") }
+
+// component runs the machine where enter leads; it is ready when the guest has
+// its address.
+func (c Config) component(m machine, enter func(argv ...string) []string) supervise.Component {
+	return supervise.Component{
+		Name: ComponentName(m.name),
+		Argv: enter(m.argv()...),
+		Ready: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			r, err := c.Exec(ctx, m.name, []string{"test", "-e", "/run/address"}, nil)
+			if err == nil && r.Code != 0 {
+				err = fmt.Errorf("guest %s has no address yet", m.name)
+			}
+			return err
+		},
+	}
+}
+
+// ComponentName is what the supervisor calls a guest.
+func ComponentName(name string) string { return "vm/" + name }

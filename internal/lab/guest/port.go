@@ -1,0 +1,108 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/uuid"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/mtu"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+)
+
+// owner is what Nova writes on the ports of its instances.
+const owner = "compute:nova"
+
+// boundPort is a port with what the admin sees of its binding.
+type boundPort struct {
+	ports.Port
+	portsbinding.PortsBindingExt
+}
+
+// deviceID stands for Nova's instance id: the same guest has the same one in
+// every lab, so that a port made by a killed run is found again.
+func deviceID(name string) string {
+	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(name+".guest.isthmus.test")).String()
+}
+
+// ensurePort returns the guest's port, bound to its node. Without Nova that is
+// for us to do, and it must be done before the tap is plugged: Neutron learns
+// of a port that is bound later only by chance and shows it DOWN.
+func ensurePort(ctx context.Context, n openstack.Network, s Spec) (boundPort, error) {
+	have, err := findPorts(ctx, n, s.Name)
+	if err != nil {
+		return boundPort{}, err
+	}
+	if len(have) > 0 {
+		return rebind(ctx, n, have[0], s.Node)
+	}
+	network, err := n.NetworkID(ctx, s.Network)
+	if err != nil {
+		return boundPort{}, err
+	}
+	if network == "" {
+		return boundPort{}, fmt.Errorf("there is no network %s (openstack network list)", s.Network)
+	}
+	opts := ports.CreateOpts{NetworkID: network, Name: s.Name, DeviceOwner: owner, DeviceID: deviceID(s.Name)}
+	if s.FixedIP.IsValid() {
+		opts.FixedIPs = []ports.IP{{IPAddress: s.FixedIP.String()}}
+	}
+	var p boundPort
+	err = ports.Create(ctx, n.ServiceClient, portsbinding.CreateOptsExt{CreateOptsBuilder: opts, HostID: s.Node}).ExtractInto(&p)
+	return p, err
+}
+
+func findPorts(ctx context.Context, n openstack.Network, name string) ([]boundPort, error) {
+	all, err := ports.List(n.ServiceClient, ports.ListOpts{DeviceID: deviceID(name), DeviceOwner: owner}).AllPages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var have []boundPort
+	err = ports.ExtractPortsInto(all, &have)
+	return have, err
+}
+
+func rebind(ctx context.Context, n openstack.Network, p boundPort, node string) (boundPort, error) {
+	if p.HostID == node {
+		return p, nil
+	}
+	err := ports.Update(ctx, n.ServiceClient, p.ID, portsbinding.UpdateOptsExt{
+		UpdateOptsBuilder: ports.UpdateOpts{}, HostID: &node,
+	}).ExtractInto(&p)
+	return p, err
+}
+
+// describe turns a port into the guest's interface.
+func describe(ctx context.Context, n openstack.Network, p boundPort) (nic, error) {
+	var network struct {
+		networks.Network
+		mtu.NetworkMTUExt
+	}
+	if err := networks.Get(ctx, n.ServiceClient, p.NetworkID).ExtractInto(&network); err != nil {
+		return nic{}, err
+	}
+	out := nic{TAP: tapName(p.ID), MAC: p.MACAddress, MTU: network.MTU}
+	if len(p.FixedIPs) == 0 {
+		return out, nil
+	}
+	subnet, err := subnets.Get(ctx, n.ServiceClient, p.FixedIPs[0].SubnetID).Extract()
+	if err != nil {
+		return nic{}, err
+	}
+	addr, err := netip.ParseAddr(p.FixedIPs[0].IPAddress)
+	if err != nil {
+		return nic{}, err
+	}
+	prefix, err := netip.ParsePrefix(subnet.CIDR)
+	if err != nil {
+		return nic{}, err
+	}
+	out.Address = netip.PrefixFrom(addr, prefix.Bits())
+	// a subnet without a gateway is none of ours to mend
+	out.Gateway, _ = netip.ParseAddr(subnet.GatewayIP)
+	return out, nil
+}
