@@ -15,7 +15,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"go4.org/netipx"
-	"golang.org/x/sys/unix"
 
 	"github.com/isthmus-cni/isthmus/internal/offload"
 )
@@ -90,7 +89,7 @@ func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan
 	if err := n.o.Plug(ctx, NodeLink, want.IfaceID, want.MAC); err != nil {
 		return fmt.Errorf("plug %s as %s: %w", NodeLink, want.IfaceID, err)
 	}
-	dev, err := n.await(ctx, k, NodeLink)
+	dev, err := n.await(ctx, k)
 	if err != nil {
 		return err
 	}
@@ -105,39 +104,30 @@ func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan
 	return k.setRoutes(diffRoutes(p.routes, have.ours(mainTable)))
 }
 
-// await returns the link as soon as the kernel has it.
-func (n *Network) await(ctx context.Context, k kernel, name string) (netlink.Link, error) {
-	if l, err := k.LinkByName(name); err == nil {
+// await returns ovn0 as soon as the kernel has it.
+func (n *Network) await(ctx context.Context, k kernel) (netlink.Link, error) {
+	if l, err := k.LinkByName(NodeLink); err == nil {
 		return l, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, appearance)
 	defer cancel()
-	updates := make(chan netlink.LinkUpdate)
-	done := make(chan struct{})
-	// ListExisting closes the gap between the look above and the subscription.
-	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: n.o.NetNS, ListExisting: true}); err != nil {
-		return nil, fmt.Errorf("watch for %s: %w", name, err)
+	w := newWatch(n.o.NetNS)
+	defer w.stop()
+	if err := w.links(); err != nil {
+		return nil, fmt.Errorf("watch for %s: %w", NodeLink, err)
 	}
-	defer drain(updates)
-	defer close(done)
 	for {
-		select {
-		case u, ok := <-updates:
-			if !ok {
-				return nil, fmt.Errorf("watch for %s: the kernel's events ended", name)
-			}
-			if u.Header.Type == unix.RTM_NEWLINK && u.Attrs().Name == name {
-				return k.LinkByName(name)
-			}
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s did not appear: is ovs-vswitchd running? %w", name, ctx.Err())
+		// Also before the first event: it may have come before the watch stood.
+		if l, err := k.LinkByName(NodeLink); err == nil {
+			return l, nil
 		}
-	}
-}
-
-// drain lets a subscription's goroutine end that is about to send.
-func drain[T any](c <-chan T) {
-	for range c { //nolint:revive // nothing to do with what comes late
+		select {
+		case <-w.hit:
+		case err := <-w.lost:
+			return nil, fmt.Errorf("watch for %s: %w", NodeLink, err)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s did not appear, is ovs-vswitchd running? %w", NodeLink, ctx.Err())
+		}
 	}
 }
 

@@ -169,4 +169,3 @@ func (n *Network) open() (kernel, error) {
 	}
 	return kernel{Handle: h, log: n.o.Log}, nil
 }
-

@@ -2,6 +2,7 @@ package nodenet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -18,7 +19,7 @@ import (
 // kernel's events were lost: call it again then. It does not see changes of the
 // firewall.
 func (n *Network) Watch(ctx context.Context, changed func()) error {
-	w := &watch{ns: n.o.NetNS, done: make(chan struct{}), hit: make(chan struct{}, 1), lost: make(chan error, 1)}
+	w := newWatch(n.o.NetNS)
 	defer w.stop()
 	if err := w.start(); err != nil {
 		return fmt.Errorf("watch the node's network: %w", err)
@@ -36,28 +37,40 @@ func (n *Network) Watch(ctx context.Context, changed func()) error {
 	}
 }
 
-// watch joins three subscriptions into one signal.
+var errEventsLost = errors.New("the kernel's events were lost")
+
+// watch joins subscriptions into one signal.
 type watch struct {
 	ns   *netns.NsHandle
 	done chan struct{}
 	hit  chan struct{} // of capacity one: many changes are one
-	lost chan error
+	lost chan error    // of capacity one, too: one is enough
 	wg   sync.WaitGroup
 }
 
+func newWatch(ns *netns.NsHandle) *watch {
+	return &watch{ns: ns, done: make(chan struct{}), hit: make(chan struct{}, 1), lost: make(chan error, 1)}
+}
+
 func (w *watch) start() error {
-	if err := follow(w, concernsLink, func(c chan<- netlink.LinkUpdate) error {
-		return netlink.LinkSubscribeWithOptions(c, w.done, netlink.LinkSubscribeOptions{Namespace: w.ns, ErrorCallback: w.fail})
-	}); err != nil {
+	if err := w.links(); err != nil {
 		return err
 	}
 	if err := follow(w, func(netlink.AddrUpdate) bool { return true }, func(c chan<- netlink.AddrUpdate) error {
-		return netlink.AddrSubscribeWithOptions(c, w.done, netlink.AddrSubscribeOptions{Namespace: w.ns, ErrorCallback: w.fail})
+		return netlink.AddrSubscribeWithOptions(c, w.done, netlink.AddrSubscribeOptions{Namespace: w.ns})
 	}); err != nil {
 		return err
 	}
 	return follow(w, concernsRoute, func(c chan<- netlink.RouteUpdate) error {
-		return netlink.RouteSubscribeWithOptions(c, w.done, netlink.RouteSubscribeOptions{Namespace: w.ns, ErrorCallback: w.fail})
+		return netlink.RouteSubscribeWithOptions(c, w.done, netlink.RouteSubscribeOptions{Namespace: w.ns})
+	})
+}
+
+// links does not ask the library to list what exists: it would send that
+// request to everybody else who listens.
+func (w *watch) links() error {
+	return follow(w, concernsLink, func(c chan<- netlink.LinkUpdate) error {
+		return netlink.LinkSubscribeWithOptions(c, w.done, netlink.LinkSubscribeOptions{Namespace: w.ns})
 	})
 }
 
@@ -66,14 +79,8 @@ func (w *watch) stop() {
 	w.wg.Wait()
 }
 
-func (w *watch) fail(err error) {
-	select {
-	case w.lost <- err:
-	default: // one is enough
-	}
-}
-
-// follow reads a subscription until it ends, so that it never waits for us.
+// follow reads a subscription until it ends, so that it never waits for us. It
+// ends by itself only when events were lost.
 func follow[T any](w *watch, concerns func(T) bool, subscribe func(chan<- T) error) error {
 	updates := make(chan T)
 	if err := subscribe(updates); err != nil {
@@ -81,16 +88,23 @@ func follow[T any](w *watch, concerns func(T) bool, subscribe func(chan<- T) err
 	}
 	w.wg.Go(func() {
 		for u := range updates {
-			if !concerns(u) {
-				continue
+			if concerns(u) {
+				w.signal()
 			}
-			select {
-			case w.hit <- struct{}{}:
-			default:
-			}
+		}
+		select {
+		case w.lost <- errEventsLost:
+		default:
 		}
 	})
 	return nil
+}
+
+func (w *watch) signal() {
+	select {
+	case w.hit <- struct{}{}:
+	default: // one is waiting already
+	}
 }
 
 // concernsLink leaves out what links tell of themselves all the time.
