@@ -1,0 +1,71 @@
+package decide
+
+import (
+	"net/netip"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Leases gives out addresses. Errors are intent.Wait or intent.Stop. A unit
+// keeps what it has until it is released, which is nobody's business here.
+type Leases interface {
+	// Held are the addresses that the unit has in the Subnet.
+	Held(subnet string, u intent.Unit) []netip.Addr
+	// Next gives one address of each family, the same ones if asked again.
+	Next(subnet string, u intent.Unit) ([]netip.Addr, error)
+	// Claim gives these.
+	Claim(subnet string, u intent.Unit, addrs []netip.Addr) error
+}
+
+// claimOn is a claim of addresses on the Subnet, without whose it is.
+func claimOn(s *v1.Subnet, port string, addrs []netip.Addr) (*v1.IP, error) {
+	net, err := NetOf(&s.Spec)
+	if err != nil {
+		return nil, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + s.Name + " to be mended: " + err.Error()}
+	}
+	ip := &v1.IP{
+		ObjectMeta: metav1.ObjectMeta{Name: port, Labels: map[string]string{v1.LabelSubnet: s.Name}},
+		Spec: v1.IPSpec{
+			Subnet: s.Name, MTU: s.Status.MTU, MacAddress: string(MAC(addrs[0])),
+			Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: port}},
+		},
+	}
+	for _, a := range addrs {
+		setAddr(&ip.Spec, a, net)
+	}
+	return ip, nil
+}
+
+func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
+	for i, p := range net.Prefixes {
+		switch {
+		case !p.Contains(a):
+		case a.Is4():
+			s.V4IPAddress, s.V4PrefixLength, s.V4Gateway = a.String(), int32(p.Bits()), net.Gateways[i].String()
+		default:
+			s.V6IPAddress, s.V6PrefixLength, s.V6Gateway = a.String(), int32(p.Bits()), net.Gateways[i].String()
+		}
+	}
+}
+
+// portOf is the port that a claim says.
+func portOf(ip *v1.IP) intent.Port {
+	return intent.Port{
+		Name: ip.Name, Segment: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
+		Version: ip.Spec.Attach.OVS.IfaceIDVer, Node: ip.Spec.NodeName,
+	}
+}
+
+// Addrs are the addresses that ip claims.
+func Addrs(ip *v1.IP) []netip.Addr {
+	var addrs []netip.Addr
+	for _, text := range []string{ip.Spec.V4IPAddress, ip.Spec.V6IPAddress} {
+		if a, err := netip.ParseAddr(text); err == nil {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}

@@ -1,0 +1,169 @@
+// Package decide holds the rules: what each object of Kubernetes asks of the
+// network, as a function of facts that somebody else has gathered. It reads
+// nothing, sends nothing, and knows no event: what comes out depends on the
+// present state only.
+//
+// Each rule returns what to apply, what is to be told to Kubernetes, and a
+// problem: an intent.Wait or an intent.Stop. What it returns to apply holds
+// beside a problem, too: a Subnet whose router went away keeps its ports.
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"go4.org/netipx"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Router is a router as it stands in the network, ours or not.
+type Router struct {
+	Name     string
+	Ours     bool
+	Networks []Network
+	// Segments are the switches joined to it, sorted.
+	Segments []string
+	// MTU is the smallest of Neutron's networks on it, 0 if there is none.
+	MTU int
+}
+
+// Network is what one of a router's ports stands in.
+type Network struct {
+	Prefix        netip.Prefix
+	Segment, Port string
+	Ours          bool
+}
+
+// Net is what a Subnet's spec says about addresses.
+type Net struct {
+	Prefixes []netip.Prefix
+	// Gateways are the router's addresses, one for each prefix.
+	Gateways []netip.Addr
+	// Excluded are never given to pods; the gateways are among them.
+	Excluded []netipx.IPRange
+}
+
+// NetOf reads a Subnet's spec. The schema catches most of what can be wrong.
+func NetOf(s *v1.SubnetSpec) (Net, error) {
+	var n Net
+	for _, text := range strings.Split(s.CIDRBlock, ",") {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p != p.Masked() {
+			return Net{}, fmt.Errorf("cidrBlock %q is not a network prefix such as 12.0.1.0/24", text)
+		}
+		n.Prefixes = append(n.Prefixes, p)
+		n.Gateways = append(n.Gateways, first(p))
+	}
+	if err := n.setGateways(s.Gateway); err != nil {
+		return Net{}, err
+	}
+	for _, g := range n.Gateways {
+		n.Excluded = append(n.Excluded, netipx.IPRangeFrom(g, g))
+	}
+	for _, text := range s.ExcludeIPs {
+		r, err := rangeOf(text)
+		if err != nil {
+			return Net{}, err
+		}
+		n.Excluded = append(n.Excluded, r)
+	}
+	return n, nil
+}
+
+// first is a network's first address that a router can have.
+func first(p netip.Prefix) netip.Addr {
+	if p.Bits() >= p.Addr().BitLen()-1 {
+		return p.Addr()
+	}
+	return p.Addr().Next()
+}
+
+func (n *Net) setGateways(text string) error {
+	if text == "" {
+		return nil
+	}
+	for _, t := range strings.Split(text, ",") {
+		g, err := netip.ParseAddr(t)
+		i := slices.IndexFunc(n.Prefixes, func(p netip.Prefix) bool { return p.Contains(g) })
+		if err != nil || i < 0 {
+			return fmt.Errorf("gateway %q is not an address in cidrBlock", t)
+		}
+		n.Gateways[i] = g
+	}
+	return nil
+}
+
+func rangeOf(text string) (netipx.IPRange, error) {
+	from, to, isRange := strings.Cut(text, "..")
+	if !isRange {
+		to = from
+	}
+	a, aerr := netip.ParseAddr(from)
+	b, berr := netip.ParseAddr(to)
+	r := netipx.IPRangeFrom(a, b)
+	if aerr != nil || berr != nil || !r.IsValid() {
+		return r, fmt.Errorf("excludeIps has %q, which is neither an address nor a range first..last", text)
+	}
+	return r, nil
+}
+
+// overlap finds two prefixes, one of each list, that have an address in common.
+func overlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Overlaps(y) {
+				return x, y, true
+			}
+		}
+	}
+	return netip.Prefix{}, netip.Prefix{}, false
+}
+
+// older tells which of two objects was there first; the name decides a draw.
+func older(a, b metav1.Object) int {
+	at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
+	return cmp.Or(at.Compare(bt.Time), cmp.Compare(a.GetName(), b.GetName()))
+}
+
+// allows tells whether pods of the namespace may use the Vpc.
+func allows(v *v1.Vpc, namespace string) bool {
+	if v.Name == v1.DefaultVpc && len(v.Spec.Namespaces) == 0 {
+		return true
+	}
+	return slices.Contains(v.Spec.Namespaces, namespace)
+}
+
+// ready tells whether the Subnet may take new ports, and if not, why.
+func ready(s *v1.Subnet) error {
+	if !s.DeletionTimestamp.IsZero() {
+		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s, which is being deleted", s.Name)}
+	}
+	c := meta.FindStatusCondition(s.Status.Conditions, v1.ConditionReady)
+	if c == nil {
+		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s to be ready", s.Name)}
+	}
+	if c.Status != metav1.ConditionTrue {
+		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s to be ready (%s: %s)", s.Name, c.Reason, c.Message)}
+	}
+	return nil
+}
+
+func list[T any](what string, items []T, name func(T) string) string {
+	const most = 3
+	names := make([]string, 0, most)
+	for _, i := range items[:min(most, len(items))] {
+		names = append(names, name(i))
+	}
+	text := strings.Join(names, ", ")
+	if more := len(items) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return what + " " + text
+}

@@ -1,0 +1,197 @@
+package decide
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// PodFacts are all that matters to one pod.
+type PodFacts struct {
+	Namespace, Name string
+	// Pod is nil if there is no such object.
+	Pod *corev1.Pod
+	// Claim is the IP object that bears the pod port's name, if any.
+	Claim *v1.IP
+	// Kept is true if the pod's StatefulSet still wants a pod of that name.
+	Kept bool
+	// OnNode is true if the Node that the pod is bound to exists.
+	OnNode  bool
+	Subnets []*v1.Subnet
+	Vpcs    []*v1.Vpc
+	// SameMAC are the claims that have the MAC which the pod asks for.
+	SameMAC []*v1.IP
+	Leases  Leases
+}
+
+// StatefulSet is the kind whose pods keep their addresses.
+const StatefulSet = "StatefulSet"
+
+// Pod decides: one port, and the claim that says so. Told is the claim; nil if
+// there must be none.
+//
+// A claim that stands is not moved: what a pod asks for matters when it gets
+// its address, for its interface cannot be exchanged later.
+func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
+	if !needsPort(f.Pod) {
+		if f.mine() && f.Kept && f.Claim.Spec.PodType == StatefulSet {
+			return intent.Want{}, f.Claim, nil
+		}
+		return intent.Want{}, nil, nil
+	}
+	if f.Claim != nil && !f.mine() {
+		return intent.Want{}, nil, nameTaken(f.Claim)
+	}
+	ip, err := f.standing(), error(nil)
+	if ip == nil {
+		if ip, err = f.claim(); err != nil {
+			return intent.Want{}, nil, err
+		}
+	}
+	ip.Spec.NodeName = f.Pod.Spec.NodeName
+	delete(ip.Labels, v1.LabelNode)
+	if ip.Spec.NodeName != "" {
+		ip.Labels[v1.LabelNode] = ip.Spec.NodeName
+	}
+	port := portOf(ip)
+	if f.OnNode && f.vpcOf(ip.Spec.Subnet) == v1.DefaultVpc {
+		port.Groups = []string{NodeGroup(ip.Spec.NodeName)}
+	}
+	return intent.Want{Ports: []intent.Port{port}}, ip, nil
+}
+
+// needsPort is false for pods that have none: not any more, or on the host's network.
+func needsPort(p *corev1.Pod) bool {
+	return p != nil && !p.Spec.HostNetwork && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
+}
+
+func (f PodFacts) unit() intent.Unit { return PodUnit(f.Namespace, f.Name) }
+
+// mine tells whether the claim of that name is this pod's, or of one that bore
+// its name before.
+func (f PodFacts) mine() bool { return f.Claim != nil && IPUnit(f.Claim) == f.unit() }
+
+// standing is a copy of the claim, if it is this very pod's and its addresses
+// are its own: after a crash another may have got them.
+func (f PodFacts) standing() *v1.IP {
+	if !f.mine() || f.Claim.Spec.PodUID != string(f.Pod.UID) || f.Claim.Spec.Attach.OVS == nil {
+		return nil
+	}
+	held := f.Leases.Held(f.Claim.Spec.Subnet, f.unit())
+	addrs := Addrs(f.Claim)
+	if len(addrs) == 0 || len(addrs) != len(held) || slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !slices.Contains(held, a) }) {
+		return nil
+	}
+	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: f.Claim.Name, Labels: map[string]string{v1.LabelSubnet: f.Claim.Spec.Subnet}}}
+	f.Claim.Spec.DeepCopyInto(&ip.Spec)
+	return ip
+}
+
+// claim finds the pod's Subnet and takes an address there.
+func (f PodFacts) claim() (*v1.IP, error) {
+	s, err := f.place()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.admits(s); err != nil {
+		return nil, err
+	}
+	mac, err := f.wantedMAC(s)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := f.lease(s)
+	if err != nil {
+		return nil, err
+	}
+	ip, err := claimOn(s, PodPort(f.Namespace, f.Name), addrs)
+	if err != nil {
+		return nil, err
+	}
+	if mac != "" {
+		ip.Spec.MacAddress = string(mac)
+	}
+	ip.Spec.PodName, ip.Spec.Namespace, ip.Spec.PodUID = f.Name, f.Namespace, string(f.Pod.UID)
+	ip.Spec.Attach.OVS.IfaceIDVer = string(f.Pod.UID)
+	ip.Spec.HostLink = s.Spec.Vpc != v1.DefaultVpc
+	if c := metav1.GetControllerOf(f.Pod); c != nil && c.Kind == StatefulSet {
+		ip.Spec.PodType = StatefulSet
+	}
+	return ip, nil
+}
+
+func (f PodFacts) lease(s *v1.Subnet) ([]netip.Addr, error) {
+	text := f.Pod.Annotations[v1.AnnotationIPAddress]
+	if text == "" {
+		return f.Leases.Next(s.Name, f.unit())
+	}
+	addrs, err := f.wantedAddrs(s, text)
+	if err != nil {
+		return nil, badAnnotation(v1.AnnotationIPAddress, err)
+	}
+	return addrs, f.Leases.Claim(s.Name, f.unit(), addrs)
+}
+
+// wantedAddrs reads one address for each of the Subnet's prefixes.
+func (f PodFacts) wantedAddrs(s *v1.Subnet, text string) ([]netip.Addr, error) {
+	net, err := NetOf(&s.Spec)
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Split(text, ",")
+	addrs := make([]netip.Addr, len(net.Prefixes))
+	for _, t := range fields {
+		a, err := netip.ParseAddr(strings.TrimSpace(t))
+		i := slices.IndexFunc(net.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+		if err != nil || i < 0 {
+			return nil, fmt.Errorf("%q is not an address of Subnet %s, %s", t, s.Name, s.Spec.CIDRBlock)
+		}
+		addrs[i] = a
+	}
+	if len(fields) != len(addrs) || slices.Contains(addrs, netip.Addr{}) {
+		return nil, fmt.Errorf("%q: Subnet %s needs one address of each of %s", text, s.Name, s.Spec.CIDRBlock)
+	}
+	return addrs, nil
+}
+
+func (f PodFacts) wantedMAC(s *v1.Subnet) (intent.MAC, error) {
+	text := f.Pod.Annotations[v1.AnnotationMACAddress]
+	if text == "" {
+		return "", nil
+	}
+	mac, err := staticMAC(text)
+	if err != nil {
+		return "", badAnnotation(v1.AnnotationMACAddress, err)
+	}
+	for _, other := range f.SameMAC {
+		if other.Spec.Subnet == s.Name && IPUnit(other) != f.unit() {
+			return "", intent.Wait{Reason: "MACTaken", For: fmt.Sprintf("MAC address %s, which %s has", mac, IPUnit(other))}
+		}
+	}
+	return mac, nil
+}
+
+func badAnnotation(name string, err error) error {
+	return intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("annotation %s: %v", name, err)}
+}
+
+func (f PodFacts) vpcOf(subnet string) string {
+	if s := f.subnet(subnet); s != nil {
+		return s.Spec.Vpc
+	}
+	return ""
+}
+
+func (f PodFacts) subnet(name string) *v1.Subnet {
+	if i := slices.IndexFunc(f.Subnets, func(s *v1.Subnet) bool { return s.Name == name }); i >= 0 {
+		return f.Subnets[i]
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package decide
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// SubnetFacts are all that matters to one Subnet.
+type SubnetFacts struct {
+	Name string
+	// Subnet is nil if there is no such object.
+	Subnet *v1.Subnet
+	// Template is the object to make if there is none: only of Subnets ovn-default and join.
+	Template *v1.Subnet
+	// Vpc is the one that spec.vpc names, nil if there is none.
+	Vpc *v1.Vpc
+	// Router is the Vpc's, nil if there is none.
+	Router *Router
+	// Others are all other Subnets.
+	Others []*v1.Subnet
+	// Users are the units that have an address in it, sorted.
+	Users []string
+	// Nodes are the addresses of the cluster's nodes.
+	Nodes []NodeAddr
+	// UnderlayMTU is the least of all nodes.
+	UnderlayMTU int
+	// PortPrefix begins the name of our port on a router of Neutron's.
+	PortPrefix string
+}
+
+// NodeAddr is a node's own address.
+type NodeAddr struct {
+	Node string
+	Addr netip.Addr
+}
+
+// SubnetTold is what Kubernetes is told about a Subnet.
+type SubnetTold struct {
+	Deed Deed
+	// Status is without counts and conditions.
+	Status v1.SubnetStatus
+	// Net is what addresses are given from.
+	Net Net
+}
+
+// tunnel is what Geneve over IPv4 adds to a packet.
+const tunnel = 58
+
+// Priorities of the policies that lead packets out of Vpc ovn-cluster: what
+// stays within it comes first.
+const (
+	priorityWithin = 31000
+	priorityOut    = 29000
+)
+
+// Subnet decides: a switch, joined to its Vpc's router. A Subnet with an
+// objection against it wants nothing, unless there are ports on it already:
+// those keep their network, and the objection is told.
+func Subnet(f SubnetFacts) (intent.Want, SubnetTold, error) {
+	if f.Subnet == nil {
+		return intent.Want{}, SubnetTold{Deed: whenGone(f)}, nil
+	}
+	net, err := NetOf(&f.Subnet.Spec)
+	if err != nil {
+		return intent.Want{}, SubnetTold{Deed: release(f)}, intent.Stop{Reason: "InvalidSpec", Why: err.Error()}
+	}
+	told := SubnetTold{Deed: Hold, Status: subnetStatus(f, net), Net: net}
+	if !f.Subnet.DeletionTimestamp.IsZero() {
+		told.Deed = release(f)
+		if told.Deed == Release {
+			return intent.Want{}, told, nil
+		}
+		return subnetWant(f, net), told, intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
+	}
+	err = objection(f, net)
+	if err != nil && len(f.Users) == 0 {
+		return intent.Want{}, told, err
+	}
+	if err == nil && External(f.Subnet.Spec.Vpc) && f.Router == nil {
+		err = routerGone(f.Subnet.Spec.Vpc)
+	}
+	return subnetWant(f, net), told, err
+}
+
+func identity(s string) string { return s }
+
+func whenGone(f SubnetFacts) Deed {
+	if f.Template != nil {
+		return Make
+	}
+	return ""
+}
+
+func release(f SubnetFacts) Deed {
+	if !f.Subnet.DeletionTimestamp.IsZero() && len(f.Users) == 0 {
+		return Release
+	}
+	return ""
+}
+
+func subnetWant(f SubnetFacts, net Net) intent.Want {
+	vpc := f.Subnet.Spec.Vpc
+	segment := intent.Segment{Name: f.Name, Prefixes: net.Prefixes}
+	if External(vpc) {
+		segment.BalancersOf = vpc
+	}
+	want := intent.Want{Segments: []intent.Segment{segment}}
+	if External(vpc) && f.Router == nil {
+		want.Segments[0].BalancersOf = ""
+		return want
+	}
+	want.Joins = []intent.Join{joinOf(f, net)}
+	if vpc == v1.DefaultVpc {
+		for _, p := range net.Prefixes {
+			want.Reroutes = append(want.Reroutes, intent.Reroute{Router: vpc, Priority: priorityWithin, To: p, Allow: true})
+		}
+	}
+	return want
+}
+
+func joinOf(f SubnetFacts, net Net) intent.Join {
+	vpc := f.Subnet.Spec.Vpc
+	j := intent.Join{
+		Segment: f.Name, Router: vpc, Foreign: External(vpc), MAC: MAC(net.Gateways[0]),
+		SegmentPort: segmentPort(f.Name, vpc), RouterPort: routerPort(f.PortPrefix, f.Name, vpc),
+	}
+	for i, g := range net.Gateways {
+		j.Networks = append(j.Networks, netip.PrefixFrom(g, net.Prefixes[i].Bits()))
+	}
+	return j
+}
+
+func subnetStatus(f SubnetFacts, net Net) v1.SubnetStatus {
+	s := v1.SubnetStatus{Protocol: "Dual", MTU: mtu(f)}
+	if len(net.Prefixes) == 1 {
+		s.Protocol = map[bool]string{true: "IPv4", false: "IPv6"}[net.Prefixes[0].Addr().Is4()]
+	}
+	for i, g := range net.Gateways {
+		if i > 0 {
+			s.Gateway += ","
+		}
+		s.Gateway += g.String()
+	}
+	return s
+}
+
+func mtu(f SubnetFacts) int32 {
+	if f.Subnet.Spec.MTU != 0 {
+		return f.Subnet.Spec.MTU
+	}
+	m := f.UnderlayMTU - tunnel
+	if f.Router != nil && f.Router.MTU > 0 {
+		m = min(m, f.Router.MTU)
+	}
+	return int32(m)
+}
+
+// objection is the first reason not to make the Subnet.
+func objection(f SubnetFacts, net Net) error {
+	for _, check := range []func(SubnetFacts, Net) error{
+		objectToSpec, objectToVpc, objectToNamespaces, objectToSubnets, objectToNodes, objectToNeutron,
+	} {
+		if err := check(f, net); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func objectToSpec(f SubnetFacts, _ Net) error {
+	s := f.Subnet.Spec
+	switch {
+	case s.Provider == "neutron":
+		return intent.Stop{Reason: "NotSupported", Why: "provider neutron is not supported yet: use provider ovn"}
+	case f.Name == s.Vpc:
+		return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("the Subnet is named as its Vpc %s: choose another name", s.Vpc)}
+	case External(f.Name):
+		return intent.Stop{Reason: "NameTaken", Why: "names that begin with neutron- are those of Neutron's networks: choose another name"}
+	case s.NatOutgoing && s.Vpc != v1.DefaultVpc:
+		return intent.Stop{Reason: "NatOutgoing", Why: natOutgoing(s.Vpc)}
+	}
+	return nil
+}
+
+func natOutgoing(vpc string) string {
+	if id, ok := strings.CutPrefix(vpc, "neutron-"); ok {
+		return fmt.Sprintf("natOutgoing works in Vpc %s only: set it to false; what leaves router %s is Neutron's to translate: "+
+			"give the router an external gateway with SNAT (openstack router set --external-gateway NETWORK --enable-snat %s)", v1.DefaultVpc, vpc, id)
+	}
+	return fmt.Sprintf("natOutgoing works in Vpc %s only: set it to false, Vpc %s has no way out", v1.DefaultVpc, vpc)
+}
+
+func objectToVpc(f SubnetFacts, _ Net) error {
+	switch {
+	case f.Vpc == nil:
+		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s to be made", f.Subnet.Spec.Vpc)}
+	case !f.Vpc.DeletionTimestamp.IsZero():
+		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s, which is being deleted, to be made again", f.Vpc.Name)}
+	}
+	return nil
+}
+
+func objectToNamespaces(f SubnetFacts, _ Net) error {
+	for _, ns := range f.Subnet.Spec.Namespaces {
+		if !allows(f.Vpc, ns) {
+			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
+		}
+	}
+	return nil
+}
+
+// objectToSubnets lets the older of two Subnets win.
+func objectToSubnets(f SubnetFacts, net Net) error {
+	for _, o := range f.Others {
+		if older(o, f.Subnet) > 0 {
+			continue
+		}
+		if sharePortName(f, o) {
+			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("the ports of Subnet %s of Vpc %s have the same names: choose another name", o.Name, o.Spec.Vpc)}
+		}
+		other, err := NetOf(&o.Spec)
+		if err != nil || o.Spec.Vpc != f.Subnet.Spec.Vpc {
+			continue
+		}
+		if a, b, ok := overlap(net.Prefixes, other.Prefixes); ok {
+			return overlaps(a, b, "Subnet "+o.Name+" of the same Vpc")
+		}
+	}
+	return nil
+}
+
+func sharePortName(f SubnetFacts, o *v1.Subnet) bool {
+	vpc := f.Subnet.Spec.Vpc
+	return segmentPort(f.Name, vpc) == segmentPort(o.Name, o.Spec.Vpc) ||
+		routerPort(f.PortPrefix, f.Name, vpc) == routerPort(f.PortPrefix, o.Name, o.Spec.Vpc)
+}
+
+func overlaps(a, b netip.Prefix, side string) error {
+	return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("cidrBlock %v overlaps %v of %s: make the Subnet with another cidrBlock", a, b, side)}
+}
+
+// objectToNodes: pods of Vpc ovn-cluster reach the nodes, by routes of the nodes.
+func objectToNodes(f SubnetFacts, net Net) error {
+	if f.Subnet.Spec.Vpc != v1.DefaultVpc {
+		return nil
+	}
+	for _, n := range f.Nodes {
+		if i := slices.IndexFunc(net.Prefixes, func(p netip.Prefix) bool { return p.Contains(n.Addr) }); i >= 0 {
+			return overlaps(net.Prefixes[i], netip.PrefixFrom(n.Addr, n.Addr.BitLen()), "Node "+n.Node)
+		}
+	}
+	return nil
+}
+
+// objectToNeutron looks at what else the router has: Neutron knows nothing of our networks.
+func objectToNeutron(f SubnetFacts, net Net) error {
+	if f.Router == nil {
+		return nil
+	}
+	if !f.Router.Ours && !External(f.Router.Name) {
+		return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s is neither ours nor Neutron's", f.Router.Name)}
+	}
+	for _, n := range f.Router.Networks {
+		if n.Ours {
+			continue
+		}
+		if n.Segment == f.Name {
+			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s has a network %s that is not ours: choose another name", f.Router.Name, n.Segment)}
+		}
+		if a, b, ok := overlap(net.Prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
+			return overlaps(a, b, fmt.Sprintf("network %s on router %s", n.Segment, f.Router.Name))
+		}
+	}
+	return nil
+}

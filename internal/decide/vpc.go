@@ -1,0 +1,111 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// VpcFacts are all that matters to one Vpc.
+type VpcFacts struct {
+	Name string
+	// Vpc is nil if there is no such object.
+	Vpc *v1.Vpc
+	// Router is nil if there is none of that name.
+	Router *Router
+	// Subnets are those whose spec.vpc it is, sorted.
+	Subnets []*v1.Subnet
+}
+
+// Deed is what is to be done with an object beside its status.
+type Deed string
+
+// All that can be done with an object. An empty Deed leaves it alone.
+const (
+	// Make creates the object, or gives it its label.
+	Make Deed = "make"
+	// Remove deletes it.
+	Remove Deed = "remove"
+	// Hold sees to it that our finalizer is there before anything is applied.
+	Hold Deed = "hold"
+	// Release takes our finalizer off once nothing is left.
+	Release Deed = "release"
+)
+
+// VpcTold is what Kubernetes is told about a Vpc.
+type VpcTold struct {
+	Deed   Deed
+	Status v1.VpcStatus
+}
+
+// Vpc decides: a router of ours for each Vpc but Neutron's, whose routers
+// become Vpcs instead and are never ours to make, change or delete.
+func Vpc(f VpcFacts) (intent.Want, VpcTold, error) {
+	if External(f.Name) {
+		told, err := externalVpc(f)
+		return intent.Want{}, told, err
+	}
+	return ourVpc(f)
+}
+
+func externalVpc(f VpcFacts) (VpcTold, error) {
+	there := f.Router != nil && !f.Router.Ours
+	switch {
+	case f.Vpc == nil && there:
+		return VpcTold{Deed: Make}, nil
+	case f.Vpc == nil:
+		return VpcTold{}, nil
+	case there && f.Vpc.Labels[v1.LabelVpcExternal] != "true":
+		return VpcTold{Deed: Make, Status: vpcStatus(f)}, nil
+	case there:
+		return VpcTold{Status: vpcStatus(f)}, nil
+	case f.Vpc.Labels[v1.LabelVpcExternal] == "true" && f.Vpc.Status.Router != "" && len(f.Subnets) == 0:
+		return VpcTold{Deed: Remove}, nil
+	}
+	// An object made before its router, or still used by a Subnet, stays: its
+	// spec.namespaces is the user's.
+	return VpcTold{Status: vpcStatus(f)}, routerGone(f.Name)
+}
+
+func routerGone(name string) error {
+	return intent.Wait{Reason: "RouterGone", For: fmt.Sprintf("Neutron's router %s, which is not in OVN: make it again or delete what uses it", name)}
+}
+
+func ourVpc(f VpcFacts) (intent.Want, VpcTold, error) {
+	switch {
+	case f.Vpc == nil && f.Name == v1.DefaultVpc:
+		return intent.Want{}, VpcTold{Deed: Make}, nil
+	case f.Vpc == nil:
+		return intent.Want{}, VpcTold{}, nil
+	}
+	router := intent.Want{Routers: []intent.Router{{Name: f.Name}}}
+	told := VpcTold{Deed: Hold, Status: vpcStatus(f)}
+	switch {
+	case f.Vpc.DeletionTimestamp.IsZero() && f.Router != nil && !f.Router.Ours:
+		return intent.Want{}, told, intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("OVN has a router %s that is not ours: choose another name", f.Name)}
+	case f.Vpc.DeletionTimestamp.IsZero():
+		return router, told, nil
+	case len(f.Subnets) > 0:
+		told.Deed = ""
+		return router, told, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)}
+	}
+	told.Deed = Release
+	return intent.Want{}, told, nil
+}
+
+func subnetName(s *v1.Subnet) string { return s.Name }
+
+func vpcStatus(f VpcFacts) v1.VpcStatus {
+	s := v1.VpcStatus{Default: f.Name == v1.DefaultVpc, Router: f.Vpc.Status.Router}
+	if f.Router != nil {
+		s.Standby, s.Router = true, f.Router.Name
+		s.Subnets = slices.Clone(f.Router.Segments)
+		slices.Sort(s.Subnets)
+	}
+	if slices.ContainsFunc(f.Subnets, func(n *v1.Subnet) bool { return n.Name == f.Vpc.Spec.DefaultSubnet }) {
+		s.DefaultLogicalSwitch = f.Vpc.Spec.DefaultSubnet
+	}
+	return s
+}

@@ -1,0 +1,69 @@
+package unit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// State is how it went, in a word: also a metric's label.
+type State string
+
+// The four ways it can go.
+const (
+	Done    State = "done"
+	Waiting State = "waiting"
+	Stopped State = "stopped"
+	Failed  State = "failed"
+)
+
+// Outcome is what came of one run of a unit.
+type Outcome struct {
+	State State
+	Seen  intent.Seen
+	// Reason and Message are for a condition or an event.
+	Reason, Message string
+	// Again is when to look again; 0 if an event will come, or if State is Failed.
+	Again time.Duration
+	err   error
+}
+
+// outcomeOf is the one place that reads what an error means.
+func outcomeOf(seen intent.Seen, err error) Outcome {
+	var wait intent.Wait
+	var stop intent.Stop
+	switch {
+	case err == nil:
+		return Outcome{State: Done, Seen: seen, Reason: "Ready"}
+	case errors.As(err, &wait):
+		return Outcome{State: Waiting, Seen: seen, Reason: wait.Reason, Message: err.Error(), Again: wait.After}
+	case errors.As(err, &stop):
+		return Outcome{State: Stopped, Seen: seen, Reason: stop.Reason, Message: err.Error()}
+	}
+	return Outcome{State: Failed, Seen: seen, Reason: "Retrying", Message: err.Error(), err: err}
+}
+
+// Retry is the error to try again for, nil where that would not help.
+func (o Outcome) Retry(name intent.Unit) error {
+	if o.State != Failed {
+		return nil
+	}
+	return fmt.Errorf("apply %s: %w", name, o.err)
+}
+
+// Condition is the outcome as the condition Ready of an object of that generation.
+func (o Outcome) Condition(generation int64) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: generation,
+		Reason: o.Reason, Message: o.Message,
+	}
+	if o.State == Done {
+		c.Status = metav1.ConditionTrue
+	}
+	return c
+}

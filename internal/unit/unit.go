@@ -1,0 +1,82 @@
+// Package unit runs units: gather what matters to an object, decide what it
+// asks of the network, apply that, report what came of it. It knows neither
+// the kinds of objects nor the fabric.
+package unit
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Fabric makes a want true.
+type Fabric interface {
+	Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error)
+}
+
+// Unit is one kind of object: F are the facts that matter to one of them, T is
+// what Kubernetes is told about it.
+type Unit[F, T any] struct {
+	// Kind begins the unit's name: "pod" of "pod/net2/ubuntu".
+	Kind string
+	// Gather reads and decides nothing. That the object is not there is a fact,
+	// not an error.
+	Gather func(context.Context, types.NamespacedName) (F, error)
+	// Decide decides and reads nothing. What it wants is applied also if it
+	// returns a problem, an intent.Wait or an intent.Stop.
+	Decide func(F) (intent.Want, T, error)
+	// Hold, if set, prepares the object before anything is applied: the finalizer.
+	Hold func(context.Context, F, T) error
+	// Report tells Kubernetes. It runs whatever the outcome was.
+	Report func(context.Context, F, T, Outcome) error
+}
+
+// On binds the unit to a fabric.
+func (u Unit[F, T]) On(f Fabric, m *Metrics) reconcile.Reconciler {
+	return running[F, T]{u, f, m}
+}
+
+type running[F, T any] struct {
+	Unit[F, T]
+	fabric  Fabric
+	metrics *Metrics
+}
+
+// Reconcile brings one object's network to what the object asks for now.
+func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	name := Name(r.Kind, req.NamespacedName)
+	facts, err := r.Gather(ctx, req.NamespacedName)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("gather for %s: %w", name, err)
+	}
+	want, told, problem := r.Decide(facts)
+	if r.Hold != nil {
+		if err := r.Hold(ctx, facts, told); err != nil {
+			return reconcile.Result{}, fmt.Errorf("hold %s: %w", name, err)
+		}
+	}
+	start := time.Now()
+	seen, err := r.fabric.Apply(ctx, name, want)
+	if err == nil {
+		err = problem
+	}
+	out := outcomeOf(seen, err)
+	r.metrics.observe(r.Kind, name, out, time.Since(start))
+	if err := r.Report(ctx, facts, told, out); err != nil {
+		return reconcile.Result{}, fmt.Errorf("report %s: %w", name, err)
+	}
+	return reconcile.Result{RequeueAfter: out.Again}, out.Retry(name)
+}
+
+// Name is the unit of an object of that kind.
+func Name(kind string, n types.NamespacedName) intent.Unit {
+	if n.Namespace == "" {
+		return intent.Unit(kind + "/" + n.Name)
+	}
+	return intent.Unit(kind + "/" + n.Namespace + "/" + n.Name)
+}
