@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -21,10 +22,23 @@ func root() *cobra.Command {
 	dir := r.PersistentFlags().String("dir", lab.Dir, "where the lab keeps its state")
 	r.AddCommand(
 		up(dir), down(dir), status(dir), plan(dir), doctor(dir), env(dir),
-		execute(dir), load(dir), logs(dir), stop(dir), start(dir), kill(dir),
+		execute(dir), vm(dir), load(dir), logs(dir), stop(dir), start(dir), kill(dir),
 		buildImages(), keepAddress(),
 	)
 	return r
+}
+
+// code tells err, unless a command that we ran for somebody has told it already.
+func code(err error) int {
+	var exit lab.Exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.Code
+	}
+	fmt.Fprintln(os.Stderr, "isthmus-lab:", err)
+	return 1
 }
 
 func up(dir *string) *cobra.Command {
@@ -56,7 +70,8 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	f := c.Flags()
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes")
 	f.IntVar(&o.VMs, "vms", o.VMs, "how many virtual machines")
-	f.BoolVar(&o.OpenStack, "openstack", o.OpenStack, "run Keystone, Neutron and Octavia")
+	f.BoolVar(&o.OpenStack, "openstack", o.OpenStack, "run Keystone and Neutron")
+	f.BoolVar(&o.Octavia, "octavia", o.Octavia, "run Octavia with OpenStack")
 	f.BoolVar(&o.Isthmus, "isthmus", o.Isthmus, "deploy Isthmus into the cluster")
 	f.BoolVar(&o.KubeProxy, "kube-proxy", o.KubeProxy, "run kube-proxy on the nodes")
 	f.StringVar(&o.Profile, "profile", o.Profile, "how the two clouds share the network")

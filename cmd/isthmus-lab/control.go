@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -8,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-cni/isthmus/internal/lab"
+	"github.com/isthmus-cni/isthmus/internal/lab/guest"
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
 // onLab is a command on a lab that is there.
@@ -28,9 +31,43 @@ func status(dir *string) *cobra.Command {
 }
 
 func execute(dir *string) *cobra.Command {
-	return onLab(dir, &cobra.Command{
+	c := &cobra.Command{
 		Use: "exec NODE|VM -- COMMAND...", Short: "Run a command on a node or in a virtual machine", Args: cobra.MinimumNArgs(2),
-	}, func(c *cobra.Command, l *lab.Lab, args []string) error { return l.Exec(c.Context(), args[0], args[1:]) })
+	}
+	interactive := c.Flags().BoolP("stdin", "i", false, "in a virtual machine: read our standard input to its end first")
+	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
+		if *interactive {
+			return l.Exec(c.Context(), args[0], args[1:], os.Stdin)
+		}
+		return l.Exec(c.Context(), args[0], args[1:], nil)
+	})
+}
+
+func vm(dir *string) *cobra.Command {
+	c := &cobra.Command{Use: "vm", Short: "Virtual machines on Neutron's networks"}
+	c.AddCommand(
+		vmCreate(dir),
+		onLab(dir, &cobra.Command{Use: "delete NAME", Short: "Take a machine away, with its port", Args: cobra.ExactArgs(1)},
+			func(c *cobra.Command, l *lab.Lab, args []string) error { return l.DeleteVM(c.Context(), args[0]) }),
+		onLab(dir, &cobra.Command{Use: "list", Short: "Print the machines", Args: cobra.NoArgs},
+			func(_ *cobra.Command, l *lab.Lab, _ []string) error { return l.ListVMs() }),
+	)
+	return c
+}
+
+func vmCreate(dir *string) *cobra.Command {
+	c := &cobra.Command{Use: "create NAME", Short: "Start a machine, and wait until it has its address", Args: cobra.ExactArgs(1)}
+	var spec guest.Spec
+	f := c.Flags()
+	f.StringVar(&spec.Network, "network", openstack.ProviderNetwork, "Neutron's name of its network")
+	f.StringVar(&spec.Node, "node", "node1", "the node that it runs on")
+	f.TextVar(&spec.FixedIP, "ip", netip.Addr{}, "its address; Neutron chooses one otherwise")
+	f.IntVar(&spec.Memory, "memory", 0, "MiB, 128 if 0")
+	f.StringSliceVar(&spec.Modules, "module", nil, "kernel modules that it loads besides the usual ones")
+	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
+		spec.Name = args[0]
+		return l.CreateVM(c.Context(), spec)
+	})
 }
 
 func load(dir *string) *cobra.Command {

@@ -2,14 +2,11 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/isthmus-cni/isthmus/internal/lab/host"
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
@@ -37,7 +34,7 @@ func (l *Lab) withProcess(name string, do func(supervise.Component) error) error
 	if err != nil {
 		return err
 	}
-	if len(c.Argv) == 0 {
+	if len(c.Argv) == 0 && !l.isVM(name) {
 		return fmt.Errorf("%s is a step, nothing of it runs", name)
 	}
 	return do(c)
@@ -81,7 +78,7 @@ func (l *Lab) Status() error {
 	fmt.Fprintln(table, "COMPONENT\tSTATE\tPID\tLOG")
 	var dead []string
 	for _, c := range all {
-		if len(c.Argv) == 0 {
+		if len(c.Argv) == 0 && !l.isVM(c.Name) {
 			continue
 		}
 		state, pid := "running", "-"
@@ -89,7 +86,7 @@ func (l *Lab) Status() error {
 		switch {
 		case !ok:
 			state, dead = "dead", append(dead, c.Name)
-		case !l.sup.Same(c):
+		case len(c.Argv) > 0 && !l.sup.Same(c):
 			state, pid = "outdated", fmt.Sprint(p.Pid)
 		default:
 			pid = fmt.Sprint(p.Pid)
@@ -133,31 +130,4 @@ func quote(word string) string {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// Exec runs argv on a node, or in a virtual machine, with our standard streams.
-func (l *Lab) Exec(ctx context.Context, where string, argv []string) error {
-	n, err := l.node(where)
-	if err != nil {
-		return err
-	}
-	if !n.Exists() {
-		return fmt.Errorf("%s is not up: isthmus-lab up", where)
-	}
-	words := n.Enter(argv...)
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
-}
-
-// errNoNode tells that a name is none of a node.
-var errNoNode = errors.New("no such node")
-
-func (l *Lab) node(name string) (host.Node, error) {
-	for _, n := range l.nodes {
-		if n.Name == name {
-			return n, nil
-		}
-	}
-	return host.Node{}, fmt.Errorf("%s: %w", name, errNoNode)
 }

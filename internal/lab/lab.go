@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -57,6 +56,13 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 	}
 	all = append(all, l.cluster().Components()...)
 	all = append(all, l.images()...)
+	if l.OpenStack {
+		parts, err := l.openstack()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, parts...)
+	}
 	if l.Isthmus {
 		all = append(all, l.isthmus()...)
 	}
@@ -114,13 +120,13 @@ func (l *Lab) prepare(ctx context.Context, components []supervise.Component) err
 		return err
 	}
 	for _, name := range recorded {
-		if !known[name] && !l.foreign(name) {
+		if !known[name] && !l.isVM(name) {
 			if err := l.sup.Stop(ctx, name); err != nil {
 				return err
 			}
 		}
 	}
-	for _, n := range host.Found(l.Dir)[:] {
+	for _, n := range host.Found(l.Dir) {
 		if !l.has(n) {
 			if err := n.Remove(ctx); err != nil {
 				return err
@@ -130,8 +136,9 @@ func (l *Lab) prepare(ctx context.Context, components []supervise.Component) err
 	return nil
 }
 
-// foreign components are not of Components: a user made them.
-func (l *Lab) foreign(name string) bool { return filepath.Dir(name) == "vm" }
+// isVM tells whether a component is a virtual machine: a step of Up that
+// leaves a process.
+func (l *Lab) isVM(name string) bool { return l.OpenStack && filepath.Dir(name) == "vm" }
 
 func (l *Lab) has(n host.Node) bool {
 	for _, own := range l.nodes {
@@ -218,6 +225,3 @@ func copySelf(to string) error {
 
 // KeepAddress is the hidden command that runs on every node; see host.KeepAddress.
 var KeepAddress = host.KeepAddress
-
-// logger of what runs in the lab's own process.
-func (l *Lab) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l.Out, nil)) }

@@ -24,6 +24,7 @@ type Options struct {
 	Nodes     int    `json:"nodes"`
 	VMs       int    `json:"vms"`
 	OpenStack bool   `json:"openstack"`
+	Octavia   bool   `json:"octavia"`
 	Isthmus   bool   `json:"isthmus"`
 	KubeProxy bool   `json:"kubeProxy"`
 	Profile   string `json:"profile"`
@@ -47,7 +48,7 @@ func Default() Options {
 	}
 	o := Options{
 		Dir: Dir, CacheDir: filepath.Join(cache, "isthmus"), Repo: findRepo(),
-		Nodes: 2, VMs: 1, OpenStack: true, Isthmus: true, Profile: SharedOVN,
+		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN,
 	}
 	o.KubeBin = findKube(o.CacheDir)
 	return o

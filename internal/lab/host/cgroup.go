@@ -16,9 +16,8 @@ import (
 
 const cgroups = "/sys/fs/cgroup"
 
-// hierarchies are the directories below which every lab cgroup must exist:
-// one per controller, named ones such as systemd's too, or the only one of
-// cgroup v2.
+// hierarchies are the directories below which the lab has cgroups: one per
+// controller, named ones such as systemd's too, or the only one of cgroup v2.
 func hierarchies() []string {
 	if exists(cgroups + "/cgroup.controllers") {
 		return []string{cgroups}
@@ -30,8 +29,7 @@ func hierarchies() []string {
 	var found []string
 	for _, e := range entries {
 		dir := filepath.Join(cgroups, e.Name())
-		// "unified" is cgroup v2 beside v1: it has no controller and the kubelet ignores it
-		if e.IsDir() && exists(filepath.Join(dir, "cgroup.procs")) && !exists(filepath.Join(dir, "cgroup.controllers")) {
+		if e.IsDir() && exists(filepath.Join(dir, "cgroup.procs")) {
 			found = append(found, dir)
 		}
 	}

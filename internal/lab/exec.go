@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/guest"
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+)
+
+// Exit is what a command that Exec ran ended with, other than 0.
+type Exit struct{ Code int }
+
+func (e Exit) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
+
+// Exec runs argv on a node or in a virtual machine. On a node it has our
+// standard streams. In a machine it reads what stdin has if that is not nil.
+func (l *Lab) Exec(ctx context.Context, where string, argv []string, stdin io.Reader) error {
+	n, err := l.node(where)
+	if errors.Is(err, errNoNode) {
+		return l.execVM(ctx, where, argv, stdin)
+	}
+	if !n.Exists() {
+		return fmt.Errorf("%s is not up: isthmus-lab up", where)
+	}
+	words := n.Enter(argv...)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, l.Out, os.Stderr
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return Exit{exit.ExitCode()}
+	}
+	return err
+}
+
+func (l *Lab) execVM(ctx context.Context, name string, argv []string, stdin io.Reader) error {
+	all, err := l.guests().List()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, n := range l.nodes {
+		names = append(names, n.Name)
+	}
+	for _, g := range all {
+		if g.Name == name {
+			return l.execGuest(ctx, g, argv, stdin)
+		}
+		names = append(names, g.Name)
+	}
+	return fmt.Errorf("%s is neither a node nor a virtual machine; there are %s", name, strings.Join(names, " "))
+}
+
+func (l *Lab) execGuest(ctx context.Context, g guest.Guest, argv []string, stdin io.Reader) error {
+	var input []byte
+	if stdin != nil {
+		text, err := io.ReadAll(stdin)
+		if err != nil {
+			return err
+		}
+		input = text
+	}
+	result, err := l.guests().Exec(ctx, g.Name, argv, input)
+	if err != nil {
+		return err
+	}
+	_, outErr := l.Out.Write(result.Stdout)
+	_, errErr := os.Stderr.Write(result.Stderr)
+	if result.Code != 0 {
+		return Exit{result.Code}
+	}
+	return errors.Join(outErr, errErr)
+}
+
+// errNoNode tells that a name is none of a node.
+var errNoNode = errors.New("no such node")
+
+func (l *Lab) node(name string) (host.Node, error) {
+	for _, n := range l.nodes {
+		if n.Name == name {
+			return n, nil
+		}
+	}
+	return host.Node{}, fmt.Errorf("%s: %w", name, errNoNode)
+}

@@ -1,0 +1,143 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/guest"
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// The first virtual machine is the one that the documents speak of.
+const firstVM = "provider-instance"
+
+// firstVMAddress is its address in the documents.
+func firstVMAddress() netip.Addr { return netip.MustParseAddr("192.168.1.61") }
+
+func (l *Lab) cloud() openstack.Config {
+	return openstack.Config{
+		Dir:      filepath.Join(l.Dir, "openstack"),
+		LogDir:   l.sup.LogDir,
+		Bind:     host.Gateway().Addr().String(),
+		NB:       l.central().NB(),
+		SB:       l.central().SB(),
+		Octavia:  l.Octavia,
+		CacheDir: l.CacheDir,
+		Needs:    []string{"ovn-nb/settings", "ovn-sb/settings"},
+	}
+}
+
+func (l *Lab) openstack() ([]supervise.Component, error) {
+	parts := openstack.Components(l.cloud())
+	for i := range parts {
+		if len(parts[i].Needs) == 0 {
+			parts[i].Needs = []string{ovn.Network} // what comes after them listens there
+		}
+	}
+	specs, err := l.vms()
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range specs {
+		parts = append(parts, supervise.Component{
+			Name:  guest.ComponentName(spec.Name),
+			Needs: []string{openstack.ResourcesName, spec.Node + "/ovn-controller"},
+			Do: func(ctx context.Context) error {
+				_, err := l.guests().Create(ctx, spec)
+				return err
+			},
+		})
+	}
+	return parts, nil
+}
+
+// vms are those that Up makes by itself and those that somebody made.
+func (l *Lab) vms() ([]guest.Spec, error) {
+	var specs []guest.Spec
+	for i := range l.VMs {
+		spec := guest.Spec{
+			Name: fmt.Sprintf("vm%d", i+1), Network: openstack.ProviderNetwork, Node: l.nodes[i%len(l.nodes)].Name,
+		}
+		if i == 0 {
+			spec.Name, spec.FixedIP = firstVM, firstVMAddress()
+		}
+		specs = append(specs, spec)
+	}
+	made, err := l.guests().List()
+	for _, g := range made {
+		known := slices.ContainsFunc(specs, func(s guest.Spec) bool { return s.Name == g.Name })
+		if _, err := l.node(g.Node); err == nil && !known {
+			specs = append(specs, g.Spec)
+		}
+	}
+	return specs, err
+}
+
+func (l *Lab) guests() guest.Config {
+	return guest.Config{
+		Dir:        filepath.Join(l.Dir, "vm"),
+		CacheDir:   l.CacheDir,
+		CloudsFile: l.cloud().CloudsFile(),
+		// a machine is part of a step, which reports for it
+		Supervisor: &supervise.Supervisor{Dir: l.sup.Dir, LogDir: l.sup.LogDir},
+		Enter: func(node string, argv ...string) []string {
+			n, err := l.node(node)
+			if err != nil {
+				return []string{"false", err.Error()}
+			}
+			return n.Enter(argv...)
+		},
+	}
+}
+
+// CreateVM makes a virtual machine on a Neutron network and returns when it
+// has its address.
+func (l *Lab) CreateVM(ctx context.Context, s guest.Spec) error {
+	if err := l.needOpenStack(); err != nil {
+		return err
+	}
+	if _, err := l.node(s.Node); err != nil {
+		return err
+	}
+	g, err := l.guests().Create(ctx, s)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(l.Out, "%s has %s on %s, port %s\n", g.Name, g.Address, g.Node, g.Port)
+	return nil
+}
+
+// DeleteVM takes a virtual machine away, with its port.
+func (l *Lab) DeleteVM(ctx context.Context, name string) error {
+	if err := l.needOpenStack(); err != nil {
+		return err
+	}
+	return l.guests().Delete(ctx, name)
+}
+
+// ListVMs prints the virtual machines.
+func (l *Lab) ListVMs() error {
+	all, err := l.guests().List()
+	for _, g := range all {
+		state := "dead"
+		if g.Running {
+			state = "running"
+		}
+		fmt.Fprintf(l.Out, "%-24s %-8s %-8s %-20s %s\n", g.Name, state, g.Node, g.Address, g.Network)
+	}
+	return err
+}
+
+func (l *Lab) needOpenStack() error {
+	if !l.OpenStack {
+		return errors.New("this lab has no OpenStack: isthmus-lab up --openstack")
+	}
+	return nil
+}
