@@ -43,13 +43,19 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{t: t, node: space(t), out: space(t), pod: space(t), ovn: space(t)}
 	l.veth(l.node, "eth0", "172.20.0.1/24", l.out, "eth0", "172.20.0.2/24")
-	l.veth(l.pod, "eth0", "10.9.0.5/24", l.pod, "lan", "")
-	l.veth(l.node, "isgl1", "", l.pod, "host0", "")
 	l.ip(l.node, "route add default via 172.20.0.2")
-	l.ip(l.pod, "route add default via 10.9.0.1")
-	l.ip(l.pod, "route add 169.254.1.1/32 dev host0")
+	l.addPod(l.pod, "10.9.0.5/24", "isgl1")
 	l.net = New(Options{Plug: l.plug, Unplug: l.unplug, NetNS: &l.node})
 	return l
+}
+
+// addPod gives a namespace what a pod of a Neutron router has.
+func (l *lab) addPod(ns netns.NsHandle, addr, link string) {
+	l.t.Helper()
+	l.veth(ns, "eth0", addr, ns, "lan", "")
+	l.veth(l.node, link, "", ns, "host0", "")
+	l.ip(ns, "route add default via 10.9.0.1")
+	l.ip(ns, "route add 169.254.1.1/32 dev host0")
 }
 
 // state is what the tests begin with.
@@ -252,6 +258,36 @@ func (l *lab) serve(ns netns.NsHandle, addr string) {
 		}
 	}()
 	l.t.Cleanup(func() { listener.Close(); <-ended })
+}
+
+// hold opens a connection that stays open until the test ends.
+func (l *lab) hold(server, client netns.NsHandle, to string) net.Conn {
+	l.t.Helper()
+	var listener net.Listener
+	err := inside(server, func() (err error) {
+		listener, err = net.Listen("tcp4", to)
+		return err
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { listener.Close() })
+	var c net.Conn
+	err = inside(client, func() (err error) {
+		c, err = net.DialTimeout("tcp4", to, 5*time.Second)
+		return err
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// count tells whether any packet of that source came into the namespace since.
+func (l *lab) count(ns netns.NsHandle, from string) func() bool {
+	l.must(ns, "nft", "table ip seen { chain c { type filter hook prerouting priority 0; ip saddr "+from+" counter; }; }")
+	return func() bool { return !strings.Contains(l.must(ns, "nft", "list", "table", "ip", "seen"), "packets 0 ") }
 }
 
 // dial connects from a namespace, with a source address if one is given, and

@@ -2,6 +2,7 @@ package nodenet
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -20,6 +21,51 @@ func TestNodeProbesPodOverHostLink(t *testing.T) {
 	l.apply(state())
 	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
 	l.sees(l.node, "172.20.0.1", "10.9.0.5", "169.254.1.1")
+}
+
+func TestEachPodHasItsOwnLink(t *testing.T) {
+	l := newLab(t)
+	second := space(t)
+	l.addPod(second, "10.9.0.7/24", "isgl2")
+	l.serve(l.pod, "10.9.0.5")
+	l.serve(second, "10.9.0.7")
+	s := state()
+	s.Probes = append(s.Probes, probe("net2/b", "10.9.0.7", "isgl2"))
+	l.apply(s)
+	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
+	l.sees(l.node, "", "10.9.0.7", "169.254.1.1")
+
+	// Neither speaks over its link with the other's address, not even to answer.
+	l.ip(second, "addr add 10.9.0.5/32 dev lo")
+	l.ip(second, "route add 172.20.0.1/32 via 169.254.1.1 dev host0 onlink")
+	l.serve(second, "10.9.0.5")
+	l.ip(l.node, "route replace 10.9.0.5/32 dev isgl2 table 7349")
+	l.fails(l.node, "", "10.9.0.5")
+}
+
+// A connection whose pod has gone ends where its link ended: not by the default
+// route with a link's address.
+func TestLinkAddressStaysOnLinks(t *testing.T) {
+	l := newLab(t)
+	stray := l.count(l.out, "169.254.1.1")
+	l.serve(l.pod, "10.9.0.5")
+	l.apply(state())
+	c := l.hold(l.pod, l.node, "10.9.0.5:81")
+	s := state()
+	s.Probes = nil
+	l.apply(s)
+	fmt.Fprint(c, "hello")
+	if stray() {
+		t.Error("a packet from 169.254.1.1 left the node")
+	}
+	l.must(l.node, "nft", "flush", "chain", "inet", "isthmus", "leave")
+	l.eventually("without that rule it leaves", func() error {
+		fmt.Fprint(c, "hello")
+		if !stray() {
+			return errors.New("nothing came")
+		}
+		return nil
+	})
 }
 
 // The host's own settings may be strict: a distribution's default is.
@@ -69,14 +115,24 @@ func TestAnswersTakeTheMainTable(t *testing.T) {
 	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
 }
 
-func TestNothingIsForwardedToHostLink(t *testing.T) {
+func TestNothingIsForwardedOverHostLink(t *testing.T) {
 	l := newLab(t)
 	l.serve(l.pod, "10.9.0.5")
+	l.serve(l.out, "172.20.0.2")
 	l.apply(state())
+	// All routes there and back lead over the link.
 	l.ip(l.out, "route add 10.9.0.5/32 via 172.20.0.1")
-	l.fails(l.out, "", "10.9.0.5")
 	l.ip(l.node, "route add 10.9.0.5/32 dev isgl1")
+	l.ip(l.pod, "route add 172.20.0.0/24 via 169.254.1.1 dev host0 onlink")
+	inPod, outside := l.count(l.pod, "172.20.0.2"), l.count(l.out, "10.9.0.5")
 	l.fails(l.out, "", "10.9.0.5")
+	l.fails(l.pod, "", "172.20.0.2")
+	if inPod() || outside() {
+		t.Errorf("forwarded to the pod: %v, from the pod: %v", inPod(), outside())
+	}
+	l.must(l.node, "nft", "flush", "chain", "inet", "isthmus", "forward")
+	l.sees(l.out, "", "10.9.0.5", "172.20.0.2")
+	l.sees(l.pod, "", "172.20.0.2", "10.9.0.5")
 }
 
 func TestPodsLeaveAndAreReached(t *testing.T) {
