@@ -3,16 +3,20 @@
 // change them in as few transactions as possible; it knows nothing of
 // Kubernetes, and never writes NB_Global or the southbound database.
 //
-//	intent.Want ──translate──▶ rows ──diff(have)──▶ operations ──commit──▶ OVN NB
-//	                (pure)              (pure)                               │
-//	        Notify ◀── watch ◀── cache ◀─────────────────────────────────────┘
+//	intent.Want ──translate──▶ rows ──diff(have)──▶ plan ──commit──▶ OVN NB
+//	                (pure)             (pure)                          │
+//	     Notify ◀── watch ◀── replica ◀────────────────────────────────┘
 package ovn
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -21,13 +25,24 @@ import (
 type Options struct {
 	// Owner marks all that is ours: external_ids:isthmus-owner.
 	Owner string
-	// Addresses are the northbound database's, "tcp:172.31.0.1:6641".
+	// Addresses are the northbound database's, "tcp:172.31.0.1:6641". Any
+	// member of a cluster will do.
 	Addresses []string
 	Log       *slog.Logger
 }
 
 // Fabric is the northbound database as one owner sees it.
-type Fabric struct{}
+type Fabric struct {
+	owner string
+	log   *slog.Logger
+	queue chan *request
+	book  *book
+	bell  bell
+	last  atomic.Pointer[session] // never nil once Dial has returned
+	stop  context.CancelFunc
+	ended <-chan struct{}
+	tasks sync.WaitGroup
+}
 
 // Router is a layer 3 domain that is there, ours or not.
 type Router struct {
@@ -53,47 +68,94 @@ type Network struct {
 // goroutine and must not block.
 type Notify struct {
 	// Unit is called when something of the unit was changed or removed by
-	// somebody else, or when what it refers to or waits for has changed.
+	// somebody else, when what it refers to or waits for has changed, and when
+	// a port behind another port has come up.
 	Unit func(intent.Unit)
 	// Router is called when a router appeared, changed or went; also once for
 	// each that is there at first.
 	Router func(name string)
 }
 
+var errNotConnected = errors.New("OVN's northbound database cannot be reached")
+
+// Reconnecting waits between these.
+const (
+	shortestPause = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
+)
+
 // Dial connects, and stays connected until ctx ends. It blocks until the first
-// connection stands.
-func Dial(ctx context.Context, o Options) (*Fabric, error) { return nil, errors.ErrUnsupported }
-
-// Close ends the connection and waits for what Dial started.
-func (f *Fabric) Close() {}
-
-// Apply makes w true for unit u, and returns when it is committed and can be
-// seen. Units that apply at the same time share a transaction. Its errors are
-// intent.Wait, intent.Stop, or such that trying again may help.
-func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
-	return intent.Seen{}, errors.ErrUnsupported
+// connection stands; its error is why there was none until ctx ended.
+func Dial(ctx context.Context, o Options) (*Fabric, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	f := &Fabric{
+		owner: o.Owner, log: o.Log, stop: cancel, ended: ctx.Done(),
+		queue: make(chan *request, batchLimit), book: newBook(),
+	}
+	s, err := f.redial(ctx, o)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	f.adopt(s)
+	f.tasks.Go(func() { f.stay(ctx, o, s) })
+	f.tasks.Go(func() { f.commitAll(ctx) })
+	f.tasks.Go(func() { f.tellAll(ctx) })
+	return f, nil
 }
 
-// Units are all that own anything, sorted.
-func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) { return nil, errors.ErrUnsupported }
-
-// Ports are the pod ports of all units as they stand, without those that join
-// a segment to a router.
-func (f *Fabric) Ports(ctx context.Context) (map[intent.Unit][]intent.Port, error) {
-	return nil, errors.ErrUnsupported
+// Close ends the connection and waits for all that Dial started.
+func (f *Fabric) Close() {
+	f.stop()
+	f.tasks.Wait()
 }
-
-// Routers are all that there are, ours and others', sorted by name.
-func (f *Fabric) Routers() []Router { return nil }
-
-// Router is the one of that name.
-func (f *Fabric) Router(name string) (Router, bool) { return Router{}, false }
-
-// Watch sets who is told. What happened since Dial is told at once.
-func (f *Fabric) Watch(n Notify) {}
-
-// Clear deletes all that is ours and counts the units.
-func (f *Fabric) Clear(ctx context.Context) (int, error) { return 0, errors.ErrUnsupported }
 
 // Connected says whether the database can be reached now.
-func (f *Fabric) Connected() bool { return false }
+func (f *Fabric) Connected() bool { return f.current().alive() }
+
+func (f *Fabric) current() *session { return f.last.Load() }
+
+// redial tries until a session stands or ctx ends.
+func (f *Fabric) redial(ctx context.Context, o Options) (*session, error) {
+	pause := shortestPause
+	for {
+		s, err := connect(ctx, o, f.handler)
+		if err == nil {
+			f.log.Info("connected to OVN's northbound database", "address", s.client.CurrentEndpoint())
+			return s, nil
+		}
+		f.log.Warn("no connection to OVN's northbound database", "addresses", o.Addresses, "err", err, "again", pause)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// stay replaces each session that is lost.
+func (f *Fabric) stay(ctx context.Context, o Options, s *session) {
+	for {
+		s.watch(ctx)
+		s.close()
+		if ctx.Err() != nil {
+			return
+		}
+		next, err := f.redial(ctx, o)
+		if err != nil {
+			return
+		}
+		s = next
+		f.adopt(s)
+	}
+}
+
+// adopt makes a session the current one. Whatever was there before may have
+// changed unseen, so everything is looked at again.
+func (f *Fabric) adopt(s *session) {
+	f.last.Store(s)
+	f.book.reopen(s.view().units(f.owner), s.view().routerNames(), s.view().portOwners())
+}

@@ -1,13 +1,17 @@
 // Package ovntest starts OVSDB servers for tests: the real ovsdb-server on a
-// unix socket in the test's own directory, never a fake.
+// unix socket in a directory of the test's own, never a fake. It knows nothing
+// of what the tests write.
 package ovntest
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Schemas as Debian's packages install them.
@@ -38,46 +42,84 @@ type Server struct {
 func New(t testing.TB, schema string) *Server {
 	t.Helper()
 	if _, err := os.Stat(schema); err != nil {
-		t.Skipf("no OVN or Open vSwitch on this machine (apt-get install ovn-central openvswitch-switch): %v", err)
+		t.Skipf("no OVN or Open vSwitch here (apt-get install ovn-central openvswitch-switch): %v", err)
 	}
-	// t.TempDir can be too long for a socket's path.
+	// Not t.TempDir: a socket's path has at most 107 characters.
 	dir, err := os.MkdirTemp("", "ovntest")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &Server{Address: "unix:" + filepath.Join(dir, "db.sock"), t: t, dir: dir}
-	if out, err := exec.Command("ovsdb-tool", "create", s.path("db"), schema).CombinedOutput(); err != nil {
-		t.Fatalf("create database: %v: %s", err, out)
-	}
+	Run(t, "ovsdb-tool", "create", s.path("db"), schema)
 	s.Start()
 	t.Cleanup(s.Stop)
 	return s
 }
 
-// Start serves the database, which must not be served.
+// Start serves the database, which must not be served, and returns when it
+// can be connected to.
 func (s *Server) Start() {
 	s.t.Helper()
-	cmd := exec.Command("ovsdb-server", "--remote=p"+s.Address, "--unixctl="+s.path("ctl"), "--no-chdir",
+	s.stop = start(s.t, "ovsdb-server", "--remote=p"+s.Address, "--unixctl="+s.path("ctl"), "--no-chdir",
 		"-vconsole:off", "-vsyslog:off", s.path("db"))
-	// With a pipe for the monitor the test would hang on an orphan, and
-	// --detach needs a pid file: so ask the control socket when it is up.
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
+	socket := strings.TrimPrefix(s.Address, "unix:")
+	for range 2000 {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
 	}
-	s.stop = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.Remove(strings.TrimPrefix(s.Address, "unix:"))
-	}
+	s.t.Fatalf("ovsdb-server does not listen on %s", socket)
 }
 
 // Stop kills the server; its database stays. Stopping twice is no error.
 func (s *Server) Stop() {
-	if s.stop != nil {
-		s.stop()
-		s.stop = nil
+	if s.stop == nil {
+		return
 	}
+	s.stop()
+	s.stop = nil
+	_ = os.Remove(strings.TrimPrefix(s.Address, "unix:"))
+}
+
+// Northd runs ovn-northd between two databases until the test ends.
+func Northd(t testing.TB, nb, sb *Server) {
+	t.Helper()
+	t.Cleanup(start(t, "ovn-northd", "--ovnnb-db="+nb.Address, "--ovnsb-db="+sb.Address,
+		"--unixctl="+nb.path("northd"), "-vconsole:off", "-vsyslog:off"))
+}
+
+// Nbctl runs ovn-nbctl on the database and gives what it prints.
+func (s *Server) Nbctl(args ...string) string {
+	s.t.Helper()
+	return Run(s.t, "ovn-nbctl", append([]string{"--no-leader-only", "--db=" + s.Address}, args...)...)
+}
+
+// Run runs a program that must succeed and gives what it prints.
+func Run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
+
+// start runs a daemon that dies with the test, even with a killed one.
+func start(t testing.TB, name string, args ...string) (stop func()) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}

@@ -1,0 +1,141 @@
+package ovn
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+
+	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+)
+
+// columns are the columns of a row that are ours to say, by name. The values
+// are string, int, set, uuids, ints or pairs, and comparable as they are: sets
+// are sorted and never nil.
+type columns map[string]any
+
+type (
+	set   []string          // of strings
+	uuids []string          // of references to rows of others
+	ints  []int             // an optional number
+	pairs map[string]string // a map
+)
+
+func setOf(values ...string) set {
+	s := append(set{}, values...)
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+func uuidsOf(values []string) uuids { return uuids(setOf(values...)) }
+
+func optional(s *string) set {
+	if s == nil {
+		return set{}
+	}
+	return set{*s}
+}
+
+func number(n *int) ints {
+	if n == nil {
+		return ints{}
+	}
+	return ints{*n}
+}
+
+func pairsOf(m map[string]string) pairs {
+	if m == nil {
+		return pairs{}
+	}
+	return maps.Clone(m)
+}
+
+// columnsOf are the columns of a row of the database that could be ours to say.
+func columnsOf(m model.Model) columns {
+	switch r := m.(type) {
+	case *nbdb.LogicalSwitch:
+		return columns{
+			"name": r.Name, "other_config": pairsOf(r.OtherConfig), "load_balancer": uuidsOf(r.LoadBalancer),
+			"external_ids": pairsOf(r.ExternalIDs),
+		}
+	case *nbdb.LogicalSwitchPort:
+		return columns{
+			"name": r.Name, "type": r.Type, "addresses": setOf(r.Addresses...), "port_security": setOf(r.PortSecurity...),
+			"options": pairsOf(r.Options), "parent_name": optional(r.ParentName), "tag": number(r.Tag),
+			"external_ids": pairsOf(r.ExternalIDs),
+		}
+	case *nbdb.LogicalRouter:
+		return columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
+	case *nbdb.LogicalRouterPort:
+		return columns{
+			"name": r.Name, "mac": r.MAC, "networks": setOf(r.Networks...), "external_ids": pairsOf(r.ExternalIDs),
+		}
+	case *nbdb.LogicalRouterPolicy:
+		return columns{
+			"priority": r.Priority, "match": r.Match, "action": r.Action, "nexthops": setOf(r.Nexthops...),
+			"external_ids": pairsOf(r.ExternalIDs),
+		}
+	case *nbdb.PortGroup:
+		return columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
+	}
+	panic(fmt.Sprintf("no columns for %T", m))
+}
+
+// ids are the external_ids among the columns.
+func (c columns) ids() pairs {
+	p, _ := c["external_ids"].(pairs)
+	return p
+}
+
+func (c columns) name() string {
+	s, _ := c["name"].(string)
+	return s
+}
+
+// wire is a value as the database's protocol has it.
+func wire(v any) any {
+	switch v := v.(type) {
+	case set:
+		return ovsSet(v, func(s string) any { return s })
+	case uuids:
+		return ovsSet(v, func(s string) any { return ovsdb.UUID{GoUUID: s} })
+	case ints:
+		return ovsSet(v, func(n int) any { return n })
+	case pairs:
+		m := ovsdb.OvsMap{GoMap: map[any]any{}}
+		for k, s := range v {
+			m.GoMap[k] = s
+		}
+		return m
+	}
+	return v
+}
+
+func ovsSet[T any](values []T, atom func(T) any) ovsdb.OvsSet {
+	s := ovsdb.OvsSet{GoSet: []any{}}
+	for _, v := range values {
+		s.GoSet = append(s.GoSet, atom(v))
+	}
+	return s
+}
+
+// blank says whether a value is what the database gives a column by itself.
+func blank(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return v == ""
+	case int:
+		return v == 0
+	case set:
+		return len(v) == 0
+	case uuids:
+		return len(v) == 0
+	case ints:
+		return len(v) == 0
+	case pairs:
+		return len(v) == 0
+	}
+	return false
+}

@@ -1,0 +1,52 @@
+package ovn
+
+import (
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+)
+
+// mention is a row's name that a want says, for a row of its own or for one
+// that it refers to.
+type mention struct {
+	named
+	wanted bool
+}
+
+// mentions are all names that a want says.
+func mentions(w intent.Want) []mention {
+	var m []mention
+	own := func(table, name string) { m = append(m, mention{named{table, name}, true}) }
+	other := func(table, name string) {
+		if name != "" {
+			m = append(m, mention{named{table, name}, false})
+		}
+	}
+	for _, r := range w.Routers {
+		own(nbdb.LogicalRouterTable, r.Name)
+	}
+	for _, s := range w.Segments {
+		own(nbdb.LogicalSwitchTable, s.Name)
+		other(nbdb.LogicalRouterTable, s.BalancersOf)
+	}
+	for _, g := range w.Groups {
+		own(nbdb.PortGroupTable, g.Name)
+	}
+	for _, j := range w.Joins {
+		own(nbdb.LogicalSwitchPortTable, j.SegmentPort)
+		own(nbdb.LogicalRouterPortTable, j.RouterPort)
+		other(nbdb.LogicalSwitchTable, j.Segment)
+		other(nbdb.LogicalRouterTable, j.Router)
+	}
+	for _, p := range w.Ports {
+		own(nbdb.LogicalSwitchPortTable, p.Name)
+		other(nbdb.LogicalSwitchTable, p.Segment)
+		for _, g := range p.Groups {
+			other(nbdb.PortGroupTable, g)
+		}
+	}
+	for _, r := range w.Reroutes {
+		other(nbdb.LogicalRouterTable, r.Router)
+		other(nbdb.PortGroupTable, r.From)
+	}
+	return m
+}

@@ -1,0 +1,132 @@
+// Package nbdb models the tables and columns of OVN's northbound database that
+// we read or write. It knows the rows, not what they are for.
+//
+// The structs are written by hand: modelgen's have every column of the schema
+// that they were generated from, and the client refuses a server that lacks
+// one. These columns are in every northbound schema from 7.0.0 (OVN 23.03) to
+// today's. Left out on purpose are the large sets, Logical_Switch.ports and
+// Port_Group.ports: the client pays for a whole set on each change to it.
+package nbdb
+
+import (
+	"github.com/ovn-kubernetes/libovsdb/model"
+)
+
+// Database is the name of the database.
+const Database = "OVN_Northbound"
+
+// The tables.
+const (
+	LogicalSwitchTable       = "Logical_Switch"
+	LogicalSwitchPortTable   = "Logical_Switch_Port"
+	LogicalRouterTable       = "Logical_Router"
+	LogicalRouterPortTable   = "Logical_Router_Port"
+	LogicalRouterPolicyTable = "Logical_Router_Policy"
+	PortGroupTable           = "Port_Group"
+)
+
+// LogicalSwitch is a layer 2 domain.
+type LogicalSwitch struct {
+	UUID         string            `ovsdb:"_uuid"`
+	Name         string            `ovsdb:"name"`
+	OtherConfig  map[string]string `ovsdb:"other_config"`
+	LoadBalancer []string          `ovsdb:"load_balancer"`
+	ExternalIDs  map[string]string `ovsdb:"external_ids"`
+}
+
+// LogicalSwitchPort is a place on a switch.
+type LogicalSwitchPort struct {
+	UUID         string            `ovsdb:"_uuid"`
+	Name         string            `ovsdb:"name"`
+	Type         string            `ovsdb:"type"`
+	Addresses    []string          `ovsdb:"addresses"`
+	PortSecurity []string          `ovsdb:"port_security"`
+	Options      map[string]string `ovsdb:"options"`
+	ParentName   *string           `ovsdb:"parent_name"`
+	Tag          *int              `ovsdb:"tag"`
+	ExternalIDs  map[string]string `ovsdb:"external_ids"`
+	// Up is northd's.
+	Up *bool `ovsdb:"up"`
+}
+
+// LogicalRouter is a layer 3 domain.
+type LogicalRouter struct {
+	UUID         string            `ovsdb:"_uuid"`
+	Name         string            `ovsdb:"name"`
+	Ports        []string          `ovsdb:"ports"`
+	LoadBalancer []string          `ovsdb:"load_balancer"`
+	ExternalIDs  map[string]string `ovsdb:"external_ids"`
+}
+
+// LogicalRouterPort is a router's interface.
+type LogicalRouterPort struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Name        string            `ovsdb:"name"`
+	MAC         string            `ovsdb:"mac"`
+	Networks    []string          `ovsdb:"networks"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
+// LogicalRouterPolicy overrides a router's routes.
+type LogicalRouterPolicy struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Priority    int               `ovsdb:"priority"`
+	Match       string            `ovsdb:"match"`
+	Action      string            `ovsdb:"action"`
+	Nexthops    []string          `ovsdb:"nexthops"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
+// PortGroup is a named set of ports.
+type PortGroup struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Name        string            `ovsdb:"name"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
+// Columns are the columns of each table that a monitor must ask for: without
+// a list the client asks for all that the server has.
+func Columns() map[string][]string {
+	return map[string][]string{
+		LogicalSwitchTable: {"name", "other_config", "load_balancer", "external_ids"},
+		LogicalSwitchPortTable: {
+			"name", "type", "addresses", "port_security", "options", "parent_name", "tag", "external_ids", "up",
+		},
+		LogicalRouterTable:       {"name", "ports", "load_balancer", "external_ids"},
+		LogicalRouterPortTable:   {"name", "mac", "networks", "external_ids"},
+		LogicalRouterPolicyTable: {"priority", "match", "action", "nexthops", "external_ids"},
+		PortGroupTable:           {"name", "external_ids"},
+	}
+}
+
+// Model is what a client of the database needs to know: these tables, indexed
+// by name and by each of the given keys of external_ids.
+func Model(keys ...string) (model.ClientDBModel, error) {
+	tables := map[string]model.Model{
+		LogicalSwitchTable:       &LogicalSwitch{},
+		LogicalSwitchPortTable:   &LogicalSwitchPort{},
+		LogicalRouterTable:       &LogicalRouter{},
+		LogicalRouterPortTable:   &LogicalRouterPort{},
+		LogicalRouterPolicyTable: &LogicalRouterPolicy{},
+		PortGroupTable:           &PortGroup{},
+	}
+	m, err := model.NewClientDBModel(Database, tables)
+	if err != nil {
+		return model.ClientDBModel{}, err
+	}
+	indexes := map[string][]model.ClientIndex{}
+	for table := range tables {
+		for _, key := range keys {
+			indexes[table] = append(indexes[table], index(model.ColumnKey{Column: "external_ids", Key: key}))
+		}
+	}
+	for _, table := range []string{LogicalSwitchTable, LogicalRouterTable} { // the others' names are in the schema
+		indexes[table] = append(indexes[table], index(model.ColumnKey{Column: "name"}))
+	}
+	m.SetIndexes(indexes)
+	return m, nil
+}
+
+func index(c model.ColumnKey) model.ClientIndex {
+	return model.ClientIndex{Columns: []model.ColumnKey{c}}
+}

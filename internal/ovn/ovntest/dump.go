@@ -1,0 +1,114 @@
+package ovntest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Dump is the content of the northbound database as text, one row a line, in an
+// order that depends on the content alone. UUIDs are replaced by names, so that
+// two databases with the same content have the same text.
+func (s *Server) Dump() string { return s.dump(true) }
+
+// DumpExact is the same with the UUIDs.
+func (s *Server) DumpExact() string { return s.dump(false) }
+
+type table struct {
+	Caption  string   `json:"caption"`
+	Headings []string `json:"headings"`
+	Data     [][]any  `json:"data"`
+}
+
+func (s *Server) dump(rename bool) string {
+	s.t.Helper()
+	out := Run(s.t, "ovsdb-client", "--format=json", "dump", s.Address, "OVN_Northbound")
+	var tables []table
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+		var t table
+		if err := d.Decode(&t); err != nil {
+			s.t.Fatal(err)
+		}
+		tables = append(tables, t)
+	}
+	names := map[string]string{}
+	if rename {
+		for _, t := range tables {
+			t.names(names)
+		}
+	}
+	var lines []string
+	for _, t := range tables {
+		lines = append(lines, t.lines(names)...)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// names says what each row is called: by its name, or by our key.
+func (t table) names(into map[string]string) {
+	for _, row := range t.Data {
+		uuid, name := "", ""
+		for i, h := range t.Headings {
+			switch h {
+			case "_uuid":
+				uuid = row[i].([]any)[1].(string)
+			case "name":
+				name = fmt.Sprint(row[i])
+			case "external_ids":
+				if text := fmt.Sprint(row[i]); name == "" {
+					name = text
+				}
+			}
+		}
+		into[uuid] = t.Caption + ":" + name
+	}
+}
+
+func (t table) lines(names map[string]string) []string {
+	var lines []string
+	for _, row := range t.Data {
+		line := strings.TrimSuffix(t.Caption, " table")
+		for i, h := range t.Headings {
+			if text := value(row[i], names); text != "" {
+				line += " " + h + "=" + text
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// value is text for a value in the protocol's form; empty for an empty one.
+func value(v any, names map[string]string) string {
+	tagged, ok := v.([]any)
+	if !ok {
+		if v == "" {
+			return ""
+		}
+		return fmt.Sprintf("%q", fmt.Sprint(v))
+	}
+	var parts []string
+	switch tagged[0] {
+	case "uuid":
+		if name, known := names[tagged[1].(string)]; known {
+			return name
+		}
+		return tagged[1].(string)
+	case "set":
+		for _, e := range tagged[1].([]any) {
+			parts = append(parts, value(e, names))
+		}
+	case "map":
+		for _, e := range tagged[1].([]any) {
+			pair := e.([]any)
+			parts = append(parts, value(pair[0], names)+"="+value(pair[1], names))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	slices.Sort(parts)
+	return "{" + strings.Join(parts, " ") + "}"
+}
