@@ -150,6 +150,36 @@ func TestPodsLeaveAndAreReached(t *testing.T) {
 	l.sees(l.out, "", "10.17.0.9", "172.20.0.2")
 }
 
+// On the userspace datapath OVS's internal port is a tap.
+func TestTapMakesItsChecksumsItself(t *testing.T) {
+	l := newLab(t)
+	l.net.o.Plug = func(context.Context, string, string, string) error {
+		_, err := l.run(l.node, "ip", "tuntap", "add", "ovn0", "mode", "tap")
+		return err
+	}
+	if _, err := l.net.Apply(t.Context(), state()); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.must(l.node, "ethtool", "-k", "ovn0"); !strings.Contains(got, "tx-checksumming: off") {
+		t.Error(got)
+	}
+	if got := l.ip(l.node, "link show ovn0"); !strings.Contains(got, "02:00:64:40:00:02") || !strings.Contains(got, "mtu 1400") || !strings.Contains(got, ",UP") {
+		t.Error(got)
+	}
+}
+
+// Pods are probed while OVS is away.
+func TestPathsDoNotWaitForOVS(t *testing.T) {
+	l := newLab(t)
+	l.net.o.Plug = func(context.Context, string, string, string) error { return errors.New("no OVS here") }
+	_, err := l.net.Apply(t.Context(), state())
+	if err == nil || err.Error() != "plug ovn0 as node-n1: no OVS here" {
+		t.Errorf("Apply: %v", err)
+	}
+	l.serve(l.pod, "10.9.0.5")
+	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
+}
+
 func TestSecondApplyChangesNothing(t *testing.T) {
 	l := newLab(t)
 	l.apply(state())
