@@ -9,7 +9,7 @@ export PATH="$PWD/bin:$PATH"
 lab_dir=${LAB_DIR:-/run/isthmus-lab}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export TALLY=$work/tally
+export TALLY=$work/tally ISTHMUS_BEFORE=$work/neutron-before
 touch "$TALLY"
 budget=() broken=() started=$SECONDS
 
@@ -27,15 +27,18 @@ phase() {
 # tests GO-TEST-ARGS...: go test, counted; shows packages, slow tests and whole failures.
 tests() { go test -json "$@" | "$work/count"; }
 
+# Neutron's rows are taken down before Isthmus is installed, to be compared after.
 lab_tests() {
-  phase 'lab: start' isthmus-lab up || return 1
+  phase 'lab: start, without Isthmus' isthmus-lab up --isthmus=false || return 1
+  (eval "$(isthmus-lab env)" && exec "$work/snapshot" "$OVN_NB_DB") >"$ISTHMUS_BEFORE" || return 1
+  phase 'lab: install Isthmus' isthmus-lab up || return 1
   phase 'lab: end-to-end tests' tests -tags e2e -count 1 -timeout 40m ./test/e2e
 }
 
 lab() {
   phase 'lab: clear what was left over' isthmus-lab down || return 1
   lab_tests || test/logs.sh "$lab_dir"
-  phase 'lab: stop' isthmus-lab down
+  phase 'lab: stop, and what it leaves' tests -tags e2e -count 1 ./test/down
 }
 
 prepare() {
@@ -44,10 +47,10 @@ prepare() {
     phase 'build' make build
 }
 
-go build -o "$work/count" ./test/tally || exit 1
+go build -o "$work/count" ./test/tally && go build -o "$work/snapshot" ./test/snapshot || exit 1
 if prepare; then
   phase 'vet and format' make vet
-  phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/...
+  phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/... ./test/neighbour
   lab
 fi
 

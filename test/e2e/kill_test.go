@@ -1,0 +1,180 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/test/neighbour"
+)
+
+// stage is what the fault tests look at: two pods of the overlay on different
+// nodes and one on Neutron's router.
+func (l *lab) stage(t *testing.T, name string) {
+	t.Helper()
+	l.join(t, name, "10.70.0.0/24")
+	t.Cleanup(func() { l.leave(t, name); l.gone(t, name) })
+	l.apply(t, server("default", name+"-a", "node1")+server("default", name+"-c", "node2")+server(name, "n", "node2"))
+	t.Cleanup(func() { l.kubectl(t, "delete", "pods", "-l", "app=e2e") })
+	l.ready(t, "default/"+name+"-a", "default/"+name+"-c", name+"/n")
+}
+
+// watched pings all the while that do takes, and tells how many packets were lost.
+func (l *lab) watched(t *testing.T, pod, address string, do func()) (lost int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	// the shell in the pod waits for a line from us to end ping, which then counts
+	argv := podArgv(pod, "ping -i 0.2 "+address+" & read end; kill -INT $!; wait")
+	argv = append(argv[:4], append([]string{"-i"}, argv[4:]...)...)
+	cmd := l.command(ctx, argv...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	do()
+	_, _ = fmt.Fprintln(in)
+	if err := cmd.Wait(); err != nil {
+		t.Logf("ping from %s to %s: %v", pod, address, err) // its status speaks of lost packets
+	}
+	m := regexp.MustCompile(`(\d+) packets transmitted, (\d+) packets received`).FindStringSubmatch(out.String())
+	if m == nil {
+		t.Fatalf("ping from %s to %s said nothing of packets:\n%s", pod, address, out.String())
+	}
+	sent, _ := strconv.Atoi(m[1])
+	received, _ := strconv.Atoi(m[2])
+	if sent < 5 {
+		t.Errorf("ping from %s to %s sent only %d packets", pod, address, sent)
+	}
+	return sent - received
+}
+
+// keeps fails if pods that run lose packets while do is done. The last one may
+// be under way when ping is ended.
+func (l *lab) keeps(t *testing.T, name string, do func()) {
+	t.Helper()
+	c, vm := l.address(t, "default/"+name+"-c"), l.guestAddress(t)
+	var second int
+	first := l.watched(t, "default/"+name+"-a", c, func() { second = l.watched(t, name+"/n", vm, do) })
+	if first > 1 || second > 1 {
+		t.Errorf("lost %d packets from pod to pod, %d from pod to virtual machine", first, second)
+	}
+}
+
+// daemons are the pids of a program of ours that runs in the lab's pods.
+func daemons(t *testing.T, program string) []int {
+	t.Helper()
+	var pids []int
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		exe, _ := os.Readlink(link)
+		cgroup, _ := os.ReadFile(filepath.Join(filepath.Dir(link), "cgroup"))
+		if filepath.Base(exe) == program && strings.Contains(string(cgroup), "/isthmus-lab/") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func (l *lab) rolledOut(t *testing.T) {
+	t.Helper()
+	for _, d := range []string{"deployment/isthmus-controller", "daemonset/isthmus-agent"} {
+		l.kubectl(t, "-n", "kube-system", "rollout", "status", d, "--timeout=120s")
+	}
+}
+
+// kill ends the daemons the hard way, by the API and by signal, while pods come
+// and go. Nothing is lost, nothing leaks.
+func (l *lab) kill(t *testing.T) {
+	l.stage(t, "kill")
+	l.keeps(t, "kill", func() {
+		l.apply(t, many("kill", 10))
+		for _, program := range []string{"isthmus-controller", "isthmus-agent"} {
+			pids := daemons(t, program)
+			if len(pids) == 0 {
+				t.Errorf("no %s runs", program)
+			}
+			for _, pid := range pids {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Errorf("kill %s: %v", program, err)
+				}
+			}
+		}
+		l.kubectl(t, "-n", "kill", "scale", "deployment/many", "--replicas=5")
+		l.kubectl(t, "-n", "kill", "rollout", "status", "deployment/many", "--timeout=150s")
+		l.kubectl(t, "-n", "kube-system", "delete", "pods", "-l", "app.kubernetes.io/part-of=isthmus", "--force", "--grace-period=0")
+		l.kubectl(t, "-n", "kill", "scale", "deployment/many", "--replicas=10")
+		l.kubectl(t, "-n", "kill", "rollout", "status", "deployment/many", "--timeout=150s")
+	})
+	l.rolledOut(t)
+	l.consistent(t, "kill")
+}
+
+// without takes the daemons away altogether. What happens meanwhile is made up for.
+func (l *lab) without(t *testing.T) {
+	l.stage(t, "without")
+	l.apply(t, many("without", 5))
+	l.kubectl(t, "-n", "without", "rollout", "status", "deployment/many", "--timeout=120s")
+	l.keeps(t, "without", func() {
+		l.kubectl(t, "-n", "kube-system", "scale", "deployment/isthmus-controller", "--replicas=0")
+		l.kubectl(t, "-n", "kube-system", "patch", "daemonset/isthmus-agent", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"true"}}}}}`)
+		until(t, time.Minute, func() error {
+			if n := len(daemons(t, "isthmus-controller")) + len(daemons(t, "isthmus-agent")); n > 0 {
+				return fmt.Errorf("%d daemons still run", n)
+			}
+			return nil
+		})
+		l.kubectl(t, "-n", "without", "scale", "deployment/many", "--replicas=2")
+		l.apply(t, server("without", "late", "node1"))
+		l.inPod(t, "default/without-a", "ping -c 5 -W 2 "+l.address(t, "default/without-c"))
+	})
+	l.kubectl(t, "-n", "kube-system", "scale", "deployment/isthmus-controller", "--replicas=1")
+	l.kubectl(t, "-n", "kube-system", "patch", "daemonset/isthmus-agent", "--type=json", "-p", `[{"op":"remove","path":"/spec/template/spec/nodeSelector/nowhere"}]`)
+	l.rolledOut(t)
+	l.ready(t, "without/late")
+	l.kubectl(t, "-n", "without", "rollout", "status", "deployment/many", "--timeout=120s")
+	l.consistent(t, "without")
+}
+
+// consistent fails unless OVN and Kubernetes agree on a namespace's pods: each
+// has one port and one claim, no address twice, and nobody else has any.
+func (l *lab) consistent(t *testing.T, namespace string) {
+	t.Helper()
+	until(t, 30*time.Second, func() error {
+		pods := strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}"))
+		claims := strings.Fields(l.kubectl(t, "get", "ips", "-l", "ovn.kubernetes.io/subnet="+namespace, "-o", "jsonpath={.items[*].spec.v4IpAddress}"))
+		ports := 0
+		for _, row := range neighbour.Ours(l.rows(t)) {
+			if strings.HasPrefix(row, "Logical_Switch_Port pod/"+namespace+"/") {
+				ports++
+			}
+		}
+		unique := map[string]bool{}
+		for _, address := range claims {
+			unique[address] = true
+		}
+		if len(pods) != ports || len(pods) != len(claims) || len(claims) != len(unique) {
+			return fmt.Errorf("%d pods have %d ports, %d claims, %d addresses", len(pods), ports, len(claims), len(unique))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,185 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/test/neighbour"
+)
+
+// TestLab is the list of what must hold in a lab, in this order: what comes
+// later takes away what comes before.
+func TestLab(t *testing.T) {
+	l := open(t)
+	before := l.before(t)
+	t.Run("overlay", l.overlay)
+	t.Run("walk", l.walk)
+	t.Run("fifty pods come and go", l.fifty)
+	t.Run("nothing is disturbed by a kill", l.kill)
+	t.Run("pods keep their network without us", l.without)
+	t.Run("uninstall leaves Neutron's rows as they were", func(t *testing.T) { l.uninstall(t, before) })
+	t.Run("repair by Neutron", l.repair)
+}
+
+// lab is one that runs.
+type lab struct {
+	repo string
+	// env is what "isthmus-lab env" gives, over our own.
+	env []string
+}
+
+func open(t *testing.T) *lab {
+	t.Helper()
+	repo, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", `exports=$(bin/isthmus-lab env) && eval "$exports" && env -0`)
+	cmd.Dir = repo
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("no lab runs here (bin/isthmus-lab up starts one): %v", err)
+	}
+	l := &lab{repo: repo, env: strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")}
+	if _, err := l.try(t, "kubectl", "get", "--raw", "/readyz"); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// variable is what name is in the lab's environment.
+func (l *lab) variable(name string) string {
+	for _, v := range l.env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// command is argv as a shell after "isthmus-lab env" would find it.
+func (l *lab) command(ctx context.Context, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "env", argv...) // looks in the PATH of cmd.Env, not in ours
+	cmd.Dir, cmd.Env = l.repo, l.env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd
+}
+
+// try runs a command and returns what it printed to its standard output.
+func (l *lab) try(t *testing.T, argv ...string) (string, error) {
+	t.Helper()
+	// also in a Cleanup, where t's context has ended
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
+	defer cancel()
+	var out, said bytes.Buffer
+	cmd := l.command(ctx, argv...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s: %w\n%s%s", strings.Join(argv, " "), err, out.String(), said.String())
+	}
+	return out.String(), nil
+}
+
+// run is try for what must work.
+func (l *lab) run(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := l.try(t, argv...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+func (l *lab) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	return l.run(t, append([]string{"kubectl"}, args...)...)
+}
+
+// apply gives objects to the API server.
+func (l *lab) apply(t *testing.T, objects string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "objects.yaml")
+	if err := os.WriteFile(file, []byte(objects), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.kubectl(t, "apply", "-f", file)
+}
+
+// inPod runs a shell command in a pod, "namespace/name".
+func (l *lab) inPod(t *testing.T, pod, command string) string {
+	t.Helper()
+	return l.run(t, podArgv(pod, command)...)
+}
+
+func podArgv(pod, command string) []string {
+	namespace, name, _ := strings.Cut(pod, "/")
+	return []string{"kubectl", "-n", namespace, "exec", name, "--", "sh", "-c", command}
+}
+
+// address is a pod's, "namespace/name".
+func (l *lab) address(t *testing.T, pod string) string {
+	t.Helper()
+	namespace, name, _ := strings.Cut(pod, "/")
+	return l.kubectl(t, "-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.podIP}")
+}
+
+func (l *lab) ready(t *testing.T, pods ...string) {
+	t.Helper()
+	for _, pod := range pods {
+		namespace, name, _ := strings.Cut(pod, "/")
+		l.kubectl(t, "-n", namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout=120s")
+	}
+}
+
+// until repeats look until it is content; for what has no event to wait for.
+func until(t *testing.T, patience time.Duration, look func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := look()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %v", patience, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// rows is the northbound database as it is now.
+func (l *lab) rows(t *testing.T) []neighbour.Row {
+	t.Helper()
+	rows, err := neighbour.Read(context.WithoutCancel(t.Context()), l.variable("OVN_NB_DB"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// before is Neutron's rows as they were before Isthmus was installed, if the
+// caller took them down (ISTHMUS_BEFORE, a file), else as they are now.
+func (l *lab) before(t *testing.T) []string {
+	t.Helper()
+	file := os.Getenv("ISTHMUS_BEFORE")
+	if file == "" {
+		t.Log("ISTHMUS_BEFORE is not set: Neutron's rows will be compared with those of now, not with those before the installation")
+		return neighbour.Foreign(l.rows(t))
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}

@@ -1,0 +1,175 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/test/neighbour"
+)
+
+// guest is the virtual machine that the lab starts with.
+const guest = "provider-instance"
+
+// router is the Vpc that stands for Neutron's router0.
+func (l *lab) router(t *testing.T) string {
+	t.Helper()
+	return "neutron-" + l.run(t, "openstack", "router", "show", "router0", "-f", "value", "-c", "id")
+}
+
+// guestAddress is where the virtual machine is.
+func (l *lab) guestAddress(t *testing.T) string {
+	t.Helper()
+	out := l.run(t, "openstack", "port", "list", "--name", guest, "-f", "value", "-c", "Fixed IP Addresses")
+	_, address, _ := strings.Cut(out, "'ip_address': '")
+	address, _, ok := strings.Cut(address, "'")
+	if !ok {
+		t.Fatalf("port %s has no address: %s", guest, out)
+	}
+	return address
+}
+
+// join makes a namespace and a Subnet of one name on Neutron's router.
+func (l *lab) join(t *testing.T, name, cidr string) {
+	t.Helper()
+	router := l.router(t)
+	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", name))
+	l.kubectl(t, "patch", "vpc", router, "--type=merge", "-p", fmt.Sprintf(`{"spec":{"namespaces":["%s"]}}`, name))
+	l.apply(t, fmt.Sprintf(`
+apiVersion: kubeovn.io/v1
+kind: Subnet
+metadata: {name: %[1]s}
+spec: {vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
+`, name, router, cidr))
+	l.kubectl(t, "wait", "--for=condition=Ready", "subnet/"+name, "--timeout=60s")
+}
+
+// leave takes back what join made, in the order of the page's Uninstall.
+func (l *lab) leave(t *testing.T, name string) {
+	t.Helper()
+	l.kubectl(t, "-n", name, "delete", "deployments,pods", "--all")
+	l.kubectl(t, "delete", "namespace", name)
+	l.kubectl(t, "delete", "subnet", name, "--timeout=60s")
+	l.kubectl(t, "patch", "vpc", l.router(t), "--type=merge", "-p", `{"spec":{"namespaces":[]}}`)
+}
+
+// many is a Deployment of pods that only sleep.
+func many(namespace string, replicas int) string {
+	return fmt.Sprintf(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: %s, name: many}
+spec:
+  replicas: %d
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: main, image: "localhost/isthmus-tools:1", command: [sleep, "604800"]}
+`, namespace, replicas)
+}
+
+// addresses of a namespace's pods.
+func (l *lab) addresses(t *testing.T, namespace string) []string {
+	t.Helper()
+	return strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].status.podIP}"))
+}
+
+func (l *lab) fifty(t *testing.T) {
+	const pods = 50
+	l.join(t, "fifty", "10.50.0.0/24")
+	l.apply(t, many("fifty", pods))
+	begin := time.Now()
+	l.kubectl(t, "-n", "fifty", "rollout", "status", "deployment/many", "--timeout=170s")
+	t.Logf("%d pods on Neutron's router were ready after %.1f s", pods, time.Since(begin).Seconds())
+	addresses := l.addresses(t, "fifty")
+	slices.Sort(addresses)
+	if unique := slices.Compact(slices.Clone(addresses)); len(unique) != pods {
+		t.Errorf("%d pods have %d addresses: %q", pods, len(unique), addresses)
+	}
+	names := strings.Fields(l.kubectl(t, "-n", "fifty", "get", "pods", "-o", "jsonpath={.items[*].metadata.name}"))
+	vm := l.guestAddress(t)
+	for _, name := range []string{names[0], names[len(names)-1]} {
+		l.inPod(t, "fifty/"+name, "ping -c 2 -W 5 "+vm)
+	}
+	l.leave(t, "fifty")
+	l.gone(t, "fifty")
+}
+
+// gone fails unless nothing in OVN or Kubernetes reminds of a namespace and its Subnet.
+func (l *lab) gone(t *testing.T, name string) {
+	t.Helper()
+	until(t, 10*time.Second, func() error {
+		for _, row := range neighbour.Ours(l.rows(t)) {
+			if strings.Contains(row, "/"+name+" ") || strings.Contains(row, "/"+name+"/") {
+				return fmt.Errorf("left in OVN: %s", row)
+			}
+		}
+		if ips := l.kubectl(t, "get", "ips", "-l", "ovn.kubernetes.io/subnet="+name, "-o", "name"); ips != "" {
+			return fmt.Errorf("left in Kubernetes: %s", ips)
+		}
+		return nil
+	})
+}
+
+// uninstall is what docs/install.md says; then the database is Neutron's alone.
+func (l *lab) uninstall(t *testing.T, before []string) {
+	l.kubectl(t, "delete", "-f", "deploy/controller.yaml", "-f", "deploy/agent.yaml", "--ignore-not-found")
+	until(t, time.Minute, func() error {
+		if pods := l.kubectl(t, "-n", "kube-system", "get", "pods", "-o", "name"); strings.Contains(pods, "isthmus-") {
+			return fmt.Errorf("still there: %s", pods)
+		}
+		return nil
+	})
+	t.Log(l.kubectl(t, "ko", "cleanup", "--cluster", "lab", "--yes"))
+	rows := l.rows(t)
+	if ours := neighbour.Ours(rows); len(ours) > 0 {
+		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
+	}
+	if diff := cmp.Diff(before, neighbour.Foreign(rows)); diff != "" {
+		t.Errorf("Neutron's rows, -before +after:\n%s", diff)
+	}
+	l.run(t, "isthmus-lab", "up")
+}
+
+// repair damages what Neutron wrote, lets Neutron mend it, and sees that ours is
+// back at once: Neutron's repair takes our router port and port groups away.
+func (l *lab) repair(t *testing.T) {
+	l.join(t, "repair", "10.60.0.0/24")
+	t.Cleanup(func() { l.leave(t, "repair") })
+	l.apply(t, server("repair", "a", "node1"))
+	l.ready(t, "repair/a")
+	vm, router := l.guestAddress(t), l.router(t)
+	l.inPod(t, "repair/a", "ping -c 2 -W 5 "+vm)
+
+	const route = "10.99.0.0/24"
+	l.run(t, "openstack", "router", "set", "router0", "--route", "destination="+route+",gateway="+vm)
+	t.Cleanup(func() {
+		l.run(t, "openstack", "router", "unset", "router0", "--route", "destination="+route+",gateway="+vm)
+	})
+	l.run(t, "ovn-nbctl", "lr-route-del", router, route)
+	ours := neighbour.Ours(l.rows(t))
+
+	dir := filepath.Dir(l.variable("OS_CLIENT_CONFIG_FILE"))
+	l.run(t, openstack.Config{Dir: dir}.SyncArgv("repair")...)
+	until(t, 2*time.Second, func() error {
+		if diff := cmp.Diff(ours, neighbour.Ours(l.rows(t))); diff != "" {
+			return fmt.Errorf("our rows, -before +after the repair:\n%s", diff)
+		}
+		return nil
+	})
+	if routes := l.run(t, "ovn-nbctl", "lr-route-list", router); !strings.Contains(routes, route) {
+		t.Errorf("Neutron did not mend its route %s:\n%s", route, routes)
+	}
+	l.inPod(t, "repair/a", "ping -c 2 -W 5 "+vm)
+}

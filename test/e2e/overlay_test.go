@@ -1,0 +1,69 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// megabytes is what is carried over TCP: enough that a wrong MTU or checksum shows.
+const megabytes = 10
+
+// server is a pod that serves a file over HTTP, on the node given.
+func server(namespace, name, node string) string {
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {namespace: %s, name: %s, labels: {app: e2e}}
+spec:
+  nodeName: %s
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: localhost/isthmus-tools:1
+    command: [sh, -c, "mkdir -p /www && dd if=/dev/zero of=/www/big bs=1M count=%d && exec httpd -f -p 80 -h /www"]
+---`, namespace, name, node, megabytes)
+}
+
+// fetch is a shell command that counts what a pod serves.
+func fetch(address string) string { return "wget -q -T 20 -O - http://" + address + "/big | wc -c" }
+
+// carries fails unless from, a shell that runs a command, pings address and gets all of its file.
+func carries(t *testing.T, what, address string, from func(*testing.T, string) string) {
+	t.Helper()
+	from(t, "ping -c 2 -W 5 "+address)
+	if got, want := strings.TrimSpace(from(t, fetch(address))), fmt.Sprint(megabytes<<20); got != want {
+		t.Errorf("%s: TCP carried %s bytes of %s", what, got, want)
+	}
+}
+
+func (l *lab) overlay(t *testing.T) {
+	l.kubectl(t, "create", "namespace", "overlay")
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "overlay") })
+	l.apply(t, server("overlay", "a", "node1")+server("overlay", "b", "node1")+server("overlay", "c", "node2"))
+	l.ready(t, "overlay/a", "overlay/b", "overlay/c")
+	a, b, c := l.address(t, "overlay/a"), l.address(t, "overlay/b"), l.address(t, "overlay/c")
+	pod := func(name string) func(*testing.T, string) string {
+		return func(t *testing.T, command string) string { t.Helper(); return l.inPod(t, "overlay/"+name, command) }
+	}
+	node := func(name string) func(*testing.T, string) string {
+		return func(t *testing.T, command string) string {
+			t.Helper()
+			return l.run(t, "isthmus-lab", "exec", name, "--", "busybox", "sh", "-c", command)
+		}
+	}
+	carries(t, "pod to pod on one node", b, pod("a"))
+	carries(t, "pod to pod across nodes", c, pod("a"))
+	carries(t, "and back", a, pod("c"))
+	carries(t, "node to a pod of its own", a, node("node1"))
+	carries(t, "node to a pod of another node", c, node("node1"))
+	for _, name := range []string{"a", "c"} {
+		// It speaks TLS; what it says to who does not is answer enough.
+		said := l.inPod(t, "overlay/"+name, `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 172.31.0.1 6443`)
+		if !strings.Contains(said, "HTTPS server") {
+			t.Errorf("pod %s to the API server: got %q", name, said)
+		}
+	}
+}

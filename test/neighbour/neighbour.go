@@ -1,0 +1,195 @@
+// Package neighbour knows how to tell whether we left other people's rows in
+// OVN's northbound database alone: it reads the whole database and writes down
+// what is not ours as text that can be compared. It uses nothing of the product.
+package neighbour
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// OwnerKey in external_ids makes a row ours.
+const OwnerKey = "isthmus-owner"
+
+// Row is one row, its columns as OVSDB's JSON has them.
+type Row struct {
+	Table, UUID string
+	Columns     map[string]any
+}
+
+// Owner is who the row belongs to by our key; empty for somebody else's.
+func (r Row) Owner() string { return r.external(OwnerKey) }
+
+// Name says which of its unit's rows it is, if it is ours.
+func (r Row) Name() string {
+	return fmt.Sprintf("%s %s %s %v", r.Table, r.external("isthmus-unit"), r.external("isthmus-key"), or(r.Columns["name"]))
+}
+
+func or(name any) any {
+	if name == nil {
+		return "-"
+	}
+	return name
+}
+
+func (r Row) external(key string) string {
+	pair, ok := r.Columns["external_ids"].([]any)
+	if !ok || len(pair) != 2 {
+		return ""
+	}
+	entries, _ := pair[1].([]any)
+	for _, e := range entries {
+		if kv, ok := e.([]any); ok && len(kv) == 2 && kv[0] == key {
+			value, _ := kv[1].(string)
+			return value
+		}
+	}
+	return ""
+}
+
+// Read reads all of the northbound database at an address such as tcp:172.31.0.1:6641.
+func Read(ctx context.Context, address string) ([]Row, error) {
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, "ovsdb-client", "--format=json", "--timeout=20", "dump", address, "OVN_Northbound")
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ovsdb-client dump %s: %w: %s", address, err, said.String())
+	}
+	return Parse(out)
+}
+
+// Parse reads what "ovsdb-client --format=json dump" prints: one line a table.
+func Parse(text []byte) ([]Row, error) {
+	var rows []Row
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		var t struct {
+			Caption  string
+			Headings []string
+			Data     [][]any
+		}
+		if err := json.Unmarshal(lines.Bytes(), &t); err != nil {
+			return nil, fmt.Errorf("dump: %w", err)
+		}
+		for _, cells := range t.Data {
+			r := Row{Table: strings.TrimSuffix(t.Caption, " table"), Columns: map[string]any{}}
+			for i, heading := range t.Headings {
+				r.Columns[heading] = cells[i]
+			}
+			r.UUID, _ = atom(r.Columns["_uuid"])
+			delete(r.Columns, "_uuid")
+			rows = append(rows, r)
+		}
+	}
+	return rows, lines.Err()
+}
+
+// atom is the UUID in ["uuid", "..."].
+func atom(v any) (string, bool) {
+	pair, ok := v.([]any)
+	if !ok || len(pair) != 2 || pair[0] != "uuid" {
+		return "", false
+	}
+	id, ok := pair[1].(string)
+	return id, ok
+}
+
+// references are the columns of others' rows that may refer to rows of ours.
+var references = map[string][]string{
+	"Logical_Router": {"ports", "load_balancer"},
+	"Logical_Switch": {"load_balancer"},
+	"Port_Group":     {"ports"},
+}
+
+// moving are the columns that change by themselves: northd's own, the counters
+// by which Neutron tells whether its agents live, and the state of connections.
+var moving = map[string][]string{
+	"NB_Global":           {"nb_cfg", "nb_cfg_timestamp", "sb_cfg", "sb_cfg_timestamp", "hv_cfg", "hv_cfg_timestamp", "external_ids"},
+	"Logical_Switch_Port": {"up", "dynamic_addresses"},
+	"Connection":          {"is_connected", "status"},
+}
+
+// Foreign writes down all rows that are not ours, one line for each column,
+// sorted. References to rows of ours are left out where they are allowed, and
+// only there.
+func Foreign(rows []Row) []string {
+	ours := map[string]bool{}
+	for _, r := range rows {
+		if r.Owner() != "" {
+			ours[r.UUID] = true
+		}
+	}
+	var lines []string
+	for _, r := range rows {
+		if r.Owner() != "" {
+			continue
+		}
+		for _, column := range slices.Sorted(maps.Keys(r.Columns)) {
+			if slices.Contains(moving[r.Table], column) {
+				continue
+			}
+			value := r.Columns[column]
+			if slices.Contains(references[r.Table], column) {
+				value = without(value, ours)
+			}
+			lines = append(lines, fmt.Sprintf("%s %s %s %s", r.Table, r.UUID, column, canonical(value)))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// without takes references out of a set of UUIDs.
+func without(set any, ours map[string]bool) any {
+	if id, ok := atom(set); ok {
+		set = []any{"set", []any{[]any{"uuid", id}}} // a set of one is written without the set
+	}
+	pair := set.([]any)
+	var kept []any
+	for _, v := range pair[1].([]any) {
+		if id, _ := atom(v); !ours[id] {
+			kept = append(kept, v)
+		}
+	}
+	if len(kept) == 1 {
+		return kept[0]
+	}
+	return []any{"set", kept}
+}
+
+// canonical writes sets and maps in one order.
+func canonical(v any) string {
+	pair, ok := v.([]any)
+	if ok && len(pair) == 2 && (pair[0] == "set" || pair[0] == "map") {
+		var parts []string
+		elements, _ := pair[1].([]any)
+		for _, e := range elements {
+			parts = append(parts, canonical(e))
+		}
+		slices.Sort(parts)
+		return fmt.Sprintf("%s[%s]", pair[0], strings.Join(parts, " "))
+	}
+	text, _ := json.Marshal(v) // it came from JSON
+	return string(text)
+}
+
+// Ours names all rows that bear our key, sorted.
+func Ours(rows []Row) []string {
+	var names []string
+	for _, r := range rows {
+		if r.Owner() != "" {
+			names = append(names, r.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
