@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/mtu"
@@ -33,6 +35,9 @@ func deviceID(name string) string {
 // for us to do, and it must be done before the tap is plugged: Neutron learns
 // of a port that is bound later only by chance and shows it DOWN.
 func ensurePort(ctx context.Context, n openstack.Network, s Spec) (boundPort, error) {
+	if err := awaitAgent(ctx, n, s.Node); err != nil {
+		return boundPort{}, err
+	}
 	have, err := findPorts(ctx, n, s.Name)
 	if err != nil {
 		return boundPort{}, err
@@ -56,6 +61,42 @@ func ensurePort(ctx context.Context, n openstack.Network, s Spec) (boundPort, er
 	return p, err
 }
 
+// awaitAgent returns when Neutron takes the node for alive: otherwise it makes
+// the port, but refuses to bind it. Neutron (Zed) overlooks a new chassis' first
+// sign of life; only its list of agents, when asked for, makes it look again.
+func awaitAgent(ctx context.Context, n openstack.Network, node string) error {
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
+	defer cancel()
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		alive, err := agentAlive(ctx, n, node)
+		if alive || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("node %s is no live host of Neutron's (openstack network agent list): %w", node, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// agentAlive asks without gophercloud's agents, which does not know the form
+// of OVN's heartbeat_timestamp.
+func agentAlive(ctx context.Context, n openstack.Network, node string) (bool, error) {
+	type agent struct {
+		Host  string `json:"host"`
+		Alive bool   `json:"alive"`
+	}
+	var body struct {
+		Agents []agent `json:"agents"`
+	}
+	//nolint:bodyclose // gophercloud reads and closes it
+	_, err := n.Get(ctx, n.ServiceURL("agents"), &body, nil)
+	return slices.Contains(body.Agents, agent{node, true}), err
+}
+
 func findPorts(ctx context.Context, n openstack.Network, name string) ([]boundPort, error) {
 	all, err := ports.List(n.ServiceClient, ports.ListOpts{DeviceID: deviceID(name), DeviceOwner: owner}).AllPages(ctx)
 	if err != nil {
@@ -66,8 +107,9 @@ func findPorts(ctx context.Context, n openstack.Network, name string) ([]boundPo
 	return have, err
 }
 
+// rebind moves a port, or has Neutron try again.
 func rebind(ctx context.Context, n openstack.Network, p boundPort, node string) (boundPort, error) {
-	if p.HostID == node {
+	if p.HostID == node && p.VIFType != "binding_failed" {
 		return p, nil
 	}
 	err := ports.Update(ctx, n.ServiceClient, p.ID, portsbinding.UpdateOptsExt{
