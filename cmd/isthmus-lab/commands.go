@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-cni/isthmus/internal/lab"
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
 func root() *cobra.Command {
@@ -112,19 +113,18 @@ func env(dir *string) *cobra.Command {
 // keepAddress runs on the nodes.
 func keepAddress() *cobra.Command {
 	c := &cobra.Command{Use: "keep-address", Hidden: true, Args: cobra.NoArgs}
-	link := c.Flags().String("link", "", "")
-	address := c.Flags().String("address", "", "")
-	gateway := c.Flags().String("gateway", "", "")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		addr, err := netip.ParsePrefix(*address)
-		if err != nil {
+	var a host.Address
+	var prefix string
+	f := c.Flags()
+	f.StringVar(&a.Link, "link", "", "")
+	f.StringVar(&prefix, "address", "", "")
+	f.TextVar(&a.Gateway, "gateway", netip.Addr{}, "")
+	neighbours := f.StringToString("neighbour", nil, "")
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if a.Prefix, err = netip.ParsePrefix(prefix); err != nil {
 			return err
 		}
-		gw, err := netip.ParseAddr(*gateway)
-		if err != nil {
-			return err
-		}
-		return lab.KeepAddress(c.Context(), *link, addr, gw, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		return lab.KeepAddress(c.Context(), a, *neighbours, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	}
 	return c
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +55,8 @@ func (l *Lab) self() string { return filepath.Join(l.programs(), "isthmus-lab") 
 func (l *Lab) Components() ([]supervise.Component, error) {
 	all := l.central().Components()
 	for _, n := range l.nodes {
-		all = append(all, ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self()}.Components()...)
+		peers := slices.DeleteFunc(slices.Clone(l.nodes), func(p host.Node) bool { return p.Name == n.Name })
+		all = append(all, ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers}.Components()...)
 	}
 	all = append(all, l.cluster().Components()...)
 	all = append(all, l.images()...)
@@ -165,6 +169,9 @@ func (l *Lab) Down(ctx context.Context) error {
 		l.sup.Down(ctx, 2*time.Second),
 		host.Remove(ctx, l.Dir),
 	)
+	if left := l.Leftovers(); err == nil && len(left) > 0 {
+		err = fmt.Errorf("left over: %s", strings.Join(left, ", "))
+	}
 	if err != nil {
 		return err
 	}
@@ -173,6 +180,23 @@ func (l *Lab) Down(ctx context.Context) error {
 	}
 	fmt.Fprintf(l.Out, "the lab is gone (%.1f s)\n", time.Since(begin).Seconds())
 	return nil
+}
+
+// Leftovers lists what the lab has on the machine outside its directory:
+// processes, links, mounts (and so namespaces) and cgroups.
+func (l *Lab) Leftovers() []string {
+	links, _ := host.Links()
+	mounts, _ := host.Mounts(l.Dir)
+	var left []string
+	for _, p := range l.sup.Processes() {
+		left = append(left, fmt.Sprintf("process %d", p.Pid))
+	}
+	for _, n := range host.Found(l.Dir) {
+		for _, p := range n.Processes() {
+			left = append(left, fmt.Sprintf("process %d on %s", p.Pid, n.Name))
+		}
+	}
+	return slices.Concat(left, links, mounts, host.Cgroups())
 }
 
 // lock keeps two runs from working at one lab. It ends with the process at the latest.
@@ -223,5 +247,9 @@ func copySelf(to string) error {
 	return os.Rename(to+".new", to)
 }
 
-// KeepAddress is the hidden command that runs on every node; see host.KeepAddress.
-var KeepAddress = host.KeepAddress
+// KeepAddress is the hidden command that runs on every node: it keeps the
+// node's address on link, and tells the switch who else there is.
+func KeepAddress(ctx context.Context, a host.Address, neighbours map[string]string, log *slog.Logger) error {
+	a.Appeared = func(ctx context.Context) error { return ovn.Neighbours(ctx, a.Link, neighbours) }
+	return host.KeepAddress(ctx, a, log)
+}

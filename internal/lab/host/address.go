@@ -8,13 +8,23 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// KeepAddress gives link an address and the default route whenever it
+// Address is what KeepAddress keeps.
+type Address struct {
+	Link    string
+	Prefix  netip.Prefix
+	Gateway netip.Addr
+	// Appeared is called when Link is there, before it has its address. nil for nothing.
+	Appeared func(context.Context) error
+}
+
+// KeepAddress gives a link its address and the default route whenever it
 // appears, until ctx ends. A userspace datapath's links live and die with
 // ovs-vswitchd; on a kernel datapath they would outlive it, and a node would
 // keep its address.
-func KeepAddress(ctx context.Context, link string, addr netip.Prefix, gateway netip.Addr, log *slog.Logger) error {
+func KeepAddress(ctx context.Context, a Address, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	updates := make(chan netlink.LinkUpdate, 16)
@@ -25,15 +35,20 @@ func KeepAddress(ctx context.Context, link string, addr netip.Prefix, gateway ne
 	if err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
+	seen := 0
 	for u := range updates {
-		if u.Attrs().Name != link || u.Header.Type != 16 /* RTM_NEWLINK */ {
+		if u.Attrs().Name != a.Link || u.Header.Type != unix.RTM_NEWLINK {
 			continue
 		}
-		if err := configure(u.Link, addr, gateway); err != nil {
-			log.Warn("cannot configure", "link", link, "err", err)
-			continue
+		if a.Appeared != nil && u.Attrs().Index != seen {
+			if err := a.Appeared(ctx); err != nil {
+				log.Warn("not all is done for it", "link", a.Link, "err", err)
+			}
 		}
-		log.Debug("configured", "link", link, "ip", addr)
+		seen = u.Attrs().Index
+		if err := configure(u.Link, a.Prefix, a.Gateway); err != nil {
+			log.Warn("cannot configure", "link", a.Link, "err", err)
+		}
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause

@@ -2,6 +2,7 @@ package ovn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,9 +18,10 @@ const (
 
 // Chassis is a node as OVN sees it.
 type Chassis struct {
-	Node host.Node
-	SB   string // address of the southbound database
-	Self string // the program that has the hidden command "keep-address"
+	Node  host.Node
+	SB    string      // address of the southbound database
+	Self  string      // the program that has the hidden command "keep-address"
+	Peers []host.Node // the other nodes
 }
 
 // Controller is the name of the component that makes the node a chassis.
@@ -113,13 +115,32 @@ func (c Chassis) configure(ctx context.Context) error {
 }
 
 func (c Chassis) address() supervise.Component {
+	argv := []string{
+		c.Self, "keep-address", "--link", host.Uplink,
+		"--address", c.Node.Addr.String(), "--gateway", host.Gateway().Addr().String(),
+	}
+	for _, p := range c.Peers {
+		argv = append(argv, "--neighbour", p.Addr.Addr().String()+"="+p.MAC())
+	}
 	return supervise.Component{
 		Name:  Address(c.Node),
 		Needs: []string{c.name("ovs-vswitchd")},
-		Argv: c.Node.Enter(c.Self, "keep-address", "--link", host.Uplink,
-			"--address", c.Node.Addr.String(), "--gateway", host.Gateway().Addr().String()),
+		Argv:  c.Node.Enter(argv...),
 		Ready: answers(c.Node.Enter("busybox", "ping", "-c", "1", "-W", "1", host.Gateway().Addr().String())...),
 	}
+}
+
+// Neighbours tells the switch that it runs beside where the other ends of its
+// tunnels are ("address" to "MAC"). A userspace datapath drops the first packet
+// to one that it must ask for; a kernel keeps it.
+func Neighbours(ctx context.Context, bridge string, neighbours map[string]string) error {
+	_, err := host.Run(ctx, "ovs-appctl", "--timeout=5", "tnl/neigh/aging", "3600")
+	errs := []error{err}
+	for address, mac := range neighbours {
+		_, err := host.Run(ctx, "ovs-appctl", "--timeout=5", "tnl/neigh/set", bridge, address, mac)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // registered tells whether ovn-controller has made its chassis known.

@@ -214,6 +214,9 @@ func (s *Supervisor) Down(ctx context.Context, grace time.Duration) error {
 	return errors.Join(append(errs, End(ctx, grace, s.marked("")...))...)
 }
 
+// Processes are all that descend from components, recorded or not.
+func (s *Supervisor) Processes() []Process { return s.marked("") }
+
 // Recorded lists the components that have a pid file, dead or alive.
 func (s *Supervisor) Recorded() ([]string, error) {
 	var names []string

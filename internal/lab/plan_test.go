@@ -1,0 +1,76 @@
+package lab
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+func TestPlan(t *testing.T) {
+	o := Options{
+		Dir: Dir, Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",
+		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN,
+	}
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := New(o, &got).Plan(); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/plan.golden"
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("run with -update if that is meant:\n%s", diff)
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	good := Options{Dir: Dir, Repo: "/src", Nodes: 1, Profile: SharedOVN}
+	for name, change := range map[string]func(*Options){
+		"no nodes":             func(o *Options) { o.Nodes = 0 },
+		"machines, no Neutron": func(o *Options) { o.VMs = 1 },
+		"unknown profile":      func(o *Options) { o.Profile = "x" },
+		"a system directory":   func(o *Options) { o.Dir = "/run" },
+		"a relative directory": func(o *Options) { o.Dir = "lab/a/b" },
+		"no source tree":       func(o *Options) { o.Isthmus, o.Repo = true, "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := good
+			change(&o)
+			if o.Validate() == nil {
+				t.Errorf("accepted %+v", o)
+			}
+		})
+	}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEnvNamesTheClouds(t *testing.T) {
+	o := Options{Dir: Dir, KubeBin: "/kube", Nodes: 1, OpenStack: true}
+	want := `export PATH="/run/isthmus-lab/bin:/kube:$PATH"
+export KUBECONFIG="/run/isthmus-lab/kube/admin.kubeconfig"
+export OVN_NB_DB="tcp:172.31.0.1:6641"
+export OVN_SB_DB="tcp:172.31.0.1:6642"
+export OS_CLIENT_CONFIG_FILE="/run/isthmus-lab/openstack/clouds.yaml"
+export OS_CLOUD="admin"
+`
+	if diff := cmp.Diff(want, New(o, nil).Env()); diff != "" {
+		t.Error(diff)
+	}
+}
