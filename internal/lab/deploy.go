@@ -28,6 +28,9 @@ const (
 
 // images puts the images of the source tree's bin directory into every node.
 func (l *Lab) images() []supervise.Component {
+	if l.Repo == "" {
+		return nil
+	}
 	var steps []supervise.Component
 	for _, n := range l.nodes {
 		steps = append(steps, supervise.Component{
@@ -203,7 +206,7 @@ func (l *Lab) explain(ctx context.Context) string {
 	var said []string
 	for _, args := range [][]string{
 		{"-n", settings.Namespace, "get", "pods", "-o", "wide"},
-		{"-n", settings.Namespace, "logs", "--tail=15", "--prefix", "-l", "app.kubernetes.io/part-of=isthmus"},
+		{"-n", settings.Namespace, "logs", "--tail=15", "--prefix", "-l", "app in (isthmus-agent,isthmus-controller)"},
 	} {
 		out, err := host.Run(ctx, l.cluster().Kubectl(args...)...)
 		if err != nil {

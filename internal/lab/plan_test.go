@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "rewrite testdata")
 
 func TestPlan(t *testing.T) {
 	o := Options{
-		Dir: Dir, Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",
+		Dir: "/run/isthmus-plan", Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",
 		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN,
 	}
 	if err := o.Validate(); err != nil {
