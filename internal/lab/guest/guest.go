@@ -54,6 +54,7 @@ type Spec struct {
 	// Modules are loaded besides those for the NIC, VLANs and the agent.
 	Modules []string `json:"modules,omitempty"`
 	// Files are put into the root file system.
+	// Files are put into the root file system.
 	Files []File `json:"files,omitempty"`
 }
 

@@ -48,8 +48,26 @@ func (c Config) neutron() supervise.Component {
 		Argv:    append([]string{"neutron-server"}, c.neutronFiles()...),
 		Env:     environment(),
 		Prepare: func(context.Context) error { return c.write() },
-		Ready:   answers(page{c}.NeutronURL() + "/"),
+		Ready: func(ctx context.Context) error {
+			if err := answers(page{c}.NeutronURL() + "/")(ctx); err != nil {
+				return err
+			}
+			return c.hasDropGroup(ctx)
+		},
 	}
+}
+
+// hasDropGroup tells whether Neutron's first work in a new northbound database
+// is done. The API answers earlier, but then every port that is made fails.
+func (c Config) hasDropGroup(ctx context.Context) error {
+	const group = "neutron_pg_drop"
+	out, err := command{argv: []string{
+		"ovn-nbctl", "--no-leader-only", "--timeout=5", "--db=" + c.NB, "--bare", "--columns=name", "find", "Port_Group", "name=" + group,
+	}}.output(ctx)
+	if err == nil && !strings.Contains(string(out), group) {
+		err = fmt.Errorf("neutron has not made port group %s yet", group)
+	}
+	return err
 }
 
 func (c Config) neutronFiles() []string {
