@@ -94,64 +94,66 @@ func (l *Lab) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.prepare(ctx, components); err != nil {
+	gone, err := l.prepare(ctx, components)
+	if err != nil {
 		return err
 	}
 	progress := newProgress(l.Out, len(components))
 	l.sup.Report = progress.event
 	err = l.sup.Up(ctx, components)
 	progress.end()
-	if err != nil {
+	if err := errors.Join(err, l.forget(ctx, gone)); err != nil {
 		return err
 	}
 	return l.summary(time.Since(begin))
 }
 
-// prepare takes away what an earlier lab with other options left running.
-func (l *Lab) prepare(ctx context.Context, components []supervise.Component) error {
-	if err := l.save(); err != nil {
-		return err
-	}
-	if err := l.linkPrograms(); err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	for _, c := range components {
-		known[c.Name] = true
+// prepare takes away what an earlier lab with other options left running, and
+// returns the nodes that it took away.
+func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]host.Node, error) {
+	if err := errors.Join(l.save(), l.linkPrograms()); err != nil {
+		return nil, err
 	}
 	recorded, err := l.sup.Recorded()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range recorded {
-		if !known[name] && !l.isVM(name) {
-			if err := l.sup.Stop(ctx, name); err != nil {
-				return err
-			}
+		known := slices.ContainsFunc(components, func(c supervise.Component) bool { return c.Name == name })
+		if known || l.isVM(name) {
+			continue
+		}
+		if err := l.sup.Stop(ctx, name); err != nil {
+			return nil, err
 		}
 	}
+	var gone []host.Node
 	for _, n := range host.Found(l.Dir) {
-		if !l.has(n) {
-			if err := n.Remove(ctx); err != nil {
-				return err
-			}
+		if _, err := l.node(n.Name); err == nil {
+			continue
 		}
+		if err := n.Remove(ctx); err != nil {
+			return nil, err
+		}
+		gone = append(gone, n)
 	}
-	return nil
+	return gone, nil
+}
+
+// forget tells Kubernetes and OVN that nodes are no more.
+func (l *Lab) forget(ctx context.Context, gone []host.Node) error {
+	var errs []error
+	for _, n := range gone {
+		errs = append(errs,
+			l.kubectl(ctx, "delete", "node", n.Name, "--ignore-not-found"),
+			ovn.Forget(ctx, l.central().SB(), n.Name))
+	}
+	return errors.Join(errs...)
 }
 
 // isVM tells whether a component is a virtual machine: a step of Up that
 // leaves a process.
 func (l *Lab) isVM(name string) bool { return l.OpenStack && filepath.Dir(name) == "vm" }
-
-func (l *Lab) has(n host.Node) bool {
-	for _, own := range l.nodes {
-		if own.Name == n.Name {
-			return true
-		}
-	}
-	return false
-}
 
 // Down ends everything of the lab in Dir and takes it off the machine.
 func (l *Lab) Down(ctx context.Context) error {

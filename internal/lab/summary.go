@@ -30,12 +30,19 @@ func (l *Lab) summary(took time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThe lab is up (%.1f s), in %s\n\n", took.Seconds(), l.Dir)
 	for _, n := range l.nodes {
-		fmt.Fprintf(&b, "  %-12s %-22s kubelet, containerd, OVS and ovn-controller of its own\n", n.Name, n.Addr.Addr())
+		fmt.Fprintf(&b, "  %-18s %-22s kubelet, containerd, OVS and ovn-controller of its own\n", n.Name, n.Addr.Addr())
 	}
-	fmt.Fprintf(&b, "  %-12s https://%s\n", "Kubernetes", l.cluster().Server())
-	fmt.Fprintf(&b, "  %-12s %s  %s\n", "OVN", l.central().NB(), l.central().SB())
+	fmt.Fprintf(&b, "  %-18s https://%s\n", "Kubernetes", l.cluster().Server())
+	fmt.Fprintf(&b, "  %-18s %s  %s\n", "OVN", l.central().NB(), l.central().SB())
 	if l.OpenStack {
-		fmt.Fprintf(&b, "  %-12s http://172.31.0.1:5000 (Keystone), :9696 (Neutron), :9876 (Octavia)\n", "OpenStack")
+		fmt.Fprintf(&b, "  %-18s http://172.31.0.1:5000 (Keystone), :9696 (Neutron), :9876 (Octavia)\n", "OpenStack")
+	}
+	machines, err := l.guests().List()
+	if err != nil {
+		return err
+	}
+	for _, g := range machines {
+		fmt.Fprintf(&b, "  %-18s %s, a virtual machine on %s and on network %s\n", g.Name, g.Address, g.Node, g.Network)
 	}
 	fmt.Fprintf(&b, "\nTry:\n  eval \"$(%s env)\"\n  kubectl get nodes -o wide\n  ovn-nbctl show\n", l.self())
 	if l.OpenStack {
@@ -44,7 +51,10 @@ func (l *Lab) summary(took time.Duration) error {
 	if l.Isthmus {
 		fmt.Fprint(&b, "  kubectl get vpc,subnet\n")
 	}
-	fmt.Fprintf(&b, "  %s exec node1 -- ip -br addr\n", l.self())
-	_, err := fmt.Fprint(l.Out, b.String())
+	fmt.Fprintf(&b, "  isthmus-lab exec node1 -- ip -br addr\n")
+	if len(machines) > 0 {
+		fmt.Fprintf(&b, "  isthmus-lab exec %s -- ip addr\n", machines[0].Name)
+	}
+	_, err = fmt.Fprint(l.Out, b.String())
 	return err
 }

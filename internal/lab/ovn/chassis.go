@@ -148,3 +148,10 @@ func (c Chassis) registered(ctx context.Context) error {
 	_, err := host.Run(ctx, "ovn-sbctl", "--no-leader-only", "--timeout=5", "--db="+c.SB, "get", "chassis", c.Node.Name, "name")
 	return err
 }
+
+// Forget takes a chassis out of the southbound database: a node that went
+// without saying so leaves it there.
+func Forget(ctx context.Context, sb, name string) error {
+	_, err := host.Run(ctx, "ovn-sbctl", "--no-leader-only", "--timeout=20", "--db="+sb, "--if-exists", "chassis-del", name)
+	return err
+}
