@@ -36,7 +36,6 @@ lab_tests() {
 }
 
 lab() {
-  phase 'lab: clear what was left over' isthmus-lab down || return 1
   lab_tests || test/logs.sh "$lab_dir"
   phase 'lab: stop, and what it leaves' tests -tags e2e -count 1 ./test/down
 }
@@ -49,6 +48,7 @@ prepare() {
 
 go build -o "$work/count" ./test/tally && go build -o "$work/snapshot" ./test/snapshot || exit 1
 if prepare; then
+  phase 'clear what a lab left over' isthmus-lab down || exit 1
   phase 'vet and format' make vet
   phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/... ./test/neighbour
   lab

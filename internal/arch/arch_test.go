@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,8 @@ func (p pkg) files() []string {
 // packages lists the module; one that does not compile is listed all the same.
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", "e2e", "-find",
+	touch(t)
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", "e2e",
 		"-json=ImportPath,Dir,Name,Doc,Imports,TestImports,XTestImports,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
 	cmd.Dir = filepath.Join("..", "..")
 	var said bytes.Buffer
@@ -59,6 +61,23 @@ func packages(t *testing.T) []pkg {
 			t.Fatal(err)
 		}
 		all = append(all, p)
+	}
+}
+
+// touch opens all that "go list" reads, so that "go test" knows that a cached
+// result no longer holds when a file comes or changes.
+func touch(t *testing.T) {
+	t.Helper()
+	for _, top := range []string{"api", "cmd", "internal", "test"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", top), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") {
+				_, err = os.ReadFile(path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -121,7 +121,7 @@ func (l *lab) kill(t *testing.T) {
 		}
 		l.kubectl(t, "-n", "kill", "scale", "deployment/many", "--replicas=5")
 		l.kubectl(t, "-n", "kill", "rollout", "status", "deployment/many", "--timeout=150s")
-		l.kubectl(t, "-n", "kube-system", "delete", "pods", "-l", "app.kubernetes.io/part-of=isthmus", "--force", "--grace-period=0")
+		l.kubectl(t, "-n", "kube-system", "delete", "pods", "-l", "app in (isthmus-controller, isthmus-agent)", "--force", "--grace-period=0")
 		l.kubectl(t, "-n", "kill", "scale", "deployment/many", "--replicas=10")
 		l.kubectl(t, "-n", "kill", "rollout", "status", "deployment/many", "--timeout=150s")
 	})
