@@ -87,21 +87,32 @@ type difference struct {
 	groups map[string]string
 }
 
-// index keeps what is there by name, and gives back what must go: rows that are
-// not wanted, or that are there twice.
+// index keeps what is there for each row that is wanted, and gives back what
+// must go. A row is known by its key; if somebody tampered with that, by its
+// name; and there can be two.
 func (d *difference) index(have []had, want []row) []had {
 	wanted := map[id]bool{}
+	byName := map[named]id{}
 	for _, w := range want {
 		wanted[w.id] = true
+		byName[named{w.table, w.columns.name()}] = w.id
 	}
 	slices.SortFunc(have, func(a, b had) int { return cmp.Or(a.compare(b.id), cmp.Compare(a.uuid, b.uuid)) })
-	var gone []had
+	var left, gone []had
 	for _, h := range have {
 		if _, twice := d.have[h.id]; twice || !wanted[h.id] {
-			gone = append(gone, h)
+			left = append(left, h)
 			continue
 		}
 		d.have[h.id] = h
+	}
+	for _, h := range left {
+		known, ok := byName[named{h.table, h.columns.name()}]
+		if _, twice := d.have[known]; twice || !ok {
+			gone = append(gone, h)
+			continue
+		}
+		d.have[known] = h
 	}
 	return gone
 }

@@ -10,10 +10,16 @@ import (
 // Dump is the content of the northbound database as text, one row a line, in an
 // order that depends on the content alone. UUIDs are replaced by names, so that
 // two databases with the same content have the same text.
-func (s *Server) Dump() string { return s.dump(true) }
+func (s *Server) Dump() string { return s.dump(table.names) }
 
 // DumpExact is the same with the UUIDs.
-func (s *Server) DumpExact() string { return s.dump(false) }
+func (s *Server) DumpExact() string { return s.dump(func(table, map[string]string) {}) }
+
+// DumpOthers is the same as DumpExact without the rows that bear a key in
+// external_ids, and without the references to them.
+func (s *Server) DumpOthers(key string) string {
+	return s.dump(func(t table, names map[string]string) { t.hide(key, names) })
+}
 
 type table struct {
 	Caption  string   `json:"caption"`
@@ -21,7 +27,7 @@ type table struct {
 	Data     [][]any  `json:"data"`
 }
 
-func (s *Server) dump(rename bool) string {
+func (s *Server) dump(name func(table, map[string]string)) string {
 	s.t.Helper()
 	out := Run(s.t, "ovsdb-client", "--format=json", "dump", s.Address, "OVN_Northbound")
 	var tables []table
@@ -33,10 +39,8 @@ func (s *Server) dump(rename bool) string {
 		tables = append(tables, t)
 	}
 	names := map[string]string{}
-	if rename {
-		for _, t := range tables {
-			t.names(names)
-		}
+	for _, t := range tables {
+		name(t, names)
 	}
 	var lines []string
 	for _, t := range tables {
@@ -66,9 +70,23 @@ func (t table) names(into map[string]string) {
 	}
 }
 
+// hide gives the rows with a key no name at all.
+func (t table) hide(key string, names map[string]string) {
+	ids, uuid := slices.Index(t.Headings, "external_ids"), slices.Index(t.Headings, "_uuid")
+	for _, row := range t.Data {
+		if ids >= 0 && strings.Contains(fmt.Sprint(row[ids]), key) {
+			names[row[uuid].([]any)[1].(string)] = ""
+		}
+	}
+}
+
 func (t table) lines(names map[string]string) []string {
 	var lines []string
+	uuid := slices.Index(t.Headings, "_uuid")
 	for _, row := range t.Data {
+		if value(row[uuid], names) == "" {
+			continue
+		}
 		line := strings.TrimSuffix(t.Caption, " table")
 		for i, h := range t.Headings {
 			if text := value(row[i], names); text != "" {
@@ -98,7 +116,9 @@ func value(v any, names map[string]string) string {
 		return tagged[1].(string)
 	case "set":
 		for _, e := range tagged[1].([]any) {
-			parts = append(parts, value(e, names))
+			if text := value(e, names); text != "" {
+				parts = append(parts, text)
+			}
 		}
 	case "map":
 		for _, e := range tagged[1].([]any) {
@@ -106,8 +126,8 @@ func value(v any, names map[string]string) string {
 			parts = append(parts, value(pair[0], names)+"="+value(pair[1], names))
 		}
 	}
-	if len(parts) == 0 {
-		return ""
+	if len(parts) == 0 || tagged[0] == "set" && len(parts) == 1 {
+		return strings.Join(parts, "")
 	}
 	slices.Sort(parts)
 	return "{" + strings.Join(parts, " ") + "}"

@@ -4,6 +4,7 @@
 package ovntest
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -122,4 +123,14 @@ func start(t testing.TB, name string, args ...string) (stop func()) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
+}
+
+// Transact changes the database while it is not served.
+func (s *Server) Transact(ops ...any) {
+	s.t.Helper()
+	text, err := json.Marshal(append([]any{"OVN_Northbound"}, ops...))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	Run(s.t, "ovsdb-tool", "transact", s.path("db"), string(text))
 }

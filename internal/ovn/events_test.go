@@ -1,0 +1,284 @@
+package ovn
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
+)
+
+type unit = intent.Unit
+
+var byText = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+func isWait(err error, reason string) bool {
+	var w intent.Wait
+	return errors.As(err, &w) && w.Reason == reason
+}
+
+func isStop(err error, reason string) bool {
+	var s intent.Stop
+	return errors.As(err, &s) && s.Reason == reason
+}
+
+// told collects what a fabric tells.
+type news struct {
+	units   chan intent.Unit
+	routers chan string
+}
+
+func listen(f *Fabric) news {
+	n := news{make(chan intent.Unit, 1000), make(chan string, 1000)}
+	f.Watch(Notify{Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }})
+	return n
+}
+
+func next[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing was told")
+		panic("unreachable")
+	}
+}
+
+// keep applies what is told until the database is again as it was.
+func keep(t *testing.T, s *ovntest.Server, f *Fabric, n news, w world, before string) {
+	t.Helper()
+	for {
+		is := s.Dump()
+		if is == before {
+			return
+		}
+		var u intent.Unit
+		select {
+		case u = <-n.units:
+		case <-within(t).Done():
+			t.Fatalf("nothing more is told, but this differs:\n%s", cmp.Diff(lines(before), lines(is)))
+		}
+		if _, err := f.Apply(within(t), u, w[u]); err != nil && !told(err) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWhatSomebodyRemovesComesBack(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	f := dial(t, s)
+	n, w := listen(f), everything()
+	for _, u := range order {
+		apply(t, f, unit(u), w[unit(u)])
+	}
+	before := s.Dump()
+	for _, damage := range [][]string{
+		{"lsp-del", "p.ns"},
+		{"lsp-del", "net2-neutron-r"},
+		{"lrp-del", "neutron-r-net2"},
+		{"pg-del", "node_a"},
+		{"ls-del", "net2"},
+		{"lr-del", "ovn-cluster"},
+		{"clear", "logical_switch", "net2", "load_balancer"},
+		{"set", "logical_switch_port", "p.ns", "type=virtual", "--", "lsp-set-addresses", "p.ns", "router"},
+		{"set", "logical_router_port", "neutron-r-net2", "networks=10.0.0.1/8", `mac="00:00:00:00:00:01"`},
+		{"remove", "logical_switch", "net2", "external_ids", "isthmus-key"},
+		{"set", "logical_switch", "net2", "name=renamed"},
+		{"lsp-set-options", "q.ns"},
+	} {
+		s.Nbctl(damage...)
+		keep(t, s, f, n, w, before)
+	}
+}
+
+func TestOwnChangesAreNoNews(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	f := dial(t, s)
+	n, w := listen(f), everything()
+	for _, u := range order {
+		apply(t, f, unit(u), w[unit(u)])
+	}
+	s.Nbctl("lsp-set-type", "q.ns", "virtual")
+	if u := next(t, n.units); u != "pod/ns/q" {
+		t.Errorf("first of all, %s was told", u)
+	}
+}
+
+// A unit that waits is told when what it waits for is there.
+func TestWaiting(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	f := dial(t, s)
+	n := listen(f)
+	for _, c := range []struct {
+		unit   intent.Unit
+		want   intent.Want
+		reason string
+		comes  []string
+	}{
+		{"subnet/net2", subnet("net2", "neutron-r", true), "WaitingForRouter", []string{"lr-add", "neutron-r"}},
+		{"pod/ns/p", pod("p.ns", "other"), "WaitingForSegment", []string{"ls-add", "other"}},
+		{"pod/ns/q", pod("q.ns", "other", "pg_sg"), "WaitingForGroup", []string{"pg-add", "pg_sg"}},
+	} {
+		if _, err := f.Apply(within(t), c.unit, c.want); !isWait(err, c.reason) {
+			t.Fatalf("%s: %v, want %s", c.unit, err, c.reason)
+		}
+		s.Nbctl(c.comes...)
+		if u := next(t, n.units); u != c.unit {
+			t.Fatalf("%s was told, want %s", u, c.unit)
+		}
+		apply(t, f, c.unit, c.want)
+	}
+	s.Nbctl("lr-del", "neutron-r") // and the port of ours with it
+	if u := next(t, n.units); u != "subnet/net2" {
+		t.Errorf("%s was told of the router that went", u)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	f := dial(t, s)
+	apply(t, f, "vpc/ovn-cluster", vpc("ovn-cluster"))
+	for name, c := range map[string]struct {
+		want   intent.Want
+		reason string
+	}{
+		"a switch of Neutron's":       {intent.Want{Segments: []intent.Segment{{Name: "neutron-net"}}}, "NameTaken"},
+		"a router of Neutron's":       {vpc("neutron-r"), "NameTaken"},
+		"a router of another unit":    {vpc("ovn-cluster"), "NameTaken"},
+		"a port of a machine":         {pod("vm1", "neutron-net"), "NameTaken"},
+		"a group of Neutron's":        {group("neutron_pg_drop"), "NameTaken"},
+		"a join as if it were ours":   {subnet("net2", "neutron-r", false), "NotOurs"},
+		"a policy on Neutron's":       {intent.Want{Reroutes: []intent.Reroute{{Router: "neutron-r", Allow: true}}}, "NotOurs"},
+		"one name for two of its own": {intent.Want{Groups: []intent.Group{{Name: "g"}, {Name: "g"}}}, "NameTaken"},
+	} {
+		if _, err := f.Apply(within(t), "x/y", c.want); !isStop(err, c.reason) {
+			t.Errorf("%s: %v, want %s", name, err, c.reason)
+		}
+	}
+}
+
+// Routers of others are told as they come, change and go, and no oftener.
+func TestRouterNews(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	s.Nbctl("lr-add", "first")
+	f := dial(t, s)
+	n := listen(f)
+	if r := next(t, n.routers); r != "first" {
+		t.Fatalf("%s was told, want the one that was there", r)
+	}
+	for _, change := range [][]string{
+		{"lr-add", "r"},
+		{"lrp-add", "r", "lrp-1", "fa:16:3e:00:00:01", "10.10.1.1/24"},
+		{"set", "logical_router_port", "lrp-1", `external_ids:"neutron:network_name"=net`},
+		{"ls-add", "net", "--", "set", "logical_switch", "net", `external_ids:"neutron:mtu"=1442`},
+		{"lr-del", "r"},
+	} {
+		s.Nbctl("set", "logical_router", "first", `external_ids:"neutron:revision_number"=`+change[0])
+		s.Nbctl(change...)
+		if r := next(t, n.routers); r != "r" {
+			t.Fatalf("%v: %s was told", change, r)
+		}
+	}
+	apply(t, f, "vpc/x", vpc("x"))
+	if r := next(t, n.routers); r != "x" {
+		t.Fatalf("%s was told, want x", r)
+	}
+}
+
+// A load balancer that comes to a router is told to the segments that share it.
+func TestBalancerNews(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	f := dial(t, s)
+	n := listen(f)
+	w := subnet("net2", "neutron-r", true)
+	apply(t, f, "subnet/net2", w)
+	s.Nbctl("lb-add", "more", "10.10.1.8:80", "10.10.1.5:80", "--", "lr-lb-add", "neutron-r", "more")
+	if u := next(t, n.units); u != "subnet/net2" {
+		t.Fatalf("%s was told", u)
+	}
+	apply(t, f, "subnet/net2", w)
+	if got := len(lines(s.Nbctl("ls-lb-list", "net2"))); got != 3 { // with a header
+		t.Errorf("%d lines of load balancers", got)
+	}
+}
+
+// While the server is away, nothing is done and nothing is lost: what changed
+// meanwhile is told afterwards.
+func TestServerAway(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	f := dial(t, s)
+	n, w := listen(f), everything()
+	for _, u := range order {
+		apply(t, f, unit(u), w[unit(u)])
+	}
+	before := s.Dump()
+	s.Stop()
+	if _, err := f.Apply(within(t), "pod/ns/p", intent.Want{}); err == nil || told(err) {
+		t.Fatalf("without a server: %v", err)
+	}
+	f.book.begin("pod/ns/p", w["pod/ns/p"]) // it is wanted after all
+	f.book.end("pod/ns/p", nil)
+	if _, there := f.Router("neutron-r"); !there {
+		t.Error("a router is forgotten only because the server is away")
+	}
+	s.Transact(
+		deleted("Port_Group", "node_a"),
+		deleted("Logical_Router", "ovn-cluster"),
+		map[string]any{"op": "insert", "table": "Logical_Router", "row": map[string]any{"name": "came"}},
+	)
+	s.Start()
+	for next(t, n.routers) != "came" {
+	}
+	s.Nbctl("lr-del", "came")
+	keep(t, s, f, n, w, before)
+}
+
+func deleted(table, name string) map[string]any {
+	return map[string]any{"op": "delete", "table": table, "where": []any{[]any{"name", "==", name}}}
+}
+
+// A second controller finds all as the first one left it, and takes over.
+func TestTakeOver(t *testing.T) {
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	first, second := dial(t, s), dial(t, s)
+	w := everything()
+	for _, u := range order {
+		apply(t, first, unit(u), w[unit(u)])
+	}
+	third := dial(t, s)
+	for _, f := range []*Fabric{second, third} {
+		for _, u := range order {
+			if f == third || w[unit(u)].Ports == nil { // the second has not read who is in which group
+				if seen := apply(t, f, unit(u), w[unit(u)]); seen.Changed != 0 {
+					t.Errorf("%s: %d changes", u, seen.Changed)
+				}
+			}
+		}
+	}
+	// Nevertheless it takes p out of them: the row says where it is.
+	apply(t, second, "pod/ns/p", pod("p.ns", "net2", "node_a"))
+	if got := s.Nbctl("--bare", "--columns=name", "find", "port_group", "ports{>=}"+s.Nbctl("get", "logical_switch_port", "p.ns", "_uuid")); got != "node_a" {
+		t.Errorf("p is in %q", got)
+	}
+	units, err := third.Units(within(t))
+	if err != nil || len(units) != len(order) {
+		t.Errorf("units: %v %v", units, err)
+	}
+	ports, err := third.Ports(within(t))
+	if diff := cmp.Diff(w["pod/ns/q"].Ports, ports["pod/ns/q"], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || diff != "" {
+		t.Errorf("ports: %v\n%s", err, diff)
+	}
+}
