@@ -113,6 +113,23 @@ func (m *Machine) checkVeth(pod *Namespace, s plug.Veth) error {
 	return nil
 }
 
+// MTU of the node's link that bears the address.
+func (m *Machine) MTU(a netip.Addr) (mtu int, ok bool) {
+	addrs, err := m.node.addrs(nil, family(a))
+	if err != nil {
+		return 0, false
+	}
+	for _, have := range addrs {
+		if found, _ := netip.AddrFromSlice(have.IP); found.Unmap() != a {
+			continue
+		}
+		if link, err := m.node.LinkByIndex(have.LinkIndex); err == nil {
+			return link.Attrs().MTU, true
+		}
+	}
+	return 0, false
+}
+
 func (m *Machine) delLink(name string) error {
 	link, err := m.node.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {

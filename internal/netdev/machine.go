@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -19,12 +18,11 @@ import (
 type Machine struct {
 	ovs  *Switch
 	node *Namespace
-	log  *slog.Logger
 }
 
 // NewMachine works in the network namespace of the calling thread. It never
 // closes ovs.
-func NewMachine(ovs *Switch, log *slog.Logger) (*Machine, error) {
+func NewMachine(ovs *Switch) (*Machine, error) {
 	file, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("open the node's network namespace: %w", err)
@@ -33,7 +31,7 @@ func NewMachine(ovs *Switch, log *slog.Logger) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Machine{ovs: ovs, node: node, log: log}, nil
+	return &Machine{ovs: ovs, node: node}, nil
 }
 
 // Close lets go of the node's namespace; it changes nothing.
@@ -111,11 +109,14 @@ func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made boo
 		return false, addAddress(m.node, s.Host, s.Prefix)
 	case plug.SwitchPort:
 		return m.ovs.Add(ctx, NewPort{Bridge: s.Bridge, Name: s.Name, IDs: s.IDs})
+	case plug.Installed:
+		return false, m.ovs.Installed(ctx, s.Name)
 	}
 	return false, fmt.Errorf("nobody knows how to do %T", s)
 }
 
-// undo has little to do: addresses and routes go with their link.
+// undo has little to do: addresses and routes go with their link, and the wait
+// made nothing.
 func (m *Machine) undo(ctx context.Context, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
@@ -126,6 +127,7 @@ func (m *Machine) undo(ctx context.Context, s plug.Step) error {
 	return nil
 }
 
+// check does not ask whether the port is still installed: readiness is an edge.
 func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:

@@ -3,7 +3,6 @@ package netdev_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
@@ -40,7 +39,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	err := ovstest.Inside(w.node.NetNS, func() (err error) {
-		w.machine, err = netdev.NewMachine(w.ovs, slog.New(slog.DiscardHandler))
+		w.machine, err = netdev.NewMachine(w.ovs)
 		return err
 	})
 	if err != nil {

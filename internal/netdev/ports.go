@@ -211,8 +211,7 @@ func ovsMap(m map[string]string) ovsdb.OvsMap {
 	return out
 }
 
-// check compares a port with what is seen of it. That OVN has let go of it
-// since is no fault: readiness is an edge.
+// check compares a port with what is seen of it.
 func (s *Switch) check(want plug.SwitchPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -77,7 +77,7 @@ type Node struct {
 }
 
 // Steps says what plugs p into n, in order: the switch comes last, so that no
-// packet meets a half-made interface.
+// packet meets a half-made interface, and then the wait for OVN.
 func Steps(p Port, n Node) ([]Step, error) {
 	if err := fits(p, n); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func Steps(p Port, n Node) ([]Step, error) {
 	if p.HostLink {
 		steps = append(steps, hostLink(p)...)
 	}
-	return append(steps, switchPort(p, n, host)), nil
+	return append(steps, switchPort(p, n, host), Installed{Name: host}), nil
 }
 
 // Remains are the steps whose undo removes all that any Steps may have made
@@ -203,6 +203,11 @@ func joinAddrs(prefixes []netip.Prefix) string {
 // HostName names the node's side of a pod's interface. Whoever knows the
 // sandbox finds it, without a record.
 func HostName(container, link string) string { return "i" + digest(container, link) }
+
+// HostNames are all the names that an interface's steps can give on the node.
+func HostNames(container, link string) []string {
+	return []string{HostName(container, link), hostLinkName(container, link)}
+}
 
 func hostLinkName(container, link string) string { return "h" + digest(container, link) }
 

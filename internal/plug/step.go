@@ -57,12 +57,17 @@ type SwitchPort struct {
 	IDs          map[string]string
 }
 
+// Installed waits until OVN has made the port work here. Without it a pod would
+// start into a network that does not answer yet.
+type Installed struct{ Name string }
+
 func (Veth) step()        {}
 func (ChecksumOff) step() {}
 func (Address) step()     {}
 func (PodRoute) step()    {}
 func (NodeAddress) step() {}
 func (SwitchPort) step()  {}
+func (Installed) step()   {}
 
 func (s Veth) String() string {
 	text := fmt.Sprintf("veth %s to %s", s.Link, s.Host)
@@ -101,3 +106,5 @@ func (s SwitchPort) String() string {
 	}
 	return strings.TrimSpace(fmt.Sprintf("port %s of %s %s", s.Name, s.Bridge, strings.Join(ids, " ")))
 }
+
+func (s Installed) String() string { return "wait for OVN to install " + s.Name }

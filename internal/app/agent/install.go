@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+)
+
+// pluginName is the plugin's file name, and so its type in the configuration.
+const pluginName = "isthmus-cni"
+
+// confName sorts before what others are likely to leave there.
+const confName = "01-isthmus.conflist"
+
+// install puts the plugin and its configuration where the runtime looks. The
+// configuration comes last and only when pods can be plugged: it is what makes
+// the node Ready. It is not removed when we stop: pods keep their network and
+// the runtime keeps trying.
+func install(ctx context.Context, o Options, canPlug func(context.Context) error, log *slog.Logger) error {
+	if o.Plugin == "" {
+		return nil
+	}
+	program := filepath.Join(o.BinDir, pluginName)
+	if err := copyFile(o.Plugin, program); err != nil {
+		return fmt.Errorf("install the CNI plugin: %w", err)
+	}
+	if err := canPlug(ctx); err != nil {
+		return err
+	}
+	conf, err := conflist(o.Socket)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(o.ConfDir, confName)
+	if err := replace(file, conf, 0o644); err != nil {
+		return fmt.Errorf("write the CNI configuration: %w", err)
+	}
+	log.Info("the node's container runtime may plug pods now", "plugin", program, "configuration", file)
+	return nil
+}
+
+// conflist is the network's configuration. A runtime that knows cniVersions
+// takes the newest it can (for GC and STATUS); containerd 1.6 takes cniVersion.
+func conflist(socket string) ([]byte, error) {
+	return json.MarshalIndent(map[string]any{
+		"cniVersion":  "1.0.0",
+		"cniVersions": []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"},
+		"name":        "isthmus",
+		"plugins": []any{map[string]any{
+			"type": pluginName, "socket": socket, "capabilities": map[string]bool{"portMappings": true},
+		}},
+	}, "", "  ")
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	data, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	return replace(to, data, 0o755)
+}
+
+// replace writes a file at once: the runtime sees the old or the new, and a
+// plugin that is running keeps its own.
+func replace(file string, data []byte, mode os.FileMode) (err error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".isthmus-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
+	}()
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Chmod(mode)
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), file)
+}

@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+)
+
+// serverName is in the certificate of every API server, whatever the address
+// by which it is reached.
+const serverName = "kubernetes.default.svc"
+
+// restConfig is the service account's (or the kubeconfig's), but reaches the
+// API server at its own addresses: on a node whose pod network we are about to
+// make, its Service does not work yet.
+func restConfig(kubeconfig string, servers []string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		return clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	c, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, err
+	}
+	c.Host = "https://" + serverName
+	c.Dial = dialAny(servers)
+	return c, nil
+}
+
+// dialAny tries each address until one answers.
+func dialAny(servers []string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
+		var errs []error
+		for _, address := range servers {
+			conn, err := d.DialContext(ctx, network, address)
+			if err == nil {
+				return conn, nil
+			}
+			errs = append(errs, err)
+		}
+		return nil, fmt.Errorf("no API server of the settings' apiServers answers: %w", errors.Join(errs...))
+	}
+}
+
+// kube is what the agent reads of the cluster, and the little that it writes.
+type kube struct {
+	client client.WithWatch
+	// cache holds all Subnets, and of Nodes and IPs this node's only.
+	cache cache.Cache
+	http  *http.Client
+}
+
+func newKube(c *rest.Config, node string) (*kube, error) {
+	c = rest.CopyConfig(c)
+	c.UserAgent, c.QPS, c.Burst = "isthmus-agent", 50, 100
+	h, err := rest.HTTPClientFor(c)
+	if err != nil {
+		return nil, err
+	}
+	s := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(s), v1.AddToScheme(s)); err != nil {
+		return nil, err
+	}
+	k := &kube{http: h}
+	if k.client, err = client.NewWithWatch(c, client.Options{Scheme: s, HTTPClient: h, Mapper: mapper()}); err != nil {
+		return nil, err
+	}
+	k.cache, err = cache.New(c, cache.Options{
+		Scheme: s, HTTPClient: h, Mapper: mapper(), DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1.Subnet{}:   {},
+			&v1.IP{}:       {Field: fields.OneTermEqualSelector("metadata.name", decide.NodePort(node))},
+			&corev1.Node{}: {Field: fields.OneTermEqualSelector("metadata.name", node), Transform: onlyMeta},
+		},
+	})
+	return k, err
+}
+
+// onlyMeta drops what a Node says of itself every few minutes.
+func onlyMeta(o any) (any, error) {
+	if n, ok := o.(*corev1.Node); ok {
+		return &corev1.Node{TypeMeta: n.TypeMeta, ObjectMeta: n.ObjectMeta}, nil
+	}
+	return o, nil
+}
+
+// mapper knows the few kinds beforehand: the agent starts without discovery.
+func mapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(v1.GroupVersion.WithKind("Subnet"), meta.RESTScopeRoot)
+	m.Add(v1.GroupVersion.WithKind("IP"), meta.RESTScopeRoot)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
+	return m
+}
+
+// run fills the cache and calls changed after each change, until ctx ends.
+func (k *kube) run(ctx context.Context, changed func(), log *slog.Logger) error {
+	for _, o := range []client.Object{&v1.Subnet{}, &v1.IP{}, &corev1.Node{}} {
+		informer, err := k.cache.GetInformer(ctx, o, cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", o, err)
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { changed() },
+			UpdateFunc: func(_, _ any) { changed() },
+			DeleteFunc: func(any) { changed() },
+		})
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", o, err)
+		}
+	}
+	log.Debug("watching the cluster")
+	defer k.http.CloseIdleConnections()
+	return k.cache.Start(ctx)
+}

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/isthmus-cni/isthmus/internal/cniwire"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// Options of one agent. Default is what holds in the DaemonSet.
+type Options struct {
+	NodeName string
+	// Settings is the file of the cluster's settings.
+	Settings string
+	// Kubeconfig is used instead of the pod's service account if not empty.
+	Kubeconfig string
+	// OVS is the endpoint of the node's switch database, Bridge the one that
+	// ovn-controller serves.
+	OVS, Bridge string
+	// Socket is where the CNI plugin finds the agent.
+	Socket string
+	// Plugin is the plugin's program in our image; it is copied to BinDir, and
+	// the network configuration written to ConfDir. Nothing if Plugin is empty.
+	Plugin, BinDir, ConfDir string
+	// Listen is where metrics and health are served.
+	Listen string
+	// LogLevel is debug, info, warn or error.
+	LogLevel string
+}
+
+// Default options.
+func Default() Options {
+	return Options{
+		Settings: settings.File,
+		OVS:      "unix:/run/openvswitch/db.sock",
+		Bridge:   "br-int",
+		Socket:   cniwire.DefaultSocket,
+		Plugin:   "/isthmus-cni",
+		BinDir:   "/opt/cni/bin",
+		ConfDir:  "/etc/cni/net.d",
+		Listen:   ":10662",
+		LogLevel: "info",
+	}
+}
+
+// Parse reads the command line over the environment over the defaults. The
+// environment's names are the flags', as ISTHMUS_LOG_LEVEL; NODE_NAME is the
+// one that the DaemonSet sets.
+func Parse(args []string, getenv func(string) string) (Options, error) {
+	o := Default()
+	o.NodeName = getenv("NODE_NAME")
+	f := pflag.NewFlagSet("isthmus-agent", pflag.ContinueOnError)
+	f.SetOutput(os.Stderr)
+	f.StringVar(&o.NodeName, "node-name", o.NodeName, "name of this Node")
+	f.StringVar(&o.Settings, "settings", o.Settings, "file with the cluster's settings")
+	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig to use instead of the service account")
+	f.StringVar(&o.OVS, "ovs", o.OVS, "endpoint of the node's Open_vSwitch database")
+	f.StringVar(&o.Bridge, "bridge", o.Bridge, "integration bridge that ovn-controller serves")
+	f.StringVar(&o.Socket, "socket", o.Socket, "unix socket for the CNI plugin")
+	f.StringVar(&o.Plugin, "cni-plugin", o.Plugin, "the CNI plugin to install, none if empty")
+	f.StringVar(&o.BinDir, "cni-bin-dir", o.BinDir, "directory of CNI plugins")
+	f.StringVar(&o.ConfDir, "cni-conf-dir", o.ConfDir, "directory of CNI configuration")
+	f.StringVar(&o.Listen, "listen", o.Listen, "address of /metrics, /healthz and /readyz")
+	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+	var errs []error
+	f.VisitAll(func(flag *pflag.Flag) {
+		if value := getenv(envName(flag.Name)); value != "" {
+			errs = append(errs, f.Set(flag.Name, value))
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return Options{}, fmt.Errorf("environment: %w", err)
+	}
+	if err := f.Parse(args); err != nil {
+		return Options{}, err
+	}
+	return o, o.Validate()
+}
+
+func envName(flag string) string {
+	return "ISTHMUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Validate says what is wrong with o.
+func (o Options) Validate() error {
+	if o.NodeName == "" {
+		return errors.New("the node's name is not known: set NODE_NAME or --node-name")
+	}
+	if o.Plugin != "" && (o.BinDir == "" || o.ConfDir == "") {
+		return errors.New("--cni-plugin needs --cni-bin-dir and --cni-conf-dir")
+	}
+	return nil
+}
