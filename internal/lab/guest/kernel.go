@@ -79,7 +79,11 @@ func unpackKernel(ctx context.Context, cacheDir, name string) error {
 	if _, err := output(ctx, "dpkg", "-x", debs[0], filepath.Join(tmp, name)); err != nil {
 		return err
 	}
-	return os.Rename(filepath.Join(tmp, name), filepath.Join(cacheDir, name))
+	err = os.Rename(filepath.Join(tmp, name), filepath.Join(cacheDir, name))
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another guest was quicker
+	}
+	return err
 }
 
 // resolve returns the files of the named modules and of all that they depend

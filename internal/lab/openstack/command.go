@@ -38,6 +38,8 @@ func (c command) exec(ctx context.Context, out *bytes.Buffer) *exec.Cmd {
 	cmd.Env = environment()
 	cmd.Stdin = bytes.NewReader(c.stdin)
 	cmd.Stdout, cmd.Stderr = out, out
+	// a database server must not outlive a killed run
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -127,10 +128,19 @@ func (c Config) makeTemplate(ctx context.Context) error {
 	if err := tar.run(ctx); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
+	return errors.Join(os.Rename(path+".new", path), removeOthers(path), os.RemoveAll(t.Dir))
+}
+
+// removeOthers takes earlier templates away: each has more than 100 MB, and
+// only the last one is likely to be wanted again.
+func removeOthers(path string) error {
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), "openstack-database-*.tar"))
+	for _, other := range all {
+		if other != path {
+			err = errors.Join(err, os.Remove(other))
+		}
 	}
-	return os.RemoveAll(t.Dir)
+	return err
 }
 
 func (c Config) fillDatabase(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ func (c Config) uwsgi(port int, program string) []string {
 		"uwsgi", "--plugin", "python3", "--http-socket", net.JoinHostPort(c.Bind, strconv.Itoa(port)),
 		"--master", "--die-on-term", "--need-app", "--processes", "1", "--threads", "4",
 		"--enable-threads", "--lazy-apps", "--thunder-lock", "--buffer-size", "65535",
-		"--add-header", "Connection:close", "--disable-logging", "--wsgi-file", program, "--log-master",
+		"--add-header", "Connection:close", "--disable-logging", "--wsgi-file", program,
 	}
 }
 
@@ -99,18 +100,23 @@ func (c Config) mirror() supervise.Component {
 }
 
 func (c Config) octaviaDriver() supervise.Component {
+	socket := filepath.Join(c.Dir, "octavia", "sock", "status.sock")
 	argv := []string{"octavia-driver-agent", "--config-file", filepath.Join(c.Dir, "etc", "octavia.conf")}
 	return supervise.Component{
-		Name:    "octavia-driver-agent",
-		Needs:   append([]string{"mariadb"}, c.Needs...),
-		Argv:    c.withSockets(argv),
-		Env:     environment(),
-		Prepare: func(context.Context) error { return c.write() },
-		Ready: func(context.Context) error {
-			if !exists(filepath.Join(c.Dir, "octavia", "sock", "status.sock")) {
-				return fmt.Errorf("octavia-driver-agent has no status.sock yet")
+		Name:  "octavia-driver-agent",
+		Needs: append([]string{"mariadb"}, c.Needs...),
+		Argv:  c.withSockets(argv),
+		Env:   environment(),
+		Prepare: func(context.Context) error {
+			// one that was left behind would pass for ready
+			if err := os.RemoveAll(socket); err != nil {
+				return err
 			}
-			return nil
+			return c.write()
+		},
+		Ready: func(context.Context) error {
+			_, err := os.Stat(socket)
+			return err
 		},
 	}
 }
