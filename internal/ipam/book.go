@@ -3,6 +3,7 @@ package ipam
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -298,4 +299,11 @@ func (b *Book) forget(owner, name string) {
 	if len(b.owners[owner]) == 0 {
 		delete(b.owners, owner)
 	}
+}
+
+// Networks are the names that are known, sorted.
+func (b *Book) Networks() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.nets))
 }

@@ -211,15 +211,6 @@ func TestUsedFindsWhatIsFree(t *testing.T) {
 	})
 }
 
-func TestMAC(t *testing.T) {
-	if got := MAC(netip.MustParseAddr("12.0.1.2")); got != "02:00:0c:00:01:02" {
-		t.Error(got)
-	}
-	if a, b := MAC(netip.MustParseAddr("fd00::1")), MAC(netip.MustParseAddr("fd00::2")); a == b || len(a) != 17 {
-		t.Error(a, b)
-	}
-}
-
 func BenchmarkNext(b *testing.B) {
 	for _, held := range []int{0, 1000, 60000} {
 		b.Run(fmt.Sprint("beside ", held), func(b *testing.B) {

@@ -26,6 +26,9 @@ const (
 type Outcome struct {
 	State State
 	Seen  intent.Seen
+	// Applied is true if the network holds what the unit wanted, which a
+	// problem may have made less than its object asks for.
+	Applied bool
 	// Reason and Message are for a condition or an event.
 	Reason, Message string
 	// Again is when to look again; 0 if an event will come, or if State is Failed.

@@ -62,10 +62,12 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	}
 	start := time.Now()
 	seen, err := r.fabric.Apply(ctx, name, want)
-	if err == nil {
+	applied := err == nil
+	if applied {
 		err = problem
 	}
 	out := outcomeOf(seen, err)
+	out.Applied = applied
 	r.metrics.observe(r.Kind, name, out, time.Since(start))
 	if err := r.Report(ctx, facts, told, out); err != nil {
 		return reconcile.Result{}, fmt.Errorf("report %s: %w", name, err)

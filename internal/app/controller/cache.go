@@ -1,0 +1,84 @@
+package controller
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+)
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	// Both only fill maps: they fail for types registered twice, and never here.
+	_ = clientgoscheme.AddToScheme(s)
+	_ = v1.AddToScheme(s)
+	return s
+}
+
+// cacheOptions keep of each object only what is read: ten thousand pods must
+// not cost a gigabyte. Readers must not change what they read.
+func cacheOptions() cache.Options {
+	shared := true
+	return cache.Options{
+		DefaultTransform:             cache.TransformStripManagedFields(),
+		DefaultUnsafeDisableDeepCopy: &shared,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:         {Transform: keepOfPod},
+			&corev1.Node{}:        {Transform: keepOfNode},
+			&appsv1.StatefulSet{}: {Transform: keepOfStatefulSet},
+		},
+	}
+}
+
+func keepOfPod(o any) (any, error) {
+	p, ok := o.(*corev1.Pod)
+	if !ok {
+		return o, nil
+	}
+	kept := &corev1.Pod{TypeMeta: p.TypeMeta, ObjectMeta: keepOfMeta(p.ObjectMeta)}
+	kept.OwnerReferences = p.OwnerReferences
+	kept.Spec.NodeName, kept.Spec.HostNetwork = p.Spec.NodeName, p.Spec.HostNetwork
+	kept.Status.Phase = p.Status.Phase
+	return kept, nil
+}
+
+func keepOfNode(o any) (any, error) {
+	n, ok := o.(*corev1.Node)
+	if !ok {
+		return o, nil
+	}
+	kept := &corev1.Node{TypeMeta: n.TypeMeta, ObjectMeta: keepOfMeta(n.ObjectMeta)}
+	kept.Status.Addresses = n.Status.Addresses
+	return kept, nil
+}
+
+func keepOfStatefulSet(o any) (any, error) {
+	s, ok := o.(*appsv1.StatefulSet)
+	if !ok {
+		return o, nil
+	}
+	kept := &appsv1.StatefulSet{TypeMeta: s.TypeMeta, ObjectMeta: keepOfMeta(s.ObjectMeta)}
+	kept.Spec.Replicas, kept.Spec.Ordinals = s.Spec.Replicas, s.Spec.Ordinals
+	return kept, nil
+}
+
+func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
+	kept := metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+	}
+	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU} {
+		if value, ok := m.Annotations[name]; ok {
+			if kept.Annotations == nil {
+				kept.Annotations = map[string]string{}
+			}
+			kept.Annotations[name] = value
+		}
+	}
+	return kept
+}

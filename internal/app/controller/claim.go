@@ -1,0 +1,61 @@
+package controller
+
+import (
+	"context"
+	"maps"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// reportClaim makes the IP object had into the one that is to be, nil for none.
+func (c *cluster) reportClaim(ctx context.Context, u intent.Unit, had, ip *v1.IP, out unit.Outcome) error {
+	switch {
+	case !out.Applied:
+		return nil
+	case ip == nil:
+		return c.release(ctx, u, had)
+	case out.State != unit.Done:
+		return nil
+	}
+	if err := c.writeClaim(ctx, had, ip); err != nil {
+		return err
+	}
+	c.book.FreeElsewhere(string(u), ip.Spec.Subnet)
+	return nil
+}
+
+// writeClaim costs one write, or none where nothing changes.
+func (c *cluster) writeClaim(ctx context.Context, had, ip *v1.IP) error {
+	if had == nil {
+		return c.client.Create(ctx, ip)
+	}
+	after := had.DeepCopy()
+	after.Spec = ip.Spec
+	after.Labels = maps.Clone(had.Labels)
+	if after.Labels == nil {
+		after.Labels = map[string]string{}
+	}
+	delete(after.Labels, v1.LabelNode)
+	maps.Copy(after.Labels, ip.Labels)
+	if equality.Semantic.DeepEqual(had.Spec, after.Spec) && maps.Equal(had.Labels, after.Labels) {
+		return nil
+	}
+	return c.client.Update(ctx, after)
+}
+
+// release takes the claim away, then frees the addresses: the port is gone by now.
+func (c *cluster) release(ctx context.Context, u intent.Unit, had *v1.IP) error {
+	if had != nil && decide.IPUnit(had) == u {
+		if err := client.IgnoreNotFound(c.client.Delete(ctx, had, client.Preconditions{UID: &had.UID})); err != nil {
+			return err
+		}
+	}
+	c.book.Free(string(u))
+	return nil
+}

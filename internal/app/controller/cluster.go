@@ -1,0 +1,149 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/ipam"
+	"github.com/isthmus-cni/isthmus/internal/ovn"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// cluster is what the units read from and tell.
+type cluster struct {
+	client   client.Client
+	cache    cache.Cache
+	settings settings.Settings
+	events   events.EventRecorder
+	log      *slog.Logger
+	registry *prometheus.Registry
+	metrics  *unit.Metrics
+
+	// fabric is nil until this controller leads.
+	fabric  atomic.Pointer[ovn.Fabric]
+	leading atomic.Bool
+	book    ipam.Book
+	wanting wanting
+}
+
+func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, error) {
+	c := &cluster{
+		client: m.GetClient(), cache: m.GetCache(), settings: o.Settings, log: o.Log,
+		events: m.GetEventRecorder(name), registry: prometheus.NewRegistry(),
+	}
+	c.metrics = unit.NewMetrics(c.registry)
+	c.registry.MustRegister(bookkeeper{c})
+	return c, c.index(ctx)
+}
+
+// router is the one of that name as decide sees it, nil if there is none. Where
+// the network cannot be seen now, that is an error: that a router is not to be
+// found would then mean nothing.
+func (c *cluster) router(name string) (*decide.Router, error) {
+	f := c.fabric.Load()
+	r, ok := f.Router(name)
+	switch {
+	case !f.Connected():
+		return nil, fmt.Errorf("OVN's northbound database %v cannot be reached", c.settings.NBAddresses)
+	case !ok:
+		return nil, nil
+	}
+	seen := &decide.Router{Name: r.Name, Ours: r.Ours, Segments: r.Segments, MTU: r.MTU}
+	for _, n := range r.Networks {
+		seen.Networks = append(seen.Networks, decide.Network(n))
+	}
+	return seen, nil
+}
+
+// get reads an object from the cache, nil if it is not there.
+func get[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, r client.Reader, n types.NamespacedName) (P, error) {
+	o := P(new(T))
+	err := r.Get(ctx, n, o)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (c *cluster) subnets(ctx context.Context) ([]*v1.Subnet, error) {
+	var l v1.SubnetList
+	if err := c.client.List(ctx, &l); err != nil {
+		return nil, err
+	}
+	return pointers(l.Items), nil
+}
+
+func (c *cluster) vpcs(ctx context.Context) ([]*v1.Vpc, error) {
+	var l v1.VpcList
+	if err := c.client.List(ctx, &l); err != nil {
+		return nil, err
+	}
+	return pointers(l.Items), nil
+}
+
+func pointers[T any](items []T) []*T {
+	out := make([]*T, 0, len(items))
+	for i := range items {
+		out = append(out, &items[i])
+	}
+	return out
+}
+
+// tell puts a problem before the eyes of whoever asks about the object.
+func (c *cluster) tell(o client.Object, out unit.Outcome) {
+	if out.Reason == decide.NotBound || out.State == unit.Done {
+		return
+	}
+	c.events.Eventf(o, nil, corev1.EventTypeWarning, out.Reason, "Connect", "%s", out.Message)
+}
+
+// wanting are the pods that have no claim and want one: whatever may change
+// that wakes them all, for which one it helps is for decide to say.
+type wanting struct {
+	mu   sync.Mutex
+	pods map[types.NamespacedName]struct{}
+}
+
+func (w *wanting) set(n types.NamespacedName, wants bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !wants {
+		delete(w.pods, n)
+		return
+	}
+	if w.pods == nil {
+		w.pods = map[types.NamespacedName]struct{}{}
+	}
+	w.pods[n] = struct{}{}
+}
+
+func (w *wanting) all() []types.NamespacedName {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]types.NamespacedName, 0, len(w.pods))
+	for n := range w.pods {
+		out = append(out, n)
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn"
+)
+
+// lead runs from when this controller became the leader: learn who has which
+// address, start the units, sweep. No address is given before all are known.
+func (c *cluster) lead(ctx context.Context) error {
+	c.leading.Store(true)
+	f, err := ovn.Dial(ctx, ovn.Options{Owner: c.settings.Cluster, Addresses: c.settings.NBAddresses, Log: c.log})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c.fabric.Store(f)
+	if err := c.fillBook(ctx, f); err != nil {
+		return fmt.Errorf("learn who has which address: %w", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	queues, err := c.start(ctx, group, f)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return c.sweep(ctx, f, queues) })
+	return group.Wait()
+}
+
+// queues are the units' queues by kind.
+type queues struct {
+	mu sync.Mutex
+	of map[string]queue
+	// started has one value for each controller that started.
+	started chan struct{}
+}
+
+func (q *queues) put(kind string, one queue) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.of[kind] = one
+	q.started <- struct{}{}
+}
+
+// wait returns when all have started.
+func (q *queues) wait(ctx context.Context) error {
+	for range cap(q.started) {
+		select {
+		case <-q.started:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// add wakes the unit; one of a kind that we do not know is let alone.
+func (q *queues) add(u intent.Unit) {
+	kind, n := nameOf(u)
+	q.mu.Lock()
+	one := q.of[kind]
+	q.mu.Unlock()
+	if one != nil {
+		one.Add(reconcile.Request{NamespacedName: n})
+	}
+}
+
+func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *ovn.Fabric) (*queues, error) {
+	kinds := c.kinds(f)
+	q := &queues{of: map[string]queue{}, started: make(chan struct{}, len(kinds))}
+	for _, k := range kinds {
+		one, err := c.controller(k)
+		if err != nil {
+			return nil, err
+		}
+		err = one.Watch(source.Func(func(_ context.Context, started queue) error {
+			q.put(k.name, started)
+			return nil
+		}))
+		if err != nil {
+			return nil, err
+		}
+		group.Go(func() error { return one.Start(ctx) })
+	}
+	return q, nil
+}
+
+func (c *cluster) controller(k kind) (controller.Controller, error) {
+	again := true // A test starts several controllers in one process.
+	one, err := controller.NewUnmanaged(k.name, controller.Options{
+		Reconciler: k.run, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, 30*time.Second),
+		Logger:      logr.FromSlogHandler(c.log.Handler()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range k.wakes {
+		if err := one.Watch(w.source(c)); err != nil {
+			return nil, err
+		}
+	}
+	return one, nil
+}
+
+// sweep wakes everything that is there or ought to be: whoever left something
+// in OVN or an IP object and has no object any more asks for nothing now.
+func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, q *queues) error {
+	if err := q.wait(ctx); err != nil {
+		return err
+	}
+	f.Watch(ovn.Notify{Unit: q.add, Router: func(name string) { c.routerChanged(ctx, name, q) }})
+	owners, err := f.Units(ctx)
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	var ips v1.IPList
+	if err := c.client.List(ctx, &ips); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	for i := range ips.Items {
+		owners = append(owners, decide.IPUnit(&ips.Items[i]))
+	}
+	owners = append(owners, "vpc/"+v1.DefaultVpc, "subnet/"+v1.DefaultSubnet, "subnet/"+v1.JoinSubnet)
+	for _, u := range owners {
+		q.add(u)
+	}
+	return nil
+}
+
+func (c *cluster) routerChanged(ctx context.Context, name string, q *queues) {
+	q.add(intent.Unit("vpc/" + name))
+	for _, n := range c.subnetsThat(ctx, func(s *v1.Subnet) bool { return s.Spec.Vpc == name }) {
+		q.add(intent.Unit("subnet/" + n.Name))
+	}
+}
+
+// fillBook learns from Kubernetes and OVN who has which address. Where they
+// differ OVN is right: there the port is, and the claim is written after it.
+func (c *cluster) fillBook(ctx context.Context, f *ovn.Fabric) error {
+	subnets, err := c.subnets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range subnets {
+		if net, err := decide.NetOf(&s.Spec); err == nil {
+			if err := c.book.Define(s.Name, net.Prefixes, net.Excluded); err != nil {
+				return err
+			}
+		}
+	}
+	ports, err := f.Ports(ctx)
+	if err != nil {
+		return err
+	}
+	for u, of := range ports {
+		for _, p := range of {
+			c.hold(p.Segment, u, p)
+		}
+	}
+	var ips v1.IPList
+	if err := c.client.List(ctx, &ips); err != nil {
+		return err
+	}
+	for i := range ips.Items {
+		u := decide.IPUnit(&ips.Items[i])
+		if len(ports[u]) == 0 {
+			c.hold(ips.Items[i].Spec.Subnet, u, intent.Port{Addrs: decide.Addrs(&ips.Items[i])})
+		}
+	}
+	return nil
+}
+
+// hold lets the first of two win; the other's unit sees that it has not got
+// what its claim says, and asks again.
+func (c *cluster) hold(subnet string, u intent.Unit, p intent.Port) {
+	if len(p.Addrs) == 0 {
+		return
+	}
+	if err := c.book.Hold(subnet, string(u), p.Addrs); err != nil {
+		c.log.Warn("an address was claimed twice", "unit", u, "ip", p.Addrs, "err", err)
+	}
+}

@@ -1,0 +1,32 @@
+package controller
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decide.NodeFacts, error) {
+	f := decide.NodeFacts{Name: n.Name, Leases: leases{&c.book}}
+	var err error
+	if f.Node, err = get[corev1.Node](ctx, c.client, n); err != nil {
+		return f, err
+	}
+	if f.Claim, err = get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
+		return f, err
+	}
+	f.Join, err = get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: v1.JoinSubnet})
+	return f, err
+}
+
+func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
+	if f.Node != nil {
+		c.tell(f.Node, out)
+	}
+	return c.reportClaim(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out)
+}

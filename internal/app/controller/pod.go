@@ -1,0 +1,103 @@
+package controller
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide.PodFacts, error) {
+	f := decide.PodFacts{Namespace: n.Namespace, Name: n.Name, Leases: leases{&c.book}}
+	var err error
+	if f.Pod, err = get[corev1.Pod](ctx, c.client, n); err != nil {
+		return f, err
+	}
+	if f.Claim, err = get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.PodPort(n.Namespace, n.Name)}); err != nil {
+		return f, err
+	}
+	if f.Kept, err = c.kept(ctx, f.Claim); err != nil || f.Pod == nil {
+		return f, err
+	}
+	if f.OnNode, err = c.nodeExists(ctx, f.Pod.Spec.NodeName); err != nil {
+		return f, err
+	}
+	if f.SameMAC, err = c.sameMAC(ctx, f.Pod); err != nil {
+		return f, err
+	}
+	if f.Subnets, err = c.subnets(ctx); err != nil {
+		return f, err
+	}
+	f.Vpcs, err = c.vpcs(ctx)
+	return f, err
+}
+
+// kept tells whether the StatefulSet of a claim still wants a pod of that name.
+func (c *cluster) kept(ctx context.Context, ip *v1.IP) (bool, error) {
+	if ip == nil || ip.Spec.PodType != decide.StatefulSet {
+		return false, nil
+	}
+	set, n, ok := ordinal(ip.Spec.PodName)
+	if !ok {
+		return false, nil
+	}
+	s, err := get[appsv1.StatefulSet](ctx, c.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: set})
+	if s == nil || err != nil || !s.DeletionTimestamp.IsZero() {
+		return false, err
+	}
+	start, replicas := int32(0), int32(1)
+	if s.Spec.Ordinals != nil {
+		start = s.Spec.Ordinals.Start
+	}
+	if s.Spec.Replicas != nil {
+		replicas = *s.Spec.Replicas
+	}
+	return start <= n && n < start+replicas, nil
+}
+
+// ordinal splits "web-0" into the StatefulSet's name and the number.
+func ordinal(pod string) (set string, n int32, ok bool) {
+	i := strings.LastIndexByte(pod, '-')
+	if i < 0 {
+		return "", 0, false
+	}
+	number, err := strconv.ParseInt(pod[i+1:], 10, 32)
+	return pod[:i], int32(number), err == nil
+}
+
+func (c *cluster) nodeExists(ctx context.Context, name string) (bool, error) {
+	if name == "" {
+		return false, nil
+	}
+	n, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: name})
+	return n != nil, err
+}
+
+func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) {
+	mac := strings.ToLower(p.Annotations[v1.AnnotationMACAddress])
+	if mac == "" {
+		return nil, nil
+	}
+	var l v1.IPList
+	err := c.client.List(ctx, &l, client.MatchingFields{indexMAC: mac})
+	return pointers(l.Items), err
+}
+
+// reportPod writes the claim once the port stands. What a unit no longer has a
+// claim for is free only when its port is gone, and the claim after it.
+func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, out unit.Outcome) error {
+	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
+	c.wanting.set(n, f.Pod != nil && ip == nil && out.State != unit.Done)
+	if f.Pod != nil {
+		c.tell(f.Pod, out)
+	}
+	return c.reportClaim(ctx, decide.PodUnit(f.Namespace, f.Name), f.Claim, ip, out)
+}

@@ -1,0 +1,131 @@
+package controller
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// defaultMTU is assumed while neither the settings nor a node says better.
+const defaultMTU = 1500
+
+func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
+	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix}
+	all, err := c.subnets(ctx)
+	if err != nil {
+		return f, err
+	}
+	for _, s := range all {
+		if s.Name == n.Name {
+			f.Subnet = s
+		} else {
+			f.Others = append(f.Others, s)
+		}
+	}
+	if f.Subnet == nil {
+		return f, nil
+	}
+	f.Users = c.book.Owners(n.Name)
+	if f.Vpc, err = get[v1.Vpc](ctx, c.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
+		return f, err
+	}
+	if f.Router, err = c.router(f.Subnet.Spec.Vpc); err != nil {
+		return f, err
+	}
+	var nodes corev1.NodeList
+	if err := c.client.List(ctx, &nodes); err != nil {
+		return f, err
+	}
+	f.Nodes, f.UnderlayMTU = nodeAddrs(nodes.Items), c.underlayMTU(nodes.Items)
+	return f, nil
+}
+
+func nodeAddrs(nodes []corev1.Node) []decide.NodeAddr {
+	var out []decide.NodeAddr
+	for i := range nodes {
+		for _, a := range nodes[i].Status.Addresses {
+			addr, err := netip.ParseAddr(a.Address)
+			if err == nil && a.Type == corev1.NodeInternalIP {
+				out = append(out, decide.NodeAddr{Node: nodes[i].Name, Addr: addr})
+			}
+		}
+	}
+	return out
+}
+
+// underlayMTU is the settings', else the least that an agent reports.
+func (c *cluster) underlayMTU(nodes []corev1.Node) int {
+	if c.settings.UnderlayMTU != 0 {
+		return c.settings.UnderlayMTU
+	}
+	least := 0
+	for i := range nodes {
+		m, err := strconv.Atoi(nodes[i].Annotations[v1.AnnotationUnderlayMTU])
+		if err == nil && m > 0 && (least == 0 || m < least) {
+			least = m
+		}
+	}
+	if least == 0 {
+		return defaultMTU
+	}
+	return least
+}
+
+// template is what to make if a Subnet that every cluster has is not there.
+func (c *cluster) template(name string) *v1.Subnet {
+	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: v1.DefaultVpc}}
+	switch name {
+	case v1.DefaultSubnet:
+		s.Spec.CIDRBlock, s.Spec.Default, s.Spec.NatOutgoing = c.settings.DefaultCIDR, true, true
+	case v1.JoinSubnet:
+		s.Spec.CIDRBlock = c.settings.JoinCIDR
+	default:
+		return nil
+	}
+	return s
+}
+
+func (c *cluster) holdSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetTold) error {
+	if told.Deed != decide.Hold {
+		return nil
+	}
+	return hold(ctx, c.client, f.Subnet)
+}
+
+func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetTold, out unit.Outcome) error {
+	switch {
+	case told.Deed == decide.Make:
+		return c.client.Create(ctx, f.Template)
+	case told.Deed == decide.Release && out.Applied:
+		c.book.Drop(f.Name)
+		return letGo(ctx, c.client, f.Subnet)
+	case f.Subnet == nil:
+		c.book.Drop(f.Name)
+		return nil
+	}
+	// Before the Subnet is called ready, for then pods come.
+	if out.State == unit.Done {
+		if err := c.book.Define(f.Name, told.Net.Prefixes, told.Net.Excluded); err != nil {
+			return err
+		}
+	}
+	after := f.Subnet.DeepCopy()
+	after.Status = told.Status
+	c.count(f.Name, &after.Status)
+	after.Status.Conditions = c.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
+	return patchStatus(ctx, c.client, f.Subnet, after, f.Subnet.Status, after.Status)
+}
+
+func (c *cluster) count(subnet string, s *v1.SubnetStatus) {
+	v4, v6 := c.book.Counts(subnet)
+	s.V4UsingIPs, s.V4AvailableIPs = v4.Used, v4.Available
+	s.V6UsingIPs, s.V6AvailableIPs = v6.Used, v6.Available
+}

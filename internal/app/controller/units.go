@@ -1,0 +1,69 @@
+package controller
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// kind is one kind of unit: what runs it and what wakes it.
+type kind struct {
+	name    string
+	run     reconcile.Reconciler
+	workers int
+	wakes   []wake
+}
+
+// kinds are everything that the controller keeps true, one line each. Pods have
+// many workers, so that those that come together share a transaction.
+func (c *cluster) kinds(f unit.Fabric) []kind {
+	return []kind{
+		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcTold]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics), 2, c.wakesVpc()},
+		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetTold]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics), 4, c.wakesSubnet()},
+		{"node", unit.Unit[decide.NodeFacts, *v1.IP]{Kind: "node", Gather: c.gatherNode, Decide: decide.Node, Report: c.reportNode}.On(f, c.metrics), 4, c.wakesNode()},
+		{"pod", unit.Unit[decide.PodFacts, *v1.IP]{Kind: "pod", Gather: c.gatherPod, Decide: decide.Pod, Report: c.reportPod}.On(f, c.metrics), 32, c.wakesPod()},
+	}
+}
+
+func (c *cluster) wakesVpc() []wake {
+	return []wake{
+		{of: &v1.Vpc{}, to: itself},
+		{of: &v1.Subnet{}, to: vpcOfSubnet, when: specChanged},
+	}
+}
+
+func (c *cluster) wakesSubnet() []wake {
+	return []wake{
+		{of: &v1.Subnet{}, to: itself},
+		{of: &v1.Subnet{}, to: c.subnetsBeside, when: specChanged},
+		{of: &v1.Vpc{}, to: c.subnetsOfVpc, when: specChanged},
+		{of: &corev1.Node{}, to: c.everySubnet, when: nodeChanged},
+		// For the counts, and for a Subnet that waits to be empty: soon is enough,
+		// and a thousand pods must not cost a thousand writes.
+		{of: &v1.IP{}, to: subnetOfIP, when: cameOrWent, after: countDelay},
+	}
+}
+
+func (c *cluster) wakesNode() []wake {
+	return []wake{
+		{of: &corev1.Node{}, to: itself, when: cameOrWent},
+		{of: &v1.Subnet{}, to: c.nodesIfJoin, when: usableChanged},
+		{of: &v1.IP{}, to: nodeOfIP},
+	}
+}
+
+func (c *cluster) wakesPod() []wake {
+	return []wake{
+		{of: &corev1.Pod{}, to: itself, when: podChanged},
+		{of: &v1.IP{}, to: podOfIP},
+		{of: &v1.Subnet{}, to: c.wantingPods, when: usableChanged},
+		{of: &v1.Vpc{}, to: c.wantingPods, when: specChanged},
+		{of: &v1.IP{}, to: c.wantingPods, when: went, after: freedDelay},
+		{of: &corev1.Node{}, to: c.podsOnNode, when: cameOrWent},
+		{of: &appsv1.StatefulSet{}, to: c.podsOfStatefulSet, when: scaled},
+	}
+}

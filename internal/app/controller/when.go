@@ -1,0 +1,64 @@
+package controller
+
+import (
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+)
+
+// Here is which changes matter: the less wakes, the less work.
+
+// cameOrWent also takes an object that was replaced by one of the same name.
+func cameOrWent(before, after client.Object) bool {
+	return before == nil || after == nil || before.GetUID() != after.GetUID()
+}
+
+func went(_, after client.Object) bool { return after == nil }
+
+// specChanged is for kinds whose generation counts specs.
+func specChanged(before, after client.Object) bool {
+	return cameOrWent(before, after) || before.GetGeneration() != after.GetGeneration() ||
+		before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
+}
+
+// usableChanged: the spec, or whether pods can be put there. Counts change with each pod.
+func usableChanged(before, after client.Object) bool {
+	if specChanged(before, after) {
+		return true
+	}
+	b, a := before.(*v1.Subnet).Status, after.(*v1.Subnet).Status
+	return meta.IsStatusConditionTrue(b.Conditions, v1.ConditionReady) != meta.IsStatusConditionTrue(a.Conditions, v1.ConditionReady)
+}
+
+func nodeChanged(before, after client.Object) bool {
+	if cameOrWent(before, after) {
+		return true
+	}
+	b, a := before.(*corev1.Node), after.(*corev1.Node)
+	return b.Annotations[v1.AnnotationUnderlayMTU] != a.Annotations[v1.AnnotationUnderlayMTU] ||
+		!slices.Equal(b.Status.Addresses, a.Status.Addresses)
+}
+
+// podChanged compares what the cache keeps of a pod.
+func podChanged(before, after client.Object) bool {
+	if cameOrWent(before, after) {
+		return true
+	}
+	b, a := before.(*corev1.Pod), after.(*corev1.Pod)
+	return b.Status.Phase != a.Status.Phase || b.Spec.NodeName != a.Spec.NodeName ||
+		!equality.Semantic.DeepEqual(b.Annotations, a.Annotations)
+}
+
+func scaled(before, after client.Object) bool {
+	if specChanged(before, after) {
+		return true
+	}
+	b, a := before.(*appsv1.StatefulSet), after.(*appsv1.StatefulSet)
+	return !equality.Semantic.DeepEqual(b.Spec, a.Spec)
+}
