@@ -209,7 +209,7 @@ func (l *Lab) lock() (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		file.Close()
-		return nil, fmt.Errorf("another isthmus-lab is at work in %s: %w", l.Dir, err)
+		return nil, fmt.Errorf("another isthmus-lab is at work in %s", l.Dir)
 	}
 	return func() { file.Close() }, nil
 }
