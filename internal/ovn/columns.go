@@ -77,6 +77,8 @@ func columnsOf(m model.Model) columns {
 			"priority": r.Priority, "match": r.Match, "action": r.Action, "nexthops": setOf(r.Nexthops...),
 			"external_ids": pairsOf(r.ExternalIDs),
 		}
+	case *nbdb.LogicalRouterRoute:
+		return columns{"ip_prefix": r.IPPrefix, "nexthop": r.Nexthop, "external_ids": pairsOf(r.ExternalIDs)}
 	case *nbdb.PortGroup:
 		return columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
 	}

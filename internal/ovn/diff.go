@@ -146,6 +146,7 @@ var homes = map[string]home{
 	nbdb.LogicalSwitchPortTable:   {nbdb.LogicalSwitchTable, "ports"},
 	nbdb.LogicalRouterPortTable:   {nbdb.LogicalRouterTable, "ports"},
 	nbdb.LogicalRouterPolicyTable: {nbdb.LogicalRouterTable, "policies"},
+	nbdb.LogicalRouterRouteTable:  {nbdb.LogicalRouterTable, "static_routes"},
 }
 
 // mustBeEmpty are the tables whose rows would take others' with them.

@@ -28,7 +28,8 @@ type Options struct {
 	// Addresses are the northbound database's, "tcp:172.31.0.1:6641". Any
 	// member of a cluster will do.
 	Addresses []string
-	Log       *slog.Logger
+	// Log may be nil.
+	Log *slog.Logger
 }
 
 // Fabric is the northbound database as one owner sees it.
@@ -87,6 +88,9 @@ const (
 // Dial connects, and stays connected until ctx ends. It blocks until the first
 // connection stands; its error is why there was none until ctx ended.
 func Dial(ctx context.Context, o Options) (*Fabric, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	f := &Fabric{
 		owner: o.Owner, log: o.Log, stop: cancel, ended: ctx.Done(),

@@ -2,6 +2,8 @@ package ovn
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -100,5 +102,15 @@ func TestApply(t *testing.T) {
 	}
 	if left := s.Dump(); left != "" {
 		t.Errorf("left over:\n%s", left)
+	}
+}
+
+// Without a database, Dial waits for one until its context ends.
+func TestNobodyThere(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := Dial(ctx, Options{Owner: "kubernetes", Addresses: []string{"unix:/nonexistent/db.sock"}})
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
 	}
 }

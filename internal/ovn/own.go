@@ -16,7 +16,7 @@ const (
 	keyUnit    = "isthmus-unit"
 	keyKey     = "isthmus-key"     // the row within the unit
 	keySegment = "isthmus-segment" // of a port: the switch's name
-	keyRouter  = "isthmus-router"  // of a router's port or policy: the router's name
+	keyRouter  = "isthmus-router"  // of a router's port, policy or route: the router's name
 	keyGroups  = "isthmus-groups"  // of a port: its groups, with blanks between
 )
 
@@ -35,6 +35,7 @@ const (
 	kindPort    = "port/"
 	kindGroup   = "group/"
 	kindReroute = "reroute/"
+	kindRoute   = "route/"
 )
 
 // holder is whose a row is.
@@ -78,6 +79,8 @@ func header(m model.Model) (uuid, name string, ids map[string]string) {
 	case *nbdb.LogicalRouterPort:
 		return r.UUID, r.Name, r.ExternalIDs
 	case *nbdb.LogicalRouterPolicy:
+		return r.UUID, "", r.ExternalIDs
+	case *nbdb.LogicalRouterRoute:
 		return r.UUID, "", r.ExternalIDs
 	case *nbdb.PortGroup:
 		return r.UUID, r.Name, r.ExternalIDs

@@ -25,7 +25,14 @@ func drawWorld(t *rapid.T, label string) world {
 		w[intent.Unit("vpc/"+r)] = vpc(r)
 	}
 	for _, g := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"g1", "g2"}), rapid.ID).Draw(t, label+" groups") {
-		w[intent.Unit("node/"+g)] = group(g)
+		want := group(g)
+		if _, there := w["vpc/r1"]; there && rapid.Bool().Draw(t, label+g+" reroutes") {
+			want.Reroutes = []intent.Reroute{
+				{Router: "r1", Priority: 100, From: g, NextHops: []netip.Addr{netip.MustParseAddr("100.64.0.2"), netip.MustParseAddr("fd64::2")}},
+				{Router: "r1", Priority: 200, To: prefix("10.16.0.0/16"), Allow: true},
+			}
+		}
+		w[intent.Unit("node/"+g)] = want
 	}
 	var segments []string
 	for _, s := range []string{"s1", "s2", "s3"} {
@@ -108,8 +115,9 @@ func neutronsOwn(s *ovntest.Server) {
 		"--", "lb-add", "octavia", "10.10.1.9:80", "10.10.1.5:80", "--", "lr-lb-add", "neutron", "octavia")
 }
 
-// Whatever way was taken to a world, the database is the same as after the
-// straight one from nothing: and after nothing is wanted, what it was at first.
+// Whatever way was taken to a world, with restarts on it, the database is the
+// same as after the straight one from nothing; and after nothing is wanted, what
+// it was at first.
 func TestPathDoesNotMatter(t *testing.T) {
 	walked, straight := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Northbound)
 	neutronsOwn(walked)
@@ -120,6 +128,10 @@ func TestPathDoesNotMatter(t *testing.T) {
 		was := world{}
 		for i := range rapid.IntRange(1, 4).Draw(rt, "steps") {
 			is := drawWorld(rt, fmt.Sprint("world ", i))
+			if rapid.Bool().Draw(rt, "restart") {
+				f.Close()
+				f = dial(t, walked)
+			}
 			settle(rt, t, f, was, is)
 			was = is
 		}

@@ -1,6 +1,7 @@
 package ovn
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -254,7 +255,25 @@ func (t *translation) reroute(r intent.Reroute) {
 				"external_ids": t.marks(key, keyRouter, r.Router),
 			},
 		})
+		for _, hop := range hops {
+			t.route(r, router, family, hop)
+		}
 	}
+}
+
+// route makes a packet get as far as the policies: OVN looks for a route
+// first, and drops what has none. Several of them are chosen between at random,
+// for packets that no policy meets.
+func (t *translation) route(r intent.Reroute, router ref, family, hop string) {
+	destination := cmp.Or(to(r), map[string]string{"ip4": "0.0.0.0/0", "ip6": "::/0"}[family])
+	key := kindRoute + strings.Join([]string{r.Router, destination, hop}, "/")
+	route := row{
+		id: id{nbdb.LogicalRouterRouteTable, key}, home: router,
+		columns: columns{
+			"ip_prefix": destination, "nexthop": hop, "external_ids": t.marks(key, keyRouter, r.Router),
+		},
+	}
+	t.rows[route.id] = route // the same for several policies
 }
 
 func (t *translation) hops(r intent.Reroute, six bool) set {

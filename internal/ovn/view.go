@@ -16,7 +16,7 @@ import (
 // tables are those whose rows a unit can own.
 var tables = []string{
 	nbdb.LogicalSwitchTable, nbdb.LogicalSwitchPortTable, nbdb.LogicalRouterTable,
-	nbdb.LogicalRouterPortTable, nbdb.LogicalRouterPolicyTable, nbdb.PortGroupTable,
+	nbdb.LogicalRouterPortTable, nbdb.LogicalRouterPolicyTable, nbdb.LogicalRouterRouteTable, nbdb.PortGroupTable,
 }
 
 // view reads the replica of the database: by index, never by scanning, so that

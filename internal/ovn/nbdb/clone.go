@@ -50,6 +50,13 @@ func (r *LogicalRouterPolicy) CloneModel() model.Model {
 }
 
 // CloneModel copies the row.
+func (r *LogicalRouterRoute) CloneModel() model.Model {
+	c := *r
+	c.ExternalIDs = maps.Clone(r.ExternalIDs)
+	return &c
+}
+
+// CloneModel copies the row.
 func (r *PortGroup) CloneModel() model.Model {
 	c := *r
 	c.ExternalIDs = maps.Clone(r.ExternalIDs)
@@ -79,6 +86,11 @@ func (r *LogicalRouterPort) CloneModelInto(m model.Model) {
 // CloneModelInto copies the row over another.
 func (r *LogicalRouterPolicy) CloneModelInto(m model.Model) {
 	*m.(*LogicalRouterPolicy) = *r.CloneModel().(*LogicalRouterPolicy)
+}
+
+// CloneModelInto copies the row over another.
+func (r *LogicalRouterRoute) CloneModelInto(m model.Model) {
+	*m.(*LogicalRouterRoute) = *r.CloneModel().(*LogicalRouterRoute)
 }
 
 // CloneModelInto copies the row over another.

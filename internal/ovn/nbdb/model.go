@@ -22,6 +22,7 @@ const (
 	LogicalRouterTable       = "Logical_Router"
 	LogicalRouterPortTable   = "Logical_Router_Port"
 	LogicalRouterPolicyTable = "Logical_Router_Policy"
+	LogicalRouterRouteTable  = "Logical_Router_Static_Route"
 	PortGroupTable           = "Port_Group"
 )
 
@@ -77,6 +78,14 @@ type LogicalRouterPolicy struct {
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
+// LogicalRouterRoute is a static route.
+type LogicalRouterRoute struct {
+	UUID        string            `ovsdb:"_uuid"`
+	IPPrefix    string            `ovsdb:"ip_prefix"`
+	Nexthop     string            `ovsdb:"nexthop"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
 // PortGroup is a named set of ports.
 type PortGroup struct {
 	UUID        string            `ovsdb:"_uuid"`
@@ -95,6 +104,7 @@ func Columns() map[string][]string {
 		LogicalRouterTable:       {"name", "ports", "load_balancer", "external_ids"},
 		LogicalRouterPortTable:   {"name", "mac", "networks", "external_ids"},
 		LogicalRouterPolicyTable: {"priority", "match", "action", "nexthops", "external_ids"},
+		LogicalRouterRouteTable:  {"ip_prefix", "nexthop", "external_ids"},
 		PortGroupTable:           {"name", "external_ids"},
 	}
 }
@@ -108,6 +118,7 @@ func Model(keys ...string) (model.ClientDBModel, error) {
 		LogicalRouterTable:       &LogicalRouter{},
 		LogicalRouterPortTable:   &LogicalRouterPort{},
 		LogicalRouterPolicyTable: &LogicalRouterPolicy{},
+		LogicalRouterRouteTable:  &LogicalRouterRoute{},
 		PortGroupTable:           &PortGroup{},
 	}
 	m, err := model.NewClientDBModel(Database, tables)
