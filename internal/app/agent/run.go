@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -71,7 +72,11 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a, err := assemble(o, s, log)
+	config, err := restConfig(o.Kubeconfig, s.APIServers)
+	if err != nil {
+		return err
+	}
+	a, err := assemble(o, s, config, log)
 	if err != nil {
 		return err
 	}
@@ -80,7 +85,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	return a.run(ctx)
 }
 
-func assemble(o Options, s settings.Settings, log *slog.Logger) (*agent, error) {
+func assemble(o Options, s settings.Settings, config *rest.Config, log *slog.Logger) (*agent, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := NewMetrics(registry)
@@ -91,10 +96,6 @@ func assemble(o Options, s settings.Settings, log *slog.Logger) (*agent, error) 
 		wake.send()
 	}})
 	machine, err := netdev.NewMachine(ovs)
-	if err != nil {
-		return nil, err
-	}
-	config, err := restConfig(o.Kubeconfig, s.APIServers)
 	if err != nil {
 		return nil, err
 	}

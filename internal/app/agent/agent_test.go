@@ -1,0 +1,377 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/types/create"
+	"github.com/containernetworking/cni/pkg/version"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/cniwire"
+	"github.com/isthmus-cni/isthmus/internal/netdev"
+	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
+	"github.com/isthmus-cni/isthmus/internal/plug"
+)
+
+// program is the CNI plugin as the runtime runs it.
+var program string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "D-cni-")
+	if err != nil {
+		panic(err)
+	}
+	program = filepath.Join(dir, "isthmus-cni")
+	if out, err := exec.Command("go", "build", "-o", program, "../../../cmd/isthmus-cni").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build the plugin: %v: %s", err, out))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// book is where the test keeps claims.
+type book struct {
+	mu     sync.Mutex
+	claims map[string]*v1.IP
+}
+
+func (b *book) Await(ctx context.Context, name, uid string) (*v1.IP, error) {
+	b.mu.Lock()
+	ip := b.claims[name]
+	b.mu.Unlock()
+	if ip != nil && ip.Spec.PodUID == uid {
+		return ip, nil
+	}
+	<-ctx.Done()
+	return nil, fmt.Errorf("waiting for claim %s: %w", name, ctx.Err())
+}
+
+func (b *book) put(ip *v1.IP) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claims[ip.Name] = ip
+}
+
+func claim(uid string) *v1.IP {
+	return &v1.IP{
+		ObjectMeta: metav1.ObjectMeta{Name: "a.net2"},
+		Spec: v1.IPSpec{
+			PodName: "a", Namespace: "net2", PodUID: uid, Subnet: "net2", V4IPAddress: "12.0.1.2", V4PrefixLength: 24,
+			V4Gateway: "12.0.1.1", MacAddress: "00:00:00:0C:00:02", MTU: 1400, HostLink: true,
+			Routes: []v1.Route{{Destination: "10.96.0.0/12", Gateway: "12.0.1.9"}},
+			Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "a.net2", IfaceIDVer: uid}},
+		},
+	}
+}
+
+// world is a node with an agent, without Kubernetes.
+type world struct {
+	t      *testing.T
+	node   *ovstest.Node
+	socket string
+	claims *book
+	pods   *pods
+	stop   func()
+}
+
+func start(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, node: ovstest.Start(t), claims: &book{claims: map[string]*v1.IP{}}}
+	ovs := netdev.NewSwitch(netdev.SwitchOptions{Endpoint: w.node.Endpoint})
+	var machine *netdev.Machine
+	err := ovstest.Inside(w.node.NetNS, func() (err error) {
+		machine, err = netdev.NewMachine(ovs)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pods = &pods{
+		claims: w.claims, ovs: ovs, machine: machine, bridge: "br-int", owner: "test",
+		underlay: func() (int, bool) { return 1500, false },
+	}
+	dir, err := os.MkdirTemp("", "D-agent-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.socket = filepath.Join(dir, "agent.sock")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); ovs.Run(ctx) }()
+	if err := ovs.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.serve()
+	t.Cleanup(func() { w.stop(); cancel(); <-done; machine.Close(); os.RemoveAll(dir) })
+	return w
+}
+
+// serve starts the agent's server; w.stop stops it.
+func (w *world) serve() {
+	w.t.Helper()
+	l, err := listen(w.socket)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := &server{pods: w.pods, metrics: NewMetrics(prometheus.NewRegistry()), log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.serve(ctx, l) }()
+	w.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+// call is one run of the plugin.
+type call struct {
+	verb, container, version string
+	netns                    *os.File
+	uid                      string
+	prev                     json.RawMessage
+	keep                     []types.GCAttachment
+}
+
+// run gives what the plugin printed, and its error.
+func (w *world) run(c call) ([]byte, *types.Error) {
+	w.t.Helper()
+	if c.version == "" {
+		c.version = "1.1.0"
+	}
+	if c.uid == "" {
+		c.uid = "uid-1"
+	}
+	conf := map[string]any{
+		"cniVersion": c.version, "name": "isthmus", "type": "isthmus-cni", "socket": w.socket,
+		"capabilities":  map[string]bool{"portMappings": true},
+		"runtimeConfig": map[string]any{"portMappings": []any{map[string]any{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}},
+	}
+	if c.prev != nil {
+		conf["prevResult"] = c.prev
+	}
+	if c.verb == "GC" {
+		conf["cni.dev/valid-attachments"] = c.keep
+	}
+	stdin, err := json.Marshal(conf)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(w.t.Context(), program)
+	cmd.Stdin = bytes.NewReader(stdin)
+	cmd.Env = []string{
+		"CNI_COMMAND=" + c.verb, "CNI_PATH=/opt/cni/bin", "CNI_CONTAINERID=" + c.container, "CNI_IFNAME=eth0",
+		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=net2;K8S_POD_NAME=a;K8S_POD_INFRA_CONTAINER_ID=x;K8S_POD_UID=" + c.uid,
+	}
+	if c.netns != nil {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("CNI_NETNS=/proc/%d/fd/%d", os.Getpid(), c.netns.Fd()))
+	}
+	out, err := cmd.Output()
+	if err == nil {
+		return out, nil
+	}
+	var told types.Error
+	if err := json.Unmarshal(out, &told); err != nil {
+		w.t.Fatalf("%s: the plugin prints %q", c.verb, out)
+	}
+	return nil, &told
+}
+
+func (w *world) must(c call) []byte {
+	w.t.Helper()
+	out, told := w.run(c)
+	if told != nil {
+		w.t.Fatalf("%s %s: %s: %s", c.verb, c.version, told.Msg, told.Details)
+	}
+	return out
+}
+
+// install plays ovn-controller for the next sandbox.
+func (w *world) install(container string) (wait func()) {
+	done := make(chan struct{})
+	go func() { defer close(done); w.node.Install(w.t, plug.HostName(container, "eth0")) }()
+	return func() { <-done }
+}
+
+func (w *world) left() string {
+	w.t.Helper()
+	links, err := w.pods.machine.Links()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var all []string
+	for l := range links {
+		all = append(all, l)
+	}
+	return strings.TrimSpace(strings.Join(all, " ") + " " + w.node.Vsctl(w.t, "list-ports", "br-int"))
+}
+
+func TestEverySpecVersion(t *testing.T) {
+	w := start(t)
+	w.claims.put(claim("uid-1"))
+	for _, v := range version.All.SupportedVersions() {
+		t.Run(v, func(t *testing.T) {
+			w.t = t
+			netns, id := ovstest.NetNS(t), "c-"+v
+			wait := w.install(id)
+			first := w.must(call{verb: "ADD", container: id, version: v, netns: netns})
+			wait()
+			if again := w.must(call{verb: "ADD", container: id, version: v, netns: netns}); !bytes.Equal(first, again) {
+				t.Errorf("ADD again: %s, not %s", again, first)
+			}
+			result, err := create.Create(v, first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.Version() != v || !strings.Contains(string(first), "12.0.1.2/24") {
+				t.Errorf("result %s", first)
+			}
+			if ok, _ := version.GreaterThanOrEqualTo(v, "0.4.0"); ok {
+				w.must(call{verb: "CHECK", container: id, version: v, netns: netns, prev: first})
+			}
+			w.must(call{verb: "DEL", container: id, version: v, netns: netns, prev: first})
+			w.must(call{verb: "DEL", container: id, version: v})
+			if left := w.left(); left != "" {
+				t.Errorf("left: %s", left)
+			}
+		})
+	}
+}
+
+func TestCheckTellsTampering(t *testing.T) {
+	w, netns := start(t), ovstest.NetNS(t)
+	w.claims.put(claim("uid-1"))
+	wait := w.install("c1")
+	first := w.must(call{verb: "ADD", container: "c1", netns: netns})
+	wait()
+	if _, told := w.run(call{verb: "CHECK", container: "c1", netns: netns}); told == nil || told.Code != types.ErrInvalidNetworkConfig {
+		t.Errorf("without prevResult: %v", told)
+	}
+	ovstest.Run(t, netns, "ip", "route", "del", "default")
+	if _, told := w.run(call{verb: "CHECK", container: "c1", netns: netns, prev: first}); told == nil || !strings.Contains(told.Details, "route 0.0.0.0/0") {
+		t.Errorf("without a route: %v", told)
+	}
+	other := bytes.Replace(first, []byte("12.0.1.2/24"), []byte("12.0.1.3/24"), 1)
+	if _, told := w.run(call{verb: "CHECK", container: "c1", netns: netns, prev: other}); told == nil || !strings.Contains(told.Details, "12.0.1.3/24") {
+		t.Errorf("with another address: %v", told)
+	}
+}
+
+func TestAgentDown(t *testing.T) {
+	w, netns := start(t), ovstest.NetNS(t)
+	w.stop()
+	for verb, code := range map[string]uint{
+		"ADD": types.ErrTryAgainLater, "DEL": types.ErrTryAgainLater, "CHECK": types.ErrTryAgainLater,
+		"GC": types.ErrTryAgainLater, "STATUS": types.ErrPluginNotAvailable,
+	} {
+		_, told := w.run(call{verb: verb, container: "c1", netns: netns, prev: json.RawMessage(`{"cniVersion":"1.1.0"}`)})
+		if told == nil || told.Code != code {
+			t.Errorf("%s: %v, want code %d", verb, told, code)
+		}
+	}
+	// An agent that starts anew finds the socket of the one before.
+	w.serve()
+	w.must(call{verb: "STATUS"})
+	w.must(call{verb: "DEL", container: "unknown"})
+}
+
+func TestStatusWithoutOVS(t *testing.T) {
+	w := start(t)
+	w.must(call{verb: "STATUS"})
+	w.node.StopDatabase(t)
+	for w.pods.ovs.Connected() {
+		time.Sleep(time.Millisecond)
+	}
+	if _, told := w.run(call{verb: "STATUS"}); told == nil || told.Code != types.ErrPluginNotAvailable {
+		t.Errorf("STATUS: %v", told)
+	}
+	if _, told := w.run(call{verb: "DEL", container: "c1"}); told == nil || told.Code != types.ErrTryAgainLater {
+		t.Errorf("DEL: %v", told)
+	}
+}
+
+// The claim of an earlier pod of the same name is not believed.
+func TestWaitsForItsOwnClaim(t *testing.T) {
+	w, netns := start(t), ovstest.NetNS(t)
+	w.claims.put(claim("earlier"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	r := cniwire.Request{Verb: cniwire.Add, Attachment: cniwire.Attachment{Container: "c1", Link: "eth0"}, Namespace: "net2", Pod: "a", UID: "uid-1"}
+	_, err := w.pods.ask(ctx, r, netns)
+	if told := failure(r.Verb, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "waiting for claim a.net2") {
+		t.Errorf("got %v", told)
+	}
+}
+
+// A port that OVN does not install, because the runtime went away meanwhile,
+// is taken back entirely.
+func TestAbandonedAddLeavesNothing(t *testing.T) {
+	w, netns := start(t), ovstest.NetNS(t)
+	w.claims.put(claim("uid-1"))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		r := cniwire.Request{Verb: cniwire.Add, Attachment: cniwire.Attachment{Container: "c1", Link: "eth0"}, Namespace: "net2", Pod: "a", UID: "uid-1"}
+		_, err := cniwire.Call(ctx, w.socket, r, netns)
+		done <- err
+	}()
+	w.node.Vsctl(t, "wait-until", "Interface", plug.HostName("c1", "eth0"), "ofport>=1")
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	w.stop() // returns when the request is done
+	if left := w.left(); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestGCKeepsTheLiving(t *testing.T) {
+	w := start(t)
+	w.claims.put(claim("uid-1"))
+	wait := w.install("dead")
+	w.must(call{verb: "ADD", container: "dead", netns: ovstest.NetNS(t)})
+	wait()
+	live := claim("uid-2")
+	live.Spec.Attach.OVS.IfaceID, live.Spec.V4IPAddress = "b.net2", "12.0.1.3"
+	w.claims.put(live)
+	wait = w.install("live")
+	w.must(call{verb: "ADD", container: "live", uid: "uid-2", netns: ovstest.NetNS(t)})
+	wait()
+	w.node.Vsctl(t, "add-port", "br-int", "foreign", "--", "set", "Interface", "foreign", "type=internal")
+	w.must(call{verb: "GC", keep: []types.GCAttachment{{ContainerID: "live", IfName: "eth0"}}})
+	ports := w.node.Vsctl(t, "list-ports", "br-int")
+	if ports != "foreign\n"+plug.HostName("live", "eth0") {
+		t.Errorf("ports: %s", ports)
+	}
+	links, err := w.pods.machine.Links()
+	if err != nil || len(links) != 2 {
+		t.Errorf("links: %v %v", links, err)
+	}
+}
+
+func TestRefusesWhatDoesNotFit(t *testing.T) {
+	w := start(t)
+	big := claim("uid-1")
+	big.Spec.MTU = 1500
+	w.claims.put(big)
+	_, told := w.run(call{verb: "ADD", container: "c1", netns: ovstest.NetNS(t)})
+	if told == nil || !strings.Contains(told.Details, "set the Subnet's spec.mtu to 1442") {
+		t.Errorf("got %v", told)
+	}
+}

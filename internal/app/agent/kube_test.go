@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netns"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/cniwire"
+	"github.com/isthmus-cni/isthmus/internal/kubetest"
+	"github.com/isthmus-cni/isthmus/internal/netdev"
+	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
+	"github.com/isthmus-cni/isthmus/internal/nodenet"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// cluster is a real API server with our kinds.
+func cluster(t *testing.T) *kubetest.Server {
+	t.Helper()
+	var server *kubetest.Server
+	var err error
+	started, stop := make(chan struct{}), make(chan struct{})
+	// The servers die with the thread that started them, and threads that were
+	// in a network namespace end with their goroutine: so this one is kept.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		server, err = kubetest.Start(t.Context())
+		close(started)
+		<-stop
+	}()
+	<-started
+	t.Cleanup(func() { close(stop) })
+	if err != nil {
+		t.Skipf("no API server: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Log(err)
+		}
+	})
+	if err := kubetest.InstallCRDs(t.Context(), server.Config); err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+func TestKube(t *testing.T) {
+	server := cluster(t)
+	k, err := newKube(server.Config, "node1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.http.CloseIdleConnections)
+	t.Run("await", func(t *testing.T) { awaits(t, k) })
+	t.Run("node", func(t *testing.T) { keepsNode(t, server) })
+}
+
+// awaits: a claim that is not there, then one for an earlier pod, then the right one.
+func awaits(t *testing.T, k *kube) {
+	ctx := t.Context()
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	_, err := apiClaims{k.client}.Await(short, "a.net2", "uid-1")
+	if told := failure(cniwire.Add, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "no such IP") {
+		t.Errorf("got %v", told)
+	}
+	type answer struct {
+		ip  *v1.IP
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		ip, err := apiClaims{k.client}.Await(ctx, "a.net2", "uid-1")
+		got <- answer{ip, err}
+	}()
+	for _, uid := range []string{"earlier", "uid-1"} {
+		ip := claim(uid)
+		if err := client.IgnoreNotFound(k.client.Delete(ctx, claim(uid))); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.client.Create(ctx, ip); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := <-got
+	if a.err != nil || a.ip.Spec.PodUID != "uid-1" {
+		t.Errorf("got %v, %v", a.ip, a.err)
+	}
+}
+
+// keepsNode runs the whole agent against the API server: it installs itself,
+// tells the underlay's MTU and makes ovn0 as its claim says.
+func keepsNode(t *testing.T, server *kubetest.Server) {
+	host, dir := ovstest.Start(t), t.TempDir()
+	host.Run(t, "sh", "-c", "ip link set lo up; ip link add up0 mtu 1450 type bridge; ip addr add 172.31.9.1/24 dev up0; ip link set up0 up")
+	host.Vsctl(t, "set", "Open_vSwitch", ".", "external-ids:ovn-encap-ip=172.31.9.1")
+	a := assembleIn(t, host, server, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		a.node.machine.Close()
+	})
+	k, self := a.kube.client, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}
+	if err := k.Create(ctx, self); err != nil {
+		t.Fatal(err)
+	}
+	nodeIP := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "node-node1"}, Spec: v1.IPSpec{
+		PodUID: string(self.UID), NodeName: "node1", Subnet: "join", V4IPAddress: "100.64.0.2", V4PrefixLength: 16, V4Gateway: "100.64.0.1",
+		MacAddress: "00:00:00:64:00:02", MTU: 1392, Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "node-node1"}},
+	}}
+	if err := k.Create(ctx, nodeIP); err != nil {
+		t.Fatal(err)
+	}
+	host.Vsctl(t, "wait-until", "Interface", "ovn0", "external_ids:iface-id=node-node1", "ofport>=1")
+	eventually(t, func() bool {
+		return k.Get(ctx, client.ObjectKey{Name: "node1"}, self) == nil && self.Annotations[v1.AnnotationUnderlayMTU] == "1450"
+	}, "the underlay's MTU was not told")
+	conflist := filepath.Join(dir, "net.d", confName)
+	eventually(t, func() bool { _, err := os.Stat(conflist); return err == nil }, "no network configuration")
+	if same, err := os.ReadFile(filepath.Join(dir, "bin", pluginName)); err != nil || len(same) == 0 {
+		t.Errorf("the plugin: %v", err)
+	}
+	if err := a.node.event(ctx, nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// assembleIn is assemble for a node in a namespace.
+func assembleIn(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir string) *agent {
+	t.Helper()
+	o := Default()
+	o.NodeName, o.OVS, o.Listen = "node1", host.Endpoint, "127.0.0.1:0"
+	o.Socket, o.Plugin = filepath.Join(dir, "s"), program
+	o.BinDir, o.ConfDir = filepath.Join(dir, "bin"), filepath.Join(dir, "net.d")
+	s := settings.Default()
+	var a *agent
+	err := ovstest.Inside(host.NetNS, func() (err error) {
+		a, err = assemble(o, s, server.Config, slog.New(slog.DiscardHandler))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := netns.NsHandle(host.NetNS.Fd())
+	a.node.net = nodenet.New(nodenet.Options{Plug: a.node.plugOVN0, Unplug: a.node.unplugOVN0, NetNS: &ns})
+	return a
+}
+
+func eventually(t *testing.T, holds func() bool, says string) {
+	t.Helper()
+	for range 1000 {
+		if holds() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Error(says)
+}
+
+func TestNetworks(t *testing.T) {
+	ready := v1.SubnetStatus{Conditions: []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}}
+	subnet := func(name, vpc, cidr string, nat bool, s v1.SubnetStatus) v1.Subnet {
+		return v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: vpc, CIDRBlock: cidr, NatOutgoing: nat}, Status: s}
+	}
+	got := networks([]v1.Subnet{
+		subnet("refused", v1.DefaultVpc, "172.31.0.0/24", true, v1.SubnetStatus{}),
+		subnet("in-use", v1.DefaultVpc, "10.17.0.0/16", false, v1.SubnetStatus{V4UsingIPs: 1}),
+		subnet("ovn-default", v1.DefaultVpc, "10.16.0.0/16", true, ready),
+		subnet("join", v1.DefaultVpc, "100.64.0.0/16", false, ready),
+		subnet("net2", "neutron-x", "12.0.1.0/24", false, ready),
+	}, parsePrefixes("100.64.0.0/16"))
+	want := nodenet.State{
+		Routes:     parsePrefixes("10.16.0.0/16,10.17.0.0/16"),
+		Masquerade: parsePrefixes("10.16.0.0/16"),
+		Local:      parsePrefixes("10.16.0.0/16,10.17.0.0/16,100.64.0.0/16"),
+	}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestProbes(t *testing.T) {
+	got := probes([]netdev.Port{
+		{Name: "ovn0", IDs: map[string]string{"iface-id": "node-node1"}},
+		{Name: "i1", IDs: map[string]string{"isthmus-pod": "net2/a", "isthmus-host-link": "h1", "isthmus-addrs": "12.0.1.2,fd00::2"}},
+	})
+	want := []nodenet.Probe{{Pod: "net2/a", Addr: netip.MustParseAddr("12.0.1.2"), Link: "h1"}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestParse(t *testing.T) {
+	env := map[string]string{"NODE_NAME": "node1", "ISTHMUS_LOG_LEVEL": "debug", "ISTHMUS_BRIDGE": "br-a"}
+	o, err := Parse([]string{"--bridge", "br-b"}, func(k string) string { return env[k] })
+	if err != nil || o.NodeName != "node1" || o.LogLevel != "debug" || o.Bridge != "br-b" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if _, err := Parse(nil, func(string) string { return "" }); err == nil {
+		t.Error("takes no node name")
+	}
+}
