@@ -105,7 +105,7 @@ func (l *Lab) isthmus() []supervise.Component {
 	}
 	return []supervise.Component{
 		{Name: isthmus + "/manifests", Needs: needs, Do: l.apply},
-		{Name: isthmus, Needs: []string{isthmus + "/manifests"}, Do: l.rollOut},
+		{Name: isthmus, Needs: []string{isthmus + "/manifests"}, Do: l.rollOut, Ready: l.isthmusServes},
 	}
 }
 
@@ -189,6 +189,25 @@ func (l *Lab) rollOut(ctx context.Context) error {
 		}
 	}
 	return l.kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+}
+
+// isthmusServes asks the daemons themselves: what the API server says of them
+// is old when the kubelets have just been started again.
+func (l *Lab) isthmusServes(ctx context.Context) error {
+	controller := errors.New("no nodes")
+	for _, n := range l.nodes {
+		address := n.Addr.Addr().String()
+		if err := kube.Serves("http://" + address + ":10662/readyz")(ctx); err != nil {
+			return fmt.Errorf("agent on %s: %w", n.Name, err)
+		}
+		if controller != nil {
+			controller = kube.Serves("http://" + address + ":10661/readyz")(ctx)
+		}
+	}
+	if controller != nil {
+		return fmt.Errorf("no controller: %w", controller)
+	}
+	return nil
 }
 
 // deployed changes when daemons must be started anew to take up a change.

@@ -37,6 +37,9 @@ const (
 // ServiceCIDR is where Services have their addresses; the API server's is the first.
 const ServiceCIDR = "10.96.0.0/16"
 
+// ClusterDNS is where pods look for names, whether somebody answers there or not.
+const ClusterDNS = "10.96.0.10"
+
 const (
 	etcdClient = "http://127.0.0.1:12379"
 	etcdPeer   = "http://127.0.0.1:12380"
@@ -82,7 +85,7 @@ func (c Cluster) etcd() supervise.Component {
 			"--initial-cluster=default=" + etcdPeer, "--log-level=warn",
 		},
 		Prepare: func(context.Context) error { return os.MkdirAll(filepath.Join(c.Dir, "etcd"), 0o700) },
-		Ready:   serves(etcdClient + "/health"),
+		Ready:   Serves(etcdClient + "/health"),
 	}
 }
 
@@ -108,7 +111,7 @@ func (c Cluster) apiServer() supervise.Component {
 			"--service-account-key-file=" + c.pki("service-accounts.pub"),
 			"--service-account-signing-key-file=" + c.pki("service-accounts.key"),
 		},
-		Ready: serves("https://" + c.Server() + "/readyz"),
+		Ready: Serves("https://" + c.Server() + "/readyz"),
 	}
 }
 
@@ -126,7 +129,7 @@ func (c Cluster) controllerManager() supervise.Component {
 			"--root-ca-file=" + c.pki("ca.crt"),
 			"--cluster-signing-cert-file=" + c.pki("ca.crt"), "--cluster-signing-key-file=" + c.pki("ca.key"),
 		},
-		Ready: serves("https://127.0.0.1:10257/healthz"),
+		Ready: Serves("https://127.0.0.1:10257/healthz"),
 	}
 }
 
@@ -140,7 +143,7 @@ func (c Cluster) scheduler() supervise.Component {
 			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 			"--bind-address=127.0.0.1", "--leader-elect=false",
 		},
-		Ready: serves("https://127.0.0.1:10259/healthz"),
+		Ready: Serves("https://127.0.0.1:10259/healthz"),
 	}
 }
 
@@ -221,9 +224,9 @@ func (c Cluster) writeKubeconfig(a *authority, user string) error {
 	return os.WriteFile(c.kubeconfig(user), text, 0o600)
 }
 
-// serves is ready when url answers 200. Who answers is not checked: the
+// Serves is ready when url answers 200. Who answers is not checked: the
 // certificates are the component's own affair.
-func serves(url string) func(context.Context) error {
+func Serves(url string) func(context.Context) error {
 	client := &http.Client{
 		Timeout:   5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},

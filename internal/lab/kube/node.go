@@ -2,6 +2,9 @@ package kube
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +44,7 @@ func (c Cluster) containerd(n host.Node) supervise.Component {
 		Name:  Containerd(n),
 		Needs: []string{ovn.Host(n)},
 		Argv:  n.Enter("containerd", "--config", "/etc/kubernetes/containerd.toml"),
+		Env:   configured([]byte(containerdConfig)),
 		Prepare: func(ctx context.Context) error {
 			if err := os.WriteFile(config, []byte(containerdConfig), 0o644); err != nil {
 				return err
@@ -57,18 +61,15 @@ func (c Cluster) containerd(n host.Node) supervise.Component {
 }
 
 func (c Cluster) kubelet(n host.Node) supervise.Component {
-	config := n.Private("/etc/kubernetes/kubelet.yaml")
+	text, err := yaml.Marshal(c.kubeletConfig(n))
 	return supervise.Component{
 		Name:  Kubelet(n),
 		Needs: []string{APIServer, Containerd(n), ovn.Address(n)},
 		Argv: n.Enter(filepath.Join(c.Bin, "kubelet"), "--config=/etc/kubernetes/kubelet.yaml",
 			"--kubeconfig="+c.kubeconfig(n.Name), "--node-ip="+n.Addr.Addr().String(), "--hostname-override="+n.Name),
+		Env: configured(text),
 		Prepare: func(context.Context) error {
-			text, err := yaml.Marshal(c.kubeletConfig(n))
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(config, text, 0o644)
+			return errors.Join(err, os.WriteFile(n.Private("/etc/kubernetes/kubelet.yaml"), text, 0o644))
 		},
 		Ready: func(ctx context.Context) error {
 			out, err := host.Run(ctx, c.Kubectl("get", "node", n.Name, "-o", "name")...)
@@ -78,6 +79,13 @@ func (c Cluster) kubelet(n host.Node) supervise.Component {
 			return err
 		},
 	}
+}
+
+// configured makes a component's environment differ when its configuration
+// does, so that it is started anew.
+func configured(text []byte) []string {
+	sum := sha256.Sum256(text)
+	return []string{"ISTHMUS_LAB_CONFIG=" + hex.EncodeToString(sum[:6])}
 }
 
 // kubeletConfig is as on any host, but for what several kubelets on one
@@ -105,6 +113,7 @@ func (c Cluster) kubeletConfig(n host.Node) map[string]any {
 		"imageGCLowThresholdPercent":    99,
 		"localStorageCapacityIsolation": false,
 		"resolvConf":                    "",
+		"clusterDNS":                    []string{ClusterDNS},
 		"clusterDomain":                 "cluster.local",
 		"maxPods":                       250,
 		"volumePluginDir":               "/var/lib/kubelet/volume-plugins",

@@ -22,8 +22,9 @@ type Component struct {
 	Prepare func(context.Context) error
 	// Do is the work of a step. nil for a process.
 	Do func(context.Context) error
-	// Ready returns nil when the component serves; it is asked again until its
-	// deadline. nil means ready as soon as started.
+	// Ready returns nil when the component serves, or when what a step asked for
+	// has come true; it is asked again until the supervisor's patience ends. nil
+	// means ready as soon as started or done.
 	Ready func(context.Context) error
 	// Done tells whether a step need not run again. nil means that it always runs.
 	Done func(context.Context) bool

@@ -100,12 +100,12 @@ func (s *Supervisor) Ensure(ctx context.Context, c Component) error {
 
 func (s *Supervisor) ensure(ctx context.Context, c Component) (State, error) {
 	if len(c.Argv) == 0 {
-		return runStep(ctx, c)
+		return s.runStep(ctx, c)
 	}
 	r, recorded := readRecord(s.pidFile(c.Name))
 	if recorded && r.Alive() && r.spec == c.spec() {
 		// one that runs but does not serve any more is as good as dead
-		if err := s.await(ctx, c, r.Process, 10*time.Second); err == nil || ctx.Err() != nil {
+		if err := awaitProcess(ctx, c, r.Process, 10*time.Second); err == nil || ctx.Err() != nil {
 			return Kept, err
 		}
 	}
@@ -115,7 +115,7 @@ func (s *Supervisor) ensure(ctx context.Context, c Component) (State, error) {
 	offset := s.logSize(c.Name)
 	p, err := s.start(ctx, c)
 	if err == nil {
-		err = s.await(ctx, c, p, s.patience())
+		err = awaitProcess(ctx, c, p, s.patience())
 	}
 	if err != nil {
 		return Failed, s.withLog(c.Name, offset, err)
@@ -123,32 +123,39 @@ func (s *Supervisor) ensure(ctx context.Context, c Component) (State, error) {
 	return Started, nil
 }
 
-func runStep(ctx context.Context, c Component) (State, error) {
+func (s *Supervisor) runStep(ctx context.Context, c Component) (State, error) {
 	if c.Done != nil && c.Done(ctx) {
 		return Kept, nil
 	}
-	if c.Do == nil {
-		return Ran, nil
+	if c.Do != nil {
+		if err := c.Do(ctx); err != nil {
+			return Failed, err
+		}
 	}
-	return Ran, c.Do(ctx)
+	return Ran, await(ctx, c, nil, s.patience())
 }
 
-// await returns when c is ready, or early when its process has ended.
-func (s *Supervisor) await(ctx context.Context, c Component, p Process, patience time.Duration) error {
-	if c.Ready == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// awaitProcess returns when c is ready, or early when its process has ended.
+func awaitProcess(ctx context.Context, c Component, p Process, patience time.Duration) error {
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan struct{})
-	watch, stopWatch := context.WithCancel(ctx)
-	defer stopWatch()
 	go func() {
 		if p.Gone(watch) == nil {
 			close(ended)
 		}
 	}()
-	// readiness has no event of its own: a process is asked, soon and then less often
+	return await(ctx, c, ended, patience)
+}
+
+// await returns when c is ready, or early when ended is closed.
+func await(ctx context.Context, c Component, ended <-chan struct{}, patience time.Duration) error {
+	if c.Ready == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	// readiness has no event of its own: it is asked for, soon and then less often
 	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 500*time.Millisecond) {
 		err := c.Ready(ctx)
 		if err == nil {
