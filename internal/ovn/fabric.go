@@ -122,11 +122,15 @@ func (f *Fabric) current() *session { return f.last.Load() }
 // redial tries until a session stands or ctx ends.
 func (f *Fabric) redial(ctx context.Context, o Options) (*session, error) {
 	pause := shortestPause
+	var reason error
 	for {
 		s, err := connect(ctx, o, f.handler)
 		if err == nil {
 			f.log.Info("connected to OVN's northbound database", "address", s.client.CurrentEndpoint())
 			return s, nil
+		}
+		if reason == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			reason = err // that time was up explains nothing
 		}
 		f.log.Warn("no connection to OVN's northbound database", "addresses", o.Addresses, "err", err, "again", pause)
 		timer := time.NewTimer(pause)
@@ -134,7 +138,7 @@ func (f *Fabric) redial(ctx context.Context, o Options) (*session, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), reason)
 		}
 		pause = min(2*pause, longestPause)
 	}
