@@ -6,6 +6,7 @@ package unit
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -37,14 +38,15 @@ type Unit[F, T any] struct {
 }
 
 // On binds the unit to a fabric.
-func (u Unit[F, T]) On(f Fabric, m *Metrics) reconcile.Reconciler {
-	return running[F, T]{u, f, m}
+func (u Unit[F, T]) On(f Fabric, m *Metrics, log *slog.Logger) reconcile.Reconciler {
+	return running[F, T]{u, f, m, log}
 }
 
 type running[F, T any] struct {
 	Unit[F, T]
 	fabric  Fabric
 	metrics *Metrics
+	log     *slog.Logger
 }
 
 // Reconcile brings one object's network to what the object asks for now.
@@ -69,6 +71,9 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	out := outcomeOf(seen, err)
 	out.Applied = applied
 	r.metrics.observe(r.Kind, name, out, time.Since(start))
+	if seen.Changed > 0 {
+		r.log.Info("changed the network", "unit", name, "rows", seen.Changed)
+	}
 	if err := r.Report(ctx, facts, told, out); err != nil {
 		return reconcile.Result{}, fmt.Errorf("report %s: %w", name, err)
 	}

@@ -104,14 +104,14 @@ type SubnetStatus struct {
 	// MTU is the MTU of pods that start now.
 	// +optional
 	MTU int32 `json:"mtu,omitempty"`
-	// +optional
+	// +kubebuilder:default=0
 	V4UsingIPs int64 `json:"v4usingIPs"`
-	// +optional
+	// +kubebuilder:default=0
 	V4AvailableIPs int64 `json:"v4availableIPs"`
-	// +optional
+	// +kubebuilder:default=0
 	V6UsingIPs int64 `json:"v6usingIPs"`
 	// V6AvailableIPs stops at the largest number that JSON carries exactly, 2^53.
-	// +optional
+	// +kubebuilder:default=0
 	V6AvailableIPs int64 `json:"v6availableIPs"`
 	// +optional
 	// +listType=map

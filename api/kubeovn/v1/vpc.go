@@ -60,6 +60,7 @@ type Refused struct{}
 // VpcStatus says what the router is.
 type VpcStatus struct {
 	// Standby is true once the router exists in OVN.
+	// +kubebuilder:default=false
 	Standby bool `json:"standby"`
 	// Default is true for Vpc ovn-cluster.
 	// +optional

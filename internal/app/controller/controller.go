@@ -38,7 +38,7 @@ type Options struct {
 // Run runs the controller until ctx ends or it is no longer the leader, which
 // is an error.
 func Run(ctx context.Context, o Options) error {
-	logger := logr.FromSlogHandler(o.Log.Handler())
+	logger := quiet(o.Log)
 	log.SetLogger(logger)
 	klog.SetSlogLogger(o.Log)
 	m, err := manager.New(o.REST, managerOptions(o, logger))
@@ -76,3 +76,20 @@ func managerOptions(o Options, logger logr.Logger) manager.Options {
 		LeaderElectionReleaseOnCancel: true,
 	}
 }
+
+// quiet lets controller-runtime speak of what is wrong only: what it starts
+// and stops is no change of the network.
+func quiet(log *slog.Logger) logr.Logger { return logr.FromSlogHandler(warnings{log.Handler()}) }
+
+type warnings struct{ slog.Handler }
+
+// Enabled asks the handler below whether it wants to hear it at all.
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return w.Handler.Enabled(ctx, l) && (l >= slog.LevelWarn || w.Handler.Enabled(ctx, slog.LevelDebug))
+}
+
+// WithAttrs keeps the threshold.
+func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
+
+// WithGroup keeps the threshold.
+func (w warnings) WithGroup(g string) slog.Handler { return warnings{w.Handler.WithGroup(g)} }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -104,7 +103,7 @@ func (c *cluster) controller(k kind) (controller.Controller, error) {
 	one, err := controller.NewUnmanaged(k.name, controller.Options{
 		Reconciler: k.run, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, 30*time.Second),
-		Logger:      logr.FromSlogHandler(c.log.Handler()),
+		Logger:      quiet(c.log),
 	})
 	if err != nil {
 		return nil, err

@@ -22,10 +22,10 @@ type kind struct {
 // many workers, so that those that come together share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
 	return []kind{
-		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcTold]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics), 2, c.wakesVpc()},
-		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetTold]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics), 4, c.wakesSubnet()},
-		{"node", unit.Unit[decide.NodeFacts, *v1.IP]{Kind: "node", Gather: c.gatherNode, Decide: decide.Node, Report: c.reportNode}.On(f, c.metrics), 4, c.wakesNode()},
-		{"pod", unit.Unit[decide.PodFacts, *v1.IP]{Kind: "pod", Gather: c.gatherPod, Decide: decide.Pod, Report: c.reportPod}.On(f, c.metrics), 32, c.wakesPod()},
+		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcTold]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics, c.log), 2, c.wakesVpc()},
+		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetTold]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics, c.log), 4, c.wakesSubnet()},
+		{"node", unit.Unit[decide.NodeFacts, *v1.IP]{Kind: "node", Gather: c.gatherNode, Decide: decide.Node, Report: c.reportNode}.On(f, c.metrics, c.log), 4, c.wakesNode()},
+		{"pod", unit.Unit[decide.PodFacts, *v1.IP]{Kind: "pod", Gather: c.gatherPod, Decide: decide.Pod, Report: c.reportPod}.On(f, c.metrics, c.log), 32, c.wakesPod()},
 	}
 }
 

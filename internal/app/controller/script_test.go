@@ -1,0 +1,132 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/isthmus-cni/isthmus/internal/kubetest"
+)
+
+// The scripts run at the height of a process: a real API server (one for all of
+// them), a real ovsdb-server, and this program as a process of its own, which
+// is only ever killed.
+
+// inChild makes the test binary be the program.
+const inChild = "ISTHMUS_TEST_CONTROLLER"
+
+var apiserver *kubetest.Server
+
+func TestMain(m *testing.M) {
+	if os.Getenv(inChild) != "" {
+		os.Exit(Main(os.Args[1:], os.Getenv))
+	}
+	os.Exit(withServer(m))
+}
+
+func withServer(m *testing.M) int {
+	ctx := context.Background()
+	var err error
+	if apiserver, err = kubetest.Start(ctx); err == nil {
+		defer func() { _ = apiserver.Stop() }()
+		err = kubetest.InstallCRDs(ctx, apiserver.Config)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func TestScripts(t *testing.T) { runScripts(t, "testdata") }
+
+// A controller that is killed and started again between any two lines changes
+// nothing of what comes out.
+func TestScriptsWithRestarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+	dir := t.TempDir()
+	for _, script := range []string{"seed.txtar", "pods.txtar"} {
+		a, err := txtar.ParseFile(filepath.Join("testdata", script))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Comment = withRestarts(a.Comment)
+		if err := os.WriteFile(filepath.Join(dir, script), txtar.Format(a), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runScripts(t, dir)
+}
+
+func withRestarts(script []byte) []byte {
+	var b strings.Builder
+	for line := range strings.Lines(string(script)) {
+		b.WriteString(line)
+		if text := strings.TrimSpace(line); text != "" && text[0] != '#' {
+			b.WriteString("restart\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+func runScripts(t *testing.T, dir string) {
+	testscript.Run(t, testscript.Params{
+		Dir: dir,
+		// One world at a time: Vpcs and Subnets have no namespace.
+		ContinueOnError: false,
+		UpdateScripts:   os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(e *testscript.Env) error {
+			w, err := newWorld(e)
+			e.Values[worldKey{}] = w
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start": command(0, (*world).start), "stop": command(0, (*world).stop), "restart": command(0, (*world).restart),
+			"apply": command(1, (*world).apply), "delete": command(2, (*world).delete),
+			"bind": command(2, (*world).bind), "phase": command(2, (*world).phase), "scale": command(2, (*world).scale),
+			"nbctl": command(1, (*world).nbctl), "neutron": command(0, (*world).neutron),
+			"nb": command(3, (*world).nb), "kube": command(3, (*world).kube), "event": command(2, (*world).event),
+			"snapshot": command(0, (*world).snapshot), "unchanged": command(0, (*world).unchanged), "same": command(0, (*world).same),
+		},
+	})
+}
+
+type worldKey struct{}
+
+func command(least int, do func(*world, []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		w := ts.Value(worldKey{}).(*world)
+		w.ts = ts
+		if len(args) < least {
+			ts.Fatalf("needs %d arguments", least)
+		}
+		if err := do(w, args); (err != nil) != neg {
+			ts.Fatalf("%v\n%s", err, w.logTail())
+		}
+	}
+}
+
+// eventually asks until the answer is the wanted one. Nobody tells a test when
+// the controller is done.
+func eventually(want string, ask func() (string, error)) error {
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		got, err := ask()
+		if err == nil && got == want {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("want:\n%s\ngot: (%v)\n%s", want, err, got)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
