@@ -272,6 +272,9 @@ func (b *Book) give(name, owner string, addrs []netip.Addr) {
 }
 
 func (b *Book) release(owner string, which func(Lease) bool) {
+	if len(b.owners[owner]) == 0 {
+		return
+	}
 	for _, l := range b.owners[owner] {
 		if which(l) {
 			b.nets[l.Network].release(l.Addrs)

@@ -71,6 +71,22 @@ func TestHeldBeforeDefined(t *testing.T) {
 	}
 }
 
+func TestEmptyBook(t *testing.T) {
+	var b Book
+	b.Free("a")
+	b.FreeElsewhere("a", "n")
+	b.Drop("n")
+	if _, err := b.Next("n", "a"); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
+	if err := b.Claim("n", "a", addrs("10.0.0.1")); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
+	if len(b.Held("a")) != 0 || len(b.Owners("n")) != 0 || len(b.Networks()) != 0 {
+		t.Error("an empty book holds something")
+	}
+}
+
 func TestTwoFamilies(t *testing.T) {
 	b := &Book{}
 	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00::/48")}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -59,7 +60,7 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	want, told, problem := r.Decide(facts)
 	if r.Hold != nil {
 		if err := r.Hold(ctx, facts, told); err != nil {
-			return reconcile.Result{}, fmt.Errorf("hold %s: %w", name, err)
+			return again(fmt.Errorf("hold %s: %w", name, err))
 		}
 	}
 	start := time.Now()
@@ -75,10 +76,22 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 		r.log.Info("changed the network", "unit", name, "rows", seen.Changed)
 	}
 	if err := r.Report(ctx, facts, told, out); err != nil {
-		return reconcile.Result{}, fmt.Errorf("report %s: %w", name, err)
+		return again(fmt.Errorf("report %s: %w", name, err))
 	}
 	return reconcile.Result{RequeueAfter: out.Again}, out.Retry(name)
 }
+
+// again tries once more. That the cache was behind the API server is nothing
+// to complain of.
+func again(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: behind}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// behind is how long a cache may be behind.
+const behind = 50 * time.Millisecond
 
 // Name is the unit of an object of that kind.
 func Name(kind string, n types.NamespacedName) intent.Unit {

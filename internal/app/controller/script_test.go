@@ -78,12 +78,20 @@ func withRestarts(script []byte) []byte {
 	return []byte(b.String())
 }
 
+// runScripts runs one at a time: Vpcs and Subnets have no namespace.
 func runScripts(t *testing.T, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts in %s: %v", dir, err)
+	}
+	for _, f := range files {
+		t.Run(filepath.Base(f), func(t *testing.T) { runScript(t, f) })
+	}
+}
+
+func runScript(t *testing.T, file string) {
 	testscript.Run(t, testscript.Params{
-		Dir: dir,
-		// One world at a time: Vpcs and Subnets have no namespace.
-		ContinueOnError: false,
-		UpdateScripts:   os.Getenv("UPDATE_SCRIPTS") != "",
+		Files: []string{file},
 		Setup: func(e *testscript.Env) error {
 			w, err := newWorld(e)
 			e.Values[worldKey{}] = w
