@@ -15,12 +15,13 @@ type Unit string
 // Want is everything that one unit wants. A zero Want asks that nothing of the
 // unit be left. Order has no meaning in any of the lists.
 type Want struct {
-	Routers  []Router
-	Segments []Segment
-	Joins    []Join
-	Ports    []Port
-	Groups   []Group
-	Reroutes []Reroute
+	Routers   []Router
+	Segments  []Segment
+	Joins     []Join
+	Ports     []Port
+	Groups    []Group
+	Reroutes  []Reroute
+	Balancers []Balancer
 }
 
 // Router is a layer 3 domain that we own.
@@ -35,6 +36,11 @@ type Segment struct {
 	// segment refers to, too; empty for none. The fabric keeps that true as
 	// the router's load balancers come and go.
 	BalancersOf string
+	// Existing is the id of a cloud's network that stands already: it is used
+	// and never changed. Empty for a network that we make.
+	Existing string
+	// Gateways are the router's addresses, one for each of Prefixes, in its order.
+	Gateways []netip.Addr
 }
 
 // Join connects a segment of ours to a router.
@@ -72,10 +78,88 @@ type Port struct {
 	Tag    int
 	// Node is the machine that binds it, if known.
 	Node string
+	// CloudGroups are ids of security groups that are not ours, beside Groups.
+	CloudGroups []string
+	// Project is the id of the cloud project that owns the port; empty for ours.
+	Project string
 }
 
-// Group is a named set of ports, its address set included.
-type Group struct{ Name string }
+// Group is a named set of ports, its address set included. Without Rules it
+// is only a set; with them its ports are isolated, and the rules say what is
+// let through all the same.
+type Group struct {
+	Name  string
+	Rules []Rule
+}
+
+// Rule lets traffic of a group's ports through, in one direction.
+type Rule struct {
+	Direction Direction
+	// Protocol is tcp, udp, sctp or icmp; empty for any.
+	Protocol string
+	// First and Last port; 0 for any.
+	First, Last int
+	// The peer is one of these; none of them means anybody.
+	Remote netip.Prefix
+	// RemoteGroup is a group of ours, RemoteCloudGroup the id of another's.
+	RemoteGroup, RemoteCloudGroup string
+	// Family is 4 or 6; 0 for both. With Remote it follows from that.
+	Family int
+}
+
+// Direction is as seen from the port.
+type Direction string
+
+// The two directions.
+const (
+	Ingress Direction = "ingress"
+	Egress  Direction = "egress"
+)
+
+// Balancer spreads what comes to one address over members.
+type Balancer struct {
+	// Name is "ns/svc".
+	Name string
+	// VIP lies in Segment.
+	VIP     netip.Addr
+	Segment string
+	// Project is the id of the cloud project that owns it; empty for ours.
+	Project   string
+	Listeners []Listener
+	// Floating is nil where none is wanted.
+	Floating *Floating
+}
+
+// Listener is one port of a Balancer, with the members behind it.
+type Listener struct {
+	// Protocol is TCP, UDP or SCTP.
+	Protocol string
+	Port     int
+	Members  []Member
+	// Affinity keeps a client at its member.
+	Affinity bool
+	// ClientTimeout and MemberTimeout are idle timeouts; 0 for the provider's own.
+	ClientTimeout, MemberTimeout time.Duration
+	// Sources are who may come; none means anybody.
+	Sources []netip.Prefix
+}
+
+// Member is an address behind a Listener.
+type Member struct {
+	// Name is "ns/pod", without the port.
+	Name    string
+	Addr    netip.Addr
+	Port    int
+	Segment string
+}
+
+// Floating asks for an address that is reached from outside.
+type Floating struct {
+	// Network is the id of the external network.
+	Network string
+	// Addr is one that the user has; the zero Addr for any.
+	Addr netip.Addr
+}
 
 // Reroute sends packets on a router of ours to another next hop than its
 // routes say. Exactly one of NextHops or Allow is meant: Allow ends the search
@@ -97,6 +181,22 @@ type Seen struct {
 	Changed int
 	// Up tells which of the unit's ports are bound and up, by name.
 	Up map[string]bool
+	// Ports are what a fabric that gives out addresses itself made of the
+	// unit's ports, by name.
+	Ports map[string]Bound
+	// Floating are the addresses from outside of the unit's balancers, by name.
+	Floating map[string]netip.Addr
+}
+
+// Bound is a port as the fabric made it.
+type Bound struct {
+	// ID is what the interface must bear to bind it: external_ids:iface-id.
+	ID  string
+	MAC MAC
+	// Addrs have their network's prefix length.
+	Addrs    []netip.Prefix
+	Gateways []netip.Addr
+	MTU      int
 }
 
 // Wait is an error: nothing is wrong, but something must come first.
