@@ -180,6 +180,20 @@ func (b *Book) Hold(name, owner string, addrs []netip.Addr) error {
 	return nil
 }
 
+// Continue lets Next go on after these addresses of the network: after a start,
+// with those that were given last.
+func (b *Book) Continue(name string, addrs []netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.network(name).pools {
+		for _, a := range addrs {
+			if p.prefix.Contains(a) {
+				p.cursor = p.offset(a) + 1
+			}
+		}
+	}
+}
+
 // Held is what the owner has, in no order.
 func (b *Book) Held(owner string) []Lease {
 	b.mu.Lock()

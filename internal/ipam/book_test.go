@@ -25,6 +25,11 @@ func TestNextGoesOnInTurn(t *testing.T) {
 	if _, err := b.Next("n", "e"); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)
 	}
+	b.Free("c")
+	b.Continue("n", addrs("10.0.0.5"))
+	if got := next(t, b, "e"); got != third {
+		t.Errorf("after %s came %s", second, got)
+	}
 	if again := next(t, b, "b"); again != second {
 		t.Errorf("asking again gave %s, not %s", again, second)
 	}

@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/isthmus-cni/isthmus/internal/kubetest"
 )
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func withServer(m *testing.M) int {
+	log.SetLogger(logr.Discard())
 	ctx := context.Background()
 	var err error
 	if apiserver, err = kubetest.Start(ctx); err == nil {
