@@ -1,0 +1,228 @@
+package decide
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	netv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// NetworkPolicies become groups of two sorts, so that no group lists pods and
+// no pod's coming or going changes a rule:
+//
+//   - A policy has one group that enforces it. Its rules are the policy's, its
+//     members the pods that the policy selects.
+//   - A peer that selects pods is a group without rules, shared by all policies
+//     that mean the same pods. Rules name it as their remote group.
+//
+// Each pod states its memberships, in one update of its port. A pod that no
+// policy isolates in a direction is a member of the group that is open in that
+// direction; isolation is not being one.
+
+// The groups that every cluster has.
+const (
+	OpenIngress = "open-ingress"
+	OpenEgress  = "open-egress"
+)
+
+// PolicyUnit names a NetworkPolicy's unit.
+func PolicyUnit(namespace, policy string) intent.Unit {
+	return intent.Unit("policy/" + namespace + "/" + policy)
+}
+
+// GroupUnit names the unit of a group that policies share.
+func GroupUnit(group string) intent.Unit {
+	return intent.Unit("group/" + group[strings.LastIndexByte(group, '/')+1:])
+}
+
+// GuardGroup names the group of the isolated pods on a node.
+func GuardGroup(node string) string { return "node/" + node }
+
+// Guard is what isolated pods on a node are let through whatever the policies
+// say: to and from their own node, as Kubernetes asks for, and what comes from
+// an address of a Service, for that is what a pod's own packets to its own
+// Service come back as. Nobody else can send from there. The node's unit owns it.
+func Guard(node string, addrs []netip.Addr, services []netip.Prefix) intent.Group {
+	var rules []intent.Rule
+	for _, a := range addrs {
+		p := netip.PrefixFrom(a, a.BitLen())
+		rules = append(rules, intent.Rule{Direction: intent.Ingress, Remote: p}, intent.Rule{Direction: intent.Egress, Remote: p})
+	}
+	for _, p := range services {
+		rules = append(rules, intent.Rule{Direction: intent.Ingress, Remote: p})
+	}
+	return intent.Group{Name: GuardGroup(node), Rules: tidy(rules)}
+}
+
+// Book is all NetworkPolicies, read. It does not change: a changed policy makes
+// a new Book.
+type Book struct {
+	policies map[types.NamespacedName]*policy
+	// of are a namespace's policies.
+	of map[string][]*policy
+	// sets are the pods that are anybody's peers, each set once.
+	sets []podSet
+}
+
+// NewBook reads policies. What is wrong with one is told by its unit.
+func NewBook(list []*netv1.NetworkPolicy) *Book {
+	b := &Book{policies: map[types.NamespacedName]*policy{}, of: map[string][]*policy{}}
+	seen := map[string]bool{}
+	for _, np := range list {
+		p := readPolicy(np)
+		b.policies[types.NamespacedName{Namespace: np.Namespace, Name: np.Name}] = p
+		b.of[np.Namespace] = append(b.of[np.Namespace], p)
+		for _, s := range p.sets() {
+			if !seen[s.text] {
+				seen[s.text] = true
+				b.sets = append(b.sets, s)
+			}
+		}
+	}
+	slices.SortFunc(b.sets, func(x, y podSet) int { return cmp.Compare(x.text, y.text) })
+	return b
+}
+
+// Policy decides what a NetworkPolicy wants: its groups, with their rules. A
+// peer that cannot be understood lets nobody through and is an intent.Stop.
+func (b *Book) Policy(n types.NamespacedName, ports PortCount, services []PolicyService) (intent.Want, error) {
+	p := b.policies[n]
+	if p == nil {
+		return intent.Want{}, nil
+	}
+	return intent.Want{Groups: p.groups(ports, services)}, p.problem
+}
+
+// Groups are the groups that no policy owns alone, by their units: the open
+// ones, and those of peers. A group unit that is not here wants nothing.
+func (b *Book) Groups(ports PortCount) map[intent.Unit]intent.Group {
+	out := map[intent.Unit]intent.Group{
+		GroupUnit(OpenIngress): {Name: OpenIngress, Rules: []intent.Rule{{Direction: intent.Ingress}}},
+		GroupUnit(OpenEgress):  {Name: OpenEgress, Rules: []intent.Rule{{Direction: intent.Egress}}},
+	}
+	for _, s := range b.sets {
+		for _, name := range s.groups(ports) {
+			out[GroupUnit(name)] = intent.Group{Name: name}
+		}
+	}
+	return out
+}
+
+// Group decides what the unit of one such group wants.
+func (b *Book) Group(u intent.Unit, ports PortCount) intent.Want {
+	if g, ok := b.Groups(ports)[u]; ok {
+		return intent.Want{Groups: []intent.Group{g}}
+	}
+	return intent.Want{}
+}
+
+// Membership is what a pod's port is a member of.
+type Membership struct {
+	// Groups are ours, CloudGroups the ids or names of OpenStack's own.
+	Groups, CloudGroups []string
+}
+
+// Memberships decides a pod's groups. Standard are the cloud's groups of pods
+// that ask for none and that no policy selects; if there are none, such a pod
+// is open. A problem, an intent.Stop, is one of the pod's annotation, which
+// then counts as if it were empty.
+func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error) {
+	var m Membership
+	ingress, egress := false, false
+	for _, p := range b.of[pod.Namespace] {
+		if p.selects(pod) {
+			ingress, egress = ingress || p.ingress, egress || p.egress
+			m.Groups = append(m.Groups, p.groupsFor(pod)...)
+		}
+	}
+	clouds, problem := pod.cloudGroups()
+	if clouds == nil && !ingress && !egress {
+		clouds = standard
+	}
+	m.CloudGroups = sortedSet(clouds)
+	if !ingress && len(clouds) == 0 {
+		m.Groups = append(m.Groups, OpenIngress)
+	}
+	if !egress && len(clouds) == 0 {
+		m.Groups = append(m.Groups, OpenEgress)
+	}
+	if (ingress || egress) && pod.Node != "" {
+		m.Groups = append(m.Groups, GuardGroup(pod.Node))
+	}
+	for _, s := range b.sets {
+		if name, ok := s.groupOf(pod); ok {
+			m.Groups = append(m.Groups, name)
+		}
+	}
+	m.Groups = sortedSet(m.Groups)
+	return m, problem
+}
+
+// UsingPorts are the policies to wake when a named port of these came into use
+// or went out of use; GroupsUsingPorts would be all groups of Groups.
+func (b *Book) UsingPorts(changed []NamedPort) []types.NamespacedName {
+	return b.that(func(p *policy) bool { return slices.ContainsFunc(changed, p.usesPort) })
+}
+
+// UsingServices are the policies to wake when a Service, its endpoints, or a
+// label of a pod behind it changed.
+func (b *Book) UsingServices() []types.NamespacedName {
+	return b.that(func(p *policy) bool { return p.usesServices() })
+}
+
+func (b *Book) that(fits func(*policy) bool) []types.NamespacedName {
+	var out []types.NamespacedName
+	for n, p := range b.policies {
+		if fits(p) {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(x, y types.NamespacedName) int { return cmp.Compare(x.String(), y.String()) })
+	return out
+}
+
+// PolicyPod is all of a pod that matters to NetworkPolicies.
+type PolicyPod struct {
+	Namespace, Name         string
+	Labels, NamespaceLabels map[string]string
+	// Node is empty for a pod that is not bound.
+	Node string
+	// Addrs are empty as long as the pod has none. They matter only where a
+	// policy has both a named port and an ipBlock to send to.
+	Addrs []netip.Addr
+	Ports []NamedPort
+	// Asked and Allowed are annotations: the pod's, and its namespace's.
+	Asked, Allowed *string
+}
+
+// PolicyPodOf reads a pod and its namespace.
+func PolicyPodOf(p *corev1.Pod, ns *corev1.Namespace, addrs []netip.Addr) PolicyPod {
+	pod := PolicyPod{
+		Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Node: p.Spec.NodeName,
+		Addrs: addrs, Ports: NamedPortsOf(p), Asked: lookup(p.Annotations, AnnotationSecurityGroups),
+	}
+	if ns != nil {
+		pod.NamespaceLabels, pod.Allowed = ns.Labels, lookup(ns.Annotations, AnnotationAllowedSecurityGroups)
+	}
+	return pod
+}
+
+func lookup(m map[string]string, key string) *string {
+	if v, ok := m[key]; ok {
+		return &v
+	}
+	return nil
+}
+
+// sortedSet sorts names and leaves each once; nil if there are none.
+func sortedSet(names []string) []string {
+	out := slices.Clone(names)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

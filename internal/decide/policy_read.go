@@ -1,0 +1,241 @@
+package decide
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"go4.org/netipx"
+	netv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// policy is a NetworkPolicy as it was read. The zero selector selects nothing.
+type policy struct {
+	namespace, name string
+	pods            labels.Selector
+	// ingress and egress tell in which directions it isolates.
+	ingress, egress bool
+	allows          []allow
+	problem         error
+}
+
+// allow is one peer at one port: a rule of the policy is all pairs of these.
+type allow struct {
+	direction intent.Direction
+	at        portRange
+	peer      peer
+}
+
+// portRange is what may be reached; the zero portRange is everything.
+type portRange struct {
+	protocol    string
+	first, last int
+	// name stands in place of numbers.
+	name string
+}
+
+// peer is one of these; the zero peer is anybody.
+type peer struct {
+	pods   *podSet
+	blocks []netip.Prefix
+	cloud  string
+}
+
+func (p peer) anybody() bool { return p.pods == nil && p.blocks == nil && p.cloud == "" }
+
+// readPolicy uses all that can be understood and lets nobody through for the rest.
+func readPolicy(np *netv1.NetworkPolicy) *policy {
+	r := reader{policy: policy{namespace: np.Namespace, name: np.Name}}
+	r.pods = r.selector(&np.Spec.PodSelector, "spec.podSelector")
+	r.ingress, r.egress = directions(&np.Spec)
+	if r.ingress {
+		for i, rule := range np.Spec.Ingress {
+			r.rule(intent.Ingress, rule.From, rule.Ports, fmt.Sprintf("spec.ingress[%d]", i))
+		}
+	}
+	if r.egress {
+		for i, rule := range np.Spec.Egress {
+			r.rule(intent.Egress, rule.To, rule.Ports, fmt.Sprintf("spec.egress[%d]", i))
+		}
+	}
+	if err := errors.Join(r.wrong...); err != nil {
+		r.problem = intent.Stop{Reason: "InvalidPolicy", Why: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	}
+	return &r.policy
+}
+
+// directions follows the API: without policyTypes a policy is about ingress,
+// and about egress if it has such rules.
+func directions(s *netv1.NetworkPolicySpec) (ingress, egress bool) {
+	if len(s.PolicyTypes) == 0 {
+		return true, len(s.Egress) > 0
+	}
+	return slices.Contains(s.PolicyTypes, netv1.PolicyTypeIngress), slices.Contains(s.PolicyTypes, netv1.PolicyTypeEgress)
+}
+
+type reader struct {
+	policy
+	wrong []error
+}
+
+func (r *reader) complain(where string, err error) {
+	r.wrong = append(r.wrong, fmt.Errorf("%s: %w", where, err))
+}
+
+func (r *reader) selector(s *metav1.LabelSelector, where string) labels.Selector {
+	out, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		r.complain(where, err)
+		return labels.Nothing()
+	}
+	return out
+}
+
+func (r *reader) rule(d intent.Direction, peers []netv1.NetworkPolicyPeer, ports []netv1.NetworkPolicyPort, where string) {
+	at := []portRange{{}}
+	if len(ports) > 0 {
+		at = r.ports(ports, where)
+	}
+	who := []peer{{}}
+	if len(peers) > 0 {
+		who = r.peers(peers, where)
+	}
+	for _, p := range who {
+		for _, a := range at {
+			r.allows = append(r.allows, allow{d, a, p.at(d, a)})
+		}
+	}
+}
+
+// at is the peer where it is the one whose port has a name: only pods have
+// such, and each its own number.
+func (p peer) at(d intent.Direction, a portRange) peer {
+	if d != intent.Egress || a.name == "" || p.cloud != "" {
+		return p
+	}
+	s := podSet{namespaces: labels.Everything(), pods: labels.Everything()}
+	if p.pods != nil {
+		s = *p.pods
+	}
+	s.blocks, s.port, s.protocol = p.blocks, a.name, a.protocol
+	return peer{pods: s.sealed()}
+}
+
+func (r *reader) ports(list []netv1.NetworkPolicyPort, where string) []portRange {
+	var out []portRange
+	for i, p := range list {
+		if a, err := readPort(p); err != nil {
+			r.complain(fmt.Sprintf("%s.ports[%d]", where, i), err)
+		} else {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func readPort(p netv1.NetworkPolicyPort) (portRange, error) {
+	a := portRange{protocol: protocolOf(p.Protocol)}
+	switch {
+	case !slices.Contains([]string{"tcp", "udp", "sctp"}, a.protocol):
+		return a, fmt.Errorf("protocol %q is none of TCP, UDP, SCTP", *p.Protocol)
+	case p.Port == nil && p.EndPort == nil:
+		return a, nil
+	case p.Port == nil || p.Port.Type == intstr.String && p.EndPort != nil:
+		return a, errors.New("endPort needs a port that is a number")
+	case p.Port.Type == intstr.String:
+		a.name = p.Port.StrVal
+		return a, named(a.name)
+	}
+	a.first, a.last = int(p.Port.IntVal), int(p.Port.IntVal)
+	if p.EndPort != nil {
+		a.last = int(*p.EndPort)
+	}
+	if a.first < 1 || a.last < a.first || a.last > 65535 {
+		return a, fmt.Errorf("ports %d to %d are no range of 1 to 65535", a.first, a.last)
+	}
+	return a, nil
+}
+
+func named(port string) error {
+	if port == "" {
+		return errors.New("the port's name is empty")
+	}
+	return nil
+}
+
+func (r *reader) peers(list []netv1.NetworkPolicyPeer, where string) []peer {
+	var out []peer
+	for i, p := range list {
+		at := fmt.Sprintf("%s peer %d", where, i)
+		group, isCloud, err := cloudPeer(p.PodSelector, p.NamespaceSelector)
+		switch {
+		case err != nil:
+			r.complain(at, err)
+		case p.IPBlock != nil && (p.PodSelector != nil || p.NamespaceSelector != nil):
+			r.complain(at, errors.New("ipBlock stands beside a selector: make two peers of it"))
+		case p.IPBlock != nil:
+			out = append(out, r.block(p.IPBlock, at)...)
+		case isCloud:
+			out = append(out, peer{cloud: group})
+		case p.PodSelector != nil || p.NamespaceSelector != nil:
+			out = append(out, r.podPeer(p, at))
+		default:
+			r.complain(at, errors.New("names nobody"))
+		}
+	}
+	return out
+}
+
+// podPeer selects pods of the policy's own namespace if it selects no namespaces.
+func (r *reader) podPeer(p netv1.NetworkPolicyPeer, where string) peer {
+	s := podSet{pods: labels.Everything()}
+	if p.PodSelector != nil {
+		s.pods = r.selector(p.PodSelector, where)
+	}
+	if p.NamespaceSelector != nil {
+		s.namespaces = r.selector(p.NamespaceSelector, where)
+	} else {
+		s.namespace = r.namespace
+	}
+	return peer{pods: s.sealed()}
+}
+
+// block is a network without its exceptions, cut exactly; no peer at all if
+// nothing is left.
+func (r *reader) block(b *netv1.IPBlock, where string) []peer {
+	left, err := cutBlock(b.CIDR, b.Except)
+	if err != nil {
+		r.complain(where, err)
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return []peer{{blocks: left}}
+}
+
+func cutBlock(cidr string, except []string) ([]netip.Prefix, error) {
+	var b netipx.IPSetBuilder
+	for i, text := range append([]string{cidr}, except...) {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("ipBlock has %q, which is not a network such as 10.1.0.0/16 or fd00::/64", text)
+		}
+		if i == 0 {
+			b.AddPrefix(p.Masked())
+		} else {
+			b.RemovePrefix(p.Masked())
+		}
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		return nil, fmt.Errorf("ipBlock %s without %s: %w", cidr, strings.Join(except, ", "), err)
+	}
+	return set.Prefixes(), nil
+}

@@ -1,0 +1,180 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+func (p *policy) selects(pod PolicyPod) bool {
+	return pod.Namespace == p.namespace && p.pods.Matches(labels.Set(pod.Labels))
+}
+
+// group names the group of the pods that the policy selects; with a port's name,
+// of those whose port of that name has that number.
+func (p *policy) group(at portRange, number int) string {
+	name := "policy/" + p.namespace + "/" + p.name
+	if at.name != "" {
+		name += fmt.Sprintf("/%s/%s/%d", at.name, at.protocol, number)
+	}
+	return cut(name)
+}
+
+// groupsFor are those of the policy that a pod is a member of which it selects.
+func (p *policy) groupsFor(pod PolicyPod) []string {
+	out := []string{p.group(portRange{}, 0)}
+	for _, a := range p.allows {
+		if !a.named() {
+			continue
+		}
+		if n, ok := pod.number(a.at.name, a.at.protocol); ok {
+			out = append(out, p.group(a.at, n))
+		}
+	}
+	return out
+}
+
+// named tells whether the port's number depends on the pod that the policy
+// selects; on the way out it depends on the peer.
+func (a allow) named() bool { return a.direction == intent.Ingress && a.at.name != "" }
+
+// sets are the sets of pods that the policy's rules refer to.
+func (p *policy) sets() []podSet {
+	var out []podSet
+	for _, a := range p.allows {
+		if a.peer.pods != nil {
+			out = append(out, *a.peer.pods)
+		}
+	}
+	return out
+}
+
+func (p *policy) usesPort(n NamedPort) bool {
+	return slices.ContainsFunc(p.allows, func(a allow) bool { return a.at.name == n.Name && a.at.protocol == n.Protocol })
+}
+
+// usesServices is false if what the policy lets out is everything or nothing.
+func (p *policy) usesServices() bool {
+	out := func(a allow) bool { return a.direction == intent.Egress }
+	everything := func(a allow) bool { return out(a) && a.peer.anybody() && a.at == portRange{} }
+	return slices.ContainsFunc(p.allows, out) && !slices.ContainsFunc(p.allows, everything)
+}
+
+// groups are the policy's, with their rules, sorted by name.
+func (p *policy) groups(ports PortCount, services []PolicyService) []intent.Group {
+	rules := map[string][]intent.Rule{p.group(portRange{}, 0): p.toServices(services)}
+	for _, a := range p.allows {
+		for _, n := range a.numbers(p.namespace, ports) {
+			in := p.group(portRange{}, 0)
+			if a.named() {
+				in = p.group(a.at, n)
+			}
+			rules[in] = append(rules[in], a.rules(n)...)
+		}
+	}
+	var out []intent.Group
+	for name, r := range rules {
+		out = append(out, intent.Group{Name: name, Rules: tidy(r)})
+	}
+	slices.SortFunc(out, func(x, y intent.Group) int { return cmp.Compare(x.Name, y.Name) })
+	return out
+}
+
+// numbers are those that the port's name stands for; 0 if it has none.
+func (a allow) numbers(namespace string, ports PortCount) []int {
+	switch {
+	case a.at.name == "":
+		return []int{0}
+	case a.peer.pods != nil && !a.named():
+		namespace = a.peer.pods.namespace
+	case a.direction == intent.Egress:
+		return nil // a security group of OpenStack's has no names of ports
+	}
+	return ports.numbers(namespace, a.at.name, a.at.protocol)
+}
+
+func (a allow) rules(number int) []intent.Rule {
+	r := intent.Rule{Direction: a.direction, Protocol: a.at.protocol, First: a.at.first, Last: a.at.last}
+	if number != 0 {
+		r.First, r.Last = number, number
+	}
+	switch {
+	case a.peer.cloud != "":
+		r.RemoteCloudGroup = a.peer.cloud
+	case a.peer.pods != nil && a.direction == intent.Egress:
+		r.RemoteGroup = a.peer.pods.group(number)
+	case a.peer.pods != nil:
+		r.RemoteGroup = a.peer.pods.group(0)
+	}
+	if a.peer.pods != nil || a.peer.blocks == nil {
+		return []intent.Rule{r}
+	}
+	var out []intent.Rule
+	for _, b := range a.peer.blocks {
+		r.Remote = b
+		out = append(out, r)
+	}
+	return out
+}
+
+// tidy sorts rules and leaves out those that others contain: a cloud counts
+// rules, and refuses equal ones.
+func tidy(rules []intent.Rule) []intent.Rule {
+	for i, r := range rules {
+		if r.Remote.IsValid() && r.Remote.Bits() == 0 {
+			rules[i].Family, rules[i].Remote = familyOf(r.Remote), netip.Prefix{}
+		}
+	}
+	slices.SortFunc(rules, compareRules)
+	rules = slices.Compact(rules)
+	var out []intent.Rule
+	for i, r := range rules {
+		inOther := func(o intent.Rule) bool { return contains(o, r) }
+		if !slices.ContainsFunc(rules[:i], inOther) && !slices.ContainsFunc(rules[i+1:], inOther) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func familyOf(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 4
+	}
+	return 6
+}
+
+func compareRules(a, b intent.Rule) int {
+	return cmp.Or(cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Protocol, b.Protocol),
+		cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), cmp.Compare(a.Family, b.Family),
+		a.Remote.Compare(b.Remote), cmp.Compare(a.RemoteGroup, b.RemoteGroup), cmp.Compare(a.RemoteCloudGroup, b.RemoteCloudGroup))
+}
+
+// contains tells whether all that b lets through a does, too; a and b differ.
+func contains(a, b intent.Rule) bool {
+	switch {
+	case a.Direction != b.Direction, a.Protocol != "" && a.Protocol != b.Protocol,
+		a.First != 0 && (b.First == 0 || b.First < a.First || b.Last > a.Last):
+		return false
+	}
+	return containsPeer(a, b)
+}
+
+func containsPeer(a, b intent.Rule) bool {
+	if a.RemoteGroup != "" || a.RemoteCloudGroup != "" {
+		return a.RemoteGroup == b.RemoteGroup && a.RemoteCloudGroup == b.RemoteCloudGroup
+	}
+	if a.Remote.IsValid() {
+		return b.Remote.IsValid() && a.Remote.Bits() <= b.Remote.Bits() && a.Remote.Contains(b.Remote.Addr())
+	}
+	family := b.Family
+	if b.Remote.IsValid() {
+		family = familyOf(b.Remote)
+	}
+	return a.Family == 0 || a.Family == family
+}

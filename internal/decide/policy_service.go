@@ -1,0 +1,96 @@
+package decide
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// The network looks at what a pod sends before a Service's address becomes that
+// of a pod behind it, and policies speak of the pods behind. So a policy opens a
+// Service's address where it lets its pods reach all that stands behind it. If
+// it lets them reach only a part, the Service stays closed.
+
+// PolicyService is what policies for egress must know of a Service.
+type PolicyService struct {
+	// Addrs are its cluster IPs.
+	Addrs []netip.Addr
+	Ports []PolicyServicePort
+}
+
+// PolicyServicePort is one port of a Service.
+type PolicyServicePort struct {
+	// Protocol is tcp, udp or sctp.
+	Protocol string
+	Port     int
+	Backends []Backend
+}
+
+// Backend is who answers at a port of a Service.
+type Backend struct {
+	// Pod is nil if it is none of the cluster's.
+	Pod  *PolicyPod
+	Addr netip.Addr
+	Port int
+}
+
+// toServices are the rules for the Services that the policy lets its pods reach.
+func (p *policy) toServices(services []PolicyService) []intent.Rule {
+	if !p.usesServices() {
+		return nil
+	}
+	var out []intent.Rule
+	for _, s := range services {
+		for _, a := range s.Addrs {
+			out = append(out, p.toService(s, netip.PrefixFrom(a, a.BitLen()))...)
+		}
+	}
+	return out
+}
+
+func (p *policy) toService(s PolicyService, addr netip.Prefix) []intent.Rule {
+	var out []intent.Rule
+	for _, sp := range s.Ports {
+		sp.Backends = slices.DeleteFunc(slices.Clone(sp.Backends), func(b Backend) bool { return b.Addr.Is4() != addr.Addr().Is4() })
+		if p.admitsAll(sp) {
+			out = append(out, intent.Rule{Direction: intent.Egress, Protocol: sp.Protocol, First: sp.Port, Last: sp.Port, Remote: addr})
+		}
+	}
+	return out
+}
+
+func (p *policy) admitsAll(sp PolicyServicePort) bool {
+	refused := func(b Backend) bool {
+		return !slices.ContainsFunc(p.allows, func(a allow) bool { return a.direction == intent.Egress && a.admits(sp.Protocol, b) })
+	}
+	return len(sp.Backends) > 0 && !slices.ContainsFunc(sp.Backends, refused)
+}
+
+func (a allow) admits(protocol string, b Backend) bool {
+	switch at := a.at; {
+	case at.protocol != "" && at.protocol != protocol,
+		at.first != 0 && (b.Port < at.first || b.Port > at.last):
+		return false
+	case at.name != "":
+		if b.Pod == nil {
+			return false
+		}
+		if n, ok := b.Pod.number(at.name, at.protocol); !ok || n != b.Port {
+			return false
+		}
+	}
+	return a.peer.has(b)
+}
+
+// has tells whether the backend is a peer. Nobody here knows who is in a
+// security group of OpenStack's.
+func (p peer) has(b Backend) bool {
+	switch {
+	case p.anybody():
+		return true
+	case p.pods != nil:
+		return b.Pod != nil && p.pods.has(*b.Pod)
+	}
+	return within(p.blocks, b.Addr)
+}

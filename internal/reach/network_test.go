@@ -1,0 +1,147 @@
+package reach_test
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/reach"
+)
+
+var services = netip.MustParsePrefix("10.96.0.0/24")
+
+// network is what the product makes of a world: every group of every unit, and
+// every pod's memberships.
+func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network {
+	book := decide.NewBook(w.Policies)
+	ports, pods := decide.PortCount{}, map[string]decide.PolicyPod{}
+	for _, p := range w.Pods {
+		ports.Change(nil, decide.NamedPortsOf(p))
+		pods[p.Namespace+"/"+p.Name] = policyPod(w, p)
+	}
+	n := reach.Network{Balancers: balancers(w)}
+	for _, p := range w.Policies {
+		want, err := book.Policy(types.NamespacedName{Namespace: p.Namespace, Name: p.Name}, ports, facts(w, pods))
+		if err != nil {
+			t.Fatalf("policy %s: %v", p.Name, err)
+		}
+		n.Groups = append(n.Groups, want.Groups...)
+	}
+	for _, g := range book.Groups(ports) {
+		n.Groups = append(n.Groups, g)
+	}
+	for _, node := range w.Nodes {
+		a, _ := w.Addr(node.Name)
+		n.Groups = append(n.Groups, decide.Guard(node.Name, []netip.Addr{a}, []netip.Prefix{services}))
+	}
+	known := map[string]bool{}
+	for _, g := range n.Groups {
+		if known[g.Name] {
+			t.Fatalf("group %s is there twice", g.Name)
+		}
+		known[g.Name] = true
+	}
+	for name, p := range pods {
+		m, err := book.Memberships(p, nil)
+		if err != nil {
+			t.Fatalf("pod %s: %v", name, err)
+		}
+		for _, g := range m.Groups {
+			if !known[g] {
+				t.Fatalf("pod %s is in group %s, which nobody makes", name, g)
+			}
+		}
+		n.Ports = append(n.Ports, reach.Port{Name: name, Addrs: p.Addrs, Groups: m.Groups, CloudGroups: m.CloudGroups})
+	}
+	for _, g := range n.Groups {
+		for _, r := range g.Rules {
+			if r.RemoteGroup != "" && !known[r.RemoteGroup] {
+				t.Fatalf("group %s has a rule for group %s, which nobody makes", g.Name, r.RemoteGroup)
+			}
+		}
+	}
+	for _, o := range w.Outside {
+		n.Ports = append(n.Ports, reach.Port{Name: o.Name, Addrs: []netip.Addr{o.Addr}, CloudGroups: o.SecurityGroups, Free: true})
+	}
+	return n
+}
+
+func policyPod(w reach.World, p *corev1.Pod) decide.PolicyPod {
+	for _, ns := range w.Namespaces {
+		if ns.Name == p.Namespace {
+			return decide.PolicyPodOf(p, ns, reach.PodAddrs(p))
+		}
+	}
+	return decide.PolicyPodOf(p, nil, reach.PodAddrs(p))
+}
+
+func facts(w reach.World, pods map[string]decide.PolicyPod) []decide.PolicyService {
+	var out []decide.PolicyService
+	for _, s := range w.Services {
+		ps := decide.PolicyService{Addrs: []netip.Addr{netip.MustParseAddr(s.Spec.ClusterIP)}}
+		for _, sp := range s.Spec.Ports {
+			f := reach.Flow{Protocol: protocol(sp), Port: int(sp.Port)}
+			psp := decide.PolicyServicePort{Protocol: f.Protocol, Port: f.Port}
+			for _, b := range w.Backends(s, f) {
+				for _, p := range pods {
+					if p.Addrs[0] == b.To {
+						psp.Backends = append(psp.Backends, decide.Backend{Pod: &p, Addr: b.To, Port: b.Port})
+					}
+				}
+			}
+			ps.Ports = append(ps.Ports, psp)
+		}
+		out = append(out, ps)
+	}
+	return out
+}
+
+func balancers(w reach.World) []intent.Balancer {
+	var out []intent.Balancer
+	for _, s := range w.Services {
+		b := intent.Balancer{Name: s.Namespace + "/" + s.Name, VIP: netip.MustParseAddr(s.Spec.ClusterIP)}
+		for _, sp := range s.Spec.Ports {
+			l := intent.Listener{Protocol: string(sp.Protocol), Port: int(sp.Port)}
+			for _, f := range w.Backends(s, reach.Flow{Protocol: protocol(sp), Port: l.Port}) {
+				l.Members = append(l.Members, intent.Member{Addr: f.To, Port: f.Port})
+			}
+			b.Listeners = append(b.Listeners, l)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+func protocol(p corev1.ServicePort) string {
+	return map[corev1.Protocol]string{"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}[p.Protocol]
+}
+
+// agree compares what the two say of every flow between any two ends, and
+// fails with the first on which they differ.
+func agree(t interface{ Fatalf(string, ...any) }, w reach.World, ports []reach.Flow) {
+	n := network(t, w)
+	var ends []netip.Addr
+	for _, p := range n.Ports {
+		ends = append(ends, p.Addrs...)
+	}
+	for _, node := range w.Nodes {
+		a, _ := w.Addr(node.Name)
+		ends = append(ends, a)
+	}
+	for _, from := range ends {
+		for _, to := range ends {
+			for _, f := range ports {
+				f.From, f.To = from, to
+				if from.Is4() != to.Is4() {
+					continue
+				}
+				if by, direct := n.Passes(f), w.Allows(f); by != direct {
+					t.Fatalf("%+v: passes %v, by the API's words %v", f, by, direct)
+				}
+			}
+		}
+	}
+}
