@@ -50,6 +50,7 @@ func newWorld(e *testscript.Env) (*world, error) {
 	}
 	e.Defer(func() {
 		_ = w.stop(nil)
+		w.checkLog()
 		w.clean()
 	})
 	return w, w.install()
@@ -107,6 +108,16 @@ func (w *world) restart([]string) error {
 	}
 	_ = w.stop(nil)
 	return w.start(nil)
+}
+
+// checkLog looks for what must never be said.
+func (w *world) checkLog() {
+	text, _ := os.ReadFile(w.file("log"))
+	for _, bad := range []string{"forbidden", "panic", "DATA RACE", "claimed twice"} {
+		if i := bytes.Index(text, []byte(bad)); i >= 0 {
+			w.t.Errorf("the controller said %q:\n%s", bad, text[max(0, i-300):min(len(text), i+1500)])
+		}
+	}
 }
 
 func (w *world) logTail() string {
