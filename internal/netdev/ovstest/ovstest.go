@@ -42,7 +42,7 @@ func Start(t *testing.T) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	n := &Node{Endpoint: "unix:" + filepath.Join(dir, "db.sock"), NetNS: NetNS(t), dir: dir}
 	n.Run(t, "ovsdb-tool", "create", filepath.Join(dir, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	n.StartDatabase(t)
@@ -65,8 +65,8 @@ func (n *Node) StartDatabase(t *testing.T) {
 // StopDatabase kills ovsdb-server.
 func (n *Node) StopDatabase(t *testing.T) {
 	t.Helper()
-	n.server.Process.Kill()
-	n.server.Wait()
+	_ = n.server.Process.Kill()
+	_ = n.server.Wait()
 }
 
 // Install does what ovn-controller does once a port is bound: it waits for the
@@ -100,20 +100,21 @@ func (n *Node) spawn(t *testing.T, args ...string) *exec.Cmd {
 		waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	})
 	return cmd
 }
 
 func waitFor(t *testing.T, path string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for time.Now().Before(deadline) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range 2000 {
 		if _, err := os.Stat(path); err == nil {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-tick.C
 	}
 	t.Fatalf("%s did not appear", path)
 }
