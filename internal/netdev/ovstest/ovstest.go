@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ func (n *Node) StartDatabase(t *testing.T) {
 	t.Helper()
 	n.server = n.spawn(t, "ovsdb-server", filepath.Join(n.dir, "conf.db"), "-vconsole:err", "-vsyslog:off", "-vfile:off",
 		"--remote=p"+n.Endpoint, "--unixctl="+filepath.Join(n.dir, "db.ctl"))
+	waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
 	n.Run(t, "ovsdb-client", "--timeout=10", "wait", n.Endpoint, "Open_vSwitch", "connected")
 }
 
@@ -86,18 +88,25 @@ func (n *Node) Vsctl(t *testing.T, args ...string) string {
 // Run runs a command inside the node and returns what it says.
 func (n *Node) Run(t *testing.T, args ...string) string { return Run(t, n.NetNS, args...) }
 
-// spawn starts a process inside the node that ends with the test.
+// spawn starts a process inside the node that ends with the test, or with the
+// thread that started it if the test is killed: so that thread is kept.
 func (n *Node) spawn(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+n.dir, "OVS_DBDIR="+n.dir, "OVS_SYSCONFDIR="+n.dir)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := Inside(n.NetNS, cmd.Start); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, over := make(chan error, 1), make(chan struct{})
+	go func() {
+		_ = Inside(n.NetNS, func() error {
+			started <- cmd.Start()
+			<-over
+			return nil
+		})
+	}()
+	err := <-started
+	t.Cleanup(func() { close(over) })
+	if err != nil {
 		t.Fatal(err)
-	}
-	if args[0] == "ovsdb-server" {
-		// It may be listening only in a moment.
-		waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
