@@ -162,7 +162,7 @@ func ignoreEOF(err error) error {
 // kinds that scripts name.
 var gvks = map[string][2]string{
 	"vpc": {"kubeovn.io/v1", "Vpc"}, "subnet": {"kubeovn.io/v1", "Subnet"}, "ip": {"kubeovn.io/v1", "IP"},
-	"pod": {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"},
+	"pod": {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"}, "event": {"v1", "Event"},
 }
 
 func objectOf(kind, path string) *unstructured.Unstructured {
@@ -314,7 +314,7 @@ func (w *world) event(args []string) error {
 // is no controller that would end them.
 func (w *world) clean() {
 	ctx := context.Background()
-	kinds := []string{"statefulset", "pod", "node", "ip", "subnet", "vpc"}
+	kinds := []string{"statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}
 	for _, k := range kinds {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion(gvks[k][0])
@@ -330,8 +330,5 @@ func (w *world) clean() {
 				w.t.Error(err)
 			}
 		}
-	}
-	if err := w.client.DeleteAllOf(ctx, &corev1.Event{}, client.InNamespace("default")); err != nil {
-		w.t.Error(err)
 	}
 }
