@@ -197,6 +197,8 @@ func natOutgoing(vpc string) string {
 
 func objectToVpc(f SubnetFacts, _ Net) error {
 	switch {
+	case f.Subnet.Spec.Vpc == v1.DefaultVpc: // It is there or comes back.
+		return nil
 	case f.Vpc == nil:
 		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s to be made", f.Subnet.Spec.Vpc)}
 	case !f.Vpc.DeletionTimestamp.IsZero():
@@ -207,7 +209,7 @@ func objectToVpc(f SubnetFacts, _ Net) error {
 
 func objectToNamespaces(f SubnetFacts, _ Net) error {
 	for _, ns := range f.Subnet.Spec.Namespaces {
-		if !allows(f.Vpc, ns) {
+		if f.Vpc != nil && !allows(f.Vpc, ns) {
 			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
 		}
 	}

@@ -51,7 +51,7 @@ func Vpc(f VpcFacts) (intent.Want, VpcTold, error) {
 }
 
 func externalVpc(f VpcFacts) (VpcTold, error) {
-	there := f.Router != nil && !f.Router.Ours
+	there := foreign(f.Router)
 	switch {
 	case f.Vpc == nil && there:
 		return VpcTold{Deed: Make}, nil
@@ -75,24 +75,49 @@ func routerGone(name string) error {
 
 func ourVpc(f VpcFacts) (intent.Want, VpcTold, error) {
 	switch {
-	case f.Vpc == nil && f.Name == v1.DefaultVpc:
-		return intent.Want{}, VpcTold{Deed: Make}, nil
+	case f.Name == v1.DefaultVpc:
+		return defaultVpc(f)
 	case f.Vpc == nil:
 		return intent.Want{}, VpcTold{}, nil
 	}
-	router := intent.Want{Routers: []intent.Router{{Name: f.Name}}}
 	told := VpcTold{Deed: Hold, Status: vpcStatus(f)}
 	switch {
-	case f.Vpc.DeletionTimestamp.IsZero() && f.Router != nil && !f.Router.Ours:
-		return intent.Want{}, told, intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("OVN has a router %s that is not ours: choose another name", f.Name)}
+	case f.Vpc.DeletionTimestamp.IsZero() && foreign(f.Router):
+		return intent.Want{}, told, routerTaken(f.Name)
 	case f.Vpc.DeletionTimestamp.IsZero():
-		return router, told, nil
+		return routerWant(f.Name), told, nil
 	case len(f.Subnets) > 0:
 		told.Deed = ""
-		return router, told, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)}
+		return routerWant(f.Name), told, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)}
 	}
 	told.Deed = Release
 	return intent.Want{}, told, nil
+}
+
+// defaultVpc has a router whether there is an object or not: every cluster has
+// it, so who deletes the object gets it back.
+func defaultVpc(f VpcFacts) (intent.Want, VpcTold, error) {
+	if f.Vpc == nil {
+		return routerWant(f.Name), VpcTold{Deed: Make}, nil
+	}
+	told := VpcTold{Status: vpcStatus(f)}
+	if !f.Vpc.DeletionTimestamp.IsZero() {
+		told.Deed = Release
+	}
+	if foreign(f.Router) {
+		return intent.Want{}, told, routerTaken(f.Name)
+	}
+	return routerWant(f.Name), told, nil
+}
+
+func foreign(r *Router) bool { return r != nil && !r.Ours }
+
+func routerWant(name string) intent.Want {
+	return intent.Want{Routers: []intent.Router{{Name: name}}}
+}
+
+func routerTaken(name string) error {
+	return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("OVN has a router %s that is not ours: choose another name", name)}
 }
 
 func subnetName(s *v1.Subnet) string { return s.Name }

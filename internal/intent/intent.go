@@ -41,7 +41,13 @@ type Segment struct {
 	Existing string
 	// Gateways are the router's addresses, one for each of Prefixes, in its order.
 	Gateways []netip.Addr
+	// Ranges are where a fabric that gives out addresses itself takes them
+	// from; all of Prefixes if empty.
+	Ranges []Range
 }
+
+// Range is all addresses from First to Last.
+type Range struct{ First, Last netip.Addr }
 
 // Join connects a segment of ours to a router.
 type Join struct {

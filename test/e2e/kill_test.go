@@ -24,9 +24,9 @@ func (l *lab) stage(t *testing.T, name string) {
 	t.Helper()
 	l.join(t, name, "10.70.0.0/24")
 	t.Cleanup(func() { l.leave(t, name); l.gone(t, name) })
-	l.apply(t, server("default", name+"-a", "node1")+server("default", name+"-c", "node2")+server(name, "n", "node2"))
+	l.apply(t, server("default", name+"-a", "node1")+server("default", name+"-c", "node2")+server(name, "on-router", "node2"))
 	t.Cleanup(func() { l.kubectl(t, "delete", "pods", "-l", "app=e2e") })
-	l.ready(t, "default/"+name+"-a", "default/"+name+"-c", name+"/n")
+	l.ready(t, "default/"+name+"-a", "default/"+name+"-c", name+"/on-router")
 }
 
 // watched pings all the while that do takes, and tells how many packets were lost.
@@ -70,7 +70,7 @@ func (l *lab) keeps(t *testing.T, name string, do func()) {
 	t.Helper()
 	c, vm := l.address(t, "default/"+name+"-c"), l.guestAddress(t)
 	var second int
-	first := l.watched(t, "default/"+name+"-a", c, func() { second = l.watched(t, name+"/n", vm, do) })
+	first := l.watched(t, "default/"+name+"-a", c, func() { second = l.watched(t, name+"/on-router", vm, do) })
 	if first > 1 || second > 1 {
 		t.Errorf("lost %d packets from pod to pod, %d from pod to virtual machine", first, second)
 	}

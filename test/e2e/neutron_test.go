@@ -55,9 +55,9 @@ spec: {vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
 // leave takes back what join made, in the order of the page's Uninstall.
 func (l *lab) leave(t *testing.T, name string) {
 	t.Helper()
-	l.kubectl(t, "-n", name, "delete", "deployments,pods", "--all")
-	l.kubectl(t, "delete", "namespace", name)
-	l.kubectl(t, "delete", "subnet", name, "--timeout=60s")
+	l.kubectl(t, "-n", name, "delete", "deployments,pods", "--all", "--grace-period=1")
+	l.kubectl(t, "delete", "namespace", name, "--ignore-not-found")
+	l.kubectl(t, "delete", "subnet", name, "--ignore-not-found", "--timeout=60s")
 	l.kubectl(t, "patch", "vpc", l.router(t), "--type=merge", "-p", `{"spec":{"namespaces":[]}}`)
 }
 

@@ -24,11 +24,13 @@ spec:
   - name: main
     image: localhost/isthmus-tools:1
     command: [sh, -c, "mkdir -p /www && dd if=/dev/zero of=/www/big bs=1M count=%d && exec httpd -f -p 80 -h /www"]
+    readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
 ---`, namespace, name, node, megabytes)
 }
 
-// fetch is a shell command that counts what a pod serves.
-func fetch(address string) string { return "wget -q -T 20 -O - http://" + address + "/big | wc -c" }
+// fetch is a shell command that counts what a pod serves. (Busybox has wget -T,
+// but Debian's static one dies of it.)
+func fetch(address string) string { return "set -o pipefail; timeout 20 wget -q -O - http://" + address + "/big | wc -c" }
 
 // carries fails unless from, a shell that runs a command, pings address and gets all of its file.
 func carries(t *testing.T, what, address string, from func(*testing.T, string) string) {

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -26,8 +24,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// Main runs the agent until a signal stops it, and returns the exit code.
-func Main(args []string, getenv func(string) string) int {
+// Main runs the agent until ctx ends, and returns the exit code.
+func Main(ctx context.Context, args []string, getenv func(string) string) int {
 	o, err := Parse(args, getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "isthmus-agent:", err)
@@ -41,8 +39,6 @@ func Main(args []string, getenv func(string) string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	klog.SetSlogLogger(log)
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	if err := Run(ctx, o, log); err != nil {
 		log.Error("isthmus-agent ends", "err", err)
 		return 1

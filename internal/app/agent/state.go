@@ -16,10 +16,14 @@ import (
 )
 
 // networks says which pod networks the node reaches, and whose packets leave
-// under its address. Sorted, so that equal worlds give equal states.
+// under its address. join is what Subnet join will have until it is there.
+// Sorted, so that equal worlds give equal states.
 func networks(subnets []v1.Subnet, join []netip.Prefix) nodenet.State {
 	var s nodenet.State
 	for _, sub := range subnets {
+		if sub.Name == v1.JoinSubnet {
+			join = parsePrefixes(sub.Spec.CIDRBlock)
+		}
 		if !joined(sub) {
 			continue
 		}

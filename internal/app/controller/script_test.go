@@ -57,13 +57,13 @@ func TestScriptsWithRestarts(t *testing.T) {
 		t.Skip("takes long")
 	}
 	dir := t.TempDir()
-	for _, script := range []string{"seed.txtar", "pods.txtar"} {
-		a, err := txtar.ParseFile(filepath.Join("testdata", script))
+	for _, script := range scripts(t, "testdata") {
+		a, err := txtar.ParseFile(script)
 		if err != nil {
 			t.Fatal(err)
 		}
 		a.Comment = withRestarts(a.Comment)
-		if err := os.WriteFile(filepath.Join(dir, script), txtar.Format(a), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(script)), txtar.Format(a), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,13 +83,18 @@ func withRestarts(script []byte) []byte {
 
 // runScripts runs one at a time: Vpcs and Subnets have no namespace.
 func runScripts(t *testing.T, dir string) {
+	for _, f := range scripts(t, dir) {
+		t.Run(filepath.Base(f), func(t *testing.T) { runScript(t, f) })
+	}
+}
+
+func scripts(t *testing.T, dir string) []string {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts in %s: %v", dir, err)
 	}
-	for _, f := range files {
-		t.Run(filepath.Base(f), func(t *testing.T) { runScript(t, f) })
-	}
+	return files
 }
 
 func runScript(t *testing.T, file string) {

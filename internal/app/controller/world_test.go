@@ -50,6 +50,7 @@ func newWorld(e *testscript.Env) (*world, error) {
 	}
 	e.Defer(func() {
 		_ = w.stop(nil)
+		w.checkLog()
 		w.clean()
 	})
 	return w, w.install()
@@ -109,6 +110,16 @@ func (w *world) restart([]string) error {
 	return w.start(nil)
 }
 
+// checkLog looks for what must never be said.
+func (w *world) checkLog() {
+	text, _ := os.ReadFile(w.file("log"))
+	for _, bad := range []string{"forbidden", "panic", "DATA RACE", "claimed twice"} {
+		if i := bytes.Index(text, []byte(bad)); i >= 0 {
+			w.t.Errorf("the controller said %q:\n%s", bad, text[max(0, i-300):min(len(text), i+1500)])
+		}
+	}
+}
+
 func (w *world) logTail() string {
 	text, _ := os.ReadFile(w.file("log"))
 	lines := strings.Split(string(text), "\n")
@@ -151,7 +162,7 @@ func ignoreEOF(err error) error {
 // kinds that scripts name.
 var gvks = map[string][2]string{
 	"vpc": {"kubeovn.io/v1", "Vpc"}, "subnet": {"kubeovn.io/v1", "Subnet"}, "ip": {"kubeovn.io/v1", "IP"},
-	"pod": {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"},
+	"pod": {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"}, "event": {"v1", "Event"},
 }
 
 func objectOf(kind, path string) *unstructured.Unstructured {
@@ -303,7 +314,7 @@ func (w *world) event(args []string) error {
 // is no controller that would end them.
 func (w *world) clean() {
 	ctx := context.Background()
-	kinds := []string{"statefulset", "pod", "node", "ip", "subnet", "vpc"}
+	kinds := []string{"statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}
 	for _, k := range kinds {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion(gvks[k][0])
@@ -319,8 +330,5 @@ func (w *world) clean() {
 				w.t.Error(err)
 			}
 		}
-	}
-	if err := w.client.DeleteAllOf(ctx, &corev1.Event{}, client.InNamespace("default")); err != nil {
-		w.t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func Start(t *testing.T) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	n := &Node{Endpoint: "unix:" + filepath.Join(dir, "db.sock"), NetNS: NetNS(t), dir: dir}
 	n.Run(t, "ovsdb-tool", "create", filepath.Join(dir, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	n.StartDatabase(t)
@@ -59,14 +60,15 @@ func (n *Node) StartDatabase(t *testing.T) {
 	t.Helper()
 	n.server = n.spawn(t, "ovsdb-server", filepath.Join(n.dir, "conf.db"), "-vconsole:err", "-vsyslog:off", "-vfile:off",
 		"--remote=p"+n.Endpoint, "--unixctl="+filepath.Join(n.dir, "db.ctl"))
+	waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
 	n.Run(t, "ovsdb-client", "--timeout=10", "wait", n.Endpoint, "Open_vSwitch", "connected")
 }
 
 // StopDatabase kills ovsdb-server.
 func (n *Node) StopDatabase(t *testing.T) {
 	t.Helper()
-	n.server.Process.Kill()
-	n.server.Wait()
+	_ = n.server.Process.Kill()
+	_ = n.server.Wait()
 }
 
 // Install does what ovn-controller does once a port is bound: it waits for the
@@ -86,34 +88,42 @@ func (n *Node) Vsctl(t *testing.T, args ...string) string {
 // Run runs a command inside the node and returns what it says.
 func (n *Node) Run(t *testing.T, args ...string) string { return Run(t, n.NetNS, args...) }
 
-// spawn starts a process inside the node that ends with the test.
+// spawn starts a process inside the node that ends with the test, or with the
+// thread that started it if the test is killed: so that thread is kept.
 func (n *Node) spawn(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+n.dir, "OVS_DBDIR="+n.dir, "OVS_SYSCONFDIR="+n.dir)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := Inside(n.NetNS, cmd.Start); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, over := make(chan error, 1), make(chan struct{})
+	go func() {
+		_ = Inside(n.NetNS, func() error {
+			started <- cmd.Start()
+			<-over
+			return nil
+		})
+	}()
+	err := <-started
+	t.Cleanup(func() { close(over) })
+	if err != nil {
 		t.Fatal(err)
 	}
-	if args[0] == "ovsdb-server" {
-		// It may be listening only in a moment.
-		waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
-	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	})
 	return cmd
 }
 
 func waitFor(t *testing.T, path string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for time.Now().Before(deadline) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range 2000 {
 		if _, err := os.Stat(path); err == nil {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-tick.C
 	}
 	t.Fatalf("%s did not appear", path)
 }

@@ -1,0 +1,361 @@
+package decide
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"pgregory.net/rapid"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// world is a cluster and its network as values: objects, what was applied, and
+// who has which address. Running its units is what the controller does, without
+// anything that the controller needs.
+type world struct {
+	objects map[string]any // by unit: *v1.Vpc, *v1.Subnet, *corev1.Pod, *corev1.Node, *Router
+	claims  map[string]*v1.IP
+	applied map[intent.Unit]intent.Want
+	book    book
+	uid     int
+}
+
+func newWorld() *world {
+	return &world{objects: map[string]any{}, claims: map[string]*v1.IP{}, applied: map[intent.Unit]intent.Want{}, book: book{}}
+}
+
+// book gives addresses upwards and the lowest free one first: any order will do.
+type book map[netip.Addr]string
+
+func (b book) Held(subnet string, u intent.Unit) []netip.Addr {
+	for a, who := range b {
+		if who == subnet+" "+string(u) {
+			return []netip.Addr{a}
+		}
+	}
+	return nil
+}
+
+func (b book) Next(subnet string, u intent.Unit) ([]netip.Addr, error) {
+	if held := b.Held(subnet, u); held != nil {
+		return held, nil
+	}
+	for a := prefix(cidrs[subnet]).Addr().Next().Next(); prefix(cidrs[subnet]).Contains(a.Next()); a = a.Next() {
+		if b[a] == "" {
+			b[a] = subnet + " " + string(u)
+			return []netip.Addr{a}, nil
+		}
+	}
+	return nil, intent.Wait{Reason: "NoAddress", For: "an address"}
+}
+
+func (b book) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
+	if who := b[addrs[0]]; who != "" && who != subnet+" "+string(u) {
+		return intent.Wait{Reason: "AddressTaken", For: who}
+	}
+	b[addrs[0]] = subnet + " " + string(u)
+	return nil
+}
+
+func (b book) free(u intent.Unit) {
+	maps.DeleteFunc(b, func(_ netip.Addr, who string) bool { return strings.HasSuffix(who, " "+string(u)) })
+}
+
+// What there can be: some of it collides, overlaps or is in the way.
+var (
+	cidrs = map[string]string{"join": "100.64.0.0/28", "ovn-default": "10.16.0.0/29", "a": "12.0.1.0/29", "b": "12.0.0.0/16", "c": "12.0.1.0/30", "blue": "10.1.0.0/24"}
+	vpcs  = map[string]string{"join": v1.DefaultVpc, "ovn-default": v1.DefaultVpc, "a": router0, "b": router0, "c": "blue", "blue": "blue"}
+	known = []string{
+		"vpc/ovn-cluster", "vpc/blue", "vpc/" + router0, "subnet/join", "subnet/ovn-default", "subnet/a", "subnet/b", "subnet/c", "subnet/blue",
+		"node/n", "node/a.ns", "pod/ns/p", "pod/ns/q", "pod/ns/node-a", "pod/other/p", "router",
+	}
+)
+
+func (w *world) add(name string) {
+	kind, n := cutUnit(name)
+	w.uid++
+	switch {
+	case w.objects[name] != nil:
+	case kind == "vpc" && External(n.Name): // It comes with the router.
+	case kind == "vpc":
+		w.objects[name] = vpcOf(n.Name, "ns")
+	case kind == "subnet":
+		s := subnetOf(n.Name, vpcs[n.Name], cidrs[n.Name])
+		if n.Name == "a" {
+			s.Spec.Namespaces = []string{"ns"}
+		}
+		w.objects[name] = s
+	case kind == "node":
+		w.objects[name] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, UID: "node"}}
+	case kind == "pod":
+		w.objects[name] = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: n.Namespace, UID: types.UID(fmt.Sprint(w.uid))}, Spec: corev1.PodSpec{NodeName: "n"}}
+	case kind == "router":
+		w.objects[name] = &Router{Name: router0, Networks: []Network{{Prefix: prefix("192.168.1.0/24"), Segment: "neutron-net"}}, Segments: []string{"neutron-net"}}
+	}
+}
+
+// remove does what kubectl does: who has our finalizer stays for now.
+func (w *world) remove(name string) {
+	o, ok := w.objects[name].(metav1.Object)
+	if ok && len(o.GetFinalizers()) > 0 {
+		now := metav1.NewTime(o.GetCreationTimestamp().Time)
+		o.SetDeletionTimestamp(&now)
+		return
+	}
+	delete(w.objects, name)
+}
+
+func cutUnit(name string) (string, types.NamespacedName) {
+	parts := strings.Split(name, "/")
+	switch len(parts) {
+	case 3:
+		return parts[0], types.NamespacedName{Namespace: parts[1], Name: parts[2]}
+	case 2:
+		return parts[0], types.NamespacedName{Name: parts[1]}
+	}
+	return name, types.NamespacedName{}
+}
+
+func object[T any](w *world, name string) (o T) {
+	o, _ = w.objects[name].(T)
+	return o
+}
+
+func all[T any](w *world) (list []T) {
+	for _, name := range slices.Sorted(maps.Keys(w.objects)) {
+		if o, ok := w.objects[name].(T); ok {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func (w *world) router(vpc string) *Router {
+	if External(vpc) {
+		return object[*Router](w, "router")
+	}
+	if len(w.applied[intent.Unit("vpc/"+vpc)].Routers) > 0 {
+		return &Router{Name: vpc, Ours: true}
+	}
+	return nil
+}
+
+// run runs one unit, and tells whether it changed anything.
+func (w *world) run(name string) bool {
+	before := w.text()
+	kind, n := cutUnit(name)
+	switch kind {
+	case "vpc":
+		w.runVpc(name, n.Name)
+	case "subnet":
+		w.runSubnet(name, n.Name)
+	case "node":
+		w.runNode(name, n.Name)
+	case "pod":
+		w.runPod(name, n)
+	}
+	return w.text() != before
+}
+
+func (w *world) apply(name string, want intent.Want) {
+	if delete(w.applied, intent.Unit(name)); !cmp.Equal(want, intent.Want{}, comparePrefixes) {
+		w.applied[intent.Unit(name)] = want
+	}
+}
+
+func (w *world) runVpc(name, vpc string) {
+	f := VpcFacts{Name: vpc, Vpc: object[*v1.Vpc](w, name), Router: w.router(vpc)}
+	for _, s := range all[*v1.Subnet](w) {
+		if s.Spec.Vpc == vpc {
+			f.Subnets = append(f.Subnets, s)
+		}
+	}
+	want, told, _ := Vpc(f)
+	w.apply(name, want)
+	switch {
+	case told.Deed == Make && f.Vpc == nil:
+		w.objects[name] = vpcOf(vpc, "ns")
+	case told.Deed == Make:
+		f.Vpc.Labels = map[string]string{v1.LabelVpcExternal: "true"}
+	case told.Deed == Remove:
+		delete(w.objects, name)
+	default:
+		w.finish(name, f.Vpc, told.Deed)
+	}
+	if v := object[*v1.Vpc](w, name); v != nil && told.Deed != Make {
+		v.Status = told.Status
+	}
+}
+
+func (w *world) finish(name string, o metav1.Object, d Deed) {
+	switch {
+	case d == Hold:
+		o.SetFinalizers([]string{v1.Finalizer})
+	case d == Release:
+		delete(w.objects, name)
+	}
+}
+
+func (w *world) runSubnet(name, subnet string) {
+	f := SubnetFacts{Name: subnet, Subnet: object[*v1.Subnet](w, name), UnderlayMTU: 1500}
+	if f.Subnet != nil {
+		f.Vpc, f.Router = object[*v1.Vpc](w, "vpc/"+f.Subnet.Spec.Vpc), w.router(f.Subnet.Spec.Vpc)
+	}
+	for _, s := range all[*v1.Subnet](w) {
+		if s.Name != subnet {
+			f.Others = append(f.Others, s)
+		}
+	}
+	for _, who := range w.book {
+		if len(who) > len(subnet) && who[:len(subnet)+1] == subnet+" " {
+			f.Users = append(f.Users, who)
+		}
+	}
+	want, told, err := Subnet(f)
+	w.apply(name, want)
+	if f.Subnet == nil {
+		return
+	}
+	w.finish(name, f.Subnet, told.Deed)
+	status := metav1.ConditionFalse
+	if err == nil {
+		status = metav1.ConditionTrue
+	}
+	f.Subnet.Status = told.Status
+	meta.SetStatusCondition(&f.Subnet.Status.Conditions, metav1.Condition{Type: v1.ConditionReady, Status: status, Reason: "R" + reason(err)})
+	f.Subnet.Status.Conditions[0].LastTransitionTime = metav1.Time{}
+}
+
+func (w *world) runNode(name, node string) {
+	f := NodeFacts{Name: node, Node: object[*corev1.Node](w, name), Join: object[*v1.Subnet](w, "subnet/join"), Claim: w.claims[NodePort(node)], Leases: w.book}
+	want, ip, err := Node(f)
+	w.report(name, NodePort(node), want, ip, err)
+}
+
+func (w *world) runPod(name string, n types.NamespacedName) {
+	f := PodFacts{
+		Namespace: n.Namespace, Name: n.Name, Pod: object[*corev1.Pod](w, name), Claim: w.claims[PodPort(n.Namespace, n.Name)],
+		OnNode: w.objects["node/n"] != nil, Subnets: all[*v1.Subnet](w), Vpcs: all[*v1.Vpc](w), Leases: w.book,
+	}
+	want, ip, err := Pod(f)
+	w.report(name, PodPort(n.Namespace, n.Name), want, ip, err)
+}
+
+func (w *world) report(name, port string, want intent.Want, ip *v1.IP, err error) {
+	w.apply(name, want)
+	switch {
+	case ip == nil:
+		if c := w.claims[port]; c != nil && IPUnit(c) == intent.Unit(name) {
+			delete(w.claims, port)
+		}
+		w.book.free(intent.Unit(name))
+	case err == nil:
+		w.claims[port] = ip
+	}
+}
+
+// text is all of the world, to see whether it changed.
+func (w *world) text() string {
+	text, err := json.Marshal([]any{w.objects, w.claims, w.applied, w.book})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// settle runs all units, in that order, until nothing changes any more.
+func (w *world) settle(t interface{ Fatal(...any) }, order []string) {
+	for range 30 {
+		changed := false
+		for _, name := range order {
+			changed = w.run(name) || changed
+		}
+		if !changed {
+			return
+		}
+	}
+	t.Fatal("never settles:", w.text())
+}
+
+// Whatever is added and removed in whatever order: no address is had twice, no
+// two ports have one name, nothing is left of what is gone, and what is wanted
+// once all pods are gone does not depend on the way.
+func TestPathDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld()
+		for i := range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			name := rapid.SampledFrom(known).Draw(rt, fmt.Sprint("what", i))
+			if rapid.IntRange(0, 2).Draw(rt, fmt.Sprint("how", i)) == 0 {
+				w.remove(name)
+			} else {
+				w.add(name)
+			}
+			w.settle(rt, rapid.Permutation(known).Draw(rt, fmt.Sprint("order", i)))
+			w.checkPorts(rt)
+		}
+		for _, name := range known {
+			if kind, _ := cutUnit(name); kind == "pod" || kind == "node" {
+				w.remove(name)
+			}
+		}
+		if v := object[*v1.Vpc](w, "vpc/blue"); v != nil && !v.DeletionTimestamp.IsZero() {
+			w.remove("subnet/c") // or the Vpc waits for it
+			w.remove("subnet/blue")
+		}
+		w.settle(rt, known)
+		w.compareWithFresh(rt)
+	})
+}
+
+func (w *world) checkPorts(t *rapid.T) {
+	names, addrs := map[string]intent.Unit{}, map[string]intent.Unit{}
+	for u, want := range w.applied {
+		if w.objects[string(u)] == nil {
+			t.Fatalf("%s is gone and wants %+v", u, want)
+		}
+		for _, p := range want.Ports {
+			key := fmt.Sprint(p.Segment, p.Addrs)
+			if names[p.Name] != "" || addrs[key] != "" {
+				t.Fatalf("%s has the port %s %s, as has %s %s", u, p.Name, key, names[p.Name], addrs[key])
+			}
+			names[p.Name], addrs[key] = u, u
+			if len(w.applied[intent.Unit("subnet/"+p.Segment)].Segments) != 1 {
+				t.Fatalf("%s has a port on %s, which is not there", u, p.Segment)
+			}
+			if ip := w.claims[p.Name]; ip == nil || IPUnit(ip) != u || !slices.Equal(Addrs(ip), p.Addrs) {
+				t.Fatalf("%s has the port %+v and the claim %+v", u, p, ip)
+			}
+		}
+	}
+}
+
+func (w *world) compareWithFresh(t *rapid.T) {
+	fresh := newWorld()
+	for name, is := range w.objects {
+		fresh.add(name)
+		if v, ok := is.(*v1.Vpc); ok && External(v.Name) {
+			fresh.objects[name] = v.DeepCopy() // It outlives its router while it is used.
+		}
+		if o, ok := w.objects[name].(metav1.Object); ok && !o.GetDeletionTimestamp().IsZero() {
+			t.Fatalf("%s is still being deleted: %+v", name, w.book)
+		}
+	}
+	fresh.settle(t, known)
+	if diff := cmp.Diff(fresh.applied, w.applied, comparePrefixes); diff != "" {
+		t.Fatal("the way made a difference:", diff)
+	}
+	if len(w.book)+len(w.claims) > 0 {
+		t.Fatal("addresses are left:", w.book, w.claims)
+	}
+}
