@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	dir := r.PersistentFlags().String("dir", lab.Dir, "where the lab keeps its state")
+	dir := r.PersistentFlags().String("dir", cmp.Or(os.Getenv(lab.DirEnv), lab.Dir), "where the lab keeps its state; or $"+lab.DirEnv)
 	r.AddCommand(
 		up(dir), down(dir), status(dir), plan(dir), doctor(dir), env(dir),
 		execute(dir), vm(dir), load(dir), logs(dir), stop(dir), start(dir), kill(dir),
@@ -70,6 +71,7 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	}
 	f := c.Flags()
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes")
+	f.TextVar(&o.Underlay, "underlay", o.Underlay, "network that joins the nodes; a second lab needs another, and another --dir")
 	f.IntVar(&o.VMs, "vms", o.VMs, "how many virtual machines")
 	f.BoolVar(&o.OpenStack, "openstack", o.OpenStack, "run Keystone and Neutron")
 	f.BoolVar(&o.Octavia, "octavia", o.Octavia, "run Octavia with OpenStack")

@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
 // Finding is one thing that the lab needs, and how to get it if it is missing.
@@ -125,7 +123,7 @@ func (l *Lab) portFindings() []Finding {
 		return nil
 	}
 	var found []Finding
-	for _, address := range []string{"127.0.0.1:12379", "127.0.0.1:12380", "127.0.0.1:10257", "127.0.0.1:10259"} {
+	for _, address := range l.cluster().Private() {
 		f := Finding{What: "port " + address}
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
@@ -135,9 +133,9 @@ func (l *Lab) portFindings() []Finding {
 		}
 		found = append(found, f)
 	}
-	if links, err := host.Links(); err != nil || len(links) > 0 {
+	if links, err := l.site().Links(); err != nil || len(links) > 0 {
 		found = append(found, Finding{
-			What: "links", Mend: "isthmus-lab down",
+			What: "links", Mend: "isthmus-lab down" + l.dirFlag(),
 			Wrong: errors.Join(err, fmt.Errorf("left over: %s", strings.Join(links, " "))).Error(),
 		})
 	}

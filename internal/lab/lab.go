@@ -33,15 +33,17 @@ func New(o Options, out io.Writer) *Lab {
 	return &Lab{
 		Options: o,
 		Out:     out,
-		nodes:   host.Nodes(o.Dir, o.Nodes),
+		nodes:   o.site().Nodes(o.Nodes),
 		sup:     &supervise.Supervisor{Dir: filepath.Join(o.Dir, "pid"), LogDir: filepath.Join(o.Dir, "log")},
 	}
 }
 
-func (l *Lab) central() ovn.Central { return ovn.Central{Dir: filepath.Join(l.Dir, "ovn")} }
+func (l *Lab) central() ovn.Central {
+	return ovn.Central{Dir: filepath.Join(l.Dir, "ovn"), Site: l.site()}
+}
 
 func (l *Lab) cluster() kube.Cluster {
-	return kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.nodes, Proxy: l.KubeProxy}
+	return kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.nodes, Site: l.site(), Proxy: l.KubeProxy}
 }
 
 // programs is a directory to put on PATH: kubectl and its plugin, in the
@@ -187,7 +189,7 @@ func (l *Lab) Down(ctx context.Context) error {
 // Leftovers lists what the lab has on the machine outside its directory:
 // processes, links, mounts (and so namespaces) and cgroups.
 func (l *Lab) Leftovers() []string {
-	links, _ := host.Links()
+	links, _ := l.site().Links()
 	mounts, _ := host.Mounts(l.Dir)
 	var left []string
 	for _, p := range l.sup.Processes() {
@@ -198,7 +200,7 @@ func (l *Lab) Leftovers() []string {
 			left = append(left, fmt.Sprintf("process %d on %s", p.Pid, n.Name))
 		}
 	}
-	return slices.Concat(left, links, mounts, host.Cgroups())
+	return slices.Concat(left, links, mounts, l.site().Cgroups())
 }
 
 // lock keeps two runs from working at one lab. It ends with the process at the latest.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
-	"github.com/isthmus-cni/isthmus/internal/lab/host"
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
@@ -25,7 +24,7 @@ func (l *Lab) cloud() openstack.Config {
 	return openstack.Config{
 		Dir:      filepath.Join(l.Dir, "openstack"),
 		LogDir:   l.sup.LogDir,
-		Bind:     host.Gateway().Addr().String(),
+		Bind:     l.site().Gateway().Addr().String(),
 		NB:       l.central().NB(),
 		SB:       l.central().SB(),
 		Octavia:  l.Octavia,

@@ -8,30 +8,39 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
 // Options say what a lab consists of. They are kept in its directory, so that
 // later commands need not be told again.
 type Options struct {
-	Dir       string `json:"dir"`  // all state
-	Repo      string `json:"repo"` // manifests and images
-	KubeBin   string `json:"kubeBin"`
-	CacheDir  string `json:"cacheDir"`
-	Nodes     int    `json:"nodes"`
-	VMs       int    `json:"vms"`
-	OpenStack bool   `json:"openstack"`
-	Octavia   bool   `json:"octavia"`
-	Isthmus   bool   `json:"isthmus"`
-	KubeProxy bool   `json:"kubeProxy"`
-	Profile   string `json:"profile"`
+	Dir string `json:"dir"` // all state
+	// Underlay is the network that joins the nodes; labs side by side need
+	// different ones, as they need different directories.
+	Underlay  netip.Prefix `json:"underlay"`
+	Repo      string       `json:"repo"` // manifests and images
+	KubeBin   string       `json:"kubeBin"`
+	CacheDir  string       `json:"cacheDir"`
+	Nodes     int          `json:"nodes"`
+	VMs       int          `json:"vms"`
+	OpenStack bool         `json:"openstack"`
+	Octavia   bool         `json:"octavia"`
+	Isthmus   bool         `json:"isthmus"`
+	KubeProxy bool         `json:"kubeProxy"`
+	Profile   string       `json:"profile"`
 }
 
 // Dir is where a lab stands unless told otherwise.
-const Dir = "/run/isthmus-lab"
+const Dir = host.DefaultDir
+
+// DirEnv names the environment variable that tells otherwise.
+const DirEnv = "ISTHMUS_LAB_DIR"
 
 // SharedOVN is the profile in which Kubernetes' nodes are chassis of the OVN
 // that Neutron uses.
@@ -47,7 +56,7 @@ func Default() Options {
 		cache = "/root/.cache"
 	}
 	o := Options{
-		Dir: Dir, CacheDir: filepath.Join(cache, "isthmus"), Repo: findRepo(),
+		Dir: Dir, Underlay: netip.MustParsePrefix(host.DefaultUnderlay), CacheDir: filepath.Join(cache, "isthmus"), Repo: findRepo(),
 		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN,
 	}
 	o.KubeBin = findKube(o.CacheDir)
@@ -59,6 +68,9 @@ func (o Options) Validate() error {
 	var errs []error
 	if o.Nodes < 1 || o.Nodes > 20 {
 		errs = append(errs, fmt.Errorf("--nodes %d: give 1 to 20", o.Nodes))
+	}
+	if !o.Underlay.Addr().Is4() || o.Underlay.Bits() != 24 || o.Underlay != o.Underlay.Masked() {
+		errs = append(errs, fmt.Errorf("--underlay %s: give an IPv4 network with 24 bits, such as %s", o.Underlay, host.DefaultUnderlay))
 	}
 	if o.VMs < 0 || o.VMs > 0 && !o.OpenStack {
 		errs = append(errs, fmt.Errorf("--vms %d: virtual machines need --openstack", o.VMs))
@@ -76,6 +88,8 @@ func (o Options) Validate() error {
 	return errors.Join(errs...)
 }
 
+func (o Options) site() host.Site { return host.Site{Dir: o.Dir, Underlay: o.Underlay} }
+
 func (o Options) file() string { return filepath.Join(o.Dir, "lab.json") }
 
 // Load reads the options of the lab in dir.
@@ -87,7 +101,7 @@ func Load(dir string) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	var o Options
+	o := Options{Underlay: netip.MustParsePrefix(host.DefaultUnderlay)} // a lab of an earlier release says none
 	if err := json.Unmarshal(text, &o); err != nil {
 		return Options{}, fmt.Errorf("%s: %w", Options{Dir: dir}.file(), err)
 	}

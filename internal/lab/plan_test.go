@@ -3,17 +3,20 @@ package lab
 import (
 	"bytes"
 	"flag"
+	"net/netip"
 	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
+var underlay = netip.MustParsePrefix("172.31.0.0/24")
+
 var update = flag.Bool("update", false, "rewrite testdata")
 
 func TestPlan(t *testing.T) {
 	o := Options{
-		Dir: "/run/isthmus-plan", Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",
+		Dir: "/run/isthmus-plan", Underlay: underlay, Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",
 		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN,
 	}
 	if err := o.Validate(); err != nil {
@@ -39,13 +42,15 @@ func TestPlan(t *testing.T) {
 }
 
 func TestValidateRefuses(t *testing.T) {
-	good := Options{Dir: Dir, Repo: "/src", Nodes: 1, Profile: SharedOVN}
+	good := Options{Dir: Dir, Underlay: underlay, Repo: "/src", Nodes: 1, Profile: SharedOVN}
 	for name, change := range map[string]func(*Options){
 		"no nodes":             func(o *Options) { o.Nodes = 0 },
 		"machines, no Neutron": func(o *Options) { o.VMs = 1 },
 		"unknown profile":      func(o *Options) { o.Profile = "x" },
 		"a system directory":   func(o *Options) { o.Dir = "/run" },
 		"a relative directory": func(o *Options) { o.Dir = "lab/a/b" },
+		"a small underlay":     func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.0/28") },
+		"an address for one":   func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.1/24") },
 		"no source tree":       func(o *Options) { o.Isthmus, o.Repo = true, "" },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +67,7 @@ func TestValidateRefuses(t *testing.T) {
 }
 
 func TestEnvNamesTheClouds(t *testing.T) {
-	o := Options{Dir: Dir, KubeBin: "/kube", Nodes: 1, OpenStack: true}
+	o := Options{Dir: Dir, Underlay: underlay, KubeBin: "/kube", Nodes: 1, OpenStack: true}
 	want := `export PATH="/run/isthmus-lab/bin:/kube:$PATH"
 export KUBECONFIG="/run/isthmus-lab/kube/admin.kubeconfig"
 export OVN_NB_DB="tcp:172.31.0.1:6641"

@@ -15,6 +15,9 @@ func (l *Lab) Env() string {
 		{"OVN_NB_DB", l.central().NB()},
 		{"OVN_SB_DB", l.central().SB()},
 	}
+	if l.Dir != Dir {
+		vars = append(vars, [2]string{DirEnv, l.Dir})
+	}
 	if l.OpenStack {
 		vars = append(vars, [2]string{"OS_CLIENT_CONFIG_FILE", l.Dir + "/openstack/clouds.yaml"}, [2]string{"OS_CLOUD", "admin"})
 	}
@@ -35,7 +38,7 @@ func (l *Lab) summary(took time.Duration) error {
 	fmt.Fprintf(&b, "  %-18s https://%s\n", "Kubernetes", l.cluster().Server())
 	fmt.Fprintf(&b, "  %-18s %s  %s\n", "OVN", l.central().NB(), l.central().SB())
 	if l.OpenStack {
-		fmt.Fprintf(&b, "  %-18s http://172.31.0.1:5000 (Keystone), :9696 (Neutron), :9876 (Octavia)\n", "OpenStack")
+		fmt.Fprintf(&b, "  %-18s http://%s:5000 (Keystone), :9696 (Neutron), :9876 (Octavia)\n", "OpenStack", l.site().Gateway().Addr())
 	}
 	machines, err := l.guests().List()
 	if err != nil {
@@ -44,7 +47,7 @@ func (l *Lab) summary(took time.Duration) error {
 	for _, g := range machines {
 		fmt.Fprintf(&b, "  %-18s %s, a virtual machine on %s and on network %s\n", g.Name, g.Address, g.Node, g.Network)
 	}
-	fmt.Fprintf(&b, "\nTry:\n  eval \"$(%s env)\"\n  kubectl get nodes -o wide\n  ovn-nbctl show\n", l.self())
+	fmt.Fprintf(&b, "\nTry:\n  eval \"$(%s env%s)\"\n  kubectl get nodes -o wide\n  ovn-nbctl show\n", l.self(), l.dirFlag())
 	if l.OpenStack {
 		fmt.Fprint(&b, "  openstack network list\n")
 	}
@@ -57,4 +60,12 @@ func (l *Lab) summary(took time.Duration) error {
 	}
 	_, err = fmt.Fprint(l.Out, b.String())
 	return err
+}
+
+// dirFlag is what a command needs to mean this lab.
+func (l *Lab) dirFlag() string {
+	if l.Dir == Dir {
+		return ""
+	}
+	return " --dir " + l.Dir
 }

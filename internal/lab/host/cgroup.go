@@ -46,10 +46,10 @@ func (n Node) ensureCgroups() error {
 }
 
 // Cgroups lists the lab's cgroups.
-func Cgroups() []string {
+func (s Site) Cgroups() []string {
 	var found []string
 	for _, h := range hierarchies() {
-		found = append(found, tree(filepath.Join(h, cgroup))...)
+		found = append(found, tree(filepath.Join(h, s.cgroup()))...)
 	}
 	return found
 }

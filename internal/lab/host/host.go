@@ -14,23 +14,12 @@ import (
 	"strings"
 )
 
-// What the lab is called in the root namespace.
-const (
-	Bridge = "isthmus0"
-	// linkPrefix begins the names of the nodes' cables at the bridge.
-	linkPrefix = "is-"
-	// cgroup is the lab's directory under every controller.
-	cgroup = "isthmus-lab"
-)
-
-// Gateway is the bridge's address and the nodes' default gateway.
-func Gateway() netip.Prefix { return netip.MustParsePrefix("172.31.0.1/24") }
-
 // Node is one host of the lab.
 type Node struct {
 	Name string
 	Addr netip.Prefix // on Uplink
 	Dir  string       // its part of the lab's state
+	Site Site
 }
 
 // Nic is the node's end of its cable. The node's address is not on it but on
@@ -41,26 +30,27 @@ const (
 	Uplink = "br-phy"
 )
 
-// Nodes makes n nodes, node1 to node<n>, with state below dir.
-func Nodes(dir string, n int) []Node {
+// Nodes makes n nodes, node1 to node<n>, the first with the 11th address.
+func (s Site) Nodes(n int) []Node {
 	var nodes []Node
-	addr := Gateway().Addr().As4()
 	for i := range n {
-		name := fmt.Sprintf("node%d", i+1)
-		addr[3] = byte(11 + i)
-		nodes = append(nodes, Node{name, netip.PrefixFrom(netip.AddrFrom4(addr), Gateway().Bits()), filepath.Join(dir, name)})
+		nodes = append(nodes, s.node(fmt.Sprintf("node%d", i+1), byte(11+i)))
 	}
 	return nodes
 }
 
-// MAC of the node's NIC, the same in every lab.
+func (s Site) node(name string, host byte) Node {
+	return Node{name, s.address(host), filepath.Join(s.Dir, name), s}
+}
+
+// MAC of the node's NIC, the same in every lab on that underlay.
 func (n Node) MAC() string {
 	a := n.Addr.Addr().As4()
 	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3])
 }
 
 // Link is the name of the bridge's end of the node's cable.
-func (n Node) Link() string { return linkPrefix + n.Name }
+func (n Node) Link() string { return n.Site.linkPrefix() + n.Name }
 
 // Namespace is the file that keeps a namespace: "net", "mnt" or "uts".
 func (n Node) Namespace(kind string) string { return filepath.Join(n.Dir, "ns", kind) }
@@ -78,7 +68,7 @@ func (n Node) Enter(argv ...string) []string {
 }
 
 // CgroupRoot is the node's cgroup as the kubelet calls it.
-func (n Node) CgroupRoot() string { return "/" + cgroup + "/" + n.Name }
+func (n Node) CgroupRoot() string { return "/" + n.Site.cgroup() + "/" + n.Name }
 
 // Run runs a command on the machine and returns its output. An error carries
 // what the command said.

@@ -10,18 +10,19 @@ import (
 
 // EnsureBridge makes the bridge of the lab's underlay, with the address at
 // which nodes reach the control plane.
-func EnsureBridge(ctx context.Context) error {
-	if !linkExists(Bridge) {
-		if _, err := Run(ctx, "ip", "link", "add", Bridge, "type", "bridge", "forward_delay", "0"); err != nil {
+func (s Site) EnsureBridge(ctx context.Context) error {
+	bridge := s.Bridge()
+	if !linkExists(bridge) {
+		if _, err := Run(ctx, "ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0"); err != nil {
 			return err
 		}
 	}
 	// what the kernel sends to a node arrives at a userspace datapath, which takes
 	// checksums for what they are
 	return runAll(ctx,
-		[]string{"ip", "addr", "replace", Gateway().String(), "dev", Bridge},
-		[]string{"ip", "link", "set", Bridge, "up"},
-		[]string{"ethtool", "-K", Bridge, "tx", "off"},
+		[]string{"ip", "addr", "replace", s.Gateway().String(), "dev", bridge},
+		[]string{"ip", "link", "set", bridge, "up"},
+		[]string{"ethtool", "-K", bridge, "tx", "off"},
 	)
 }
 
@@ -36,7 +37,7 @@ func (n Node) ensureCable(ctx context.Context) error {
 		}
 	}
 	return runAll(ctx,
-		[]string{"ip", "link", "set", n.Link(), "master", Bridge, "up"},
+		[]string{"ip", "link", "set", n.Link(), "master", n.Site.Bridge(), "up"},
 		n.Enter("ip", "link", "set", Nic, "up"),
 		[]string{"ethtool", "-K", n.Link(), "tx", "off"},
 		n.Enter("ethtool", "-K", Nic, "tx", "off"),
@@ -44,8 +45,8 @@ func (n Node) ensureCable(ctx context.Context) error {
 }
 
 // removeLinks takes the bridge and every cable off the machine.
-func removeLinks(ctx context.Context) error {
-	links, err := Links()
+func (s Site) removeLinks(ctx context.Context) error {
+	links, err := s.Links()
 	var errs []error
 	for _, link := range links {
 		if _, err := Run(ctx, "ip", "link", "del", link); err != nil && linkExists(link) {
@@ -56,11 +57,11 @@ func removeLinks(ctx context.Context) error {
 }
 
 // Links lists what the lab has in the root network namespace.
-func Links() ([]string, error) {
+func (s Site) Links() ([]string, error) {
 	entries, err := os.ReadDir("/sys/class/net")
 	var links []string
 	for _, e := range entries {
-		if e.Name() == Bridge || strings.HasPrefix(e.Name(), linkPrefix) {
+		if e.Name() == s.Bridge() || strings.HasPrefix(e.Name(), s.linkPrefix()) {
 			links = append(links, e.Name())
 		}
 	}

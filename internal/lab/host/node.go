@@ -56,7 +56,7 @@ func (n Node) Ensure(ctx context.Context) error {
 		}
 	}
 	if err := n.ensureCable(ctx); err != nil {
-		return fmt.Errorf("join %s to %s: %w", n.Name, Bridge, err)
+		return fmt.Errorf("join %s to %s: %w", n.Name, n.Site.Bridge(), err)
 	}
 	return n.ensureCgroups()
 }
@@ -143,7 +143,7 @@ func (n Node) Remove(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := removeCgroups(ctx, filepath.Join(cgroup, n.Name)); err != nil {
+	if err := removeCgroups(ctx, n.CgroupRoot()); err != nil {
 		return err
 	}
 	return os.RemoveAll(n.Dir)

@@ -9,54 +9,100 @@ import (
 	"strings"
 )
 
-// mountPoints of the nodes must exist on the machine. Those that we made are
-// noted, so that they can be taken away again.
+// registry is where the labs of the machine note which mount points they made.
+// Taking away one on which another lab's node has mounted something would
+// unmount that, too.
+const registry = "/run/isthmus-labs"
+
+func (s Site) made() string {
+	return filepath.Join(registry, strings.ReplaceAll(filepath.Clean(s.Dir), "/", "_"))
+}
+
+// makeMountPoint makes a directory of the machine for a node to mount its own
+// on. One that was there before any lab is nobody's to take away.
 func (n Node) makeMountPoint(dir string) error {
-	list := filepath.Join(filepath.Dir(n.Dir), "made-directories")
-	for _, d := range missing(dir) {
-		file, err := os.OpenFile(list, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-		if err != nil {
-			return err
+	note, others := missing(dir), noted("")
+	for d := dir; d != "/"; d = filepath.Dir(d) {
+		if slices.Contains(others, d) {
+			note = append(note, d)
 		}
-		_, err = file.WriteString(d + "\n")
-		if err := errors.Join(err, file.Close()); err != nil {
-			return err
-		}
+	}
+	if err := n.Site.note(note); err != nil {
+		return err
 	}
 	return os.MkdirAll(dir, 0o755)
 }
 
-// missing lists dir and its parents as far as they do not exist, parents first.
+func (s Site) note(dirs []string) error {
+	if len(dirs) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(registry, 0o755); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(s.made(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(strings.Join(dirs, "\n") + "\n")
+	return errors.Join(err, file.Close())
+}
+
+// noted lists what the labs made, but for one lab's file.
+func noted(except string) []string {
+	files, _ := filepath.Glob(filepath.Join(registry, "*"))
+	var dirs []string
+	for _, f := range files {
+		if f != except {
+			text, _ := os.ReadFile(f)
+			dirs = append(dirs, strings.Fields(string(text))...)
+		}
+	}
+	return dirs
+}
+
+// missing lists dir and its parents as far as they do not exist.
 func missing(dir string) []string {
 	var dirs []string
 	for ; !exists(dir); dir = filepath.Dir(dir) {
-		dirs = append([]string{dir}, dirs...)
+		dirs = append(dirs, dir)
 	}
 	return dirs
 }
 
 // Remove takes away all nodes found below dir and all else that the lab has on
-// the machine. The state itself stays.
+// the machine, and nothing of another lab. The state itself stays.
 func Remove(ctx context.Context, dir string) error {
+	s := siteOf(dir)
 	var errs []error
 	for _, n := range Found(dir) {
 		errs = append(errs, n.Remove(ctx))
 	}
-	errs = append(errs, unmountBelow(dir), removeLinks(ctx), removeCgroups(ctx, cgroup))
-	list, _ := os.ReadFile(filepath.Join(dir, "made-directories"))
-	made := strings.Fields(string(list))
-	slices.Reverse(made)
-	for _, d := range made {
-		_ = os.Remove(d) // one that is not empty is somebody's now
-	}
+	errs = append(errs, unmountBelow(dir), s.removeLinks(ctx), removeCgroups(ctx, s.cgroup()))
+	s.removeMountPoints()
 	return errors.Join(errs...)
+}
+
+// removeMountPoints leaves alone what another lab uses, too, and what is not
+// empty: that is somebody's now.
+func (s Site) removeMountPoints() {
+	text, _ := os.ReadFile(s.made())
+	mine, others := strings.Fields(string(text)), noted(s.made())
+	_ = os.Remove(s.made())
+	slices.Sort(mine)
+	for _, d := range slices.Backward(slices.Compact(mine)) {
+		if !slices.Contains(others, d) {
+			_ = os.Remove(d)
+		}
+	}
+	_ = os.Remove(registry) // the last one's
 }
 
 // Found lists the nodes that have state below dir, also of an earlier lab with
 // more of them.
 func Found(dir string) []Node {
 	var found []Node
-	for _, n := range Nodes(dir, 99) {
+	for _, n := range siteOf(dir).Nodes(99) {
 		if exists(n.Dir) {
 			found = append(found, n)
 		}

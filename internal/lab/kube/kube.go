@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ type Cluster struct {
 	Dir   string // certificates, kubeconfigs, etcd's data
 	Bin   string // Kubernetes' programs
 	Nodes []host.Node
+	Site  host.Site
 	Proxy bool // run kube-proxy on the nodes
 }
 
@@ -40,13 +42,25 @@ const ServiceCIDR = "10.96.0.0/16"
 // ClusterDNS is where pods look for names, whether somebody answers there or not.
 const ClusterDNS = "10.96.0.10"
 
+// The control plane's ports on Loopback.
 const (
-	etcdClient = "http://127.0.0.1:12379"
-	etcdPeer   = "http://127.0.0.1:12380"
+	etcdClientPort = "12379"
+	etcdPeerPort   = "12380"
+	controllerPort = "10257"
+	schedulerPort  = "10259"
 )
 
 // Server is the API server's address.
-func (c Cluster) Server() string { return host.Gateway().Addr().String() + ":6443" }
+func (c Cluster) Server() string { return c.Site.Gateway().Addr().String() + ":6443" }
+
+func (c Cluster) loopback(port string) string {
+	return net.JoinHostPort(c.Site.Loopback().String(), port)
+}
+
+// Private are the addresses that only the machine itself reaches.
+func (c Cluster) Private() []string {
+	return []string{c.loopback(etcdClientPort), c.loopback(etcdPeerPort), c.loopback(controllerPort), c.loopback(schedulerPort)}
+}
 
 // Kubeconfig is the administrator's.
 func (c Cluster) Kubeconfig() string { return c.kubeconfig("admin") }
@@ -76,16 +90,17 @@ func (c Cluster) Components() []supervise.Component {
 }
 
 func (c Cluster) etcd() supervise.Component {
+	client, peer := "http://"+c.loopback(etcdClientPort), "http://"+c.loopback(etcdPeerPort)
 	return supervise.Component{
 		Name: "etcd",
 		Argv: []string{
 			"etcd", "--data-dir=" + filepath.Join(c.Dir, "etcd"), "--unsafe-no-fsync",
-			"--listen-client-urls=" + etcdClient, "--advertise-client-urls=" + etcdClient,
-			"--listen-peer-urls=" + etcdPeer, "--initial-advertise-peer-urls=" + etcdPeer,
-			"--initial-cluster=default=" + etcdPeer, "--log-level=warn",
+			"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+			"--initial-cluster=default=" + peer, "--log-level=warn",
 		},
 		Prepare: func(context.Context) error { return os.MkdirAll(filepath.Join(c.Dir, "etcd"), 0o700) },
-		Ready:   Serves(etcdClient + "/health"),
+		Ready:   Serves(client + "/health"),
 	}
 }
 
@@ -95,9 +110,9 @@ func (c Cluster) apiServer() supervise.Component {
 		Needs: []string{"etcd", "kube-pki", ovn.Network},
 		Argv: []string{
 			filepath.Join(c.Bin, APIServer),
-			"--etcd-servers=" + etcdClient,
-			"--bind-address=" + host.Gateway().Addr().String(), "--secure-port=6443",
-			"--advertise-address=" + host.Gateway().Addr().String(),
+			"--etcd-servers=http://" + c.loopback(etcdClientPort),
+			"--bind-address=" + c.Site.Gateway().Addr().String(), "--secure-port=6443",
+			"--advertise-address=" + c.Site.Gateway().Addr().String(),
 			"--service-cluster-ip-range=" + ServiceCIDR,
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged",
@@ -123,13 +138,13 @@ func (c Cluster) controllerManager() supervise.Component {
 		Argv: []string{
 			filepath.Join(c.Bin, Controller),
 			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-			"--bind-address=127.0.0.1", "--leader-elect=false",
+			"--bind-address=" + c.Site.Loopback().String(), "--leader-elect=false",
 			"--use-service-account-credentials",
 			"--service-account-private-key-file=" + c.pki("service-accounts.key"),
 			"--root-ca-file=" + c.pki("ca.crt"),
 			"--cluster-signing-cert-file=" + c.pki("ca.crt"), "--cluster-signing-key-file=" + c.pki("ca.key"),
 		},
-		Ready: Serves("https://127.0.0.1:10257/healthz"),
+		Ready: Serves("https://" + c.loopback(controllerPort) + "/healthz"),
 	}
 }
 
@@ -141,9 +156,9 @@ func (c Cluster) scheduler() supervise.Component {
 		Argv: []string{
 			filepath.Join(c.Bin, Scheduler),
 			"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-			"--bind-address=127.0.0.1", "--leader-elect=false",
+			"--bind-address=" + c.Site.Loopback().String(), "--leader-elect=false",
 		},
-		Ready: Serves("https://127.0.0.1:10259/healthz"),
+		Ready: Serves("https://" + c.loopback(schedulerPort) + "/healthz"),
 	}
 }
 
@@ -174,7 +189,7 @@ func (c Cluster) credentials(context.Context) error {
 
 func (c Cluster) servers() []identity {
 	ids := []identity{{file: "apiserver", name: "kube-apiserver", hosts: []string{
-		host.Gateway().Addr().String(), "127.0.0.1", "10.96.0.1", "localhost",
+		c.Site.Gateway().Addr().String(), "127.0.0.1", "10.96.0.1", "localhost",
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 	}}, {file: "apiserver-kubelet", name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}}}
 	for _, n := range c.Nodes {

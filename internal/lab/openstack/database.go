@@ -103,8 +103,12 @@ func (c Config) templatePath(ctx context.Context) (string, error) {
 	for _, part := range [][]byte{versions, want, []byte(source("scripts/accounts.py")), []byte(source("etc/my.cnf"))} {
 		sum.Write(part)
 	}
-	return filepath.Join(c.CacheDir, "openstack-database-"+hex.EncodeToString(sum.Sum(nil))[:16]+".tar"), nil
+	return filepath.Join(c.CacheDir, c.templatePrefix()+hex.EncodeToString(sum.Sum(nil))[:16]+".tar"), nil
 }
+
+// templatePrefix has the address that the catalog names: labs side by side
+// have a template each.
+func (c Config) templatePrefix() string { return "openstack-database-" + c.Bind + "-" }
 
 // makeTemplate runs a database server of its own beside the lab's, so a killed
 // run leaves nothing that the next one would take for finished.
@@ -128,13 +132,13 @@ func (c Config) makeTemplate(ctx context.Context) error {
 	if err := tar.run(ctx); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(path+".new", path), removeOthers(path), os.RemoveAll(t.Dir))
+	return errors.Join(os.Rename(path+".new", path), c.removeOthers(path), os.RemoveAll(t.Dir))
 }
 
 // removeOthers takes earlier templates away: each has more than 100 MB, and
 // only the last one is likely to be wanted again.
-func removeOthers(path string) error {
-	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), "openstack-database-*.tar"))
+func (c Config) removeOthers(path string) error {
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), c.templatePrefix()+"*.tar"))
 	for _, other := range all {
 		if other != path {
 			err = errors.Join(err, os.Remove(other))

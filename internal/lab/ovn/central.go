@@ -28,21 +28,22 @@ const probe = "60000"
 
 // Central is OVN's central part.
 type Central struct {
-	Dir string // databases and sockets
+	Dir  string // databases and sockets
+	Site host.Site
 }
 
 // NB and SB are the databases' addresses for all who are on the lab's network.
-func (c Central) NB() string { return "tcp:" + host.Gateway().Addr().String() + ":6641" }
+func (c Central) NB() string { return "tcp:" + c.Site.Gateway().Addr().String() + ":6641" }
 
 // SB is the southbound database; see NB.
-func (c Central) SB() string { return "tcp:" + host.Gateway().Addr().String() + ":6642" }
+func (c Central) SB() string { return "tcp:" + c.Site.Gateway().Addr().String() + ":6642" }
 
 func (c Central) socket(db string) string { return "unix:" + filepath.Join(c.Dir, "ovn"+db+"_db.sock") }
 
 // Components are the two databases and northd.
 func (c Central) Components() []supervise.Component {
 	return []supervise.Component{
-		{Name: Network, Do: host.EnsureBridge},
+		{Name: Network, Do: c.Site.EnsureBridge},
 		c.database(Northbound, "nb", "OVN_Northbound,NB_Global,connections"),
 		c.database(Southbound, "sb", "OVN_Southbound,SB_Global,connections"),
 		{Name: "ovn-nb/settings", Needs: []string{Northbound, Network}, Do: c.settings("nb", "6641")},
@@ -79,7 +80,7 @@ func (c Central) database(name, db, remote string) supervise.Component {
 
 // settings opens a database to the lab's network.
 func (c Central) settings(db, port string) func(context.Context) error {
-	listen := "ptcp:" + port + ":" + host.Gateway().Addr().String()
+	listen := "ptcp:" + port + ":" + c.Site.Gateway().Addr().String()
 	argv := []string{
 		"ovn-" + db + "ctl", "--no-leader-only", "--timeout=20", "--db=" + c.socket(db),
 		"init", "--", "--inactivity-probe=" + probe, "set-connection", listen,

@@ -117,7 +117,7 @@ func (c Chassis) configure(ctx context.Context) error {
 func (c Chassis) address() supervise.Component {
 	argv := []string{
 		c.Self, "keep-address", "--link", host.Uplink,
-		"--address", c.Node.Addr.String(), "--gateway", host.Gateway().Addr().String(),
+		"--address", c.Node.Addr.String(), "--gateway", c.Node.Site.Gateway().Addr().String(),
 	}
 	for _, p := range c.Peers {
 		argv = append(argv, "--neighbour", p.Addr.Addr().String()+"="+p.MAC())
@@ -126,7 +126,7 @@ func (c Chassis) address() supervise.Component {
 		Name:  Address(c.Node),
 		Needs: []string{c.name("ovs-vswitchd")},
 		Argv:  c.Node.Enter(argv...),
-		Ready: answers(c.Node.Enter("busybox", "ping", "-c", "1", "-W", "1", host.Gateway().Addr().String())...),
+		Ready: answers(c.Node.Enter("busybox", "ping", "-c", "1", "-W", "1", c.Node.Site.Gateway().Addr().String())...),
 	}
 }
 
