@@ -294,7 +294,7 @@ func (w *world) settle(t interface{ Fatal(...any) }, order []string) {
 func TestPathDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld()
-		for i := range rapid.IntRange(1, 25).Draw(rt, "steps") {
+		for i := range rapid.IntRange(1, 15).Draw(rt, "steps") {
 			name := rapid.SampledFrom(known).Draw(rt, fmt.Sprint("what", i))
 			if rapid.IntRange(0, 2).Draw(rt, fmt.Sprint("how", i)) == 0 {
 				w.remove(name)

@@ -30,7 +30,9 @@ spec:
 
 // fetch is a shell command that counts what a pod serves. (Busybox has wget -T,
 // but Debian's static one dies of it.)
-func fetch(address string) string { return "set -o pipefail; timeout 20 wget -q -O - http://" + address + "/big | wc -c" }
+func fetch(address string) string {
+	return "set -o pipefail; timeout 20 wget -q -O - http://" + address + "/big | wc -c"
+}
 
 // carries fails unless from, a shell that runs a command, pings address and gets all of its file.
 func carries(t *testing.T, what, address string, from func(*testing.T, string) string) {

@@ -27,13 +27,14 @@ func specChanged(before, after client.Object) bool {
 		before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
 }
 
-// usableChanged: the spec, or whether pods can be put there. Counts change with each pod.
+// usableChanged: the spec, whether pods can be put there, or what they are told
+// of it. Counts change with each pod.
 func usableChanged(before, after client.Object) bool {
 	if specChanged(before, after) {
 		return true
 	}
 	b, a := before.(*v1.Subnet).Status, after.(*v1.Subnet).Status
-	return meta.IsStatusConditionTrue(b.Conditions, v1.ConditionReady) != meta.IsStatusConditionTrue(a.Conditions, v1.ConditionReady)
+	return b.MTU != a.MTU || meta.IsStatusConditionTrue(b.Conditions, v1.ConditionReady) != meta.IsStatusConditionTrue(a.Conditions, v1.ConditionReady)
 }
 
 func nodeChanged(before, after client.Object) bool {

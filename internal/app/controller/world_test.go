@@ -34,6 +34,7 @@ type world struct {
 	nbdb   *ovntest.Server
 	client client.Client
 	child  *exec.Cmd
+	used   *os.ProcessState
 	before string
 }
 
@@ -42,18 +43,22 @@ func newWorld(e *testscript.Env) (*world, error) {
 	if !ok {
 		return nil, fmt.Errorf("%T is no test", e.T())
 	}
-	w := &world{t: t, dir: e.WorkDir, nbdb: ovntest.New(t, ovntest.Northbound)}
-	w.nbdb.Nbctl("init")
-	var err error
-	if w.client, err = client.New(apiserver.Config, client.Options{Scheme: newScheme()}); err != nil {
-		return nil, err
-	}
+	w := &world{t: t, dir: e.WorkDir}
 	e.Defer(func() {
 		_ = w.stop(nil)
 		w.checkLog()
 		w.clean()
 	})
-	return w, w.install()
+	return w, w.prepare()
+}
+
+func (w *world) prepare() (err error) {
+	w.nbdb = ovntest.New(w.t, ovntest.Northbound)
+	w.nbdb.Nbctl("init")
+	if w.client, err = client.New(apiserver.Config, client.Options{Scheme: newScheme()}); err != nil {
+		return err
+	}
+	return w.install()
 }
 
 // install writes what the program is started with: its settings, and the rights
@@ -98,7 +103,7 @@ func (w *world) stop([]string) error {
 	}
 	_ = w.child.Process.Kill()
 	_ = w.child.Wait()
-	w.child = nil
+	w.used, w.child = w.child.ProcessState, nil
 	return nil
 }
 

@@ -1,0 +1,51 @@
+package controller
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+func TestPage(t *testing.T) {
+	c := &cluster{registry: prometheus.NewRegistry()}
+	c.metrics = unit.NewMetrics(c.registry)
+	c.registry.MustRegister(bookkeeper{c})
+	mux := page{"0", c}.mux()
+	get := func(path string) (int, string) {
+		r := httptest.NewRecorder()
+		mux.ServeHTTP(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		return r.Code, r.Body.String()
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if code, _ := get(path); code != http.StatusOK {
+			t.Errorf("%s of one that does not lead: %d", path, code)
+		}
+	}
+	c.leading.Store(true)
+	if code, _ := get("/readyz"); code != http.StatusServiceUnavailable {
+		t.Errorf("a leader without OVN is ready: %d", code)
+	}
+	if code, text := get("/metrics"); code != http.StatusOK || !strings.Contains(text, `isthmus_connected{db="nb"} 0`) {
+		t.Errorf("%d\n%s", code, text)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	env := func(name string) string {
+		return map[string]string{"ISTHMUS_LOG_LEVEL": "debug", "ISTHMUS_LISTEN": ":1"}[name]
+	}
+	f, err := parse([]string{"--listen=:2", "--leader-elect=false"}, env)
+	if err != nil || f.listen != ":2" || f.elect || f.level != -4 || f.settings != "/etc/isthmus/isthmus.yaml" {
+		t.Errorf("%+v %v", f, err)
+	}
+	for _, bad := range [][]string{{"extra"}, {"--log-level=loud"}, {"--nonsense"}} {
+		if _, err := parse(bad, func(string) string { return "" }); err == nil {
+			t.Errorf("%v was taken", bad)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package neutron
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/config"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions"
+	"github.com/gophercloud/gophercloud/v2/pagination"
+)
+
+// callTimeout is how long one call may take: Neutron makes ten ports in three
+// seconds, and a slow one in thirty.
+const callTimeout = time.Minute
+
+// api is Neutron as one user sees it. It sends what it is told.
+type api struct {
+	client  *gophercloud.ServiceClient
+	project string
+	aliases map[string]bool // of Neutron's extensions
+}
+
+// Extensions that we ask for.
+const (
+	extTags         = "standard-attr-tag"
+	extDescription  = "standard-attr-description"
+	extBirthTags    = "tag-ports-during-bulk-creation"
+	extPortSecurity = "port-security"
+	extBinding      = "binding"
+)
+
+// connect signs in and asks what this Neutron can do.
+func connect(ctx context.Context, o Options) (*api, error) {
+	auth, endpoint, tls, err := clouds.Parse(clouds.WithCloudName(o.Cloud), clouds.WithLocations(o.CloudsFile))
+	if err != nil {
+		return nil, fmt.Errorf("cloud %s of %s: %w", o.Cloud, o.CloudsFile, err)
+	}
+	auth.AllowReauth = true
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = tls
+	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: transport, Timeout: callTimeout}))
+	if err != nil {
+		return nil, class("sign in to", "cloud "+o.Cloud, err)
+	}
+	a := &api{}
+	if a.project, err = projectOf(provider); err != nil {
+		return nil, fmt.Errorf("cloud %s: %w", o.Cloud, err)
+	}
+	if a.client, err = openstack.NewNetworkV2(provider, endpoint); err != nil {
+		return nil, fmt.Errorf("neutron of cloud %s: %w", o.Cloud, err)
+	}
+	return a, a.ask(ctx)
+}
+
+func projectOf(p *gophercloud.ProviderClient) (string, error) {
+	token, is := p.GetAuthResult().(tokens.CreateResult)
+	if !is {
+		return "", errors.New("the token is not of Keystone's version 3")
+	}
+	project, err := token.ExtractProject()
+	if err != nil || project == nil {
+		return "", fmt.Errorf("the token has no project, name one in clouds.yaml: %w", err)
+	}
+	return project.ID, nil
+}
+
+// ask lists Neutron's extensions, and says which it cannot do without.
+func (a *api) ask(ctx context.Context) error {
+	pages, err := extensions.List(a.client).AllPages(ctx)
+	if err != nil {
+		return class("ask for", "Neutron's extensions", err)
+	}
+	all, err := extensions.ExtractExtensions(pages)
+	if err != nil {
+		return fmt.Errorf("neutron's extensions: %w", err)
+	}
+	a.aliases = map[string]bool{}
+	for _, e := range all {
+		a.aliases[e.Alias] = true
+	}
+	for _, needed := range []string{extTags, extDescription} {
+		if !a.aliases[needed] {
+			return fmt.Errorf("this Neutron lacks extension %s, without which nobody could tell whose its objects are", needed)
+		}
+	}
+	return nil
+}
+
+func (a *api) born() atBirth { return atBirth{kindPort: a.aliases[extBirthTags]} }
+
+func (k kind) path() string { return strings.ReplaceAll(string(k), "_", "-") + "s" }
+
+// page is one page of a list of any kind.
+type page struct {
+	pagination.LinkedPageBase
+	kind kind
+}
+
+func (p page) NextPageURL() (string, error) {
+	var links map[string]json.RawMessage
+	if err := p.ExtractInto(&links); err != nil {
+		return "", err
+	}
+	var list []gophercloud.Link
+	if raw, more := links[string(p.kind)+"s_links"]; more {
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return "", err
+		}
+	}
+	return gophercloud.ExtractNextURL(list)
+}
+
+func (p page) IsEmpty() (bool, error) {
+	items, err := p.items()
+	return len(items) == 0, err
+}
+
+func (p page) items() ([]wire, error) {
+	var items []wire
+	return items, p.ExtractIntoSlicePtr(&items, string(p.kind)+"s")
+}
+
+// list are all objects of a kind that a query finds.
+func (a *api) list(ctx context.Context, k kind, query url.Values) ([]wire, error) {
+	address := a.client.ServiceURL(k.path()) + "?" + query.Encode()
+	pager := pagination.NewPager(a.client, address, func(r pagination.PageResult) pagination.Page {
+		return page{pagination.LinkedPageBase{PageResult: r}, k}
+	})
+	var all []wire
+	err := pager.EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
+		items, err := p.(page).items()
+		all = append(all, items...)
+		return true, err
+	})
+	return all, class("list", string(k)+"s", err)
+}

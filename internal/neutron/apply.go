@@ -1,0 +1,294 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// rounds is how often a unit is looked at after its steps: a new security group
+// brings rules along that nobody asked for.
+const rounds = 3
+
+// bulk is how many objects go into one call at most: Neutron takes a third of
+// a second for each port.
+const bulk = 10
+
+// entry is what is known of a unit's objects.
+type entry struct {
+	sync.Mutex // of all but uses: held while the unit is worked on
+	uses       int
+	// sure is false when Neutron may hold something else than objects.
+	sure    bool
+	objects []object
+	want    []object
+}
+
+// Apply makes w true for unit u, and returns when it is so. A port that the
+// pool has ready costs no call; its name is written soon after. Its errors are
+// intent.Wait, intent.Stop, or such that trying again may help.
+func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+	e := f.enter(u)
+	defer f.leave(u, e)
+	seen, err := f.apply(ctx, u, w, e)
+	if err != nil && !told(err) {
+		err = fmt.Errorf("apply %s to Neutron: %w", u, err)
+	}
+	return seen, err
+}
+
+func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *entry) (intent.Seen, error) {
+	a, err := f.api(ctx)
+	if err != nil {
+		return intent.Seen{}, err
+	}
+	m := mark{f.Owner, u}
+	if err := f.know(ctx, a, m, e); err != nil {
+		return intent.Seen{}, err
+	}
+	around, err := f.around(ctx, a, w)
+	if err != nil {
+		return intent.Seen{}, err
+	}
+	want, err := translate(m, w, around)
+	if err != nil {
+		return intent.Seen{}, err
+	}
+	e.want = want
+	f.fromPool(u, e)
+	changed, err := f.bring(ctx, a, u, e)
+	if err != nil {
+		return intent.Seen{}, err
+	}
+	f.remember(w, e)
+	return f.seen(w, e, changed), nil
+}
+
+// know makes sure that what the entry says is there, is, and nothing else.
+func (f *Fabric) know(ctx context.Context, a *api, m mark, e *entry) error {
+	if e.sure {
+		return nil
+	}
+	found, err := a.look(ctx, m)
+	if err != nil {
+		return err
+	}
+	lent, err := a.stillThere(ctx, e.objects, m)
+	if err != nil {
+		return err
+	}
+	e.objects, e.sure = append(found, lent...), true
+	return nil
+}
+
+// bring does what is missing, and counts the steps.
+func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (int, error) {
+	changed := 0
+	for range rounds {
+		steps := f.toPool(e, diff(e.objects, e.want, a.born()))
+		if len(steps) == 0 {
+			return changed, nil
+		}
+		if labels(steps) {
+			f.labels.add(u)
+			return changed, nil
+		}
+		f.dissolve(steps)
+		if err := f.run(ctx, a, e, steps); err != nil {
+			f.forgetGroups()
+			return changed, err
+		}
+		changed += len(steps)
+	}
+	return changed, errors.New("neutron does not show what it was told: somebody else changes it, too")
+}
+
+// run does steps in order. Until all are done, nobody knows what is there.
+func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []step) error {
+	e.sure = false
+	for len(steps) > 0 {
+		n := together(steps)
+		if err := f.do(ctx, a, e, steps[:n]); err != nil {
+			return err
+		}
+		steps = steps[n:]
+	}
+	e.sure = true
+	return nil
+}
+
+// together is how many of the first steps go in one call: ports that are made.
+func together(steps []step) int {
+	n := 1
+	for n < len(steps) && n < bulk && steps[0].verb == create && steps[n].verb == create &&
+		steps[0].kind == kindPort && steps[n].kind == kindPort {
+		n++
+	}
+	return n
+}
+
+func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
+	for i := range steps {
+		steps[i].object = e.resolved(steps[i].object)
+	}
+	s := steps[0]
+	switch s.verb {
+	case create:
+		made, err := a.create(ctx, steps)
+		for _, w := range made {
+			f.made(e, w, s.kind)
+		}
+		return err
+	case update:
+		now, err := a.update(ctx, s)
+		if err == nil {
+			f.changed(e, now.object(s.kind))
+		}
+		return err
+	case tag:
+		err := a.tag(ctx, s)
+		if i := e.index(s.object); err == nil && i >= 0 {
+			e.objects[i].tags = s.tags
+			f.touch(s.id)
+			f.unlend(s.id)
+		}
+		return err
+	case remove:
+		err := a.remove(ctx, s)
+		if err == nil {
+			f.gone(e, s.object)
+		}
+		return err
+	}
+	return fmt.Errorf("no such step: %s", s)
+}
+
+// resolved puts ids in place of refs to what is there by now.
+func (e *entry) resolved(o object) object {
+	id := func(r ref) string {
+		for _, h := range e.objects {
+			if h.kind == r.kind && h.name == r.name {
+				return h.id
+			}
+		}
+		return ""
+	}
+	if o.id == "" && o.tags != nil && o.fields == nil { // what has just been made is tagged
+		o.id = id(ref{o.kind, o.name})
+	}
+	f := fields{}
+	for k, v := range o.fields {
+		f[k] = v
+		if r, is := v.(ref); is {
+			f[k] = id(r)
+		}
+	}
+	o.fields = f
+	return o
+}
+
+func (e *entry) index(o object) int {
+	return slices.IndexFunc(e.objects, o.is)
+}
+
+func (f *Fabric) made(e *entry, w wire, k kind) {
+	if w.ID == "" {
+		return // the call failed
+	}
+	o := w.object(k)
+	f.touch(o.id)
+	e.objects = named(append(append(e.objects, o), w.rules()...))
+}
+
+// changed keeps the tags: the answer to a change may show old ones.
+func (f *Fabric) changed(e *entry, o object) {
+	f.touch(o.id)
+	if i := e.index(o); i >= 0 {
+		o.tags = e.objects[i].tags
+		e.objects[i] = o
+		e.objects = named(e.objects)
+	}
+}
+
+func (f *Fabric) gone(e *entry, o object) {
+	f.touch(o.id)
+	f.unlend(o.id)
+	if i := e.index(o); i >= 0 {
+		e.objects = slices.Delete(e.objects, i, i+1)
+	}
+	e.objects = slices.DeleteFunc(e.objects, func(h object) bool {
+		return h.kind == kindRule && o.kind == kindGroup && h.fields["security_group_id"] == o.id
+	})
+}
+
+func (f *Fabric) touch(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.touched[id] = true
+}
+
+// unlend: the tags tell whose a port is, or there is none.
+func (f *Fabric) unlend(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.lent, id)
+}
+
+// remember keeps what others refer to.
+func (f *Fabric) remember(w intent.Want, e *entry) {
+	for _, s := range w.Segments {
+		if s.Existing == "" {
+			f.learn(s.Name, e.segment(s))
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range e.objects {
+		if o.kind == kindGroup {
+			f.groups[o.name] = o.id
+		}
+	}
+}
+
+// forgetGroups has them asked for again: one may have been replaced.
+func (f *Fabric) forgetGroups() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.groups)
+	clear(f.standard)
+}
+
+func (e *entry) segment(s intent.Segment) Segment {
+	var network object
+	var subnets []object
+	for _, o := range e.objects {
+		switch {
+		case o.kind == kindNetwork && o.name == cut(s.Name):
+			network = o
+		case o.kind == kindSubnet:
+			subnets = append(subnets, o)
+		}
+	}
+	return segmentOf(network, subnets, s.Prefixes)
+}
+
+func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Seen {
+	seen := intent.Seen{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.Bound{}}
+	d := &differ{have: e.objects, kept: map[ref]object{}}
+	for _, p := range w.Ports {
+		i := slices.IndexFunc(e.want, func(o object) bool { return o.kind == kindPort && o.name == cut(p.Name) })
+		h, found := d.choose(object{kind: kindPort, name: e.want[i].name, fields: e.resolved(e.want[i]).fields})
+		if !found {
+			continue
+		}
+		d.kept[ref{kindPort, p.Name}] = h
+		s, _ := f.Segment(p.Segment)
+		seen.Ports[p.Name] = bound(h, s)
+		seen.Up[p.Name] = h.fields["status"] == "ACTIVE" // a hint: Neutron loses events
+	}
+	return seen
+}

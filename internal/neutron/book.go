@@ -1,0 +1,213 @@
+package neutron
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// enter begins work on a unit, when nobody else works on it.
+func (f *Fabric) enter(u intent.Unit) *entry {
+	f.mu.Lock()
+	e := f.units[u]
+	if e == nil {
+		e = &entry{sure: f.listed}
+		f.units[u] = e
+	}
+	e.uses++
+	f.mu.Unlock()
+	e.Lock()
+	return e
+}
+
+// leave ends it, and forgets a unit that has nothing.
+func (f *Fabric) leave(u intent.Unit, e *entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.uses--
+	if e.uses == 0 && e.sure && f.listed && len(e.objects) == 0 {
+		delete(f.units, u)
+	}
+	e.Unlock()
+}
+
+// stillThere are those of a unit's ports that Neutron cannot know as its own,
+// because they came from the pool and have not been named yet.
+func (a *api) stillThere(ctx context.Context, have []object, m mark) ([]object, error) {
+	query := url.Values{}
+	for _, o := range have {
+		if o.kind == kindPort && !m.has(o) {
+			query.Add("id", o.id)
+		}
+	}
+	if len(query) == 0 {
+		return nil, nil
+	}
+	found, err := a.list(ctx, kindPort, query)
+	return appendNew(nil, kindPort, found, func(o object) bool { return !m.has(o) }), err
+}
+
+// Units are all that own anything, sorted: for the sweep at a start.
+func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
+	a, err := f.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.lookAll(ctx, f.Owner)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(all, func(u intent.Unit, _ []object) bool { return pooled(u) })
+	return slices.Sorted(maps.Keys(all)), nil
+}
+
+// Refresh reads all that is ours, and returns the units that have something
+// else than they had: somebody changed or deleted it. Held says which unit has
+// a port, by the port's id: what was handed out of the pool and not named yet
+// before a crash. To be called at a start, before units are applied, and when
+// there is reason to think that somebody else was at work.
+func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
+	f.looking.Lock()
+	defer f.looking.Unlock()
+	a, err := f.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	clear(f.touched)
+	f.mu.Unlock()
+	all, err := a.lookAll(ctx, f.Owner)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lend(all, held)
+	changed := f.compare(all)
+	f.restock(all)
+	f.listed = true
+	f.wakeChores()
+	return changed, nil
+}
+
+// lend says of ports whose name is not written yet whose they are: a unit has
+// them from the pool, or the pool has them back.
+func (f *Fabric) lend(all map[intent.Unit][]object, held map[string]intent.Unit) {
+	for _, u := range slices.Sorted(maps.Keys(all)) {
+		for _, o := range slices.Clone(all[u]) {
+			to, lent := f.lent[o.id]
+			if !lent {
+				to, lent = held[o.id]
+			}
+			switch {
+			case !pooled(u) && f.stock.knows(o.id):
+				to = poolUnit(text(o, "binding:host_id"))
+			case !pooled(u) || !lent:
+				continue
+			default:
+				f.lent[o.id] = to
+			}
+			all[u] = slices.DeleteFunc(all[u], o.is)
+			all[to] = append(all[to], o)
+		}
+	}
+}
+
+// compare puts what is there in the place of what was known. What is being
+// worked on, or was since the look began, is left alone.
+func (f *Fabric) compare(all map[intent.Unit][]object) []intent.Unit {
+	var changed []intent.Unit
+	for u := range f.units {
+		if _, there := all[u]; !there {
+			all[u] = nil
+		}
+	}
+	for _, u := range slices.Sorted(maps.Keys(all)) {
+		if pooled(u) {
+			continue
+		}
+		e := f.units[u]
+		if e == nil {
+			e = &entry{sure: true}
+			f.units[u] = e
+		} else if !e.TryLock() {
+			continue
+		} else {
+			defer e.Unlock()
+		}
+		if f.worked(e.objects) || f.worked(all[u]) || same(e.objects, all[u]) {
+			continue
+		}
+		e.objects, e.sure = all[u], true
+		changed = append(changed, u)
+	}
+	return changed
+}
+
+func (f *Fabric) worked(objects []object) bool {
+	return slices.ContainsFunc(objects, func(o object) bool { return f.touched[o.id] })
+}
+
+// same tells whether objects are the same, whatever their status is.
+func same(a, b []object) bool {
+	sort := func(all []object) []object {
+		out := slices.Clone(all)
+		for i, o := range out {
+			out[i].fields = maps.Clone(o.fields)
+			delete(out[i].fields, "status")
+			out[i].tags = sorted(o.tags)
+		}
+		slices.SortFunc(out, func(a, b object) int {
+			return cmp.Or(strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.id, b.id), strings.Compare(a.name, b.name))
+		})
+		return out
+	}
+	return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(sort(a), sort(b)))
+}
+
+// Clear deletes all that is ours, the pool included, and counts the units.
+// What holds others' ports stays, and the error says so.
+func (f *Fabric) Clear(ctx context.Context) (int, error) {
+	f.mu.Lock()
+	f.stock = newStock(nil)
+	f.mu.Unlock()
+	a, err := f.api(ctx)
+	if err != nil {
+		return 0, err
+	}
+	cleared := 0
+	for {
+		all, err := a.lookAll(ctx, f.Owner)
+		if err != nil || len(all) == 0 {
+			return cleared, err
+		}
+		done, err := f.clearAll(ctx, all)
+		cleared += done
+		if done == 0 { // a unit may wait for another, but not all for nobody
+			return cleared, err
+		}
+	}
+}
+
+func (f *Fabric) clearAll(ctx context.Context, all map[intent.Unit][]object) (int, error) {
+	done := 0
+	var errs []error
+	for _, u := range slices.Sorted(maps.Keys(all)) {
+		e := f.enter(u)
+		e.objects, e.sure = all[u], true
+		_, err := f.apply(ctx, u, intent.Want{}, e)
+		f.leave(u, e)
+		if err == nil {
+			done++
+		}
+		errs = append(errs, err)
+	}
+	return done, errors.Join(errs...)
+}

@@ -1,0 +1,221 @@
+// Package neutron makes intents true in OpenStack's Neutron, beside whoever
+// else uses it. It knows Neutron's objects, which of them are ours, how to
+// change them in few calls, and how to have ports ready before they are asked
+// for; it knows nothing of Kubernetes, and never changes what is not ours.
+//
+//	intent.Want ──translate──▶ objects ──diff(have)──▶ steps ──send──▶ Neutron
+//	                 (pure)               (pure)          ▲
+//	                        pool of ready ports ──────────┘ no call in a pod's path
+package neutron
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Options of a Fabric.
+type Options struct {
+	// Owner marks all that is ours: tag isthmus-owner.
+	Owner string
+	// Cloud is the name in CloudsFile, a clouds.yaml, of whom we are to OpenStack.
+	Cloud, CloudsFile string
+	// Pool is nil where no port is to be made before it is asked for.
+	Pool *Limits
+	// Changed is called when a unit should be applied again though nothing of
+	// Kubernetes has changed: what was put off has failed. It must not block,
+	// and may be nil.
+	Changed func(intent.Unit)
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Fabric is Neutron as one owner sees it.
+type Fabric struct {
+	Options
+	turn    chan struct{} // whose it is may sign in
+	session atomic.Pointer[api]
+	tasks   sync.WaitGroup
+	stop    context.CancelFunc
+	labels  queue
+	chores  chan struct{} // wakes who looks after the pool
+	looking sync.Mutex    // of Refresh
+
+	mu    sync.Mutex // of all below
+	units map[intent.Unit]*entry
+	// listed is true once all that is ours has been read: what is not in units
+	// is not there.
+	listed bool
+	// touched are the ids that were made, changed or deleted since Refresh began.
+	touched map[string]bool
+	// lent are the units of ports from the pool that have no name yet, by id.
+	lent     map[string]intent.Unit
+	segments map[string]Segment
+	groups   map[string]string // ids of our security groups by name
+	standard map[string]string // ids of the default groups by project
+	stock    *stock
+}
+
+// New returns a Fabric. It signs in when first used, and again when needed;
+// until ctx ends or Close is called it looks after the pool.
+func New(ctx context.Context, o Options) *Fabric {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f := &Fabric{
+		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
+		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
+		groups: map[string]string{}, standard: map[string]string{}, stock: newStock(o.Pool),
+	}
+	f.tasks.Go(func() { f.labelAll(ctx) })
+	f.tasks.Go(func() { f.fill(ctx) })
+	return f
+}
+
+// Close ends what New started and waits for it.
+func (f *Fabric) Close() {
+	f.stop()
+	f.tasks.Wait()
+}
+
+// Connected says whether we have ever signed in.
+func (f *Fabric) Connected() bool { return f.session.Load() != nil }
+
+// Segment is a network that a unit has been applied with, by its name.
+func (f *Fabric) Segment(name string) (Segment, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, known := f.segments[name]
+	return s, known
+}
+
+// api signs in if nobody has yet.
+func (f *Fabric) api(ctx context.Context) (*api, error) {
+	if a := f.session.Load(); a != nil {
+		return a, nil
+	}
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if a := f.session.Load(); a != nil {
+		return a, nil
+	}
+	a, err := connect(ctx, f.Options)
+	if err != nil {
+		return nil, err
+	}
+	f.session.Store(a)
+	f.Log.Info("signed in to OpenStack", "cloud", f.Cloud, "project", a.project)
+	return a, nil
+}
+
+// around is what a unit's objects depend on. Most of it is known; what is not
+// is asked for once.
+func (f *Fabric) around(ctx context.Context, a *api, w intent.Want) (around, error) {
+	out := around{
+		project: a.project, segments: map[string]Segment{}, groups: map[string]string{}, standard: map[string]string{},
+		portSecurity: a.aliases[extPortSecurity], binding: a.aliases[extBinding],
+	}
+	for _, s := range w.Segments {
+		if s.Existing == "" {
+			continue
+		}
+		seen, err := a.segment(ctx, s)
+		if err != nil {
+			return out, err
+		}
+		f.learn(s.Name, seen)
+	}
+	for _, p := range w.Ports {
+		if s, known := f.Segment(p.Segment); known {
+			out.segments[p.Segment] = s
+		}
+		if len(p.Groups)+len(p.CloudGroups) > 0 {
+			continue
+		}
+		if err := f.askGroup(ctx, a, project(p, out)); err != nil {
+			return out, err
+		}
+	}
+	return out, f.askGroups(ctx, a, w, out)
+}
+
+func (f *Fabric) learn(name string, s Segment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.segments[name] = s
+}
+
+// askGroup learns which is a project's default security group.
+func (f *Fabric) askGroup(ctx context.Context, a *api, project string) error {
+	return f.ask(ctx, a, f.standard, project, url.Values{"name": {"default"}, "project_id": {project}})
+}
+
+// askGroups learns the ids of the groups of ours that a unit refers to.
+func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out around) error {
+	for _, name := range groupsIn(w) {
+		err := f.ask(ctx, a, f.groups, name, url.Values{"name": {cut(name)}, "tags": {tagOwner + f.Owner}})
+		if err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range groupsIn(w) {
+		if id, known := f.groups[name]; known {
+			out.groups[name] = id
+		}
+	}
+	for project, id := range f.standard {
+		out.standard[project] = id
+	}
+	return nil
+}
+
+func (f *Fabric) ask(ctx context.Context, a *api, known map[string]string, name string, query url.Values) error {
+	f.mu.Lock()
+	_, is := known[name]
+	f.mu.Unlock()
+	if is {
+		return nil
+	}
+	id, err := a.groupID(ctx, query)
+	if err != nil {
+		return fmt.Errorf("security group %s: %w", name, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id != "" {
+		known[name] = id
+	}
+	return nil
+}
+
+// groupsIn are the names of the groups that a unit refers to.
+func groupsIn(w intent.Want) []string {
+	var names []string
+	for _, p := range w.Ports {
+		names = append(names, p.Groups...)
+	}
+	own := map[string]bool{}
+	for _, g := range w.Groups {
+		own[g.Name] = true
+	}
+	for _, g := range w.Groups {
+		for _, r := range g.Rules {
+			if r.RemoteGroup != "" && !own[r.RemoteGroup] {
+				names = append(names, r.RemoteGroup)
+			}
+		}
+	}
+	return sorted(names)
+}

@@ -1,0 +1,311 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// labelers is how many names are written at the same time.
+const labelers = 2
+
+// queue is the units whose ports wait for their names, first come first served.
+type queue struct {
+	mu    *sync.Mutex
+	units *[]intent.Unit
+	rung  chan struct{}
+}
+
+func newQueue() queue {
+	return queue{&sync.Mutex{}, &[]intent.Unit{}, make(chan struct{}, 1)}
+}
+
+func (q queue) add(u intent.Unit) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !slices.Contains(*q.units, u) {
+		*q.units = append(*q.units, u)
+	}
+	ring(q.rung)
+}
+
+func (q queue) next() (intent.Unit, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(*q.units) == 0 {
+		return "", false
+	}
+	u := (*q.units)[0]
+	*q.units = (*q.units)[1:]
+	if len(*q.units) > 0 {
+		ring(q.rung) // another one may help
+	}
+	return u, true
+}
+
+// rest returns when there is something to do; false at the end.
+func (q queue) rest(ctx context.Context) bool {
+	select {
+	case <-q.rung:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (q queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(*q.units) == 0
+}
+
+func ring(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}
+
+func (f *Fabric) wakeChores() { ring(f.chores) }
+
+// fromPool gives a unit ready ports for those that it wants and has not.
+func (f *Fabric) fromPool(u intent.Unit, e *entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !isPod(u) {
+		return
+	}
+	for _, s := range diff(e.objects, e.want, nil) {
+		if s.verb != create || s.kind != kindPort {
+			continue
+		}
+		if o, ready := f.stock.take(s.fields); ready {
+			e.objects = append(e.objects, o)
+			f.lent[o.id] = u
+		}
+		f.wakeChores()
+	}
+}
+
+// toPool takes those steps out that delete what the pool can use.
+func (f *Fabric) toPool(e *entry, steps []step) []step {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(steps, func(s step) bool {
+		i := e.index(s.object)
+		if s.verb != remove || s.kind != kindPort || i < 0 || !f.stock.give(e.objects[i]) {
+			return false
+		}
+		e.objects = slices.Delete(e.objects, i, i+1)
+		delete(f.lent, s.id)
+		f.wakeChores()
+		return true
+	})
+}
+
+// dissolve ends the pools on what is about to be deleted.
+func (f *Fabric) dissolve(steps []step) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range steps {
+		if s.verb != remove || s.kind == kindPort {
+			continue
+		}
+		f.stock.drain(func(k PoolKey) bool {
+			return k.Network == s.id || slices.Contains(split(k.Subnets), s.id) || slices.Contains(split(k.Groups), s.id)
+		})
+		maps.DeleteFunc(f.groups, func(_, id string) bool { return id == s.id })
+		maps.DeleteFunc(f.segments, func(_ string, g Segment) bool { return g.ID == s.id })
+		f.wakeChores()
+	}
+}
+
+// Drain ends the pools of a node that is no more.
+func (f *Fabric) Drain(node string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stock.drain(func(k PoolKey) bool { return k.Node == node })
+	f.wakeChores()
+}
+
+// Pools are all pools of ready ports, sorted.
+func (f *Fabric) Pools() []PoolStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stock.status()
+}
+
+// restock takes over the pool's ports that are there, and forgets those that
+// are not.
+func (f *Fabric) restock(all map[intent.Unit][]object) {
+	there := map[string]bool{}
+	for _, objects := range all {
+		for _, o := range objects {
+			there[o.id] = true
+		}
+	}
+	f.stock.keep(func(o object) bool { return there[o.id] || f.touched[o.id] })
+	for _, u := range slices.Sorted(maps.Keys(all)) {
+		for _, o := range all[u] {
+			if pooled(u) && o.kind == kindPort && !f.touched[o.id] {
+				f.stock.add(o)
+			}
+		}
+	}
+}
+
+// labelAll writes the names of ports that came from the pool.
+func (f *Fabric) labelAll(ctx context.Context) {
+	var all sync.WaitGroup
+	for range labelers {
+		all.Go(func() {
+			for f.labels.rest(ctx) {
+				for u, any := f.labels.next(); any; u, any = f.labels.next() {
+					f.labelOne(ctx, u)
+				}
+				f.wakeChores()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// labelOne does what Apply has put off. If that fails, Apply shall tell why.
+func (f *Fabric) labelOne(ctx context.Context, u intent.Unit) {
+	e := f.enter(u)
+	defer f.leave(u, e)
+	a := f.session.Load()
+	steps := diff(e.objects, e.want, a.born())
+	if ctx.Err() != nil || !e.sure || !labels(steps) {
+		return
+	}
+	err := f.run(ctx, a, e, steps)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	f.Log.Warn("a port from the pool has not got its name", "unit", u, "err", err)
+	if f.Changed != nil {
+		f.Changed(u)
+	}
+}
+
+// fill looks after the pools until ctx ends.
+func (f *Fabric) fill(ctx context.Context) {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-f.chores:
+		case <-again:
+			again = nil
+			f.resume()
+		case <-ctx.Done():
+			return
+		}
+		if pause := f.work(ctx); pause > 0 && again == nil {
+			again = time.NewTimer(pause).C
+		}
+	}
+}
+
+func (f *Fabric) resume() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stock.resume()
+}
+
+// work does chores until there are none, and says when to look again.
+func (f *Fabric) work(ctx context.Context) time.Duration {
+	pause := time.Duration(0)
+	a := f.session.Load()
+	for a != nil && ctx.Err() == nil {
+		f.mu.Lock()
+		c := f.stock.next(f.labels.empty())
+		f.mu.Unlock()
+		if c.verb == "" {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.stock.anyPaused() {
+				return max(pause, soon)
+			}
+			return pause
+		}
+		if err := f.chore(ctx, a, c); err != nil && ctx.Err() == nil {
+			f.Log.Warn("the pool of ports waits", "node", c.key.Node, "net", c.key.Network, "err", err)
+			pause = max(pause, patience(err))
+			if c.verb == remove {
+				return pause
+			}
+		}
+	}
+	return pause
+}
+
+func patience(err error) time.Duration {
+	var wait intent.Wait
+	if errors.As(err, &wait) {
+		return wait.After
+	}
+	return later
+}
+
+func (f *Fabric) chore(ctx context.Context, a *api, c chore) error {
+	e := &entry{}
+	var err error
+	switch c.verb {
+	case create:
+		err = f.run(ctx, a, e, f.pattern(c))
+	case update:
+		e.objects = []object{c.port}
+		err = f.run(ctx, a, e, f.cleaning(c.port))
+	case remove:
+		e.objects = []object{c.port}
+		err = f.run(ctx, a, e, []step{{remove, c.port}})
+	case tag:
+	}
+	f.mu.Lock()
+	f.stock.done(c, e.objects, err)
+	f.mu.Unlock()
+	if err != nil && c.verb == create && !told(err) {
+		return errors.Join(err, f.recount(ctx)) // some may have been made
+	}
+	return err
+}
+
+// pattern is the making of ports that are nobody's yet. Their tags come with
+// their names, unless Neutron takes them at once.
+func (f *Fabric) pattern(c chore) []step {
+	m := mark{f.Owner, poolUnit(c.key.Node)}
+	like := maps.Clone(c.like)
+	like["name"], like["device_id"], like["description"] = pooledName, "", m.description()
+	var steps []step
+	for range c.n {
+		s := step{create, object{kind: kindPort, name: pooledName, fields: like}}
+		if f.session.Load().born()[kindPort] {
+			s.tags = m.tags()
+		}
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+// cleaning makes a unit's port nobody's again.
+func (f *Fabric) cleaning(o object) []step {
+	m := mark{f.Owner, poolUnit(text(o, "binding:host_id"))}
+	return []step{
+		{update, object{kind: kindPort, name: o.name, id: o.id, fields: fields{
+			"name": pooledName, "device_id": "", "description": m.description(),
+		}}},
+		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: retag(o.tags, m.tags())}},
+	}
+}
+
+// recount looks for ports of the pool that nobody knows of.
+func (f *Fabric) recount(ctx context.Context) error {
+	_, err := f.Refresh(ctx, nil)
+	return err
+}

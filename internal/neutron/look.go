@@ -1,0 +1,144 @@
+package neutron
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// look reads what a unit has: what bears its tags, and what died before it got
+// them and has the description instead.
+func (a *api) look(ctx context.Context, m mark) ([]object, error) {
+	queries := []url.Values{
+		{"tags": {strings.Join(m.tags(), ",")}},
+		{"description": {m.description()}},
+	}
+	var all []object
+	for _, k := range []kind{kindGroup, kindNetwork, kindSubnet, kindPort} {
+		for _, q := range queries {
+			found, err := a.list(ctx, k, q)
+			if err != nil {
+				return nil, err
+			}
+			all = appendNew(all, k, found, m.has)
+		}
+	}
+	return a.lookWithin(ctx, all)
+}
+
+func appendNew(all []object, k kind, found []wire, meant func(object) bool) []object {
+	for _, w := range found {
+		o := w.object(k)
+		known := slices.ContainsFunc(all, func(h object) bool { return h.kind == k && h.id == o.id })
+		if !known && meant(o) {
+			all = append(all, o)
+			all = append(all, w.rules()...)
+		}
+	}
+	return all
+}
+
+// lookWithin adds what bears no mark, but belongs to what does.
+func (a *api) lookWithin(ctx context.Context, all []object) ([]object, error) {
+	for _, n := range slices.Clone(all) {
+		if n.kind != kindNetwork {
+			continue
+		}
+		found, err := a.list(ctx, kindPort, url.Values{"network_id": {n.id}, "device_owner": {joinOwner}})
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range found {
+			all = append(all, joinsOf(w, all)...)
+		}
+	}
+	return named(all), nil
+}
+
+// joinsOf are a router port's places on subnets of ours.
+func joinsOf(w wire, all []object) []object {
+	return slices.DeleteFunc(w.joins(), func(j object) bool {
+		return !slices.ContainsFunc(all, func(s object) bool { return s.kind == kindSubnet && s.id == j.fields["subnet_id"] })
+	})
+}
+
+// lookAll reads all that is an owner's, by unit.
+func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]object, error) {
+	var all []object
+	ours := func(o object) bool { _, is := unitOf(owner, o); return is }
+	queries := map[kind]url.Values{kindPort: {"device_owner": {deviceOwner}}}
+	for _, k := range []kind{kindGroup, kindNetwork, kindSubnet, kindPort} {
+		found, err := a.list(ctx, k, queries[k])
+		if err != nil {
+			return nil, err
+		}
+		all = appendNew(all, k, found, ours)
+	}
+	found, err := a.list(ctx, kindPort, url.Values{"device_owner": {joinOwner}})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range found {
+		all = append(all, joinsOf(w, all)...)
+	}
+	return byUnit(owner, named(all)), nil
+}
+
+// byUnit sorts objects by who has them; what bears no mark goes with what it belongs to.
+func byUnit(owner string, all []object) map[intent.Unit][]object {
+	holder, units := map[string]intent.Unit{}, map[intent.Unit][]object{}
+	for _, o := range all {
+		if o.kind.tagged() {
+			holder[o.id], _ = unitOf(owner, o)
+		}
+	}
+	for _, o := range all {
+		u := holder[o.id]
+		switch o.kind {
+		case kindJoin:
+			u = holder[text(o, "subnet_id")]
+		case kindRule:
+			u = holder[text(o, "security_group_id")]
+		default:
+		}
+		units[u] = append(units[u], o)
+	}
+	return units
+}
+
+// segment reads a network that is somebody else's, and its subnets.
+func (a *api) segment(ctx context.Context, s intent.Segment) (Segment, error) {
+	found, err := a.list(ctx, kindNetwork, url.Values{"id": {s.Existing}})
+	if err != nil {
+		return Segment{}, err
+	}
+	if len(found) == 0 {
+		return Segment{}, intent.Wait{Reason: "NoNetwork", For: "network " + s.Existing + " in Neutron", After: later}
+	}
+	subnets, err := a.list(ctx, kindSubnet, url.Values{"network_id": {s.Existing}})
+	if err != nil {
+		return Segment{}, err
+	}
+	var all []object
+	for _, w := range subnets {
+		all = append(all, w.object(kindSubnet))
+	}
+	seen := segmentOf(found[0].object(kindNetwork), all, s.Prefixes)
+	if len(s.Prefixes) > len(seen.Subnets) {
+		return Segment{}, intent.Stop{Reason: "NoSubnet", Why: "network " + s.Existing + " has no subnet for each of the prefixes that are asked for: name those that it has"}
+	}
+	return seen, nil
+}
+
+// groupID is the id of one of our security groups, or of another project's
+// group of that name; empty if there is none.
+func (a *api) groupID(ctx context.Context, query url.Values) (string, error) {
+	found, err := a.list(ctx, kindGroup, query)
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0].ID, nil
+}

@@ -1,0 +1,257 @@
+package neutrontest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+var collections = []string{"networks", "subnets", "ports", "routers", "security-groups", "security-group-rules"}
+
+// call is one that is being answered.
+type call struct {
+	*Cloud
+	collection, one string
+	all             map[string]thing
+	body            map[string]json.RawMessage
+}
+
+func one(collection string) string {
+	return strings.TrimSuffix(strings.ReplaceAll(collection, "-", "_"), "s")
+}
+
+func camel(one string) string {
+	var b strings.Builder
+	for w := range strings.SplitSeq(one, "_") {
+		b.WriteString(strings.ToUpper(w[:1]) + w[1:])
+	}
+	return b.String()
+}
+
+// refusal is an answer that is an error.
+type refusal struct {
+	code int
+	body thing
+}
+
+func refuse(code int, word, format string, args ...any) *refusal {
+	return &refusal{code, complaint(word, format, args...)}
+}
+
+func (c call) list(address *url.URL) (int, any) {
+	query := address.Query()
+	found := []thing{}
+	for _, o := range c.sorted(c.collection) {
+		if matches(o, query) {
+			found = append(found, o)
+		}
+	}
+	many := c.one + "s"
+	out := thing{many: found}
+	if c.pages == 0 {
+		return http.StatusOK, out
+	}
+	if i := slices.IndexFunc(found, func(o thing) bool { return o["id"] == query.Get("marker") }); i >= 0 {
+		found = found[i+1:]
+	}
+	if len(found) > c.pages {
+		found = found[:c.pages]
+		query.Set("marker", found[len(found)-1]["id"].(string))
+		out[many+"_links"] = []thing{{"rel": "next", "href": c.server.URL + address.Path + "?" + query.Encode()}}
+	}
+	out[many] = found
+	return http.StatusOK, out
+}
+
+// matches tells whether a query finds an object: all of several keys, one of
+// several values; but all tags.
+func matches(o thing, query url.Values) bool {
+	for key, values := range query {
+		switch key {
+		case "marker", "limit", "fields":
+		case "tags":
+			for t := range strings.SplitSeq(values[0], ",") {
+				if !slices.Contains(o["tags"].([]string), t) {
+					return false
+				}
+			}
+		default:
+			if !slices.Contains(values, fmt.Sprint(o[key])) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (c call) create() (int, any) {
+	if raw, single := c.body[c.one]; single {
+		o, refused := c.make(raw)
+		if refused != nil {
+			return refused.code, refused.body
+		}
+		return http.StatusCreated, thing{c.one: o}
+	}
+	var raws []json.RawMessage
+	if err := json.Unmarshal(c.body[c.one+"s"], &raws); err != nil {
+		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+	}
+	var made []thing
+	for _, raw := range raws {
+		o, refused := c.make(raw)
+		if refused != nil { // all or none
+			for _, m := range made {
+				delete(c.all, m["id"].(string))
+			}
+			return refused.code, refused.body
+		}
+		made = append(made, o)
+	}
+	return http.StatusCreated, thing{c.one + "s": made}
+}
+
+func (c call) make(raw json.RawMessage) (thing, *refusal) {
+	asked := thing{}
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		return nil, refuse(http.StatusBadRequest, "HTTPBadRequest", "%v", err)
+	}
+	c.ids++
+	o := thing{
+		"id": fmt.Sprintf("%08d-0000-4000-8000-%012d", c.ids, c.ids), "name": "", "description": "", "tags": []string{},
+		"project_id": Project, "tenant_id": Project, "revision_number": 0,
+	}
+	if refused := c.check(asked); refused != nil {
+		return nil, refused
+	}
+	if refused := c.born(o, asked); refused != nil {
+		return nil, refused
+	}
+	c.all[o["id"].(string)] = o
+	return o, nil
+}
+
+// check refuses what is too long.
+func (c call) check(asked thing) *refusal {
+	for _, k := range []string{"name", "description"} {
+		if s, _ := asked[k].(string); len(s) > 255 {
+			return refuse(http.StatusBadRequest, "HTTPBadRequest", "Invalid input for %s. Reason: '%s' exceeds maximum length of 255.", k, s)
+		}
+	}
+	return nil
+}
+
+// born makes an object of its kind.
+func (c call) born(o, asked thing) *refusal {
+	if tags, asks := asked["tags"]; asks {
+		delete(asked, "tags") // without the extension Neutron takes them and forgets them
+		if c.collection == "ports" && c.has("tag-ports-during-bulk-creation") {
+			o["tags"] = words(tags)
+		}
+	}
+	switch c.collection {
+	case "networks":
+		maps.Copy(o, thing{"admin_state_up": true, "mtu": 1442, "status": "ACTIVE", "port_security_enabled": true})
+	case "subnets":
+		return c.subnet(o, asked)
+	case "ports":
+		return c.port(o, asked)
+	case "security-groups":
+		maps.Copy(o, asked)
+		o["security_group_rules"] = c.standardRules(o)
+		return nil
+	case "security-group-rules":
+		return c.rule(o, asked)
+	}
+	maps.Copy(o, asked)
+	return nil
+}
+
+func words(v any) []string {
+	out := []string{}
+	list, _ := v.([]any)
+	for _, w := range list {
+		out = append(out, fmt.Sprint(w))
+	}
+	return out
+}
+
+func (c call) update(o thing) (int, any) {
+	asked := thing{}
+	if err := json.Unmarshal(c.body[c.one], &asked); err != nil {
+		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+	}
+	if refused := c.check(asked); refused != nil {
+		return refused.code, refused.body
+	}
+	if c.collection == "ports" {
+		if refused := c.changePort(o, asked); refused != nil {
+			return refused.code, refused.body
+		}
+	}
+	maps.Copy(o, asked)
+	return http.StatusOK, thing{c.one: o}
+}
+
+// deed is a call on one object that is more than a change.
+func (c call) deed(o thing, name string) (int, any) {
+	switch name {
+	case "tags":
+		var tags []any
+		_ = json.Unmarshal(c.body["tags"], &tags)
+		o["tags"] = words(tags)
+		return http.StatusOK, thing{"tags": o["tags"]}
+	case "add_router_interface", "remove_router_interface":
+		var subnet string
+		_ = json.Unmarshal(c.body["subnet_id"], &subnet)
+		if name == "add_router_interface" {
+			return c.join(o, subnet)
+		}
+		return c.part(o, subnet)
+	}
+	return http.StatusNotFound, nil
+}
+
+func (c call) remove(o thing) (int, any) {
+	id := o["id"].(string)
+	if refused := c.inUse(id); refused != nil {
+		return refused.code, refused.body
+	}
+	delete(c.all, id)
+	switch c.collection {
+	case "networks":
+		maps.DeleteFunc(c.things["subnets"], func(_ string, s thing) bool { return s["network_id"] == id })
+	case "security-group-rules":
+		g := c.things["security-groups"][o["security_group_id"].(string)]
+		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]thing), func(r thing) bool { return r["id"] == id })
+	case "security-groups":
+		maps.DeleteFunc(c.things["security-group-rules"], func(_ string, r thing) bool { return r["security_group_id"] == id })
+	}
+	return http.StatusNoContent, nil
+}
+
+// inUse refuses to delete what others need.
+func (c call) inUse(id string) *refusal {
+	for _, p := range c.things["ports"] {
+		switch {
+		case c.collection == "networks" && p["network_id"] == id:
+			return refuse(http.StatusConflict, "NetworkInUse",
+				"Unable to complete operation on network %s. There are one or more ports still in use on the network, id for these ports is: %s.", id, p["id"])
+		case c.collection == "subnets" && hasSubnet(p, id):
+			return refuse(http.StatusConflict, "SubnetInUse",
+				"Unable to complete operation on subnet %s: One or more ports have an IP allocation from this subnet.", id)
+		case c.collection == "security-groups" && slices.Contains(p["security_groups"].([]string), id):
+			return refuse(http.StatusConflict, "SecurityGroupInUse", "Security Group %s in use.", id)
+		case c.collection == "ports" && p["id"] == id && strings.HasPrefix(p["device_owner"].(string), "network:"):
+			return refuse(http.StatusConflict, "ServicePortInUse", "Port %s cannot be deleted directly via the port API: has device owner %s.", id, p["device_owner"])
+		}
+	}
+	return nil
+}
+
+func hasSubnet(port thing, id string) bool {
+	return slices.ContainsFunc(port["fixed_ips"].([]thing), func(ip thing) bool { return ip["subnet_id"] == id })
+}

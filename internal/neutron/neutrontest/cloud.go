@@ -1,0 +1,299 @@
+// Package neutrontest is a Neutron, with as much of Keystone as signing in
+// needs, that keeps its state in memory: for tests of what calls Neutron, and
+// of what happens when Neutron fails. It answers as Neutron does, errors
+// included, and knows nothing of who calls.
+package neutrontest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Project is the id of the project that everybody is in who signs in.
+const Project = "11110000111100001111000011110000"
+
+// Secret is the password. No error and no log may have it.
+const Secret = "the-very-secret"
+
+// Name is that of the cloud in CloudsFile.
+const Name = "fake"
+
+// Cloud is a Neutron.
+type Cloud struct {
+	// CloudsFile is a clouds.yaml for it.
+	CloudsFile string
+
+	server *httptest.Server
+
+	mu      sync.Mutex
+	things  map[string]map[string]thing // by collection and id
+	ids     int
+	quotas  map[string]int // ports of a project
+	aliases []string
+	token   int
+	calls   []string
+	fault   func(call int, r *http.Request) *Fault
+	pages   int
+}
+
+// thing is an object as its JSON is.
+type thing map[string]any
+
+// Fault is what happens to a call instead of an answer.
+type Fault struct {
+	// After is true if the call is done all the same, and only the answer lost.
+	After bool
+	// Code is the HTTP status of the answer; 0 for none at all.
+	Code int
+	// Word and Text are Neutron's.
+	Word, Text string
+	// Slow is how long it takes.
+	Slow time.Duration
+}
+
+// New starts a Neutron that ends with the test.
+func New(t testing.TB) *Cloud {
+	t.Helper()
+	c := &Cloud{
+		things: map[string]map[string]thing{}, quotas: map[string]int{},
+		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas"},
+	}
+	for _, name := range collections {
+		c.things[name] = map[string]thing{}
+	}
+	c.standardGroup(Project)
+	c.server = httptest.NewServer(http.HandlerFunc(c.serve))
+	t.Cleanup(c.server.Close)
+	c.CloudsFile = filepath.Join(t.TempDir(), "clouds.yaml")
+	text := fmt.Sprintf("clouds:\n  %s:\n    region_name: R\n    auth:\n      auth_url: %s/v3\n      username: isthmus\n"+
+		"      password: %s\n      project_name: k8s\n      user_domain_id: default\n      project_domain_id: default\n", Name, c.server.URL, Secret)
+	if err := os.WriteFile(c.CloudsFile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Fail says what happens to calls to Neutron, counted from 1; nil for nothing.
+func (c *Cloud) Fail(f func(call int, r *http.Request) *Fault) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault, c.calls = f, nil
+}
+
+// Calls are those since the last Fail: "POST /ports".
+func (c *Cloud) Calls() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.calls)
+}
+
+// Extend adds one of Neutron's extensions.
+func (c *Cloud) Extend(alias string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aliases = append(c.aliases, alias)
+}
+
+// Lack takes one away.
+func (c *Cloud) Lack(alias string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aliases = slices.DeleteFunc(c.aliases, func(a string) bool { return a == alias })
+}
+
+// Quota limits the ports of a project.
+func (c *Cloud) Quota(project string, ports int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quotas[project] = ports
+}
+
+// Page limits lists to so many objects at a time.
+func (c *Cloud) Page(size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pages = size
+}
+
+// Expire makes all tokens invalid.
+func (c *Cloud) Expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token++
+}
+
+// Set changes an object as Neutron itself may: its status.
+func (c *Cloud) Set(collection, id, field string, value any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o, is := c.things[collection][id]; is {
+		o[field] = value
+	}
+}
+
+// Names are the names of what there is of a collection, sorted.
+func (c *Cloud) Names(collection string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := []string{}
+	for _, o := range c.things[collection] {
+		names = append(names, o["name"].(string))
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/v3"):
+		c.keystone(w, r)
+	case r.URL.Path == "/":
+		reply(w, http.StatusOK, thing{"versions": []thing{{
+			"id": "v2.0", "status": "CURRENT", "links": []thing{{"rel": "self", "href": c.server.URL + "/v2.0/"}},
+		}}})
+	case r.Header.Get("X-Auth-Token") != c.current():
+		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
+	default:
+		c.neutron(w, r)
+	}
+}
+
+func (c *Cloud) current() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("token-%d", c.token)
+}
+
+// keystone gives out a token.
+func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
+	var asked struct {
+		Auth struct {
+			Identity struct {
+				Password struct{ User struct{ Password string } }
+			}
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.Auth.Identity.Password.User.Password != Secret {
+		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
+		return
+	}
+	w.Header().Set("X-Subject-Token", c.current())
+	reply(w, http.StatusCreated, thing{"token": thing{
+		"project":    thing{"id": Project, "name": "k8s"},
+		"expires_at": "2100-01-01T00:00:00.000000Z",
+		"catalog": []thing{{"type": "network", "name": "neutron", "endpoints": []thing{
+			{"interface": "public", "region": "R", "region_id": "R", "url": c.server.URL},
+		}}},
+	}})
+}
+
+// neutron does a call, or has it fail.
+func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	path := strings.TrimPrefix(r.URL.Path, "/v2.0")
+	c.calls = append(c.calls, r.Method+" "+path)
+	var f *Fault
+	if c.fault != nil {
+		f = c.fault(len(c.calls), r)
+	}
+	var code int
+	var body any
+	if f == nil || f.After || f.Slow > 0 && f.Code == 0 {
+		code, body = c.answer(r, path)
+	}
+	c.mu.Unlock()
+	if f != nil {
+		f.happen(r)
+		if f.Code != 0 {
+			code, body = f.Code, complaint(f.Word, "%s", f.Text)
+		} else if f.Slow == 0 {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	reply(w, code, body)
+}
+
+func (f *Fault) happen(r *http.Request) {
+	if f.Slow == 0 {
+		return
+	}
+	timer := time.NewTimer(f.Slow)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+func complaint(word, format string, args ...any) thing {
+	return thing{"NeutronError": thing{"type": word, "message": fmt.Sprintf(format, args...), "detail": ""}}
+}
+
+func reply(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	if body != nil {
+		_ = json.NewEncoder(w).Encode(body) // the caller may have gone
+	}
+}
+
+// answer routes a call.
+func (c *Cloud) answer(r *http.Request, path string) (int, any) {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if parts[0] == "extensions" {
+		return c.extensions()
+	}
+	all, known := c.things[parts[0]]
+	if !known {
+		return http.StatusNotFound, nil
+	}
+	var body map[string]json.RawMessage
+	if r.Method == http.MethodPost || r.Method == http.MethodPut {
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+		}
+	}
+	call := call{c, parts[0], one(parts[0]), all, body}
+	switch {
+	case len(parts) == 1 && r.Method == http.MethodGet:
+		return call.list(r.URL)
+	case len(parts) == 1 && r.Method == http.MethodPost:
+		return call.create()
+	case len(parts) > 1 && all[parts[1]] == nil:
+		return http.StatusNotFound, complaint(camel(call.one)+"NotFound", "%s %s could not be found.", camel(call.one), parts[1])
+	case len(parts) == 3:
+		return call.deed(all[parts[1]], parts[2])
+	case r.Method == http.MethodPut:
+		return call.update(all[parts[1]])
+	case r.Method == http.MethodDelete:
+		return call.remove(all[parts[1]])
+	}
+	return http.StatusOK, thing{call.one: all[parts[1]]}
+}
+
+func (c *Cloud) extensions() (int, any) {
+	var all []thing
+	for _, a := range c.aliases {
+		all = append(all, thing{"alias": a, "name": a})
+	}
+	return http.StatusOK, thing{"extensions": all}
+}
+
+func (c *Cloud) has(alias string) bool { return slices.Contains(c.aliases, alias) }
+
+// sorted are the things of a collection in the order in which they were made.
+func (c *Cloud) sorted(collection string) []thing {
+	return slices.SortedFunc(maps.Values(c.things[collection]), func(a, b thing) int {
+		return strings.Compare(a["id"].(string), b["id"].(string))
+	})
+}

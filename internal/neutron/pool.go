@@ -1,0 +1,323 @@
+package neutron
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Limits of each pool of ready ports.
+type Limits struct {
+	// Min ready ports are kept; more are made, Batch at a time, when there are less.
+	Min, Batch int
+	// Max ready ports are kept of those that come back; 0 for any number.
+	Max int
+}
+
+// PoolKey is what the ports of one pool have in common.
+type PoolKey struct {
+	Node, Project, Network string
+	// Subnets and Groups are ids, sorted, with commas between.
+	Subnets, Groups string
+}
+
+// PoolStatus is one pool for people.
+type PoolStatus struct {
+	PoolKey
+	// Ready ports wait to be handed out, Returning ones to be cleaned, Making
+	// ones to be made.
+	Ready, Returning, Making int
+}
+
+// stock is all pools. It decides and calls nobody; whoever uses it sees to it
+// that only one does at a time.
+//
+//	made ──▶ ready ──take──▶ a unit's ──give──▶ returning ──cleaned──▶ ready
+//	             └───────────── drain, too many ──┴──▶ surplus ──dropped──▶ gone
+type stock struct {
+	limits  *Limits // nil: there are no pools
+	shelves map[PoolKey]*shelf
+	surplus []object
+	hands   map[string]bool // ids of what a chore is at work on
+}
+
+// shelf is one pool.
+type shelf struct {
+	ready, returning []object
+	making           int
+	// pattern is what its ports are made like; zero until one was asked for.
+	pattern fields
+	// paused and dirty last until somebody resumes: Neutron makes none now, or
+	// what came back is still in use.
+	paused, dirty bool
+	tries         map[string]int // of cleaning, by id
+}
+
+func newStock(l *Limits) *stock {
+	if l != nil {
+		l = &Limits{Min: l.Min, Max: l.Max, Batch: cmp.Or(l.Batch, 5)}
+	}
+	return &stock{limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]bool{}}
+}
+
+// keyOf is the pool that a port fits into; false if into none: what has an
+// address or a MAC of its own choice must be made as it is wanted.
+func keyOf(f fields, wanted bool) (PoolKey, bool) {
+	ips, _ := f["fixed_ips"].(fixedIPs)
+	groups, _ := f["security_groups"].(set)
+	k := PoolKey{Groups: strings.Join(sorted(groups), ",")}
+	k.Node, _ = f["binding:host_id"].(string)
+	k.Project, _ = f["project_id"].(string)
+	k.Network, _ = f["network_id"].(string)
+	var subnets []string
+	for _, ip := range ips {
+		if ip.Subnet == "" || wanted && ip.Addr != "" {
+			return k, false
+		}
+		subnets = append(subnets, ip.Subnet)
+	}
+	k.Subnets = strings.Join(sorted(subnets), ",")
+	_, mac := f["mac_address"]
+	own := wanted && mac || f["device_owner"] != deviceOwner || f["port_security_enabled"] == false
+	return k, !own && k.Node != "" && k.Network != "" && k.Subnets != "" && k.Groups != ""
+}
+
+func (s *stock) shelf(k PoolKey) *shelf {
+	if s.shelves[k] == nil {
+		s.shelves[k] = &shelf{tries: map[string]int{}}
+	}
+	return s.shelves[k]
+}
+
+// take hands out the port that has been ready for longest; false if there is
+// none. Either way the pool knows from now on what is asked for.
+func (s *stock) take(want fields) (object, bool) {
+	k, fits := keyOf(want, true)
+	if s.limits == nil || !fits {
+		return object{}, false
+	}
+	h := s.shelf(k)
+	h.pattern = want
+	if len(h.ready) == 0 {
+		return object{}, false
+	}
+	o := h.ready[0]
+	h.ready = h.ready[1:]
+	return o, true
+}
+
+// give takes a port back that its unit no longer wants; false if there is no
+// use for it.
+func (s *stock) give(o object) bool {
+	k, fits := keyOf(o.fields, false)
+	h := s.shelves[k]
+	if s.limits == nil || !fits || h == nil || s.limits.Max > 0 && h.size() >= s.limits.Max {
+		return false
+	}
+	h.returning = append(h.returning, o)
+	return true
+}
+
+func (h *shelf) size() int { return len(h.ready) + len(h.returning) + h.making }
+
+// add puts ports into stock that have just been made or found. Those that bear
+// a unit's name must be cleaned first.
+func (s *stock) add(found ...object) {
+	for _, o := range found {
+		k, fits := keyOf(o.fields, false)
+		switch {
+		case s.limits == nil || s.knows(o.id):
+		case !fits:
+			s.surplus = append(s.surplus, o)
+		case o.name == pooledName && text(o, "device_id") == "":
+			h := s.shelf(k)
+			h.ready = append(h.ready, o)
+		default:
+			h := s.shelf(k)
+			h.returning = append(h.returning, o)
+		}
+	}
+}
+
+func (s *stock) knows(id string) bool {
+	is := func(o object) bool { return o.id == id }
+	for _, h := range s.shelves {
+		if slices.ContainsFunc(h.ready, is) || slices.ContainsFunc(h.returning, is) {
+			return true
+		}
+	}
+	return s.hands[id] || slices.ContainsFunc(s.surplus, is)
+}
+
+// keep forgets what is not there any more.
+func (s *stock) keep(there func(object) bool) {
+	gone := func(o object) bool { return !there(o) }
+	for _, h := range s.shelves {
+		h.ready = slices.DeleteFunc(h.ready, gone)
+		h.returning = slices.DeleteFunc(h.returning, gone)
+	}
+	s.surplus = slices.DeleteFunc(s.surplus, gone)
+}
+
+// drain ends the pools that are meant: their ports are surplus.
+func (s *stock) drain(meant func(PoolKey) bool) {
+	for _, k := range s.keys() {
+		if h := s.shelves[k]; meant(k) {
+			s.surplus = append(append(s.surplus, h.ready...), h.returning...)
+			delete(s.shelves, k)
+		}
+	}
+}
+
+func (s *stock) keys() []PoolKey {
+	return slices.SortedFunc(maps.Keys(s.shelves), func(a, b PoolKey) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.Network, b.Network),
+			strings.Compare(a.Subnets, b.Subnets), strings.Compare(a.Groups, b.Groups), strings.Compare(a.Project, b.Project))
+	})
+}
+
+// chore is something to do for a pool; the zero one is nothing.
+type chore struct {
+	verb verb // update: clean the port; remove: delete it; create: make n
+	key  PoolKey
+	port object
+	n    int
+	like fields
+}
+
+// mostTries is how often a port is looked at that came back but is still
+// plugged, before it is given up.
+const mostTries = 5
+
+// next is the most urgent thing to do, and takes it out of what is left: a
+// port that comes back is quicker to have than a new one. Making is left out
+// if others need Neutron more.
+func (s *stock) next(make bool) chore {
+	if s.limits == nil {
+		return chore{}
+	}
+	for _, k := range s.keys() {
+		if h := s.shelves[k]; len(h.returning) > 0 && !h.dirty {
+			o := h.returning[0]
+			h.returning = h.returning[1:]
+			h.making++
+			s.hands[o.id] = true
+			return chore{verb: update, key: k, port: o}
+		}
+	}
+	if len(s.surplus) > 0 {
+		o := s.surplus[0]
+		s.surplus = s.surplus[1:]
+		s.hands[o.id] = true
+		return chore{verb: remove, port: o}
+	}
+	if make {
+		return s.refill()
+	}
+	return chore{}
+}
+
+// refill is the making of a few ports for the pool that has the fewest.
+func (s *stock) refill() chore {
+	var c chore
+	least := 0
+	for _, k := range s.keys() {
+		h := s.shelves[k]
+		if h.pattern == nil || h.paused || h.size() >= s.limits.Min || c.n > 0 && h.size() >= least {
+			continue
+		}
+		least = h.size()
+		c = chore{verb: create, key: k, n: s.batch(least), like: h.pattern}
+	}
+	if c.n > 0 {
+		s.shelves[c.key].making += c.n
+	}
+	return c
+}
+
+func (s *stock) batch(have int) int {
+	n := min(s.limits.Batch, bulk)
+	if s.limits.Max > 0 {
+		n = min(n, max(s.limits.Max, s.limits.Min)-have)
+	}
+	return n
+}
+
+// done ends a chore with what came of it. Of a pool that was drained meanwhile
+// all is surplus.
+func (s *stock) done(c chore, result []object, err error) {
+	delete(s.hands, c.port.id)
+	h := s.shelves[c.key]
+	switch {
+	case c.verb == remove && err != nil:
+		s.surplus = append(s.surplus, c.port)
+	case c.verb == remove:
+	case h == nil:
+		s.surplus = append(s.surplus, result...)
+	case c.verb == create:
+		h.making, h.paused = max(0, h.making-c.n), err != nil
+		for _, o := range result {
+			if !s.knows(o.id) {
+				h.ready = append(h.ready, o)
+			}
+		}
+	default:
+		h.making = max(0, h.making-1)
+		s.cleaned(h, c.port, result, err)
+	}
+}
+
+// cleaned puts a port that came back where it belongs. It may still be plugged:
+// whoever got it then would have two interfaces.
+func (s *stock) cleaned(h *shelf, was object, result []object, err error) {
+	if err == nil && len(result) == 1 && result[0].fields["status"] != "ACTIVE" {
+		delete(h.tries, was.id)
+		h.ready = append(h.ready, result[0])
+		return
+	}
+	h.dirty = true
+	h.tries[was.id]++
+	if h.tries[was.id] < mostTries {
+		h.returning = append(h.returning, was)
+		return
+	}
+	delete(h.tries, was.id)
+	s.surplus = append(s.surplus, was)
+}
+
+func (s *stock) resume() {
+	for _, h := range s.shelves {
+		h.paused, h.dirty = false, false
+	}
+}
+
+func (s *stock) status() []PoolStatus {
+	var out []PoolStatus
+	for _, k := range s.keys() {
+		h := s.shelves[k]
+		out = append(out, PoolStatus{k, len(h.ready), len(h.returning), h.making})
+	}
+	return out
+}
+
+// pooled tells whether a unit is no object of Kubernetes', but a pool.
+func pooled(u intent.Unit) bool { return u == "" || strings.HasPrefix(string(u), "pool/") }
+
+func poolUnit(node string) intent.Unit { return intent.Unit("pool/" + node) }
+
+func (s *stock) anyPaused() bool {
+	for _, h := range s.shelves {
+		if h.paused || h.dirty {
+			return true
+		}
+	}
+	return false
+}
+
+func split(ids string) []string { return strings.Split(ids, ",") }
+
+// isPod tells whether a unit's ports may come from the pool.
+func isPod(u intent.Unit) bool { return strings.HasPrefix(string(u), "pod/") }

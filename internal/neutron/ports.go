@@ -1,0 +1,204 @@
+package neutron
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+func (t *translation) port(p intent.Port) {
+	if p.Parent != "" {
+		t.refuse("NotSupported", "port %s: ports behind port %s are not supported", p.Name, p.Parent)
+	}
+	f := fields{
+		"admin_state_up": true, "device_owner": deviceOwner, "device_id": p.Version,
+		"project_id": project(p, t.around),
+	}
+	t.place(p, f)
+	t.protect(p, f)
+	if t.binding {
+		f["binding:host_id"] = p.Node
+	} else if p.Node != "" {
+		t.refuse("NotSupported", "port %s cannot be bound to %s: this Neutron lacks extension binding, or does not show it to our user", p.Name, p.Node)
+	}
+	if p.MAC != "" {
+		f["mac_address"] = string(p.MAC)
+	}
+	t.add(object{kind: kindPort, name: cut(p.Name), fields: f})
+}
+
+func project(p intent.Port, a around) string {
+	if p.Project != "" {
+		return p.Project
+	}
+	return a.project
+}
+
+// place says where a port lies: on a segment of the same unit, or on one that
+// is known.
+func (t *translation) place(p intent.Port, f fields) {
+	own := ref{kindNetwork, cut(p.Segment)}
+	if _, ours := t.objects[own]; ours {
+		f["network_id"] = own
+		if len(p.Addrs) > 0 {
+			f["fixed_ips"] = at(p.Addrs, Segment{})
+		}
+		return
+	}
+	s, known := t.segments[p.Segment]
+	if !known {
+		t.await("WaitingForSegment", "the network of Subnet %s", p.Segment)
+		return
+	}
+	f["network_id"] = s.ID
+	f["fixed_ips"] = at(p.Addrs, s)
+	if len(p.Addrs) == 0 {
+		f["fixed_ips"] = anyOf(s)
+	}
+}
+
+// at are fixed addresses, in the subnets that have them.
+func at(addrs []netip.Addr, s Segment) fixedIPs {
+	var out fixedIPs
+	for _, a := range addrs {
+		ip := fixedIP{Addr: a.String()}
+		for _, n := range s.Subnets {
+			if n.Prefix.Contains(a) {
+				ip.Subnet = n.ID
+			}
+		}
+		out = append(out, ip)
+	}
+	return out
+}
+
+// anyOf is one address of each of the segment's subnets.
+func anyOf(s Segment) fixedIPs {
+	var out fixedIPs
+	for _, n := range s.Subnets {
+		out = append(out, fixedIP{Subnet: n.ID})
+	}
+	return out
+}
+
+// protect says what may come to a port and leave it.
+func (t *translation) protect(p intent.Port, f fields) {
+	if p.Unknown {
+		t.unprotect(p, f)
+		return
+	}
+	if t.portSecurity {
+		f["port_security_enabled"] = true
+	}
+	f["security_groups"] = t.groupsOf(p)
+	if len(f["security_groups"].(set)) == 0 {
+		delete(f, "security_groups") // Neutron's own default
+	}
+}
+
+// groupsOf are the ids of a port's security groups.
+func (t *translation) groupsOf(p intent.Port) set {
+	ids := slices.Clone(p.CloudGroups)
+	for _, g := range p.Groups {
+		id, known := t.groups[g]
+		if !known {
+			t.await("WaitingForGroup", "the security group %s", g)
+		}
+		ids = append(ids, id)
+	}
+	if standard := t.standard[project(p, t.around)]; len(ids) == 0 && standard != "" {
+		ids = append(ids, standard)
+	}
+	return sorted(ids)
+}
+
+func (t *translation) unprotect(p intent.Port, f fields) {
+	if !t.portSecurity {
+		t.refuse("NotSupported", "port %s: this Neutron cannot let a port take traffic for other addresses, it lacks extension port-security", p.Name)
+	}
+	if len(p.Groups)+len(p.CloudGroups) > 0 {
+		t.refuse("InvalidSpec", "port %s: a port that takes traffic for other addresses has no security groups", p.Name)
+	}
+	f["port_security_enabled"], f["security_groups"] = false, set{}
+}
+
+// group makes a security group. Without rules it lets nothing through.
+func (t *translation) group(g intent.Group) {
+	r := t.add(object{kind: kindGroup, name: cut(g.Name), fields: fields{}})
+	for _, rule := range g.Rules {
+		for _, family := range families(rule) {
+			t.rule(r, rule, family)
+		}
+	}
+}
+
+func families(r intent.Rule) []string {
+	switch {
+	case r.Remote.IsValid() && r.Remote.Addr().Is4(), !r.Remote.IsValid() && r.Family == 4:
+		return []string{"IPv4"}
+	case r.Remote.IsValid(), r.Family == 6:
+		return []string{"IPv6"}
+	}
+	return []string{"IPv4", "IPv6"}
+}
+
+func (t *translation) rule(group ref, r intent.Rule, family string) {
+	f := fields{
+		"security_group_id": group, "direction": string(r.Direction), "ethertype": family,
+		"protocol": orNil(r.Protocol), "port_range_min": orNil(r.First), "port_range_max": orNil(r.Last),
+		"remote_ip_prefix": nil, "remote_group_id": orNil(r.RemoteCloudGroup),
+	}
+	if r.Last == 0 {
+		f["port_range_max"] = f["port_range_min"]
+	}
+	if r.Protocol == "icmp" && family == "IPv6" {
+		f["protocol"] = "ipv6-icmp"
+	}
+	if r.Remote.IsValid() && r.Remote.Bits() > 0 {
+		f["remote_ip_prefix"] = r.Remote.Masked().String()
+	}
+	if r.RemoteGroup != "" {
+		f["remote_group_id"] = t.remote(r.RemoteGroup)
+	}
+	o := object{kind: kindRule, fields: f}
+	o.name = ruleName(group.name, f)
+	if _, twice := t.objects[ref{kindRule, o.name}]; !twice { // Neutron refuses doubles
+		t.add(o)
+	}
+}
+
+// remote is the id of a group of ours, or a ref to one of the same unit.
+func (t *translation) remote(name string) any {
+	if slices.ContainsFunc(t.want.Groups, func(g intent.Group) bool { return g.Name == name }) {
+		return ref{kindGroup, cut(name)}
+	}
+	id, known := t.groups[name]
+	if !known {
+		t.await("WaitingForGroup", "the security group %s", name)
+	}
+	return id
+}
+
+func orNil[T comparable](v T) any {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return v
+}
+
+// ruleFields are all that a rule says, in the order of its name.
+var ruleFields = []string{
+	"direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id",
+}
+
+// ruleName is what a rule says: two rules that say the same are one.
+func ruleName(group string, f fields) string {
+	words := []string{group}
+	for _, k := range ruleFields {
+		words = append(words, show(f[k]))
+	}
+	return strings.Join(words, " ")
+}
