@@ -192,6 +192,8 @@ type Seen struct {
 	Ports map[string]Bound
 	// Floating are the addresses from outside of the unit's balancers, by name.
 	Floating map[string]netip.Addr
+	// Balanced are the unit's balancers as they stand, by name.
+	Balanced map[string]Balanced
 }
 
 // Bound is a port as the fabric made it.
