@@ -164,29 +164,6 @@ func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error)
 	return m, problem
 }
 
-// UsingPorts are the policies to wake when a named port of these came into use
-// or went out of use; GroupsUsingPorts would be all groups of Groups.
-func (b *Book) UsingPorts(changed []NamedPort) []types.NamespacedName {
-	return b.that(func(p *policy) bool { return slices.ContainsFunc(changed, p.usesPort) })
-}
-
-// UsingServices are the policies to wake when a Service, its endpoints, or a
-// label of a pod behind it changed.
-func (b *Book) UsingServices() []types.NamespacedName {
-	return b.that(func(p *policy) bool { return p.usesServices() })
-}
-
-func (b *Book) that(fits func(*policy) bool) []types.NamespacedName {
-	var out []types.NamespacedName
-	for n, p := range b.policies {
-		if fits(p) {
-			out = append(out, n)
-		}
-	}
-	slices.SortFunc(out, func(x, y types.NamespacedName) int { return cmp.Compare(x.String(), y.String()) })
-	return out
-}
-
 // PolicyPod is all of a pod that matters to NetworkPolicies.
 type PolicyPod struct {
 	Namespace, Name         string

@@ -108,6 +108,9 @@ func (a allow) rules(number int) []intent.Rule {
 		r.RemoteCloudGroup = a.peer.cloud
 	case a.peer.pods != nil && a.direction == intent.Egress:
 		r.RemoteGroup = a.peer.pods.group(number)
+		if b := a.peer.pods.blocks; b != nil { // the pods' addresses of the other family are in no block
+			r.Family = familyOfPrefix(b[0])
+		}
 	case a.peer.pods != nil:
 		r.RemoteGroup = a.peer.pods.group(0)
 	}
@@ -127,7 +130,7 @@ func (a allow) rules(number int) []intent.Rule {
 func tidy(rules []intent.Rule) []intent.Rule {
 	for i, r := range rules {
 		if r.Remote.IsValid() && r.Remote.Bits() == 0 {
-			rules[i].Family, rules[i].Remote = familyOf(r.Remote), netip.Prefix{}
+			rules[i].Family, rules[i].Remote = familyOfPrefix(r.Remote), netip.Prefix{}
 		}
 	}
 	slices.SortFunc(rules, compareRules)
@@ -142,7 +145,7 @@ func tidy(rules []intent.Rule) []intent.Rule {
 	return out
 }
 
-func familyOf(p netip.Prefix) int {
+func familyOfPrefix(p netip.Prefix) int {
 	if p.Addr().Is4() {
 		return 4
 	}
@@ -174,7 +177,7 @@ func containsPeer(a, b intent.Rule) bool {
 	}
 	family := b.Family
 	if b.Remote.IsValid() {
-		family = familyOf(b.Remote)
+		family = familyOfPrefix(b.Remote)
 	}
 	return a.Family == 0 || a.Family == family
 }

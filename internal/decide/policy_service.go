@@ -7,10 +7,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// The network looks at what a pod sends before a Service's address becomes that
-// of a pod behind it, and policies speak of the pods behind. So a policy opens a
-// Service's address where it lets its pods reach all that stands behind it. If
-// it lets them reach only a part, the Service stays closed.
+// OVN looks at the first packet that a pod sends to a Service before the
+// Service's address becomes that of a pod behind it, and at all others after
+// that. Policies speak of the pods behind. So a policy opens a Service's
+// address, too, where it lets its pods reach all that stands behind it. If it
+// lets them reach only a part, the Service stays closed. That a policy lets
+// them reach the address alone, by an ipBlock, opens nothing but a first packet.
 
 // PolicyService is what policies for egress must know of a Service.
 type PolicyService struct {

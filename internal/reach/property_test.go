@@ -20,23 +20,21 @@ func TestGroupsAreThePolicies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld(t)
 		for i := range rapid.IntRange(0, 4).Draw(t, "policies") {
-			w.Policies = append(w.Policies, somePolicy(t, fmt.Sprint("p", i), somePeer))
+			w.Policies = append(w.Policies, somePolicy(t, fmt.Sprint("p", i)))
 		}
 		agree(t, w, probes)
 	})
 }
 
 // A Service is reached by whom its pods are reached by, all of them. A pod's own
-// Service is another matter (see the cases), and so are blocks, which may name
-// the Service's address itself.
+// Service is another matter, see the cases.
 func TestServicesFollowTheirPods(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld(t)
 		for _, ns := range w.Namespaces { // one each: what two open together only in part stays closed
-			if p := somePolicy(t, "p", podPeer); rapid.Bool().Draw(t, "has policy") {
+			if p := somePolicy(t, "p"); rapid.Bool().Draw(t, "has policy") {
 				p.Namespace = ns.Name
-				peersOnly(p)
 				w.Policies = append(w.Policies, p)
 			}
 		}
@@ -61,16 +59,6 @@ func isBackend(w reach.World, f reach.Flow) bool {
 		}
 	}
 	return false
-}
-
-// peersOnly takes the rules away that let out to anybody at some ports: such a
-// port may be a Service's own.
-func peersOnly(p *netv1.NetworkPolicy) {
-	for i := range p.Spec.Egress {
-		if len(p.Spec.Egress[i].To) == 0 {
-			p.Spec.Egress[i].Ports = nil
-		}
-	}
 }
 
 func someService(t *rapid.T) *corev1.Service {
@@ -147,12 +135,12 @@ func someSelector(t *rapid.T) *metav1.LabelSelector {
 	return s
 }
 
-func somePolicy(t *rapid.T, name string, peer func(*rapid.T) netv1.NetworkPolicyPeer) *netv1.NetworkPolicy {
+func somePolicy(t *rapid.T, name string) *netv1.NetworkPolicy {
 	p := &netv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: someNamespace(t), Name: name}}
 	p.Spec.PodSelector = *someSelector(t)
 	p.Spec.PolicyTypes = rapid.SampledFrom([][]netv1.PolicyType{nil, {"Ingress"}, {"Egress"}, {"Ingress", "Egress"}}).Draw(t, "types")
 	peers := func() []netv1.NetworkPolicyPeer {
-		return rapid.SliceOfN(rapid.Custom(peer), 0, 2).Draw(t, "peers")
+		return rapid.SliceOfN(rapid.Custom(somePeer), 0, 2).Draw(t, "peers")
 	}
 	ports := func() []netv1.NetworkPolicyPort {
 		return rapid.SliceOfN(rapid.Custom(somePort), 0, 2).Draw(t, "ports")

@@ -39,7 +39,9 @@ type Port struct {
 }
 
 // Passes tells whether a flow gets through. A flow to a balancer must get
-// through to each of its members: which one it comes to is chance.
+// through to each of its members: which one it comes to is chance. OVN looks at
+// the first packet before the balancer's address becomes a member's and at all
+// others after that, so what leaves must be let out to both.
 func (n Network) Passes(f Flow) bool {
 	members, isVIP := n.members(f)
 	if !isVIP {
@@ -48,17 +50,14 @@ func (n Network) Passes(f Flow) bool {
 	if !n.leaves(f) || len(members) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(members, func(m intent.Member) bool { return !n.enters(arriving(f, m)) })
-}
-
-// arriving is a flow to a balancer as it comes to a member. A member's own flow
-// comes back to it from the balancer's address.
-func arriving(f Flow, m intent.Member) Flow {
-	from := f.From
-	if from == m.Addr {
-		from = f.To
-	}
-	return Flow{From: from, To: m.Addr, Protocol: f.Protocol, Port: m.Port}
+	return !slices.ContainsFunc(members, func(m intent.Member) bool {
+		behind := Flow{From: f.From, To: m.Addr, Protocol: f.Protocol, Port: m.Port}
+		arriving := behind
+		if f.From == m.Addr { // its own flow comes back to it from the balancer
+			arriving.From = f.To
+		}
+		return !n.leaves(behind) || !n.enters(arriving)
+	})
 }
 
 func (n Network) members(f Flow) ([]intent.Member, bool) {

@@ -1,0 +1,83 @@
+package decide
+
+import (
+	"cmp"
+	"slices"
+
+	netv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Here is whom a change concerns: names only, and never more than a change can
+// alter. Each is asked of what was and of what is.
+
+// Concerns tells which pods a policy is about: those that it selects, and those
+// that are its peers.
+func Concerns(np *netv1.NetworkPolicy) func(PolicyPod) bool {
+	p := readPolicy(np)
+	sets := p.sets()
+	return func(pod PolicyPod) bool {
+		return p.selects(pod) || slices.ContainsFunc(sets, func(s podSet) bool { return s.has(pod) })
+	}
+}
+
+// SharedGroups are the units of the groups that a policy's rules refer to.
+func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
+	var out []intent.Unit
+	for _, s := range readPolicy(np).sets() {
+		for _, g := range s.groups(ports) {
+			out = append(out, GroupUnit(g))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Behind is what waits for a shared group to be made: the policies whose rules
+// refer to it, and which pods are to be its members.
+func (b *Book) Behind(u intent.Unit, ports PortCount) ([]types.NamespacedName, func(PolicyPod) bool) {
+	is := func(group string) bool { return GroupUnit(group) == u }
+	policies := b.that(func(p *policy) bool {
+		return slices.ContainsFunc(p.sets(), func(s podSet) bool { return slices.ContainsFunc(s.groups(ports), is) })
+	})
+	return policies, func(pod PolicyPod) bool {
+		return slices.ContainsFunc(b.sets, func(s podSet) bool {
+			g, in := s.groupOf(pod)
+			return in && is(g)
+		})
+	}
+}
+
+// UsingPorts are the policies and the shared groups to look at when named ports
+// came into use or went out of use.
+func (b *Book) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent.Unit) {
+	var groups []intent.Unit
+	for _, s := range b.sets {
+		for _, n := range changed {
+			if s.port == n.Name && s.protocol == n.Protocol && (s.namespace == "" || s.namespace == n.Namespace) {
+				groups = append(groups, GroupUnit(s.group(n.Number)))
+			}
+		}
+	}
+	slices.Sort(groups)
+	return b.that(func(p *policy) bool { return slices.ContainsFunc(changed, p.usesPort) }), slices.Compact(groups)
+}
+
+// UsingServices are the policies to look at when a Service, its endpoints, or a
+// label of a pod behind it or of that pod's namespace changed.
+func (b *Book) UsingServices() []types.NamespacedName {
+	return b.that(func(p *policy) bool { return p.usesServices() })
+}
+
+func (b *Book) that(fits func(*policy) bool) []types.NamespacedName {
+	var out []types.NamespacedName
+	for n, p := range b.policies {
+		if fits(p) {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(x, y types.NamespacedName) int { return cmp.Compare(x.String(), y.String()) })
+	return out
+}
