@@ -15,6 +15,9 @@ type Unit string
 // Want is everything that one unit wants. A zero Want asks that nothing of the
 // unit be left. Order has no meaning in any of the lists.
 type Want struct {
+	// Fabric is what makes it; empty for FabricOVN. It does not matter in a Want
+	// that is otherwise zero.
+	Fabric    Fabric
 	Routers   []Router
 	Segments  []Segment
 	Joins     []Join
@@ -22,6 +25,21 @@ type Want struct {
 	Groups    []Group
 	Reroutes  []Reroute
 	Balancers []Balancer
+}
+
+// Fabric names one way in which networks come to exist.
+type Fabric string
+
+// The fabrics. A unit has things in one of them at a time.
+const (
+	FabricOVN     Fabric = "ovn"
+	FabricNeutron Fabric = "neutron"
+	FabricOctavia Fabric = "octavia"
+)
+
+// Empty tells whether nothing is wanted.
+func (w Want) Empty() bool {
+	return len(w.Routers)+len(w.Segments)+len(w.Joins)+len(w.Ports)+len(w.Groups)+len(w.Reroutes)+len(w.Balancers) == 0
 }
 
 // Router is a layer 3 domain that we own.

@@ -38,6 +38,8 @@ type Settings struct {
 	RouterPortPrefix *string `json:"routerPortPrefix,omitempty"`
 	// MTU of the underlay; what the agents report if 0.
 	UnderlayMTU int `json:"underlayMTU,omitempty"`
+	// Neutron is nil where no Subnet has provider neutron.
+	Neutron *Neutron `json:"neutron,omitempty"`
 }
 
 // Default is what holds for keys that the ConfigMap does not have.
@@ -56,6 +58,9 @@ func Parse(text []byte) (Settings, error) {
 	s := Default()
 	if err := yaml.UnmarshalStrict(text, &s); err != nil {
 		return Settings{}, fmt.Errorf("%s in ConfigMap %s/%s: %w", Key, Namespace, ConfigMap, err)
+	}
+	if s.Neutron != nil {
+		s.Neutron.fill()
 	}
 	return s, s.Validate()
 }
@@ -79,5 +84,12 @@ func (s Settings) Validate() error {
 			}
 		}
 	}
+	if s.Neutron != nil {
+		errs = append(errs, s.Neutron.validate())
+	}
 	return errors.Join(errs...)
 }
+
+// Overlay tells whether the cluster has Vpc ovn-cluster with Subnets
+// ovn-default and join.
+func (s Settings) Overlay() bool { return s.Neutron == nil || !s.Neutron.Default }

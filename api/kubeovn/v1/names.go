@@ -24,6 +24,8 @@ const (
 	DefaultVpc    = "ovn-cluster"
 	DefaultSubnet = "ovn-default"
 	JoinSubnet    = "join"
+	// PodSubnet stands in their place where Neutron makes all networks.
+	PodSubnet = "pods"
 
 	// ConditionReady is True when OVN holds all that the object asks for.
 	ConditionReady = "Ready"
