@@ -1,0 +1,129 @@
+package decide
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// endpoint is one endpoint of a slice, with the slice's ports.
+type endpoint struct {
+	discoveryv1.Endpoint
+	ports []discoveryv1.EndpointPort
+	addr  netip.Addr
+}
+
+// endpoints are those that get traffic: the ready ones; if none is, those that
+// still serve while they end.
+func (f ServiceFacts) endpoints(vip netip.Addr) []endpoint {
+	var ready, ending []endpoint
+	for _, s := range f.Slices {
+		if !s.DeletionTimestamp.IsZero() || s.AddressType != addressType(vip) {
+			continue
+		}
+		for _, e := range s.Endpoints {
+			addr, err := onlyAddress(e.Addresses)
+			switch {
+			case err != nil:
+			case e.Conditions.Ready == nil || *e.Conditions.Ready || f.Service.Spec.PublishNotReadyAddresses:
+				ready = append(ready, endpoint{e, s.Ports, addr})
+			case yes(e.Conditions.Serving) && yes(e.Conditions.Terminating):
+				ending = append(ending, endpoint{e, s.Ports, addr})
+			}
+		}
+	}
+	if len(ready) > 0 {
+		return ready
+	}
+	return ending
+}
+
+func addressType(a netip.Addr) discoveryv1.AddressType {
+	if a.Is4() {
+		return discoveryv1.AddressTypeIPv4
+	}
+	return discoveryv1.AddressTypeIPv6
+}
+
+// onlyAddress is the only address of an endpoint: the API says that the others, if
+// any, mean nothing.
+func onlyAddress(addrs []string) (netip.Addr, error) {
+	if len(addrs) == 0 {
+		return netip.Addr{}, errors.New("an endpoint without address")
+	}
+	return netip.ParseAddr(addrs[0])
+}
+
+func yes(b *bool) bool { return b != nil && *b }
+
+// members are the endpoints behind one port of the Service, without doubles.
+func (f ServiceFacts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Member {
+	var out []intent.Member
+	for _, e := range endpoints {
+		for _, port := range e.ports {
+			if !serves(port, p) {
+				continue
+			}
+			addr, segment := f.at(e)
+			out = append(out, intent.Member{Name: f.nameOf(e), Addr: addr, Port: int(*port.Port), Segment: segment})
+		}
+	}
+	slices.SortFunc(out, func(a, b intent.Member) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port), strings.Compare(a.Name, b.Name))
+	})
+	return slices.CompactFunc(out, func(a, b intent.Member) bool { return a.Addr == b.Addr && a.Port == b.Port })
+}
+
+// serves tells whether a slice's port is the one behind the Service's: they
+// bear the same name.
+func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
+	name, protocol := "", corev1.ProtocolTCP
+	if e.Name != nil {
+		name = *e.Name
+	}
+	if e.Protocol != nil {
+		protocol = *e.Protocol
+	}
+	return e.Port != nil && name == p.Name && protocol == cmp.Or(p.Protocol, corev1.ProtocolTCP)
+}
+
+// at is where an endpoint is reached. A pod on the host's network is reached at
+// its node's address among the pods. What lies in none of the places is
+// reached through the router, as if it lay with the cluster IPs.
+func (f ServiceFacts) at(e endpoint) (netip.Addr, string) {
+	if s := f.placeOf(e.addr); s != "" {
+		return e.addr, s
+	}
+	if e.NodeName != nil {
+		for _, a := range f.Nodes[*e.NodeName] {
+			if s := f.placeOf(a); s != "" && a.Is4() == e.addr.Is4() {
+				return a, s
+			}
+		}
+	}
+	return e.addr, f.Segment
+}
+
+func (f ServiceFacts) placeOf(a netip.Addr) string {
+	for _, p := range f.Places {
+		if p.Prefix.Contains(a) {
+			return p.Segment
+		}
+	}
+	return ""
+}
+
+// nameOf is the pod's name; an endpoint that is none has its address for it.
+func (f ServiceFacts) nameOf(e endpoint) string {
+	if t := e.TargetRef; t != nil && t.Name != "" {
+		return cmp.Or(t.Namespace, f.Namespace) + "/" + t.Name
+	}
+	return f.Namespace + "/" + e.addr.String()
+}

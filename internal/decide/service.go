@@ -1,0 +1,181 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Annotations of a Service: for how long, in milliseconds, a connection may be
+// idle on the client's and on the member's side.
+const (
+	AnnotationClientTimeout = "openstack.org/kuryr-timeout-client-data"
+	AnnotationMemberTimeout = "openstack.org/kuryr-timeout-member-data"
+)
+
+// ServiceFacts are all that matters to one Service.
+type ServiceFacts struct {
+	Namespace, Name string
+	// Service is nil if there is no such object.
+	Service *corev1.Service
+	// Slices are those labelled with the Service's name.
+	Slices []*discoveryv1.EndpointSlice
+	// Segment is the one that cluster IPs lie in.
+	Segment string
+	// Places are the segments that members may lie in, by their networks.
+	Places []Place
+	// Nodes are the addresses that nodes have in one of Places, by the node's name.
+	Nodes map[string][]netip.Addr
+	// Project is the id of the cloud project that owns the balancer; empty for ours.
+	Project string
+	// ExternalNetwork is the id of the network of floating IPs; empty if there is none.
+	ExternalNetwork string
+	// ClientTimeout and MemberTimeout are for Services without the annotations; 0 for the provider's own.
+	ClientTimeout, MemberTimeout time.Duration
+}
+
+// Place is a segment and one of its networks.
+type Place struct {
+	Segment string
+	Prefix  netip.Prefix
+}
+
+// ServiceUnit names a Service's unit.
+func ServiceUnit(namespace, service string) intent.Unit {
+	return intent.Unit("service/" + namespace + "/" + service)
+}
+
+// Service decides: one balancer with the cluster IP, and a floating IP where
+// the Service is of type LoadBalancer and of nobody else's class.
+//
+// Balancers are not made for the API server's own Service, which the default
+// configuration has, for headless ones and for names of something outside.
+func Service(f ServiceFacts) (intent.Want, error) {
+	if !needsBalancer(f.Service) {
+		return intent.Want{}, nil
+	}
+	b, err := f.balancer()
+	if err != nil {
+		return intent.Want{}, err
+	}
+	problem := f.float(&b)
+	return intent.Want{Balancers: []intent.Balancer{b}}, problem
+}
+
+func needsBalancer(s *corev1.Service) bool {
+	switch {
+	case s == nil, !s.DeletionTimestamp.IsZero():
+		return false
+	case s.Namespace == "default" && s.Name == "kubernetes":
+		return false
+	case s.Spec.Type == corev1.ServiceTypeExternalName, s.Spec.ClusterIP == corev1.ClusterIPNone, s.Spec.ClusterIP == "":
+		return false
+	}
+	return true
+}
+
+func (f ServiceFacts) balancer() (intent.Balancer, error) {
+	s := f.Service
+	b := intent.Balancer{Name: f.Namespace + "/" + f.Name, Segment: f.Segment, Project: f.Project}
+	vip, err := netip.ParseAddr(s.Spec.ClusterIP)
+	if err != nil {
+		return b, intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("clusterIP %q is not an address", s.Spec.ClusterIP)}
+	}
+	b.VIP = vip
+	if len(s.Spec.ClusterIPs) > 1 {
+		return b, unsupported("two cluster IPs: set ipFamilyPolicy: SingleStack")
+	}
+	if p := s.Spec.InternalTrafficPolicy; p != nil && *p == corev1.ServiceInternalTrafficPolicyLocal {
+		return b, unsupported("internalTrafficPolicy: Local")
+	}
+	client, cerr := timeout(s, AnnotationClientTimeout, f.ClientTimeout)
+	member, merr := timeout(s, AnnotationMemberTimeout, f.MemberTimeout)
+	sources, serr := sourcesOf(s)
+	if err := cmp.Or(cerr, merr, serr); err != nil {
+		return b, err
+	}
+	endpoints := f.endpoints(vip)
+	for _, p := range s.Spec.Ports {
+		b.Listeners = append(b.Listeners, intent.Listener{
+			Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)), Port: int(p.Port), Members: f.members(endpoints, p),
+			Affinity:      s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP,
+			ClientTimeout: client, MemberTimeout: member, Sources: sources,
+		})
+	}
+	return b, nil
+}
+
+func unsupported(what string) error {
+	return intent.Stop{Reason: "Unsupported", Why: "load balancers of OpenStack do not do " + what}
+}
+
+// float asks for the floating IP; the balancer holds without it, too.
+func (f ServiceFacts) float(b *intent.Balancer) error {
+	s := f.Service.Spec
+	if s.Type != corev1.ServiceTypeLoadBalancer || s.LoadBalancerClass != nil {
+		return nil
+	}
+	want := intent.Floating{Network: f.ExternalNetwork}
+	if s.LoadBalancerIP != "" {
+		a, err := netip.ParseAddr(s.LoadBalancerIP)
+		if err != nil {
+			return intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("loadBalancerIP %q is not an address", s.LoadBalancerIP)}
+		}
+		want.Addr = a
+	}
+	if want.Network == "" && !want.Addr.IsValid() {
+		return intent.Stop{Reason: "NoExternalNetwork", Why: "type LoadBalancer needs an address from outside: set externalNetwork in the configuration, or loadBalancerIP to a floating IP that you have"}
+	}
+	b.Floating = &want
+	return nil
+}
+
+func timeout(s *corev1.Service, annotation string, otherwise time.Duration) (time.Duration, error) {
+	text, asked := s.Annotations[annotation]
+	if !asked {
+		return otherwise, nil
+	}
+	const most = 365 * 24 * 60 * 60 * 1000 // what Octavia takes
+	ms, err := strconv.Atoi(text)
+	if err != nil || ms < 0 || ms > most {
+		return 0, badAnnotation(annotation, fmt.Errorf("%q is not a number of milliseconds from 0 to %d", text, most))
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// sourcesOf are who may come to a Service of type LoadBalancer, by its spec or
+// by the annotation that says the same.
+func sourcesOf(s *corev1.Service) ([]netip.Prefix, error) {
+	if s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return nil, nil
+	}
+	texts := s.Spec.LoadBalancerSourceRanges
+	if a := strings.TrimSpace(s.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]); a != "" && len(texts) == 0 {
+		texts = strings.Split(a, ",")
+	}
+	var out []netip.Prefix
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(strings.TrimSpace(t))
+		if err != nil {
+			return nil, intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("loadBalancerSourceRanges has %q, which is not a network prefix such as 192.0.2.0/24", t)}
+		}
+		out = append(out, p.Masked())
+	}
+	if everybody(out) {
+		return nil, nil
+	}
+	return out, nil
+}
+
+func everybody(ps []netip.Prefix) bool {
+	return slices.ContainsFunc(ps, func(p netip.Prefix) bool { return p.Bits() == 0 })
+}
