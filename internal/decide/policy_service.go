@@ -3,6 +3,7 @@ package decide
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -35,6 +36,20 @@ type Backend struct {
 	Pod  *PolicyPod
 	Addr netip.Addr
 	Port int
+}
+
+// PolicyServiceOf reads a Service's balancer. Pod finds who has an address; nil
+// if it is none of the cluster's pods, or one on its node's network.
+func PolicyServiceOf(b intent.Balancer, pod func(netip.Addr) *PolicyPod) PolicyService {
+	s := PolicyService{Addrs: []netip.Addr{b.VIP}}
+	for _, l := range b.Listeners {
+		p := PolicyServicePort{Protocol: strings.ToLower(l.Protocol), Port: l.Port}
+		for _, m := range l.Members {
+			p.Backends = append(p.Backends, Backend{Pod: pod(m.Addr), Addr: m.Addr, Port: m.Port})
+		}
+		s.Ports = append(s.Ports, p)
+	}
+	return s
 }
 
 // toServices are the rules for the Services that the policy lets its pods reach.

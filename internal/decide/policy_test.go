@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -131,8 +132,8 @@ func TestSharedGroups(t *testing.T) {
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
 		}
 		for u, g := range groups {
-			if d := cmp.Diff(intent.Want{Groups: []intent.Group{g}}, b.Group(u, nil)); d != "" {
-				t.Error(d)
+			if got := b.Group(u, nil); !reflect.DeepEqual(got, intent.Want{Groups: []intent.Group{g}}) {
+				t.Errorf("unit %s wants %v, not %v", u, got, g)
 			}
 		}
 	}
@@ -148,7 +149,7 @@ func TestSharedGroups(t *testing.T) {
 func TestNamesFit(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 63)
-	values := `"` + long + `", "` + strings.Repeat("b", 63) + `", "` + strings.Repeat("c", 63) + `", "` + strings.Repeat("d", 63)
+	values := `"` + long + `", "` + strings.Repeat("b", 63) + `", "` + strings.Repeat("c", 63) + `", "` + strings.Repeat("d", 62)
 	spec := func(more string) string {
 		return `{podSelector: {}, ingress: [{from: [{podSelector: {matchExpressions: [{key: k, operator: In, values: [` + values + more + `"]}]}}], ports: [{port: name}]}]}`
 	}

@@ -2,6 +2,8 @@ package reach_test
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -79,22 +81,17 @@ func policyPod(w reach.World, p *corev1.Pod) decide.PolicyPod {
 }
 
 func facts(w reach.World, pods map[string]decide.PolicyPod) []decide.PolicyService {
-	var out []decide.PolicyService
-	for _, s := range w.Services {
-		ps := decide.PolicyService{Addrs: []netip.Addr{netip.MustParseAddr(s.Spec.ClusterIP)}}
-		for _, sp := range s.Spec.Ports {
-			f := reach.Flow{Protocol: protocol(sp), Port: int(sp.Port)}
-			psp := decide.PolicyServicePort{Protocol: f.Protocol, Port: f.Port}
-			for _, b := range w.Backends(s, f) {
-				for _, p := range pods {
-					if p.Addrs[0] == b.To {
-						psp.Backends = append(psp.Backends, decide.Backend{Pod: &p, Addr: b.To, Port: b.Port})
-					}
-				}
+	at := func(a netip.Addr) *decide.PolicyPod {
+		for _, p := range pods {
+			if slices.Contains(p.Addrs, a) {
+				return &p
 			}
-			ps.Ports = append(ps.Ports, psp)
 		}
-		out = append(out, ps)
+		return nil
+	}
+	var out []decide.PolicyService
+	for _, b := range balancers(w) {
+		out = append(out, decide.PolicyServiceOf(b, at))
 	}
 	return out
 }
@@ -104,7 +101,7 @@ func balancers(w reach.World) []intent.Balancer {
 	for _, s := range w.Services {
 		b := intent.Balancer{Name: s.Namespace + "/" + s.Name, VIP: netip.MustParseAddr(s.Spec.ClusterIP)}
 		for _, sp := range s.Spec.Ports {
-			l := intent.Listener{Protocol: string(sp.Protocol), Port: int(sp.Port)}
+			l := intent.Listener{Protocol: strings.ToUpper(protocol(sp)), Port: int(sp.Port)}
 			for _, f := range w.Backends(s, reach.Flow{Protocol: protocol(sp), Port: l.Port}) {
 				l.Members = append(l.Members, intent.Member{Addr: f.To, Port: f.Port})
 			}
