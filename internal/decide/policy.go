@@ -145,7 +145,7 @@ func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error)
 	if clouds == nil && !ingress && !egress {
 		clouds = standard
 	}
-	m.CloudGroups = sortedSet(clouds)
+	m.CloudGroups = nameSet(clouds)
 	if !ingress && len(clouds) == 0 {
 		m.Groups = append(m.Groups, OpenIngress)
 	}
@@ -160,7 +160,7 @@ func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error)
 			m.Groups = append(m.Groups, name)
 		}
 	}
-	m.Groups = sortedSet(m.Groups)
+	m.Groups = nameSet(m.Groups)
 	return m, problem
 }
 
@@ -197,8 +197,8 @@ func lookup(m map[string]string, key string) *string {
 	return nil
 }
 
-// sortedSet sorts names and leaves each once; nil if there are none.
-func sortedSet(names []string) []string {
+// nameSet sorts names and leaves each once; nil if there are none.
+func nameSet(names []string) []string {
 	out := slices.Clone(names)
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -57,7 +57,7 @@ func textOf(s labels.Selector) string {
 		}
 		out = append(out, r.String())
 	}
-	return strings.Join(sortedSet(out), ",")
+	return strings.Join(nameSet(out), ",")
 }
 
 // has tells whether the pod is one of the set, its port's number apart.
