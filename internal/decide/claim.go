@@ -2,6 +2,7 @@ package decide
 
 import (
 	"net/netip"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -68,4 +69,10 @@ func Addrs(ip *v1.IP) []netip.Addr {
 		}
 	}
 	return addrs
+}
+
+// holds tells whether a claim's addresses are the unit's own.
+func holds(l Leases, u intent.Unit, ip *v1.IP) bool {
+	held, addrs := l.Held(ip.Spec.Subnet, u), Addrs(ip)
+	return len(addrs) > 0 && len(addrs) == len(held) && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !slices.Contains(held, a) })
 }

@@ -15,8 +15,13 @@ type NodeFacts struct {
 	Name string
 	// Node is nil if there is no such object.
 	Node *corev1.Node
-	// Join is Subnet join, nil if there is none.
+	// Join is the Subnet that nodes have a port on, nil if there is none: join,
+	// or pods where the nodes' Vpc is Neutron's.
 	Join *v1.Subnet
+	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
+	Home string
+	// Services are the prefixes that Services have addresses in.
+	Services []netip.Prefix
 	// Claim is the IP object that bears the node port's name, if any.
 	Claim  *v1.IP
 	Leases Leases
@@ -28,6 +33,9 @@ type NodeFacts struct {
 func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
 	if f.Node == nil {
 		return intent.Want{}, nil, nil
+	}
+	if homeOf(f.Home) != v1.DefaultVpc {
+		return nodeInNeutron(f)
 	}
 	unit := NodeUnit(f.Name)
 	// The group stands alone: pods join it before the node has its address.

@@ -22,12 +22,13 @@ func (f PodFacts) place() (*v1.Subnet, error) {
 	if v := f.vpc(); v != nil {
 		return f.named(v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)
 	}
-	// ovn-default is a default, too: one that the user made comes first.
-	made := func(s *v1.Subnet) bool { return s.Spec.Default && s.Name != v1.DefaultSubnet && f.mayUse(s) == nil }
+	// What every cluster has is a default, too: one that the user made comes first.
+	always := defaultSubnet(f.Home)
+	made := func(s *v1.Subnet) bool { return s.Spec.Default && s.Name != always && f.mayUse(s) == nil }
 	if s := best(f.Subnets, made); s != nil {
 		return s, nil
 	}
-	return f.named(v1.DefaultSubnet, "the cluster's default")
+	return f.named(always, "the cluster's default")
 }
 
 func (f PodFacts) named(name, by string) (*v1.Subnet, error) {
@@ -77,7 +78,7 @@ func (f PodFacts) admits(s *v1.Subnet) error {
 	if err := ready(s); err != nil {
 		return err
 	}
-	if s.Spec.Claim == "onBind" && f.Pod.Spec.NodeName == "" {
+	if (s.Spec.Claim == "onBind" || FabricOf(s) == intent.FabricNeutron) && f.Pod.Spec.NodeName == "" {
 		return intent.Wait{Reason: NotBound, For: "the pod to be bound to a node"}
 	}
 	return nil
@@ -94,6 +95,9 @@ func (f PodFacts) mayUse(s *v1.Subnet) error {
 			return nil
 		}
 		return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Subnet %s", f.Namespace, s.Name)}
+	}
+	if s.Name == defaultSubnet(f.Home) && External(s.Spec.Vpc) {
+		return nil // A router of Neutron's has not this Subnet alone: it is the Subnet that is for all.
 	}
 	i := slices.IndexFunc(f.Vpcs, func(v *v1.Vpc) bool { return v.Name == s.Spec.Vpc })
 	if i >= 0 && allows(f.Vpcs[i], f.Namespace) {

@@ -28,7 +28,13 @@ type PodFacts struct {
 	Vpcs    []*v1.Vpc
 	// SameMAC are the claims that have the MAC which the pod asks for.
 	SameMAC []*v1.IP
-	Leases  Leases
+	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
+	Home string
+	// Standard are the ids of OpenStack's security groups for pods that ask for
+	// none; CloudGroups the ids of those that the pod asks for, by id or name.
+	Standard    []string
+	CloudGroups map[string]string
+	Leases      Leases
 }
 
 // StatefulSet is the kind whose pods keep their addresses.
@@ -60,6 +66,9 @@ func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 	if ip.Spec.NodeName != "" {
 		ip.Labels[v1.LabelNode] = ip.Spec.NodeName
 	}
+	if f.fabric(ip) == intent.FabricNeutron {
+		return f.neutron(ip)
+	}
 	port := portOf(ip)
 	if f.OnNode && f.vpcOf(ip.Spec.Subnet) == v1.DefaultVpc {
 		port.Groups = []string{NodeGroup(ip.Spec.NodeName)}
@@ -84,9 +93,7 @@ func (f PodFacts) standing() *v1.IP {
 	if !f.mine() || f.Claim.Spec.PodUID != string(f.Pod.UID) || f.Claim.Spec.Attach.OVS == nil {
 		return nil
 	}
-	held := f.Leases.Held(f.Claim.Spec.Subnet, f.unit())
-	addrs := Addrs(f.Claim)
-	if len(addrs) == 0 || len(addrs) != len(held) || slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !slices.Contains(held, a) }) {
+	if !holds(f.Leases, f.unit(), f.Claim) {
 		return nil
 	}
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: f.Claim.Name, Labels: map[string]string{v1.LabelSubnet: f.Claim.Spec.Subnet}}}
@@ -107,6 +114,9 @@ func (f PodFacts) claim() (*v1.IP, error) {
 	if err != nil {
 		return nil, err
 	}
+	if FabricOf(s) == intent.FabricNeutron {
+		return f.draft(s, mac)
+	}
 	addrs, err := f.lease(s)
 	if err != nil {
 		return nil, err
@@ -120,7 +130,7 @@ func (f PodFacts) claim() (*v1.IP, error) {
 	}
 	ip.Spec.PodName, ip.Spec.Namespace, ip.Spec.PodUID = f.Name, f.Namespace, string(f.Pod.UID)
 	ip.Spec.Attach.OVS.IfaceIDVer = string(f.Pod.UID)
-	ip.Spec.HostLink = s.Spec.Vpc != v1.DefaultVpc
+	ip.Spec.HostLink = s.Spec.Vpc != homeOf(f.Home)
 	if c := metav1.GetControllerOf(f.Pod); c != nil && c.Kind == StatefulSet {
 		ip.Spec.PodType = StatefulSet
 	}

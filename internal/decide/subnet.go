@@ -29,6 +29,8 @@ type SubnetFacts struct {
 	Nodes []NodeAddr
 	// UnderlayMTU is the least of all nodes.
 	UnderlayMTU int
+	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
+	Home string
 	// PortPrefix begins the name of our port on a router of Neutron's.
 	PortPrefix string
 }
@@ -104,6 +106,9 @@ func release(f SubnetFacts) Deed {
 }
 
 func subnetWant(f SubnetFacts, net Net) intent.Want {
+	if FabricOf(f.Subnet) == intent.FabricNeutron {
+		return neutronSubnet(f, net)
+	}
 	vpc := f.Subnet.Spec.Vpc
 	segment := intent.Segment{Name: f.Name, Prefixes: net.Prefixes}
 	if External(vpc) {
@@ -140,13 +145,19 @@ func subnetStatus(f SubnetFacts, net Net) v1.SubnetStatus {
 	if len(net.Prefixes) == 1 {
 		s.Protocol = map[bool]string{true: "IPv4", false: "IPv6"}[net.Prefixes[0].Addr().Is4()]
 	}
-	for i, g := range net.Gateways {
-		if i > 0 {
-			s.Gateway += ","
-		}
-		s.Gateway += g.String()
+	s.Gateway = join(net.Gateways)
+	if old := f.Subnet.Status; FabricOf(f.Subnet) == intent.FabricNeutron && old.Network != "" {
+		s.Network, s.MTU, s.Gateway = old.Network, old.MTU, old.Gateway // until Neutron is seen again
 	}
 	return s
+}
+
+func join(addrs []netip.Addr) string {
+	texts := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, ",")
 }
 
 func mtu(f SubnetFacts) int32 {
@@ -175,8 +186,8 @@ func objection(f SubnetFacts, net Net) error {
 func objectToSpec(f SubnetFacts, _ Net) error {
 	s := f.Subnet.Spec
 	switch {
-	case s.Provider == "neutron":
-		return intent.Stop{Reason: "NotSupported", Why: "provider neutron is not supported yet: use provider ovn"}
+	case FabricOf(f.Subnet) == intent.FabricNeutron && !External(s.Vpc):
+		return intent.Stop{Reason: "NotNeutrons", Why: fmt.Sprintf("provider neutron needs a router of Neutron's, and Vpc %s is none: make the Subnet with a Vpc named neutron-<router id>", s.Vpc)}
 	case f.Name == s.Vpc:
 		return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("the Subnet is named as its Vpc %s: choose another name", s.Vpc)}
 	case External(f.Name):
@@ -197,7 +208,7 @@ func natOutgoing(vpc string) string {
 
 func objectToVpc(f SubnetFacts, _ Net) error {
 	switch {
-	case f.Subnet.Spec.Vpc == v1.DefaultVpc: // It is there or comes back.
+	case f.Subnet.Spec.Vpc == v1.DefaultVpc && homeOf(f.Home) == v1.DefaultVpc: // It is there or comes back.
 		return nil
 	case f.Vpc == nil:
 		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s to be made", f.Subnet.Spec.Vpc)}
@@ -246,9 +257,9 @@ func overlaps(a, b netip.Prefix, side string) error {
 	return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("cidrBlock %v overlaps %v of %s: make the Subnet with another cidrBlock", a, b, side)}
 }
 
-// objectToNodes: pods of Vpc ovn-cluster reach the nodes, by routes of the nodes.
+// objectToNodes: nodes reach the pods of their Vpc by routes of their own.
 func objectToNodes(f SubnetFacts, net Net) error {
-	if f.Subnet.Spec.Vpc != v1.DefaultVpc {
+	if f.Subnet.Spec.Vpc != homeOf(f.Home) {
 		return nil
 	}
 	for _, n := range f.Nodes {
@@ -268,7 +279,7 @@ func objectToNeutron(f SubnetFacts, net Net) error {
 		return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s is neither ours nor Neutron's", f.Router.Name)}
 	}
 	for _, n := range f.Router.Networks {
-		if n.Ours {
+		if n.Ours || isOwn(f.Subnet, n, net) {
 			continue
 		}
 		if n.Segment == f.Name {

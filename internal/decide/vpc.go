@@ -17,6 +17,8 @@ type VpcFacts struct {
 	Router *Router
 	// Subnets are those whose spec.vpc it is, sorted.
 	Subnets []*v1.Subnet
+	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
+	Home string
 }
 
 // Deed is what is to be done with an object beside its status.
@@ -75,7 +77,7 @@ func routerGone(name string) error {
 
 func ourVpc(f VpcFacts) (intent.Want, VpcTold, error) {
 	switch {
-	case f.Name == v1.DefaultVpc:
+	case f.Name == homeOf(f.Home):
 		return defaultVpc(f)
 	case f.Vpc == nil:
 		return intent.Want{}, VpcTold{}, nil
@@ -123,7 +125,7 @@ func routerTaken(name string) error {
 func subnetName(s *v1.Subnet) string { return s.Name }
 
 func vpcStatus(f VpcFacts) v1.VpcStatus {
-	s := v1.VpcStatus{Default: f.Name == v1.DefaultVpc, Router: f.Vpc.Status.Router}
+	s := v1.VpcStatus{Default: f.Name == homeOf(f.Home), Router: f.Vpc.Status.Router}
 	if f.Router != nil {
 		s.Standby, s.Router = true, f.Router.Name
 		s.Subnets = slices.Clone(f.Router.Segments)

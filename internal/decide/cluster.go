@@ -1,0 +1,165 @@
+package decide
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go4.org/netipx"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// ClusterFacts are all that matters to what a cluster has in Neutron whatever
+// its users make.
+type ClusterFacts struct {
+	// Home is the Vpc that the nodes are in, Neutron's; empty where it is not.
+	Home string
+	// Router is Home's, nil if there is none.
+	Router *Router
+	// CIDRs are all ServiceCIDRs, sorted by name.
+	CIDRs   []*networkingv1.ServiceCIDR
+	Subnets []*v1.Subnet
+	Nodes   []NodeAddr
+}
+
+// MainCIDR is the name of the ServiceCIDR that every cluster has.
+const MainCIDR = "kubernetes"
+
+// Main is the ServiceCIDR that every cluster has, nil if there is none.
+func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
+	if i := slices.IndexFunc(f.CIDRs, func(c *networkingv1.ServiceCIDR) bool { return c.Name == MainCIDR }); i >= 0 {
+		return f.CIDRs[i]
+	}
+	return nil
+}
+
+// Cluster decides: the security groups that pods and nodes are in, and the
+// network of the Services. Kubernetes gives their addresses in one half of it,
+// Neutron in the other, so that they never meet.
+func Cluster(f ClusterFacts) (intent.Want, struct{}, error) {
+	want := intent.Want{Fabric: intent.FabricNeutron, Groups: standardGroups()}
+	if f.Home == "" {
+		return want, struct{}{}, nil
+	}
+	main := f.Main()
+	if main == nil {
+		return want, struct{}{}, intent.Wait{Reason: "NoServiceCIDR", For: "ServiceCIDR " + MainCIDR + " in Kubernetes"}
+	}
+	s, err := serviceSegment(main.Spec.CIDRs)
+	if err != nil {
+		return want, struct{}{}, err
+	}
+	if err := f.object(s.Prefixes); err != nil {
+		return want, struct{}{}, err
+	}
+	want.Segments = []intent.Segment{s}
+	join := intent.Join{Segment: s.Name, Router: f.Home, Foreign: true}
+	for i, g := range s.Gateways {
+		join.Networks = append(join.Networks, netip.PrefixFrom(g, s.Prefixes[i].Bits()))
+	}
+	want.Joins = []intent.Join{join}
+	if len(f.CIDRs) > 1 {
+		return want, struct{}{}, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
+			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)}
+	}
+	return want, struct{}{}, nil
+}
+
+func (f ClusterFacts) other() string {
+	i := slices.IndexFunc(f.CIDRs, func(c *networkingv1.ServiceCIDR) bool { return c.Name != MainCIDR })
+	return f.CIDRs[i].Name
+}
+
+func standardGroups() []intent.Group {
+	open := []intent.Rule{{Direction: intent.Ingress}, {Direction: intent.Egress}}
+	return []intent.Group{
+		{Name: GroupPods, Rules: open},
+		{Name: GroupNodes, Rules: open},
+		{Name: GroupProbes, Rules: []intent.Rule{{Direction: intent.Ingress, RemoteGroup: GroupNodes}}},
+	}
+}
+
+// ServicePrefixes are the networks that the Services' addresses lie in.
+func ServicePrefixes(c *networkingv1.ServiceCIDR) []netip.Prefix {
+	if c == nil {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, text := range c.Spec.CIDRs {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
+}
+
+// serviceSegment is a network twice as large as the Services' range.
+func serviceSegment(cidrs []string) (intent.Segment, error) {
+	s := intent.Segment{Name: ServiceNetwork}
+	for _, text := range cidrs {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Bits() == 0 || p.Bits() > p.Addr().BitLen()-3 {
+			return s, intent.Stop{Reason: "BadServiceCIDR", Why: fmt.Sprintf("ServiceCIDR %s: %q cannot be half of a network of Neutron's", MainCIDR, text)}
+		}
+		parent := netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked()
+		gateway, rest := otherHalf(parent, p.Masked())
+		s.Prefixes, s.Gateways, s.Ranges = append(s.Prefixes, parent), append(s.Gateways, gateway), append(s.Ranges, rest)
+	}
+	return s, nil
+}
+
+// otherHalf is a gateway and a range of addresses in that half of parent that
+// is not p, without parent's own first and last address.
+func otherHalf(parent, p netip.Prefix) (netip.Addr, intent.Range) {
+	whole := netipx.RangeOfPrefix(parent)
+	if p.Addr() == parent.Addr() {
+		gateway := whole.To().Prev()
+		return gateway, intent.Range{First: netipx.PrefixLastIP(p).Next(), Last: gateway.Prev()}
+	}
+	gateway := whole.From().Next()
+	return gateway, intent.Range{First: gateway.Next(), Last: p.Addr().Prev()}
+}
+
+// object is the first reason not to have these networks on the router.
+func (f ClusterFacts) object(prefixes []netip.Prefix) error {
+	if f.stand(prefixes) {
+		return nil
+	}
+	refuse := func(a, b netip.Prefix, side string) error {
+		return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("the Services' network %v, twice as large as ServiceCIDR %s, overlaps %v of %s", a, MainCIDR, b, side)}
+	}
+	for _, s := range f.Subnets {
+		net, err := NetOf(&s.Spec)
+		if err != nil || s.Spec.Vpc != f.Home {
+			continue
+		}
+		if a, b, ok := overlap(prefixes, net.Prefixes); ok {
+			return refuse(a, b, "Subnet "+s.Name)
+		}
+	}
+	for _, n := range f.Nodes {
+		if a, b, ok := overlap(prefixes, []netip.Prefix{netip.PrefixFrom(n.Addr, n.Addr.BitLen())}); ok {
+			return refuse(a, b, "Node "+n.Node)
+		}
+	}
+	if f.Router == nil {
+		return nil
+	}
+	for _, n := range f.Router.Networks {
+		if a, b, ok := overlap(prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
+			return refuse(a, b, "network "+n.Segment+" on the router")
+		}
+	}
+	return nil
+}
+
+// stand tells whether the networks are on the router: those of the very same
+// prefix are our own, for Neutron keeps others' off.
+func (f ClusterFacts) stand(prefixes []netip.Prefix) bool {
+	return f.Router != nil && !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
+		return !slices.ContainsFunc(f.Router.Networks, func(n Network) bool { return !n.Ours && n.Prefix.Masked() == p })
+	})
+}

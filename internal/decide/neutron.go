@@ -1,0 +1,186 @@
+package decide
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"go4.org/netipx"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Names of what a cluster has in Neutron by default: networks as in Kuryr's
+// clusters, and security groups.
+const (
+	PodNetwork     = "k8s-pod-net"
+	ServiceNetwork = "k8s-service-net"
+	// GroupPods lets everything through: pods that ask for no group are in it,
+	// as Kubernetes wants it where no NetworkPolicy says otherwise.
+	GroupPods = "k8s-pods"
+	// GroupNodes has the nodes' ports; GroupProbes lets in what comes from them:
+	// a pod whose groups are others' can be probed all the same.
+	GroupNodes  = "k8s-nodes"
+	GroupProbes = "k8s-probes"
+)
+
+// FabricOf is what makes a Subnet and the ports on it.
+func FabricOf(s *v1.Subnet) intent.Fabric {
+	if s.Spec.Provider == string(intent.FabricNeutron) {
+		return intent.FabricNeutron
+	}
+	return intent.FabricOVN
+}
+
+// FabricOfIP is what made a claim's port: Neutron's are plugged by their id, ours by name.
+func FabricOfIP(ip *v1.IP) intent.Fabric {
+	if a := ip.Spec.Attach.OVS; a != nil && a.IfaceID != ip.Name {
+		return intent.FabricNeutron
+	}
+	return intent.FabricOVN
+}
+
+// NetworkName is the name of a Subnet's network in Neutron.
+func NetworkName(subnet string) string {
+	if subnet == v1.PodSubnet {
+		return PodNetwork
+	}
+	return subnet
+}
+
+// homeOf is the Vpc that the nodes are in: Vpc ovn-cluster if nothing else is said.
+func homeOf(home string) string {
+	if home == "" {
+		return v1.DefaultVpc
+	}
+	return home
+}
+
+// defaultSubnet is the Subnet that every cluster has for its pods.
+func defaultSubnet(home string) string {
+	if homeOf(home) == v1.DefaultVpc {
+		return v1.DefaultSubnet
+	}
+	return v1.PodSubnet
+}
+
+// neutronSubnet wants a network joined to the Vpc's router, or one that is there.
+func neutronSubnet(f SubnetFacts, net Net) intent.Want {
+	s := intent.Segment{
+		Name: NetworkName(f.Name), Prefixes: net.Prefixes, Gateways: net.Gateways,
+		Existing: f.Subnet.Spec.Network,
+	}
+	want := intent.Want{Fabric: intent.FabricNeutron}
+	if s.Existing == "" {
+		if len(f.Subnet.Spec.ExcludeIPs) > 0 {
+			s.Ranges = rangesOf(net)
+		}
+		j := joinOf(f, net)
+		j.Segment = s.Name
+		want.Joins = []intent.Join{j}
+	}
+	want.Segments = []intent.Segment{s}
+	return want
+}
+
+// rangesOf are the addresses that pods may have.
+func rangesOf(net Net) []intent.Range {
+	var b netipx.IPSetBuilder
+	for _, p := range net.Prefixes {
+		r := netipx.RangeOfPrefix(p)
+		b.AddPrefix(p)
+		b.Remove(r.From())
+		b.Remove(r.To())
+	}
+	for _, r := range net.Excluded {
+		b.RemoveRange(r)
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		return nil // all that goes in is valid
+	}
+	var out []intent.Range
+	for _, r := range set.Ranges() {
+		out = append(out, intent.Range{First: r.From(), Last: r.To()})
+	}
+	return out
+}
+
+// CloudNetwork is a Subnet's network as Neutron has it.
+type CloudNetwork struct {
+	ID       string
+	MTU      int
+	Gateways []netip.Addr
+}
+
+// SubnetSeen completes a status with what Neutron has.
+func SubnetSeen(s *v1.SubnetStatus, spec *v1.SubnetSpec, n CloudNetwork) {
+	s.Network = n.ID
+	if spec.MTU == 0 && n.MTU > 0 {
+		s.MTU = int32(n.MTU)
+	}
+	s.Gateway = join(n.Gateways)
+}
+
+// isOwn tells whether a network of Neutron's on the router is the Subnet's own.
+// One that has the very same prefix, and whose id is not known yet, is: Neutron
+// itself keeps others' with that prefix off the router.
+func isOwn(s *v1.Subnet, n Network, net Net) bool {
+	if FabricOf(s) != intent.FabricNeutron || !External(n.Segment) {
+		return false
+	}
+	if id := cmp.Or(s.Spec.Network, s.Status.Network); id != "" {
+		return n.Segment == "neutron-"+id
+	}
+	return slices.Contains(net.Prefixes, n.Prefix.Masked())
+}
+
+// neutronPort is the port that a claim asks Neutron for. What the claim leaves
+// open is for Neutron to choose; what it says is kept.
+func neutronPort(name string, ip *v1.IP) intent.Port {
+	return intent.Port{
+		Name: name, Segment: NetworkName(ip.Spec.Subnet), MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
+		Version: ip.Spec.PodUID, Node: ip.Spec.NodeName,
+	}
+}
+
+// Bind completes a claim with the port that the fabric made for it.
+func Bind(ip *v1.IP, b intent.Bound) {
+	s := &ip.Spec
+	s.Attach = v1.Attach{OVS: &v1.AttachOVS{IfaceID: b.ID}}
+	s.MacAddress = string(b.MAC)
+	if s.MTU == 0 {
+		s.MTU = int32(b.MTU)
+	}
+	for _, p := range b.Addrs {
+		if p.Addr().Is4() {
+			s.V4IPAddress, s.V4PrefixLength = p.Addr().String(), int32(p.Bits())
+		} else {
+			s.V6IPAddress, s.V6PrefixLength = p.Addr().String(), int32(p.Bits())
+		}
+	}
+	for _, g := range b.Gateways {
+		if g.Is4() {
+			s.V4Gateway = g.String()
+		} else {
+			s.V6Gateway = g.String()
+		}
+	}
+	s.Routes = routesVia(s)
+}
+
+// routesVia gives the claim's routes their next hop: the gateway of their family.
+func routesVia(s *v1.IPSpec) []v1.Route {
+	var out []v1.Route
+	for _, r := range s.Routes {
+		r.Gateway = s.V6Gateway
+		if p, err := netip.ParsePrefix(r.Destination); err == nil && p.Addr().Is4() {
+			r.Gateway = s.V4Gateway
+		}
+		if r.Gateway != "" {
+			out = append(out, r)
+		}
+	}
+	return out
+}

@@ -1,0 +1,57 @@
+package decide
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// lookAgain is how soon to ask OpenStack once more for what it may get any
+// time: it tells nobody.
+const lookAgain = 10 * time.Second
+
+// nodeInNeutron wants a port beside the pods', with routes to the Services.
+// What the router does with other packets is Neutron's business, so nothing
+// leads out of the Vpc by way of the node.
+func nodeInNeutron(f NodeFacts) (intent.Want, *v1.IP, error) {
+	want := intent.Want{Fabric: intent.FabricNeutron}
+	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
+		return want, nil, nameTaken(f.Claim)
+	}
+	if f.Join == nil {
+		return want, nil, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.PodSubnet + " to be made"}
+	}
+	ip := f.standing()
+	if ip == nil {
+		if err := ready(f.Join); err != nil {
+			return want, nil, err
+		}
+		ip = &v1.IP{Spec: v1.IPSpec{MTU: f.Join.Spec.MTU}}
+	}
+	ip.ObjectMeta = metav1.ObjectMeta{Name: NodePort(f.Name), Labels: map[string]string{v1.LabelSubnet: f.Join.Name, v1.LabelNode: f.Name}}
+	ip.Spec.Subnet, ip.Spec.PodUID, ip.Spec.NodeName = f.Join.Name, string(f.Node.UID), f.Name
+	ip.Spec.Routes = nil
+	for _, p := range f.Services {
+		ip.Spec.Routes = append(ip.Spec.Routes, v1.Route{Destination: p.String()})
+	}
+	port := neutronPort(ip.Name, ip)
+	port.Groups = []string{GroupNodes}
+	want.Ports = []intent.Port{port}
+	return want, ip, nil
+}
+
+// standing is a copy of the node's claim on the Subnet, if its addresses are its own.
+func (f NodeFacts) standing() *v1.IP {
+	if f.Claim == nil || f.Claim.Spec.Subnet != f.Join.Name || FabricOfIP(f.Claim) != intent.FabricNeutron {
+		return nil
+	}
+	if !holds(f.Leases, NodeUnit(f.Name), f.Claim) {
+		return nil
+	}
+	ip := &v1.IP{}
+	f.Claim.Spec.DeepCopyInto(&ip.Spec)
+	return ip
+}

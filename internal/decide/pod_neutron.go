@@ -1,0 +1,77 @@
+package decide
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// fabric is what makes the port of a claim, or of one that is being drafted.
+func (f PodFacts) fabric(ip *v1.IP) intent.Fabric {
+	if s := f.subnet(ip.Spec.Subnet); s != nil {
+		return FabricOf(s)
+	}
+	return FabricOfIP(ip)
+}
+
+// draft is a claim without what Neutron chooses: Bind completes it. An address
+// that the pod asks for is in it; other pods' ports may come from a pool.
+//
+// There is no address of a StatefulSet's that outlives the pod: the port goes
+// back to the pool with its address.
+func (f PodFacts) draft(s *v1.Subnet, mac intent.MAC) (*v1.IP, error) {
+	ip := &v1.IP{
+		ObjectMeta: metav1.ObjectMeta{Name: PodPort(f.Namespace, f.Name), Labels: map[string]string{v1.LabelSubnet: s.Name}},
+		Spec: v1.IPSpec{
+			PodName: f.Name, Namespace: f.Namespace, PodUID: string(f.Pod.UID), Subnet: s.Name,
+			MTU: s.Spec.MTU, MacAddress: string(mac), HostLink: s.Spec.Vpc != homeOf(f.Home),
+		},
+	}
+	if f.Pod.Annotations[v1.AnnotationIPAddress] == "" {
+		return ip, nil
+	}
+	addrs, err := f.lease(s)
+	if err != nil {
+		return nil, err
+	}
+	net, err := NetOf(&s.Spec)
+	for _, a := range addrs {
+		setAddr(&ip.Spec, a, net)
+	}
+	return ip, err
+}
+
+// neutron wants the claim's port, named as Kuryr names it, in the pod's groups.
+func (f PodFacts) neutron(ip *v1.IP) (intent.Want, *v1.IP, error) {
+	port := neutronPort(f.Namespace+"/"+f.Name, ip)
+	var err error
+	if port.Groups, port.CloudGroups, err = f.groups(); err != nil {
+		return intent.Want{}, nil, err
+	}
+	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{port}}, ip, nil
+}
+
+// groups are the security groups of the pod: ours, and OpenStack's own.
+func (f PodFacts) groups() (ours, cloud []string, err error) {
+	text, asked := f.Pod.Annotations[AnnotationSecurityGroups]
+	switch {
+	case !asked && len(f.Standard) == 0:
+		return []string{GroupPods}, nil, nil
+	case !asked:
+		return []string{GroupProbes}, f.Standard, nil
+	}
+	for _, g := range words(text) {
+		id, known := f.CloudGroups[g]
+		if !known {
+			return nil, nil, intent.Wait{
+				Reason: "UnknownSecurityGroup", After: lookAgain,
+				For: fmt.Sprintf("security group %q of annotation %s in OpenStack", g, AnnotationSecurityGroups),
+			}
+		}
+		cloud = append(cloud, id)
+	}
+	return []string{GroupProbes}, cloud, nil
+}
