@@ -45,6 +45,7 @@ var Rules = map[string]Rule{
 	"internal/lab":      {May: []string{"api", "internal/settings", "internal/lab"}, Why: "the lab runs the product as anybody would and links none of it"},
 	"internal/kubetest": {May: []string{"api", "internal/settings"}, Why: "it starts an API server for whoever tests"},
 	"internal/walk":     {Why: "it knows what pages look like, not what they are about"},
+	"internal/reach":    {May: []string{"internal/intent"}, Why: "it says what passes, and must not know why"},
 	"internal/topo":     {May: []string{"api", "internal/intent"}, Why: "it draws what it is given"},
 	"internal/arch":     {Why: "it looks at the code from outside"},
 	"cmd":               {May: []string{"*"}, Why: "a main of few lines"},
