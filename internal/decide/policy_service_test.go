@@ -19,7 +19,9 @@ func TestPolicyServices(t *testing.T) {
 	web := PolicyPod{Namespace: "ns", Labels: map[string]string{"app": "web"}, Ports: []NamedPort{{"ns", "http", "tcp", 81}}}
 	other := PolicyPod{Namespace: "ns"}
 	pods := map[netip.Addr]*PolicyPod{netip.MustParseAddr("10.0.0.1"): &web, netip.MustParseAddr("10.0.0.2"): &web, netip.MustParseAddr("10.0.0.9"): &other}
-	member := func(addr string, port int) intent.Member { return intent.Member{Addr: netip.MustParseAddr(addr), Port: port} }
+	member := func(addr string, port int) intent.Member {
+		return intent.Member{Addr: netip.MustParseAddr(addr), Port: port}
+	}
 	for name, c := range map[string]struct {
 		members []intent.Member
 		open    bool
