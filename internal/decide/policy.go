@@ -25,7 +25,8 @@ import (
 // policy isolates in a direction is a member of the group that is open in that
 // direction; isolation is not being one.
 
-// The groups that every cluster has.
+// The groups of pods that are isolated in the other direction only. Those that
+// are not isolated at all are in GroupPods.
 const (
 	OpenIngress = "open-ingress"
 	OpenEgress  = "open-egress"
@@ -41,11 +42,11 @@ func GroupUnit(group string) intent.Unit {
 	return intent.Unit("group/" + group[strings.LastIndexByte(group, '/')+1:])
 }
 
-// GuardGroup names the group of the isolated pods on a node.
+// GuardGroup names the group of the pods on a node that are not open both ways.
 func GuardGroup(node string) string { return "node/" + node }
 
-// Guard is what isolated pods on a node are let through whatever the policies
-// say: to and from their own node, as Kubernetes asks for, and what comes from
+// Guard is what pods on a node are let through whatever policies and groups of
+// OpenStack's say: to and from their own node, as Kubernetes asks for, and what comes from
 // an address of a Service, for that is what a pod's own packets to its own
 // Service come back as. Nobody else can send from there. The node's unit owns it.
 func Guard(node string, addrs []netip.Addr, services []netip.Prefix) intent.Group {
@@ -89,14 +90,48 @@ func NewBook(list []*netv1.NetworkPolicy) *Book {
 	return b
 }
 
+// PolicyFacts are all that matters to one NetworkPolicy.
+type PolicyFacts struct {
+	Namespace, Name string
+	Book            *Book
+	// Ports are those in use; only what UsingPorts tells matters.
+	Ports PortCount
+	// Services are needed only if the policy is one of UsingServices.
+	Services []PolicyService
+	// CloudGroups are the ids of the security groups of OpenStack's that the
+	// policy names, by id or name; those that CloudGroupsOf lists.
+	CloudGroups map[string]string
+}
+
 // Policy decides what a NetworkPolicy wants: its groups, with their rules. A
-// peer that cannot be understood lets nobody through and is an intent.Stop.
-func (b *Book) Policy(n types.NamespacedName, ports PortCount, services []PolicyService) (intent.Want, error) {
-	p := b.policies[n]
+// peer that cannot be understood lets nobody through and is an intent.Stop, one
+// that OpenStack does not have yet an intent.Wait.
+func Policy(f PolicyFacts) (intent.Want, struct{}, error) {
+	want := intent.Want{Fabric: intent.FabricNeutron}
+	p := f.Book.policies[types.NamespacedName{Namespace: f.Namespace, Name: f.Name}]
 	if p == nil {
-		return intent.Want{}, nil
+		return want, struct{}{}, nil
 	}
-	return intent.Want{Groups: p.groups(ports, services)}, p.problem
+	p, problem := p.withClouds(f.CloudGroups)
+	want.Groups = p.groups(f.Ports, f.Services)
+	return want, struct{}{}, problem
+}
+
+// GroupFacts are all that matters to one group that policies share.
+type GroupFacts struct {
+	Unit  intent.Unit
+	Book  *Book
+	Ports PortCount
+}
+
+// SharedGroup decides what the unit of such a group wants: the group, as long
+// as a policy refers to it.
+func SharedGroup(f GroupFacts) (intent.Want, struct{}, error) {
+	want := intent.Want{Fabric: intent.FabricNeutron}
+	if g, ok := f.Book.Groups(f.Ports)[f.Unit]; ok {
+		want.Groups = []intent.Group{g}
+	}
+	return want, struct{}{}, nil
 }
 
 // Groups are the groups that no policy owns alone, by their units: the open
@@ -114,25 +149,25 @@ func (b *Book) Groups(ports PortCount) map[intent.Unit]intent.Group {
 	return out
 }
 
-// Group decides what the unit of one such group wants.
-func (b *Book) Group(u intent.Unit, ports PortCount) intent.Want {
-	if g, ok := b.Groups(ports)[u]; ok {
-		return intent.Want{Groups: []intent.Group{g}}
-	}
-	return intent.Want{}
-}
-
 // Membership is what a pod's port is a member of.
 type Membership struct {
-	// Groups are ours, CloudGroups the ids or names of OpenStack's own.
+	// Groups are ours, CloudGroups the ids of OpenStack's own.
 	Groups, CloudGroups []string
 }
 
-// Memberships decides a pod's groups. Standard are the cloud's groups of pods
-// that ask for none and that no policy selects; if there are none, such a pod
-// is open. A problem, an intent.Stop, is one of the pod's annotation, which
-// then counts as if it were empty.
-func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error) {
+// Clouds are security groups of OpenStack's own.
+type Clouds struct {
+	// Standard are the ids of those of pods that ask for none and that no policy
+	// selects; if there are none, such a pod is open.
+	Standard []string
+	// IDs are those of the groups that the pod asks for, by id or name.
+	IDs map[string]string
+}
+
+// Memberships decides a pod's groups. A problem, an intent.Stop or an
+// intent.Wait, is one of the pod's annotation, which then counts as if it were
+// empty: a pod that has no port yet should not get one.
+func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 	var m Membership
 	ingress, egress := false, false
 	for _, p := range b.of[pod.Namespace] {
@@ -141,18 +176,15 @@ func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error)
 			m.Groups = append(m.Groups, p.groupsFor(pod)...)
 		}
 	}
-	clouds, problem := pod.cloudGroups()
+	clouds, problem := pod.cloudGroups(c.IDs)
 	if clouds == nil && !ingress && !egress {
-		clouds = standard
+		clouds = c.Standard
 	}
 	m.CloudGroups = nameSet(clouds)
-	if !ingress && len(clouds) == 0 {
-		m.Groups = append(m.Groups, OpenIngress)
+	if len(clouds) == 0 {
+		m.Groups = append(m.Groups, open(ingress, egress)...)
 	}
-	if !egress && len(clouds) == 0 {
-		m.Groups = append(m.Groups, OpenEgress)
-	}
-	if (ingress || egress) && pod.Node != "" {
+	if (ingress || egress || len(clouds) > 0) && pod.Node != "" {
 		m.Groups = append(m.Groups, GuardGroup(pod.Node))
 	}
 	for _, s := range b.sets {
@@ -162,6 +194,20 @@ func (b *Book) Memberships(pod PolicyPod, standard []string) (Membership, error)
 	}
 	m.Groups = nameSet(m.Groups)
 	return m, problem
+}
+
+// open are the groups of a pod that is isolated so. Most pods are not at all,
+// and in one group.
+func open(ingress, egress bool) []string {
+	switch {
+	case ingress && egress:
+		return nil
+	case ingress:
+		return []string{OpenEgress}
+	case egress:
+		return []string{OpenIngress}
+	}
+	return []string{GroupPods}
 }
 
 // PolicyPod is all of a pod that matters to NetworkPolicies.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	netv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -27,8 +28,9 @@ const (
 	LabelSecurityGroup = "openstack.org/security-group"
 )
 
-// cloudGroups reads what a pod asks for: nil if it asks for nothing in particular.
-func (p PolicyPod) cloudGroups() ([]string, error) {
+// cloudGroups are the ids of what a pod asks for: nil if it asks for nothing
+// in particular.
+func (p PolicyPod) cloudGroups(ids map[string]string) ([]string, error) {
 	if p.Asked == nil {
 		return nil, nil
 	}
@@ -39,9 +41,52 @@ func (p PolicyPod) cloudGroups() ([]string, error) {
 				"annotation %s: namespace %s does not allow security group %q in its annotation %s",
 				AnnotationSecurityGroups, p.Namespace, g, AnnotationAllowedSecurityGroups)}
 		}
-		out = append(out, g)
+		id, known := ids[g]
+		if !known {
+			return []string{}, unknownGroup(g, "annotation "+AnnotationSecurityGroups)
+		}
+		out = append(out, id)
 	}
 	return out, nil
+}
+
+func unknownGroup(group, by string) error {
+	return intent.Wait{
+		Reason: "UnknownSecurityGroup", After: lookAgain,
+		For: fmt.Sprintf("security group %q (%s) in OpenStack", group, by),
+	}
+}
+
+// CloudGroupsOf are the security groups of OpenStack's that a policy names.
+func CloudGroupsOf(np *netv1.NetworkPolicy) []string {
+	var out []string
+	for _, a := range readPolicy(np).allows {
+		if a.peer.cloud != "" {
+			out = append(out, a.peer.cloud)
+		}
+	}
+	return nameSet(out)
+}
+
+// withClouds is the policy with the ids of OpenStack's groups; who is in one that
+// is not known is not let through.
+func (p *policy) withClouds(ids map[string]string) (*policy, error) {
+	out, problem := *p, p.problem
+	out.allows = nil
+	for _, a := range p.allows {
+		if name := a.peer.cloud; name != "" {
+			id, known := ids[name]
+			if !known && problem == nil {
+				problem = unknownGroup(name, "NetworkPolicy "+p.namespace+"/"+p.name)
+			}
+			if !known {
+				continue
+			}
+			a.peer.cloud = id
+		}
+		out.allows = append(out.allows, a)
+	}
+	return &out, problem
 }
 
 // words are what stands between commas.

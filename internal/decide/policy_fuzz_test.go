@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	netv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 )
 
@@ -23,7 +22,7 @@ func FuzzPolicy(f *testing.F) {
 			return
 		}
 		b := NewBook([]*netv1.NetworkPolicy{np})
-		want, err := b.Policy(types.NamespacedName{Namespace: "ns", Name: "p"}, ports, nil)
+		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Ports: ports})
 		shared := map[string]bool{}
 		for _, g := range b.Groups(ports) {
 			shared[g.Name] = true
@@ -41,7 +40,7 @@ func FuzzPolicy(f *testing.F) {
 				}
 			}
 		}
-		b.Memberships(PolicyPod{Namespace: "ns", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, nil)
+		b.Memberships(PolicyPod{Namespace: "ns", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, Clouds{})
 	})
 }
 

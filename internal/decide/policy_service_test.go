@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	netv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -39,7 +38,7 @@ func TestPolicyServices(t *testing.T) {
 		s := PolicyServiceOf(intent.Balancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
 			func(a netip.Addr) *PolicyPod { return pods[a] })
 		b := NewBook([]*netv1.NetworkPolicy{np})
-		want, err := b.Policy(types.NamespacedName{Namespace: "ns", Name: "p"}, nil, []PolicyService{s})
+		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Services: []PolicyService{s}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +56,7 @@ func TestPolicyServices(t *testing.T) {
 func TestNamedPortInBlockIsOfOneFamily(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: "fd00::/8"}}], ports: [{port: http}]}]}`)
-	want, err := NewBook([]*netv1.NetworkPolicy{np}).Policy(types.NamespacedName{Namespace: "ns", Name: "p"}, PortCount{{"ns", "http", "tcp", 80}: 1}, nil)
+	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewBook([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

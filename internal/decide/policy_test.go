@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	netv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -49,7 +48,7 @@ func TestPolicyGroups(t *testing.T) {
 	t.Parallel()
 	b := NewBook([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
 	ports := PortCount{{"ns", "sql", "udp", 53}: 1, {"other", "sql", "udp", 54}: 1, {"ns", "sql", "tcp", 3306}: 2}
-	want, err := b.Policy(types.NamespacedName{Namespace: "ns", Name: "db"}, ports, nil)
+	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "db", Book: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +60,12 @@ policy/ns/db
   ingress tcp 80-90 10.1.192.0/18
   ingress tcp 80-90 peer/pods() namespaces(team=red)
   ingress tcp 80-90 peer/pods(app=web) namespace(ns)
-  ingress tcp 80-90 cloud vms
+  ingress tcp 80-90 cloud id
 policy/ns/db/sql/udp/53
   ingress udp 53-53 10.1.192.0/18
   ingress udp 53-53 peer/pods() namespaces(team=red)
   ingress udp 53-53 peer/pods(app=web) namespace(ns)
-  ingress udp 53-53 cloud vms`)
+  ingress udp 53-53 cloud id`)
 	if d := cmp.Diff(lines(wanted), lines(got)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
@@ -132,7 +131,7 @@ func TestSharedGroups(t *testing.T) {
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
 		}
 		for u, g := range groups {
-			if got := b.Group(u, nil); !reflect.DeepEqual(got, intent.Want{Groups: []intent.Group{g}}) {
+			if got, _, _ := SharedGroup(GroupFacts{Unit: u, Book: b}); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
 				t.Errorf("unit %s wants %v, not %v", u, got, g)
 			}
 		}
@@ -141,7 +140,7 @@ func TestSharedGroups(t *testing.T) {
 	if d := cmp.Diff(u, SharedGroups(same, nil)); d != "" || len(u) != 1 {
 		t.Errorf("one and same do not share: %v\n%s", u, d)
 	}
-	if left := NewBook(nil).Group(u[0], nil); len(left.Groups) != 0 {
+	if left, _, _ := SharedGroup(GroupFacts{Unit: u[0], Book: NewBook(nil)}); len(left.Groups) != 0 {
 		t.Errorf("the last policy is gone, the group is not: %v", left)
 	}
 }
@@ -159,7 +158,7 @@ func TestNamesFit(t *testing.T) {
 		p := policyOf(t, long, name[:252]+more, spec(more))
 		b := NewBook([]*netv1.NetworkPolicy{p})
 		ports := PortCount{{long, "name", "tcp", 1}: 1}
-		want, err := b.Policy(types.NamespacedName{Namespace: long, Name: p.Name}, ports, nil)
+		want, _, err := Policy(PolicyFacts{Namespace: long, Name: p.Name, Book: b, Ports: ports})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,22 +201,23 @@ func TestMemberships(t *testing.T) {
 		clouds   []string
 		refused  bool
 	}{
-		"selected by none":             {b, free, nil, []string{OpenEgress, OpenIngress}, nil, false},
-		"of another namespace":         {b, with(func(p *PolicyPod) { p.Namespace = "other" }), nil, []string{OpenEgress, OpenIngress}, nil, false},
+		"selected by none":             {b, free, nil, []string{GroupPods}, nil, false},
+		"of another namespace":         {b, with(func(p *PolicyPod) { p.Namespace = "other" }), nil, []string{GroupPods}, nil, false},
 		"ingress":                      {b, pod, nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
 		"no such port":                 {b, with(func(p *PolicyPod) { p.Ports = nil }), nil, []string{"node/n", OpenEgress, "policy/ns/web"}, nil, false},
 		"not bound":                    {b, with(func(p *PolicyPod) { p.Node = "" }), nil, []string{OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
 		"both":                         {both, pod, nil, []string{"node/n", "policy/ns/out", "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
-		"standard, selected by none":   {b, free, []string{"std"}, nil, []string{"std"}, false},
+		"standard, selected by none":   {b, free, []string{"std"}, []string{"node/n"}, []string{"std"}, false},
 		"standard, selected":           {b, pod, []string{"std"}, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
-		"asks for groups":              {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("y, x,y") }), []string{"std"}, nil, []string{"x", "y"}, false},
-		"asks for groups, selected":    {b, with(func(p *PolicyPod) { p.Asked = text("x") }), []string{"std"}, []string{"node/n", "policy/ns/web", "policy/ns/web/http/tcp/80"}, []string{"x"}, false},
-		"asks for none":                {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("") }), []string{"std"}, []string{OpenEgress, OpenIngress}, nil, false},
-		"asks for what it may":         {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y,x") }), nil, nil, []string{"x"}, false},
-		"asks for what it may not":     {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y") }), nil, []string{OpenEgress, OpenIngress}, nil, true},
+		"asks for groups":              {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("y, x,y") }), []string{"std"}, []string{"node/n"}, []string{"1", "y"}, false},
+		"asks for groups, selected":    {b, with(func(p *PolicyPod) { p.Asked = text("x") }), []string{"std"}, []string{"node/n", "policy/ns/web", "policy/ns/web/http/tcp/80"}, []string{"1"}, false},
+		"asks for none":                {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("") }), []string{"std"}, []string{GroupPods}, nil, false},
+		"asks for what it may":         {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y,x") }), nil, []string{"node/n"}, []string{"1"}, false},
+		"asks for what is not there":   {b, with(func(p *PolicyPod) { p.Asked = text("x,z") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
+		"asks for what it may not":     {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y") }), nil, []string{GroupPods}, nil, true},
 		"its namespace allows nothing": {b, with(func(p *PolicyPod) { p.Asked, p.Allowed = text("x"), text("") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
 	} {
-		m, err := c.book.Memberships(c.pod, c.standard)
+		m, err := c.book.Memberships(c.pod, Clouds{c.standard, map[string]string{"x": "1", "y": "y"}})
 		if d := cmp.Diff(c.groups, m.Groups); d != "" || (err != nil) != c.refused {
 			t.Errorf("%s: %v\n%s", name, err, d)
 		}
@@ -247,7 +247,7 @@ func TestInvalidPolicies(t *testing.T) {
 		`{podSelector: {}, ingress: [{ports: [{port: 1, protocol: ICMP}]}]}`:                                             `"ICMP"`,
 		`{podSelector: {matchExpressions: [{key: a, operator: Like}]}, ingress: [{from: [{ipBlock: {cidr: nothing}}]}]}`: `spec.podSelector`,
 	} {
-		want, err := NewBook([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)}).Policy(types.NamespacedName{Namespace: "ns", Name: "p"}, nil, nil)
+		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewBook([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})})
 		var stop intent.Stop
 		if !asStop(err, &stop) || !strings.Contains(stop.Why, why) {
 			t.Errorf("%s:\n%v, want %s", spec, err, why)

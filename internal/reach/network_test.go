@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -14,6 +13,9 @@ import (
 )
 
 var services = netip.MustParsePrefix("10.96.0.0/24")
+
+// clouds are OpenStack's own groups: their names are their ids.
+var clouds = map[string]string{"machines": "machines", "x": "x", "y": "y"}
 
 // network is what the product makes of a world: every group of every unit, and
 // every pod's memberships.
@@ -24,9 +26,12 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 		ports.Change(nil, decide.NamedPortsOf(p))
 		pods[p.Namespace+"/"+p.Name] = policyPod(w, p)
 	}
-	n := reach.Network{Balancers: balancers(w)}
+	standard, _, _ := decide.Cluster(decide.ClusterFacts{})
+	n := reach.Network{Groups: standard.Groups, Balancers: balancers(w)}
 	for _, p := range w.Policies {
-		want, err := book.Policy(types.NamespacedName{Namespace: p.Namespace, Name: p.Name}, ports, facts(w, pods))
+		want, _, err := decide.Policy(decide.PolicyFacts{
+			Namespace: p.Namespace, Name: p.Name, Book: book, Ports: ports, Services: facts(w, pods), CloudGroups: clouds,
+		})
 		if err != nil {
 			t.Fatalf("policy %s: %v", p.Name, err)
 		}
@@ -47,7 +52,7 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 		known[g.Name] = true
 	}
 	for name, p := range pods {
-		m, err := book.Memberships(p, nil)
+		m, err := book.Memberships(p, decide.Clouds{IDs: clouds})
 		if err != nil {
 			t.Fatalf("pod %s: %v", name, err)
 		}
