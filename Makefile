@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 # Where the lab keeps its state, and what it starts with. LAB_UP_FLAGS="--vms 2" adds a guest.
 LAB_DIR ?= /run/isthmus-lab
 LAB_UP_FLAGS ?=
+# How Kubernetes and OpenStack share the network: shared-ovn or neutron.
+PROFILE ?= shared-ovn
+export ISTHMUS_LAB_DIR = $(LAB_DIR)
 # The Kubernetes that the lab runs: built once, kept by version.
 CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/isthmus
 
@@ -20,8 +23,8 @@ help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: packages kubernetes build ## start the cloud and show a pod that pings a virtual machine
-	@demo/run.sh
+demo: packages kubernetes build coredns ## start the cloud and show what it is for; PROFILE=neutron shows pods as Neutron ports
+	@demo/$(PROFILE).sh
 
 .PHONY: test
 test: ## everything: install, build, vet, unit and script tests with the race detector, end to end in the lab
@@ -34,8 +37,8 @@ build: ## static programs and image archives, in bin/
 	@bin/isthmus-lab image
 
 .PHONY: lab
-lab: packages kubernetes build ## start the one-machine cloud, or mend it
-	bin/isthmus-lab up $(LAB_UP_FLAGS)
+lab: packages kubernetes build coredns ## start the one-machine cloud, or mend it
+	bin/isthmus-lab up --profile $(PROFILE) $(LAB_UP_FLAGS)
 
 .PHONY: unit
 unit: ## unit and script tests of all packages, without the lab
@@ -75,6 +78,10 @@ packages: ## install the Debian packages that the lab needs
 .PHONY: kubernetes
 kubernetes: ## build the lab's Kubernetes; nothing to do if it is in the cache
 	@scripts/kubernetes.sh
+
+.PHONY: coredns
+coredns: build ## build the CoreDNS that profile neutron runs; nothing to do if it is in the cache
+	@if [ $(PROFILE) = neutron ]; then dns=$$(scripts/coredns.sh) && bin/isthmus-lab image --coredns "$$dns"; fi
 
 .PHONY: clean
 clean: ## stop the lab and remove what was built; the Kubernetes cache stays

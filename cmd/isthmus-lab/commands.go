@@ -64,6 +64,10 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	c.Args = cobra.NoArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		o.Dir = *dir
+		if have, err := lab.Load(*dir); err == nil {
+			keep(c, "underlay", &o.Underlay, have.Underlay)
+			keep(c, "profile", &o.Profile, have.Profile)
+		}
 		if !o.OpenStack && !c.Flags().Changed("vms") {
 			o.VMs = 0
 		}
@@ -81,6 +85,13 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	f.StringVar(&o.Repo, "repo", o.Repo, "source tree with manifests and images")
 	f.StringVar(&o.KubeBin, "kube-bin", o.KubeBin, "directory with Kubernetes' programs")
 	return c
+}
+
+// keep takes what the lab that is there has, unless a flag says otherwise.
+func keep[T any](c *cobra.Command, flag string, option *T, have T) {
+	if !c.Flags().Changed(flag) {
+		*option = have
+	}
 }
 
 func down(dir *string) *cobra.Command {

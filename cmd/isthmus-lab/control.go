@@ -10,7 +10,6 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/lab"
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
-	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
 // onLab is a command on a lab that is there.
@@ -59,7 +58,7 @@ func vmCreate(dir *string) *cobra.Command {
 	c := &cobra.Command{Use: "create NAME", Short: "Start a machine, and wait until it has its address", Args: cobra.ExactArgs(1)}
 	var spec guest.Spec
 	f := c.Flags()
-	f.StringVar(&spec.Network, "network", openstack.ProviderNetwork, "Neutron's name of its network")
+	f.StringVar(&spec.Network, "network", "", "Neutron's name of its network; the profile's own if empty")
 	f.StringVar(&spec.Node, "node", "node1", "the node that it runs on")
 	f.TextVar(&spec.FixedIP, "ip", netip.Addr{}, "its address; Neutron chooses one otherwise")
 	f.IntVar(&spec.Memory, "memory", 0, "MiB, 128 if 0")

@@ -15,15 +15,23 @@ func buildImages() *cobra.Command {
 	c := &cobra.Command{Use: "image", Short: "Pack the images that the lab's nodes run", Args: cobra.NoArgs}
 	bin := c.Flags().String("bin", "bin", "directory with the programs, and for the images")
 	tools := c.Flags().Bool("tools-only", false, "only the images that hold nothing of Isthmus")
+	dns := c.Flags().String("coredns", "", "pack this program, and nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := os.MkdirAll(*bin, 0o755); err != nil {
+			return err
+		}
+		if *dns != "" {
+			file, err := image.CoreDNS(*dns, *bin)
+			if err == nil {
+				fmt.Println(file)
+			}
 			return err
 		}
 		built, err := build(c, *bin, *tools)
 		if err != nil {
 			return err
 		}
-		for _, file := range []string{built.Isthmus, built.Tools, built.Pause} {
+		for _, file := range []string{built.Isthmus, built.Tools, built.Pause, built.Demo} {
 			if file != "" {
 				fmt.Println(file)
 			}

@@ -42,6 +42,9 @@ func (l *Lab) images() []supervise.Component {
 					return err
 				}
 				for _, file := range files {
+					if filepath.Base(file) == coreDNSTar && l.Profile != Neutron {
+						continue
+					}
 					if err := load(ctx, n, file); err != nil {
 						return err
 					}
@@ -121,6 +124,13 @@ func (l *Lab) apply(ctx context.Context) error {
 		return err
 	}
 	args := []string{"apply", "--server-side", "--force-conflicts", "-f", filepath.Join(l.Repo, "api/crds"), "-f", config}
+	if l.Profile == Neutron {
+		secret, err := l.credentials()
+		if err != nil {
+			return err
+		}
+		args = append(args, "-f", secret)
+	}
 	manifests, err := filepath.Glob(filepath.Join(l.Repo, "deploy/*.yaml"))
 	if err != nil {
 		return err
@@ -143,6 +153,9 @@ func (l *Lab) config() (string, error) {
 	s.NBAddresses = []string{l.central().NB()}
 	s.SBAddresses = []string{l.central().SB()}
 	s.APIServers = []string{l.cluster().Server()}
+	if l.Profile == Neutron {
+		s.Neutron = neutronSettings()
+	}
 	if err := s.Validate(); err != nil {
 		return "", err
 	}
@@ -150,16 +163,21 @@ func (l *Lab) config() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := yaml.Marshal(map[string]any{
+	return l.manifest("isthmus-config", map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]string{"name": settings.ConfigMap, "namespace": settings.Namespace},
 		"data":     map[string]string{settings.Key: string(value)},
 	})
+}
+
+// manifest writes an object to a file that kubectl can apply.
+func (l *Lab) manifest(name string, object map[string]any) (string, error) {
+	text, err := yaml.Marshal(object)
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(l.Dir, "kube", "isthmus-config.yaml")
-	return file, os.WriteFile(file, text, 0o644)
+	file := filepath.Join(l.Dir, "kube", name+".yaml")
+	return file, os.WriteFile(file, text, 0o600)
 }
 
 // daemons are the workloads that make up Isthmus in the cluster.
@@ -216,8 +234,15 @@ func (l *Lab) deployed() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the image of Isthmus: %w; make build makes it", err)
 	}
-	config, err := fileSum(filepath.Join(l.Dir, "kube/isthmus-config.yaml"))
-	return image + config, err
+	sum := image
+	for _, name := range []string{"isthmus-config", "isthmus-openstack"} {
+		part, err := fileSum(filepath.Join(l.Dir, "kube", name+".yaml"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		sum += part
+	}
+	return sum, nil
 }
 
 // explain tells what a reader would look at first when the daemons do not start.

@@ -105,6 +105,9 @@ func (l *Lab) imagesFinding() Finding {
 			f.Wrong, f.Mend = tar+" is not there", "make -C "+l.Repo+" build"
 		}
 	}
+	if l.Profile == Neutron && !isFile(filepath.Join(l.Repo, "bin", coreDNSTar)) {
+		f.Wrong, f.Mend = coreDNSTar+" is not there", "make -C "+l.Repo+" coredns PROFILE="+Neutron
+	}
 	return f
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
@@ -21,7 +22,7 @@ func (e Exit) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
 // Exec runs argv on a node or in a virtual machine. On a node it has our
 // standard streams. In a machine it reads what stdin has if that is not nil.
 func (l *Lab) Exec(ctx context.Context, where string, argv []string, stdin io.Reader) error {
-	n, err := l.node(where)
+	n, err := l.host(where)
 	if errors.Is(err, errNoNode) {
 		return l.execVM(ctx, where, argv, stdin)
 	}
@@ -45,7 +46,7 @@ func (l *Lab) execVM(ctx context.Context, name string, argv []string, stdin io.R
 		return err
 	}
 	var names []string
-	for _, n := range l.nodes {
+	for _, n := range l.hosts() {
 		names = append(names, n.Name)
 	}
 	for _, g := range all {
@@ -81,8 +82,20 @@ func (l *Lab) execGuest(ctx context.Context, g guest.Guest, argv []string, stdin
 // errNoNode tells that a name is none of a node.
 var errNoNode = errors.New("no such node")
 
-func (l *Lab) node(name string) (host.Node, error) {
-	for _, n := range l.nodes {
+func (l *Lab) node(name string) (host.Node, error) { return named(l.nodes, name) }
+
+// hosts are the nodes and the host outside, if there is one.
+func (l *Lab) hosts() []host.Node {
+	if l.Profile != Neutron {
+		return l.nodes
+	}
+	return append(slices.Clone(l.nodes), l.site().Outside())
+}
+
+func (l *Lab) host(name string) (host.Node, error) { return named(l.hosts(), name) }
+
+func named(nodes []host.Node, name string) (host.Node, error) {
+	for _, n := range nodes {
 		if n.Name == name {
 			return n, nil
 		}

@@ -46,6 +46,12 @@ func (l *Lab) cluster() kube.Cluster {
 	return kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.nodes, Site: l.site(), Proxy: l.KubeProxy}
 }
 
+// chassis is a node's. Where there is an outside, the first node has the way to it.
+func (l *Lab) chassis(n host.Node, peers []host.Node) ovn.Chassis {
+	first := n.Name == l.nodes[0].Name
+	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: l.Profile != Neutron || first}
+}
+
 // programs is a directory to put on PATH: kubectl and its plugin, in the
 // versions that fit the lab.
 func (l *Lab) programs() string { return filepath.Join(l.Dir, "bin") }
@@ -58,7 +64,10 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 	all := l.central().Components()
 	for _, n := range l.nodes {
 		peers := slices.DeleteFunc(slices.Clone(l.nodes), func(p host.Node) bool { return p.Name == n.Name })
-		all = append(all, ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers}.Components()...)
+		all = append(all, l.chassis(n, peers).Components()...)
+	}
+	if l.Profile == Neutron {
+		all = append(all, l.world().Components()...)
 	}
 	all = append(all, l.cluster().Components()...)
 	all = append(all, l.images()...)
@@ -71,6 +80,9 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 	}
 	if l.Isthmus {
 		all = append(all, l.isthmus()...)
+	}
+	if l.Isthmus && l.Profile == Neutron {
+		all = append(all, l.dns()...)
 	}
 	return supervise.Order(all)
 }
@@ -131,7 +143,7 @@ func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]
 	}
 	var gone []host.Node
 	for _, n := range host.Found(l.Dir) {
-		if _, err := l.node(n.Name); err == nil {
+		if _, err := l.host(n.Name); err == nil {
 			continue
 		}
 		if err := n.Remove(ctx); err != nil {

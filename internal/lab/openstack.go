@@ -21,7 +21,7 @@ const firstVM = "provider-instance"
 func firstVMAddress() netip.Addr { return netip.MustParseAddr("192.168.1.61") }
 
 func (l *Lab) cloud() openstack.Config {
-	return openstack.Config{
+	c := openstack.Config{
 		Dir:      filepath.Join(l.Dir, "openstack"),
 		LogDir:   l.sup.LogDir,
 		Bind:     l.site().Gateway().Addr().String(),
@@ -31,6 +31,19 @@ func (l *Lab) cloud() openstack.Config {
 		CacheDir: l.CacheDir,
 		Needs:    []string{"ovn-nb/settings", "ovn-sb/settings"},
 	}
+	if l.Profile == Neutron {
+		c.External = public()
+		c.Chassis = []string{l.world().Gateway.Controller()}
+	}
+	return c
+}
+
+// public is the network of floating IPs.
+func public() netip.Prefix { return netip.MustParsePrefix("172.24.4.0/24") }
+
+// world is what lies beyond it.
+func (l *Lab) world() ovn.Outside {
+	return ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public()}
 }
 
 func (l *Lab) openstack() ([]supervise.Component, error) {
@@ -62,9 +75,9 @@ func (l *Lab) vms() ([]guest.Spec, error) {
 	var specs []guest.Spec
 	for i := range l.VMs {
 		spec := guest.Spec{
-			Name: fmt.Sprintf("vm%d", i+1), Network: openstack.ProviderNetwork, Node: l.nodes[i%len(l.nodes)].Name,
+			Name: fmt.Sprintf("vm%d", i+1), Network: l.cloud().Network(), Node: l.nodes[i%len(l.nodes)].Name,
 		}
-		if i == 0 {
+		if i == 0 && l.Profile == SharedOVN {
 			spec.Name, spec.FixedIP = firstVM, firstVMAddress()
 		}
 		specs = append(specs, spec)
@@ -96,14 +109,17 @@ func (l *Lab) guests() guest.Config {
 	}
 }
 
-// CreateVM makes a virtual machine on a Neutron network and returns when it
-// has its address.
+// CreateVM makes a virtual machine on a Neutron network, the profile's own if
+// it names none, and returns when it has its address.
 func (l *Lab) CreateVM(ctx context.Context, s guest.Spec) error {
 	if err := l.needOpenStack(); err != nil {
 		return err
 	}
 	if _, err := l.node(s.Node); err != nil {
 		return err
+	}
+	if s.Network == "" {
+		s.Network = l.cloud().Network()
 	}
 	g, err := l.guests().Create(ctx, s)
 	if err != nil {

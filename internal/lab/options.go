@@ -46,8 +46,12 @@ const DirEnv = "ISTHMUS_LAB_DIR"
 // that Neutron uses.
 const SharedOVN = "shared-ovn"
 
+// Neutron is the profile in which every pod is a Neutron port and every
+// Service a load balancer of Octavia's.
+const Neutron = "neutron"
+
 // profiles that Up knows.
-var profiles = []string{SharedOVN}
+var profiles = []string{SharedOVN, Neutron}
 
 // Default is a whole lab.
 func Default() Options {
@@ -77,6 +81,9 @@ func (o Options) Validate() error {
 	}
 	if !slices.Contains(profiles, o.Profile) {
 		errs = append(errs, fmt.Errorf("--profile %q: there is %s", o.Profile, strings.Join(profiles, ", ")))
+	}
+	if o.Profile == Neutron && !(o.OpenStack && o.Octavia) {
+		errs = append(errs, errors.New("--profile neutron: it needs --openstack and --octavia"))
 	}
 	// "/", "/run" and the like would be removed with the lab
 	if !filepath.IsAbs(o.Dir) || strings.Count(filepath.Clean(o.Dir), "/") < 2 || len(o.Dir) > 40 {

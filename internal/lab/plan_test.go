@@ -26,7 +26,26 @@ func TestPlan(t *testing.T) {
 	if err := New(o, &got).Plan(); err != nil {
 		t.Fatal(err)
 	}
-	const golden = "testdata/plan.golden"
+	compare(t, "testdata/plan.golden", got)
+}
+
+func TestPlanNeutron(t *testing.T) {
+	o := Options{
+		Dir: "/run/isthmus-plan", Underlay: netip.MustParsePrefix("172.31.1.0/24"), Repo: "/src/isthmus", KubeBin: "/cache/kubernetes",
+		CacheDir: "/cache", Nodes: 1, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: Neutron,
+	}
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := New(o, &got).Plan(); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "testdata/plan-neutron.golden", got)
+}
+
+func compare(t *testing.T, golden string, got bytes.Buffer) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
@@ -49,6 +68,7 @@ func TestValidateRefuses(t *testing.T) {
 		"unknown profile":      func(o *Options) { o.Profile = "x" },
 		"a system directory":   func(o *Options) { o.Dir = "/run" },
 		"a relative directory": func(o *Options) { o.Dir = "lab/a/b" },
+		"pods on no Octavia":   func(o *Options) { o.Profile, o.OpenStack = Neutron, true },
 		"a small underlay":     func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.0/28") },
 		"an address for one":   func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.1/24") },
 		"no source tree":       func(o *Options) { o.Isthmus, o.Repo = true, "" },

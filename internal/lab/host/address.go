@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -13,8 +12,9 @@ import (
 
 // Address is what KeepAddress keeps.
 type Address struct {
-	Link    string
-	Prefix  netip.Prefix
+	Link   string
+	Prefix netip.Prefix
+	// Gateway is the default route's; the zero Addr for none.
 	Gateway netip.Addr
 	// Appeared is called when Link is there, before it has its address. nil for nothing.
 	Appeared func(context.Context) error
@@ -25,12 +25,13 @@ type Address struct {
 // ovs-vswitchd; on a kernel datapath they would outlive it, and a node would
 // keep its address.
 func KeepAddress(ctx context.Context, a Address, log *slog.Logger) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var last error // of the watch; only one that ends it counts: others' requests arrive, too
 	updates := make(chan netlink.LinkUpdate, 16)
 	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
 		ListExisting:  true,
-		ErrorCallback: func(err error) { cancel(fmt.Errorf("watch links: %w", err)) },
+		ErrorCallback: func(err error) { last = err },
 	})
 	if err != nil {
 		return fmt.Errorf("watch links: %w", err)
@@ -50,10 +51,10 @@ func KeepAddress(ctx context.Context, a Address, log *slog.Logger) error {
 			log.Warn("cannot configure", "link", a.Link, "err", err)
 		}
 	}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
+	if ctx.Err() != nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("watch links: %w", last)
 }
 
 func configure(link netlink.Link, addr netip.Prefix, gateway netip.Addr) error {
@@ -66,6 +67,9 @@ func configure(link netlink.Link, addr netip.Prefix, gateway netip.Addr) error {
 	}
 	if err := netlink.AddrReplace(link, a); err != nil {
 		return fmt.Errorf("address %s: %w", addr, err)
+	}
+	if !gateway.IsValid() {
+		return nil
 	}
 	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}
 	if err := netlink.RouteReplace(route); err != nil {

@@ -39,6 +39,9 @@ func (s Site) Nodes(n int) []Node {
 	return nodes
 }
 
+// Outside is a host of the underlay that is no node: a client from elsewhere.
+func (s Site) Outside() Node { return s.node("outside", 2) }
+
 func (s Site) node(name string, host byte) Node {
 	return Node{name, s.address(host), filepath.Join(s.Dir, name), s}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 )
@@ -12,6 +14,9 @@ import (
 // which nodes reach the control plane.
 func (s Site) EnsureBridge(ctx context.Context) error {
 	bridge := s.Bridge()
+	if err := s.mine(); err != nil {
+		return err
+	}
 	if !linkExists(bridge) {
 		if _, err := Run(ctx, "ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0"); err != nil {
 			return err
@@ -26,6 +31,27 @@ func (s Site) EnsureBridge(ctx context.Context) error {
 	)
 }
 
+// mine fails if another link has an address of the underlay.
+func (s Site) mine() error {
+	links, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		addrs, err := l.Addrs()
+		if err != nil {
+			continue // it is going away
+		}
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err == nil && l.Name != s.Bridge() && p.Overlaps(s.Underlay) {
+				return fmt.Errorf("%s has %s: choose another --underlay than %s", l.Name, p, s.Underlay)
+			}
+		}
+	}
+	return nil
+}
+
 // ensureCable joins the node to the bridge.
 func (n Node) ensureCable(ctx context.Context) error {
 	if !linkExists(n.Link()) {
@@ -38,11 +64,19 @@ func (n Node) ensureCable(ctx context.Context) error {
 	}
 	return runAll(ctx,
 		[]string{"ip", "link", "set", n.Link(), "master", n.Site.Bridge(), "up"},
+		n.Enter("sh", "-c", quiet),
 		n.Enter("ip", "link", "set", Nic, "up"),
 		[]string{"ethtool", "-K", n.Link(), "tx", "off"},
 		n.Enter("ethtool", "-K", Nic, "tx", "off"),
 	)
 }
+
+// quiet makes the kernel leave to the switch what comes in by the NIC: it would
+// take, or forward, every packet a second time.
+const quiet = `set -e; cd /proc/sys/net
+echo 1 > ipv4/conf/` + Nic + `/rp_filter
+echo 1 > ipv4/conf/` + Nic + `/arp_ignore
+echo 1 > ipv6/conf/` + Nic + `/disable_ipv6`
 
 // removeLinks takes the bridge and every cable off the machine.
 func (s Site) removeLinks(ctx context.Context) error {

@@ -99,10 +99,11 @@ func (s Site) removeMountPoints() {
 }
 
 // Found lists the nodes that have state below dir, also of an earlier lab with
-// more of them.
+// more of them, and the host outside.
 func Found(dir string) []Node {
 	var found []Node
-	for _, n := range siteOf(dir).Nodes(99) {
+	s := siteOf(dir)
+	for _, n := range append(s.Nodes(99), s.Outside()) {
 		if exists(n.Dir) {
 			found = append(found, n)
 		}

@@ -14,7 +14,12 @@ const (
 	IsthmusName = "localhost/isthmus:dev"
 	ToolsName   = "localhost/isthmus-tools:1"
 	PauseName   = "localhost/pause:1"
+	DemoName    = "localhost/isthmus-demo:1"
+	CoreDNSName = "localhost/coredns:" + CoreDNSVersion
 )
+
+// CoreDNSVersion is the one that tools/coredns builds.
+const CoreDNSVersion = "v1.15.0"
 
 // Busybox is where Debian's busybox-static puts its only file.
 const Busybox = "/bin/busybox"
@@ -23,7 +28,7 @@ const Busybox = "/bin/busybox"
 type Binaries struct{ Controller, Agent, CNI string }
 
 // Built are the paths of the tars that Build wrote.
-type Built struct{ Isthmus, Tools, Pause string }
+type Built struct{ Isthmus, Tools, Pause, Demo string }
 
 // Build writes all images of the lab into dir.
 func Build(ctx context.Context, b Binaries, dir string) (Built, error) {
@@ -39,7 +44,7 @@ func Build(ctx context.Context, b Binaries, dir string) (Built, error) {
 	for _, w := range []struct {
 		image Image
 		path  *string
-	}{{isthmus, &out.Isthmus}, {tools(rootfs), &out.Tools}, {pause(rootfs), &out.Pause}} {
+	}{{isthmus, &out.Isthmus}, {tools(rootfs), &out.Tools}, {pause(rootfs), &out.Pause}, {demo(rootfs), &out.Demo}} {
 		if *w.path, err = w.image.Write(dir); err != nil {
 			return Built{}, err
 		}
@@ -59,7 +64,23 @@ func BuildTools(ctx context.Context, dir string) (Built, error) {
 		return Built{}, err
 	}
 	p, err := pause(rootfs).Write(dir)
-	return Built{Tools: t, Pause: p}, err
+	if err != nil {
+		return Built{}, err
+	}
+	d, err := demo(rootfs).Write(dir)
+	return Built{Tools: t, Pause: p, Demo: d}, err
+}
+
+// CoreDNS writes the image of a CoreDNS program into dir.
+func CoreDNS(program, dir string) (string, error) {
+	data, err := os.ReadFile(program)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", CoreDNSName, err)
+	}
+	i := Image{Name: CoreDNSName, Tar: "coredns.tar", Entrypoint: []string{"/coredns"}, Files: []File{
+		{Path: "coredns", Mode: 0o755, Data: data}, {Path: "tmp/", Mode: 0o1777},
+	}}
+	return i.Write(dir)
 }
 
 // Isthmus is the product's image: the three programs and nothing else.
@@ -81,6 +102,19 @@ func Isthmus(b Binaries) (Image, error) {
 
 func tools(rootfs []File) Image {
 	return Image{Name: ToolsName, Tar: "isthmus-tools.tar", Files: rootfs, Cmd: []string{"sh"}}
+}
+
+// demo says over HTTP on port 8080 which pod it is. It has as much of a curl as
+// the walkthroughs need.
+func demo(rootfs []File) Image {
+	const hello = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"$(hostname): HELLO! I AM ALIVE!!!\"\n"
+	files := append(slices.Clone(rootfs),
+		File{Path: "bin/curl", Mode: 0o755, Data: []byte("#!/bin/sh\nfor last; do :; done\nexec wget -q -T 5 -O - \"$last\"\n")},
+		File{Path: "srv/", Mode: 0o755},
+		File{Path: "srv/cgi-bin/", Mode: 0o755},
+		File{Path: "srv/cgi-bin/index.cgi", Mode: 0o755, Data: []byte(hello)},
+	)
+	return Image{Name: DemoName, Tar: "isthmus-demo.tar", Files: files, Cmd: []string{"httpd", "-f", "-p", "8080", "-h", "/srv"}}
 }
 
 // pause holds a pod's namespaces. As process 1 it gets no default signal

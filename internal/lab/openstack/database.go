@@ -44,7 +44,7 @@ type accounts struct {
 }
 
 func (c Config) accounts() accounts {
-	p := page{c}
+	p := page{Config: c}
 	a := accounts{
 		URL: p.KeystoneURL(), Password: Password,
 		Accounts: []account{
@@ -52,6 +52,10 @@ func (c Config) accounts() accounts {
 			{User: "k8s", Project: "k8s", Roles: []string{"member"}},
 		},
 		Services: []service{{Name: "neutron", Type: "network", URL: p.NeutronURL()}},
+	}
+	if c.External.IsValid() {
+		// to bind a port to a host is an administrator's right in Neutron up to 2023.1
+		a.Accounts[1].Roles = append(a.Accounts[1].Roles, "admin")
 	}
 	if c.Octavia {
 		a.Accounts = append(a.Accounts, account{User: "octavia", Project: "service", Roles: []string{"admin", "service"}})
@@ -179,7 +183,7 @@ func (c Config) migrate(ctx context.Context) error {
 	}
 	etc := func(name string) string { return filepath.Join(c.Dir, "etc", name) }
 	create := command{argv: []string{
-		"mariadb", "--no-defaults", "-S", page{c}.Socket(), "-e",
+		"mariadb", "--no-defaults", "-S", page{Config: c}.Socket(), "-e",
 		"create database keystone; create database neutron; create database octavia",
 	}}
 	if err := create.run(ctx); err != nil {
@@ -236,7 +240,7 @@ func (c Config) unpackDatabase(ctx context.Context) error {
 // databaseAnswers reads the first byte of the greeting that every server sends.
 func (c Config) databaseAnswers(ctx context.Context) error {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", page{c}.Socket())
+	conn, err := d.DialContext(ctx, "unix", page{Config: c}.Socket())
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@
 package openstack
 
 import (
+	"net/netip"
 	"path/filepath"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
@@ -29,6 +30,12 @@ type Config struct {
 	CacheDir string
 	// Needs must be ready before Neutron starts, say OVN's databases.
 	Needs []string
+	// External asks for the cloud that project k8s works in: a network to the
+	// outside with these addresses, and a network and a router of the project.
+	// Otherwise there is a provider network with a router, of project admin.
+	External netip.Prefix
+	// Chassis are what must be ready before a router can have its gateway.
+	Chassis []string
 
 	KeystonePort, NeutronPort, OctaviaPort int
 }

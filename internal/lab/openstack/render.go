@@ -16,14 +16,24 @@ import (
 var sources embed.FS
 
 // page is what a configuration template sees: the Config and some derived words.
-type page struct{ Config }
+type page struct {
+	Config
+	only string // the one cloud to tell of; empty for all
+}
 
 func (p page) Socket() string      { return filepath.Join(p.Dir, "mysql", "s.sock") }
 func (p page) KeystoneURL() string { return fmt.Sprintf("http://%s:%d/v3", p.Bind, p.KeystonePort) }
 func (p page) NeutronURL() string  { return fmt.Sprintf("http://%s:%d", p.Bind, p.NeutronPort) }
 func (p page) OctaviaURL() string  { return fmt.Sprintf("http://%s:%d", p.Bind, p.OctaviaPort) }
 func (p page) Password() string    { return Password }
-func (p page) Clouds() []string    { return Clouds() }
+
+// Clouds are those to write into a clouds.yaml.
+func (p page) Clouds() []string {
+	if p.only != "" {
+		return []string{p.only}
+	}
+	return Clouds()
+}
 
 // Database is the SQLAlchemy URL of a database. The character set is named
 // utf8 because PyMySQL does not know the name utf8mb3.
@@ -61,13 +71,15 @@ func (c Config) render() (map[string]string, error) {
 	return out, nil
 }
 
-func (c Config) renderOne(name string) (string, error) {
+func (c Config) renderOne(name string) (string, error) { return c.renderFor(name, "") }
+
+func (c Config) renderFor(name, cloud string) (string, error) {
 	t, err := template.New(name).Option("missingkey=error").ParseFS(sources, "etc/account.tmpl", "etc/"+name)
 	if err != nil {
 		return "", err
 	}
 	var b bytes.Buffer
-	err = t.ExecuteTemplate(&b, name, page{c})
+	err = t.ExecuteTemplate(&b, name, page{c, cloud})
 	return b.String(), err
 }
 

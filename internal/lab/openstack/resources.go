@@ -28,7 +28,7 @@ const (
 )
 
 func (c Config) resources() supervise.Component {
-	needs := []string{"keystone", "neutron", "chassis-mirror"}
+	needs := append([]string{"keystone", "neutron", "chassis-mirror"}, c.Chassis...)
 	if c.Octavia {
 		needs = append(needs, "octavia")
 	}
@@ -53,36 +53,43 @@ func (c Config) makeResources(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("neutron does not serve authenticated calls: %w", err)
 	}
-	if err := n.makeProvider(ctx); err != nil {
-		return fmt.Errorf("network %s: %w", ProviderNetwork, err)
+	if c.External.IsValid() {
+		err = c.makeTenant(ctx, n)
+	} else {
+		err = n.makeProvider(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	return n.admitPing(ctx)
 }
 
 func (n Network) makeProvider(ctx context.Context) error {
-	network, err := n.NetworkID(ctx, ProviderNetwork)
+	network, err := n.makeNetwork(ctx, ProviderNetwork, networks.CreateOpts{Name: ProviderNetwork})
 	if err != nil {
 		return err
 	}
-	if network == "" {
-		made, err := networks.Create(ctx, n.ServiceClient, networks.CreateOpts{Name: ProviderNetwork}).Extract()
-		if err != nil {
-			return err
-		}
-		network = made.ID
-	}
-	subnet, err := n.makeSubnet(ctx, network)
+	subnet, err := n.makeSubnet(ctx, subnets.CreateOpts{NetworkID: network, Name: ProviderSubnet, CIDR: ProviderCIDR})
 	if err != nil {
-		return fmt.Errorf("subnet %s: %w", ProviderSubnet, err)
+		return err
 	}
-	if err := n.makeRouter(ctx, subnet); err != nil {
-		return fmt.Errorf("router %s: %w", ProviderRouter, err)
-	}
-	return nil
+	return n.makeRouter(ctx, routers.CreateOpts{Name: ProviderRouter}, subnet)
 }
 
-func (n Network) makeSubnet(ctx context.Context, network string) (string, error) {
-	all, err := subnets.List(n.ServiceClient, subnets.ListOpts{NetworkID: network, Name: ProviderSubnet}).AllPages(ctx)
+func (n Network) makeNetwork(ctx context.Context, name string, opts networks.CreateOptsBuilder) (string, error) {
+	id, err := n.NetworkID(ctx, name)
+	if err != nil || id != "" {
+		return id, err
+	}
+	made, err := networks.Create(ctx, n.ServiceClient, opts).Extract()
+	if err != nil {
+		return "", fmt.Errorf("network %s: %w", name, err)
+	}
+	return made.ID, nil
+}
+
+func (n Network) makeSubnet(ctx context.Context, opts subnets.CreateOpts) (string, error) {
+	all, err := subnets.List(n.ServiceClient, subnets.ListOpts{NetworkID: opts.NetworkID, Name: opts.Name}).AllPages(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -93,17 +100,17 @@ func (n Network) makeSubnet(ctx context.Context, network string) (string, error)
 	if len(have) > 0 {
 		return have[0].ID, nil
 	}
-	made, err := subnets.Create(ctx, n.ServiceClient, subnets.CreateOpts{
-		NetworkID: network, Name: ProviderSubnet, CIDR: ProviderCIDR, IPVersion: gophercloud.IPv4,
-	}).Extract()
+	opts.IPVersion = gophercloud.IPv4
+	made, err := subnets.Create(ctx, n.ServiceClient, opts).Extract()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("subnet %s: %w", opts.Name, err)
 	}
 	return made.ID, nil
 }
 
-func (n Network) makeRouter(ctx context.Context, subnet string) error {
-	all, err := routers.List(n.ServiceClient, routers.ListOpts{Name: ProviderRouter, ProjectID: n.Project}).AllPages(ctx)
+// makeRouter makes a router in the client's project and joins a subnet to it.
+func (n Network) makeRouter(ctx context.Context, opts routers.CreateOpts, subnet string) error {
+	all, err := routers.List(n.ServiceClient, routers.ListOpts{Name: opts.Name, ProjectID: n.Project}).AllPages(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,9 +122,9 @@ func (n Network) makeRouter(ctx context.Context, subnet string) error {
 	if len(have) > 0 {
 		id = have[0].ID
 	} else {
-		made, err := routers.Create(ctx, n.ServiceClient, routers.CreateOpts{Name: ProviderRouter}).Extract()
+		made, err := routers.Create(ctx, n.ServiceClient, opts).Extract()
 		if err != nil {
-			return err
+			return fmt.Errorf("router %s: %w", opts.Name, err)
 		}
 		id = made.ID
 	}
@@ -126,7 +133,10 @@ func (n Network) makeRouter(ctx context.Context, subnet string) error {
 		return err
 	}
 	_, err = routers.AddInterface(ctx, n.ServiceClient, id, routers.AddInterfaceOpts{SubnetID: subnet}).Extract()
-	return err
+	if err != nil {
+		return fmt.Errorf("join subnet %s to router %s: %w", subnet, opts.Name, err)
+	}
+	return nil
 }
 
 func (n Network) routerHas(ctx context.Context, router, subnet string) (bool, error) {

@@ -26,7 +26,7 @@ func (c Config) keystone() supervise.Component {
 			}
 			return c.fernetKeys()
 		},
-		Ready: answers(page{c}.KeystoneURL()),
+		Ready: answers(page{Config: c}.KeystoneURL()),
 	}
 }
 
@@ -50,7 +50,7 @@ func (c Config) neutron() supervise.Component {
 		Env:     environment(),
 		Prepare: func(context.Context) error { return c.write() },
 		Ready: func(ctx context.Context) error {
-			if err := answers(page{c}.NeutronURL() + "/")(ctx); err != nil {
+			if err := answers(page{Config: c}.NeutronURL() + "/")(ctx); err != nil {
 				return err
 			}
 			return c.hasDropGroup(ctx)
@@ -130,7 +130,7 @@ func (c Config) octavia() supervise.Component {
 		Argv:    c.withSockets(argv),
 		Env:     environment(),
 		Prepare: func(context.Context) error { return c.write() },
-		Ready:   answers(page{c}.OctaviaURL() + "/"),
+		Ready:   answers(page{Config: c}.OctaviaURL() + "/"),
 	}
 }
 

@@ -101,8 +101,14 @@ func createDB(ctx context.Context, file, schema string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	_, err := host.Run(ctx, "ovsdb-tool", "create", file, schema)
-	return err
+	part := file + ".new" // a run that is killed must not leave half a database
+	if err := os.RemoveAll(part); err != nil {
+		return err
+	}
+	if _, err := host.Run(ctx, "ovsdb-tool", "create", part, schema); err != nil {
+		return err
+	}
+	return os.Rename(part, file)
 }
 
 // answers is ready when a command succeeds.

@@ -22,6 +22,8 @@ type Chassis struct {
 	SB    string      // address of the southbound database
 	Self  string      // the program that has the hidden command "keep-address"
 	Peers []host.Node // the other nodes
+	// Gateway is true where routers may have their way out.
+	Gateway bool
 }
 
 // Controller is the name of the component that makes the node a chassis.
@@ -93,7 +95,9 @@ func (c Chassis) configure(ctx context.Context) error {
 		"ovn-encap-ip=" + c.Node.Addr.Addr().String(),
 		"ovn-bridge-datapath-type=netdev",
 		"ovn-bridge-mappings=" + Physnet + ":" + External,
-		"ovn-cms-options=enable-chassis-as-gw",
+	}
+	if c.Gateway {
+		ids = append(ids, "ovn-cms-options=enable-chassis-as-gw")
 	}
 	set := []string{"set", "open_vswitch", "."}
 	for _, id := range ids {

@@ -1,0 +1,76 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"os"
+	"path/filepath"
+	"text/template"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/image"
+	"github.com/isthmus-cni/isthmus/internal/lab/kube"
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// neutronSettings are what profile neutron adds to the settings.
+func neutronSettings() *settings.Neutron {
+	least := 3
+	return &settings.Neutron{
+		Cloud: openstack.Tenant, Router: openstack.Router, ExternalNetwork: openstack.PublicNetwork,
+		Default: true, PodCIDR: "10.1.0.0/16", Pool: settings.Pool{Min: &least, Max: 20, Batch: 5},
+	}
+}
+
+// credentials writes the Secret with what Isthmus may know of the cloud.
+func (l *Lab) credentials() (string, error) {
+	clouds, err := l.cloud().CloudOf(openstack.Tenant)
+	if err != nil {
+		return "", err
+	}
+	return l.manifest("isthmus-openstack", map[string]any{
+		"apiVersion": "v1", "kind": "Secret",
+		"metadata":   map[string]string{"name": "isthmus-openstack", "namespace": settings.Namespace},
+		"stringData": map[string]string{"clouds.yaml": clouds},
+	})
+}
+
+// coreDNSTar is the image that "make coredns" writes into bin.
+const coreDNSTar = "coredns.tar"
+
+//go:embed coredns.yaml
+var coreDNS string
+
+// dns puts CoreDNS into the cluster, as any cluster has it.
+func (l *Lab) dns() []supervise.Component {
+	return []supervise.Component{{Name: "coredns", Needs: []string{isthmus}, Do: l.applyDNS}}
+}
+
+func (l *Lab) applyDNS(ctx context.Context) error {
+	text, err := l.dnsManifest()
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(l.Dir, "kube", "coredns.yaml")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		return err
+	}
+	if err := l.kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", file); err != nil {
+		return err
+	}
+	return l.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", "deployment/coredns", "--timeout=120s")
+}
+
+func (l *Lab) dnsManifest() ([]byte, error) {
+	t, err := template.New("coredns").Parse(coreDNS)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]string{
+		"Image": image.CoreDNSName, "Address": kube.ClusterDNS, "APIServer": l.site().Gateway().Addr().String(),
+	})
+	return b.Bytes(), err
+}
