@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -74,4 +75,17 @@ func (f PodFacts) groups() (ours, cloud []string, err error) {
 		cloud = append(cloud, id)
 	}
 	return []string{GroupProbes}, cloud, nil
+}
+
+// GroupsAsked are OpenStack's security groups that a pod asks for, by id or name.
+func GroupsAsked(p *corev1.Pod) []string {
+	if p == nil {
+		return nil
+	}
+	return words(p.Annotations[AnnotationSecurityGroups])
+}
+
+// Attached tells whether a claim says how to plug the interface.
+func Attached(ip *v1.IP) bool {
+	return ip != nil && (ip.Spec.Attach.OVS != nil || ip.Spec.Attach.VLAN != nil)
 }

@@ -186,7 +186,7 @@ func TestNetworks(t *testing.T) {
 		subnet("ovn-default", v1.DefaultVpc, "10.16.0.0/16", true, ready),
 		subnet("join", v1.DefaultVpc, "100.64.0.0/16", false, ready),
 		subnet("net2", "neutron-x", "12.0.1.0/24", false, ready),
-	}, parsePrefixes("100.65.0.0/16"))
+	}, nil, parsePrefixes("100.65.0.0/16"))
 	want := nodenet.State{
 		Routes:     parsePrefixes("10.16.0.0/16,10.17.0.0/16"),
 		Masquerade: parsePrefixes("10.16.0.0/16"),

@@ -136,11 +136,11 @@ func (n *node) gather(ctx context.Context) (nodenet.State, error) {
 	if err := n.kube.cache.List(ctx, &subnets); err != nil {
 		return nodenet.State{}, fmt.Errorf("list Subnets: %w", err)
 	}
-	s := networks(subnets.Items, n.join)
 	claim, err := n.claim(ctx)
 	if err != nil {
-		return s, err
+		return nodenet.State{}, err
 	}
+	s := networks(subnets.Items, claim, n.join)
 	if claim != nil {
 		if s.Node, err = ovn0(claim); err != nil {
 			return s, err

@@ -15,16 +15,18 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// networks says which pod networks the node reaches, and whose packets leave
-// under its address. join is what Subnet join will have until it is there.
-// Sorted, so that equal worlds give equal states.
-func networks(subnets []v1.Subnet, join []netip.Prefix) nodenet.State {
+// networks says which networks the node reaches by way of its own port, and
+// whose packets leave under its address. claim is the node's, nil while there is
+// none; join is what Subnet join will have until it is there. Sorted, so that
+// equal worlds give equal states.
+func networks(subnets []v1.Subnet, claim *v1.IP, join []netip.Prefix) nodenet.State {
 	var s nodenet.State
+	link, vpc := linkOf(subnets, claim)
 	for _, sub := range subnets {
 		if sub.Name == v1.JoinSubnet {
 			join = parsePrefixes(sub.Spec.CIDRBlock)
 		}
-		if !joined(sub) {
+		if sub.Name == link || !joined(sub, vpc) {
 			continue
 		}
 		prefixes := parsePrefixes(sub.Spec.CIDRBlock)
@@ -33,19 +35,37 @@ func networks(subnets []v1.Subnet, join []netip.Prefix) nodenet.State {
 			s.Masquerade = append(s.Masquerade, prefixes...)
 		}
 	}
+	if claim != nil {
+		for _, r := range claim.Spec.Routes {
+			s.Routes = append(s.Routes, parsePrefixes(r.Destination)...)
+		}
+	}
 	slices.SortFunc(s.Routes, netip.Prefix.Compare)
 	slices.SortFunc(s.Masquerade, netip.Prefix.Compare)
 	s.Local = append(slices.Clone(s.Routes), join...)
 	return s
 }
 
-// joined is true for a Subnet that the node reaches by way of its port on the
-// join network. A Subnet that was refused is not Ready and has no pods: a wrong
-// CIDR must not become a route of the node's. The join network is on the link.
-func joined(s v1.Subnet) bool {
-	inVpc := s.Spec.Vpc == "" || s.Spec.Vpc == v1.DefaultVpc
+// linkOf is the Subnet that the node's port is on, which needs no route, and its Vpc.
+func linkOf(subnets []v1.Subnet, claim *v1.IP) (subnet, vpc string) {
+	if claim == nil {
+		return v1.JoinSubnet, v1.DefaultVpc
+	}
+	for _, s := range subnets {
+		if s.Name == claim.Spec.Subnet && s.Spec.Vpc != "" {
+			return s.Name, s.Spec.Vpc
+		}
+	}
+	return claim.Spec.Subnet, v1.DefaultVpc
+}
+
+// joined is true for a Subnet that the node reaches by way of the router of its
+// Vpc. A Subnet that was refused is not Ready and has no pods: a wrong CIDR must
+// not become a route of the node's.
+func joined(s v1.Subnet, vpc string) bool {
+	inVpc := s.Spec.Vpc == vpc || s.Spec.Vpc == "" && vpc == v1.DefaultVpc
 	works := meta.IsStatusConditionTrue(s.Status.Conditions, v1.ConditionReady) || s.Status.V4UsingIPs+s.Status.V6UsingIPs > 0
-	return inVpc && s.Name != v1.JoinSubnet && works
+	return inVpc && works
 }
 
 // parsePrefixes leaves out what is none: the API server admits no such Subnet.

@@ -34,8 +34,9 @@ type cluster struct {
 	registry *prometheus.Registry
 	metrics  *unit.Metrics
 
-	// fabric is nil until this controller leads.
+	// fabric is nil until this controller leads; cloud also where there is no Neutron.
 	fabric  atomic.Pointer[ovn.Fabric]
+	cloud   atomic.Pointer[cloud]
 	leading atomic.Bool
 	book    ipam.Book
 	wanting wanting

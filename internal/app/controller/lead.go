@@ -32,12 +32,49 @@ func (c *cluster) lead(ctx context.Context) error {
 		return fmt.Errorf("learn who has which address: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	queues, err := c.start(ctx, group, f)
+	q := &queues{of: map[string]queue{}}
+	all, err := c.fabrics(ctx, f, q)
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return c.sweep(ctx, f, queues) })
+	if cl := c.cloud.Load(); cl != nil {
+		defer cl.Close()
+	}
+	if err := c.start(ctx, group, all, q); err != nil {
+		return err
+	}
+	group.Go(func() error {
+		err := c.sweep(ctx, f, all, q)
+		if cl := c.cloud.Load(); cl != nil && err == nil {
+			return c.watchCloud(ctx, cl, all, q)
+		}
+		return err
+	})
 	return group.Wait()
+}
+
+// fabrics are those that the settings name, and who has what in them as far as
+// that is known: Neutron's part will be when Neutron has been read.
+func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *queues) (*fabrics, error) {
+	all := newFabrics()
+	all.of[intent.FabricOVN] = f
+	if c.settings.Neutron != nil {
+		cl := newCloud(ctx, c.settings, c.log, q.add)
+		c.cloud.Store(cl)
+		all.of[intent.FabricNeutron] = cl
+	}
+	owners, err := f.Units(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("learn who has what in OVN: %w", err)
+	}
+	for _, u := range owners {
+		all.mark(u, intent.FabricOVN, true)
+	}
+	held, err := c.heldPorts(ctx)
+	for _, u := range held {
+		all.mark(u, intent.FabricNeutron, true)
+	}
+	return all, err
 }
 
 // queues are the units' queues by kind.
@@ -78,24 +115,24 @@ func (q *queues) add(u intent.Unit) {
 	}
 }
 
-func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *ovn.Fabric) (*queues, error) {
+func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics, q *queues) error {
 	kinds := c.kinds(f)
-	q := &queues{of: map[string]queue{}, started: make(chan struct{}, len(kinds))}
+	q.started = make(chan struct{}, len(kinds))
 	for _, k := range kinds {
 		one, err := c.controller(k)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		err = one.Watch(source.Func(func(_ context.Context, started queue) error {
 			q.put(k.name, started)
 			return nil
 		}))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		group.Go(func() error { return one.Start(ctx) })
 	}
-	return q, nil
+	return nil
 }
 
 func (c *cluster) controller(k kind) (controller.Controller, error) {
@@ -118,14 +155,21 @@ func (c *cluster) controller(k kind) (controller.Controller, error) {
 
 // sweep wakes everything that is there or ought to be: whoever left something
 // in OVN or an IP object and has no object any more asks for nothing now.
-func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, q *queues) error {
+func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *queues) error {
 	if err := q.wait(ctx); err != nil {
 		return err
 	}
-	f.Watch(ovn.Notify{Unit: q.add, Router: func(name string) { c.routerChanged(ctx, name, q) }})
+	changed := func(u intent.Unit) {
+		all.mark(u, intent.FabricOVN, true)
+		q.add(u)
+	}
+	f.Watch(ovn.Notify{Unit: changed, Router: func(name string) { c.routerChanged(ctx, name, q) }})
 	owners, err := f.Units(ctx)
 	if err != nil {
 		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, u := range owners {
+		all.mark(u, intent.FabricOVN, true)
 	}
 	var ips v1.IPList
 	if err := c.client.List(ctx, &ips); err != nil {
@@ -134,7 +178,9 @@ func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, q *queues) error {
 	for i := range ips.Items {
 		owners = append(owners, decide.IPUnit(&ips.Items[i]))
 	}
-	owners = append(owners, "vpc/"+v1.DefaultVpc, "subnet/"+v1.DefaultSubnet, "subnet/"+v1.JoinSubnet)
+	if c.settings.Overlay() {
+		owners = append(owners, "vpc/"+v1.DefaultVpc, "subnet/"+v1.DefaultSubnet, "subnet/"+v1.JoinSubnet)
+	}
 	for _, u := range owners {
 		q.add(u)
 	}
@@ -145,5 +191,8 @@ func (c *cluster) routerChanged(ctx context.Context, name string, q *queues) {
 	q.add(intent.Unit("vpc/" + name))
 	for _, n := range c.subnetsThat(ctx, func(s *v1.Subnet) bool { return s.Spec.Vpc == name }) {
 		q.add(intent.Unit("subnet/" + n.Name))
+	}
+	if name == c.home() {
+		q.add(c.unitOfCluster())
 	}
 }

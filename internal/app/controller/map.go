@@ -88,9 +88,13 @@ func (c *cluster) subnetsThat(ctx context.Context, fits func(*v1.Subnet) bool) [
 }
 
 func (c *cluster) nodesIfJoin(ctx context.Context, o client.Object) []types.NamespacedName {
-	if o.GetName() != v1.JoinSubnet {
+	if o.GetName() != c.nodeSubnet() {
 		return nil
 	}
+	return c.everyNode(ctx, o)
+}
+
+func (c *cluster) everyNode(ctx context.Context, _ client.Object) []types.NamespacedName {
 	var nodes corev1.NodeList
 	_ = c.client.List(ctx, &nodes)
 	var out []types.NamespacedName

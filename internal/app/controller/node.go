@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -20,13 +21,23 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 	if f.Claim, err = get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
 		return f, err
 	}
-	f.Join, err = get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: v1.JoinSubnet})
+	f.Home = c.home()
+	if f.Join, err = get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: c.nodeSubnet()}); err != nil || c.settings.Overlay() {
+		return f, err
+	}
+	main, err := get[networkingv1.ServiceCIDR](ctx, c.client, types.NamespacedName{Name: decide.MainCIDR})
+	f.Services = decide.ServicePrefixes(main)
 	return f, err
 }
 
 func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
 	if f.Node != nil {
 		c.tell(f.Node, out)
+	} else if cl := c.cloud.Load(); cl != nil {
+		cl.Drain(f.Name)
+	}
+	if err := c.bind(decide.NodeUnit(f.Name), decide.NodePort(f.Name), ip, out); err != nil {
+		return err
 	}
 	return c.reportClaim(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out)
 }

@@ -36,6 +36,10 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	if f.Subnets, err = c.subnets(ctx); err != nil {
 		return f, err
 	}
+	f.Home = c.home()
+	if err := c.gatherGroups(ctx, &f); err != nil {
+		return f, err
+	}
 	f.Vpcs, err = c.vpcs(ctx)
 	return f, err
 }
@@ -91,13 +95,36 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 	return pointers(l.Items), err
 }
 
+// gatherGroups finds the security groups that a pod asks for. That one is not
+// known is a fact, but for a pod that runs: it keeps those that it has.
+func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
+	cl := c.cloud.Load()
+	if cl == nil || !cl.read.Load() {
+		return nil
+	}
+	f.Standard, f.CloudGroups = cl.standard(), map[string]string{}
+	for _, name := range decide.GroupsAsked(f.Pod) {
+		if err := cl.findGroups(ctx, []string{name}); err != nil && f.Claim != nil {
+			return err
+		}
+		if id, known := cl.group(name); known {
+			f.CloudGroups[name] = id
+		}
+	}
+	return nil
+}
+
 // reportPod writes the claim once the port stands. What a unit no longer has a
 // claim for is free only when its port is gone, and the claim after it.
 func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, out unit.Outcome) error {
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
-	c.wanting.set(n, f.Pod != nil && ip == nil && out.State != unit.Done)
+	c.wanting.set(n, f.Pod != nil && !decide.Attached(ip) && out.State != unit.Done)
 	if f.Pod != nil {
 		c.tell(f.Pod, out)
 	}
-	return c.reportClaim(ctx, decide.PodUnit(f.Namespace, f.Name), f.Claim, ip, out)
+	u := decide.PodUnit(f.Namespace, f.Name)
+	if err := c.bind(u, f.Namespace+"/"+f.Name, ip, out); err != nil {
+		return err
+	}
+	return c.reportClaim(ctx, u, f.Claim, ip, out)
 }

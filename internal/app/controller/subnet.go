@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
@@ -18,7 +19,7 @@ import (
 const defaultMTU = 1500
 
 func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
-	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix}
+	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, Home: c.home()}
 	all, err := c.subnets(ctx)
 	if err != nil {
 		return f, err
@@ -81,7 +82,14 @@ func (c *cluster) underlayMTU(nodes []corev1.Node) int {
 
 // template is what to make if a Subnet that every cluster has is not there.
 func (c *cluster) template(name string) *v1.Subnet {
-	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: v1.DefaultVpc}}
+	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: c.home()}}
+	if !c.settings.Overlay() {
+		s.Spec.CIDRBlock, s.Spec.Default, s.Spec.Provider = c.settings.Neutron.PodCIDR, true, string(intent.FabricNeutron)
+		if name != v1.PodSubnet || !c.homeKnown() {
+			return nil
+		}
+		return s
+	}
 	switch name {
 	case v1.DefaultSubnet:
 		s.Spec.CIDRBlock, s.Spec.Default, s.Spec.NatOutgoing = c.settings.DefaultCIDR, true, true
@@ -119,6 +127,11 @@ func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told d
 	}
 	after := f.Subnet.DeepCopy()
 	after.Status = told.Status
+	if cl := c.cloud.Load(); cl != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
+		if network, known := cl.network(f.Name); known {
+			decide.SubnetSeen(&after.Status, &after.Spec, network)
+		}
+	}
 	c.count(f.Name, &after.Status)
 	after.Status.Conditions = c.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
 	return patchStatus(ctx, c.client, f.Subnet, after, f.Subnet.Status, after.Status)

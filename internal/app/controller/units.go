@@ -3,6 +3,7 @@ package controller
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -21,12 +22,17 @@ type kind struct {
 // kinds are everything that the controller keeps true, one line each. Pods have
 // many workers, so that those that come together share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
-	return []kind{
+	all := []kind{
 		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcTold]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics, c.log), 2, c.wakesVpc()},
 		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetTold]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics, c.log), 4, c.wakesSubnet()},
 		{"node", unit.Unit[decide.NodeFacts, *v1.IP]{Kind: "node", Gather: c.gatherNode, Decide: decide.Node, Report: c.reportNode}.On(f, c.metrics, c.log), 4, c.wakesNode()},
 		{"pod", unit.Unit[decide.PodFacts, *v1.IP]{Kind: "pod", Gather: c.gatherPod, Decide: decide.Pod, Report: c.reportPod}.On(f, c.metrics, c.log), 32, c.wakesPod()},
 	}
+	if c.settings.Neutron != nil {
+		all = append(all,
+			kind{"cluster", unit.Unit[decide.ClusterFacts, struct{}]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()})
+	}
+	return all
 }
 
 func (c *cluster) wakesVpc() []wake {
@@ -49,11 +55,15 @@ func (c *cluster) wakesSubnet() []wake {
 }
 
 func (c *cluster) wakesNode() []wake {
-	return []wake{
+	wakes := []wake{
 		{of: &corev1.Node{}, to: itself, when: cameOrWent},
 		{of: &v1.Subnet{}, to: c.nodesIfJoin, when: usableChanged},
 		{of: &v1.IP{}, to: nodeOfIP},
 	}
+	if !c.settings.Overlay() {
+		wakes = append(wakes, wake{of: &networkingv1.ServiceCIDR{}, to: c.everyNode, when: specChanged})
+	}
+	return wakes
 }
 
 func (c *cluster) wakesPod() []wake {

@@ -13,7 +13,7 @@ import (
 )
 
 func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
-	f := decide.VpcFacts{Name: n.Name}
+	f := decide.VpcFacts{Name: n.Name, Home: c.home()}
 	var err error
 	if f.Vpc, err = get[v1.Vpc](ctx, c.client, n); err != nil {
 		return f, err

@@ -1,0 +1,238 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// cloud is Neutron once it has been read: before that nobody knows which port
+// is whose, so nothing is applied.
+type cloud struct {
+	*neutron.Fabric
+	settings settings.Neutron
+	log      *slog.Logger
+
+	// read is true once all that is ours has been; why says what keeps us.
+	read   atomic.Bool
+	why    atomic.Pointer[string]
+	router atomic.Pointer[string]
+
+	mu     sync.Mutex
+	groups map[string]string // ids of OpenStack's security groups, by name
+}
+
+// Neutron tells nobody what others change, so it is looked at now and then.
+const lookEvery = time.Minute
+
+func newCloud(ctx context.Context, s settings.Settings, log *slog.Logger, changed func(intent.Unit)) *cloud {
+	n := *s.Neutron
+	o := neutron.Options{Owner: s.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Changed: changed, Log: log}
+	if *n.Pool.Min > 0 {
+		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch}
+	}
+	return &cloud{Fabric: neutron.New(ctx, o), settings: n, log: log, groups: map[string]string{}}
+}
+
+// Apply waits, for an event of the controller's own, until Neutron has been read.
+func (c *cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+	if !c.read.Load() {
+		why := "it is being read"
+		if p := c.why.Load(); p != nil {
+			why = *p
+		}
+		return intent.Seen{}, intent.Wait{Reason: "NeutronAway", For: "Neutron: " + why}
+	}
+	return c.Fabric.Apply(ctx, u, w)
+}
+
+// look reads all that is ours, and finds what the settings name. It returns the
+// units that have something else than they had.
+func (c *cloud) look(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
+	if c.settings.Router != "" && c.router.Load() == nil {
+		id, err := c.Find(ctx, neutron.Router, c.settings.Router)
+		if err != nil {
+			return nil, err
+		}
+		c.router.Store(&id)
+	}
+	if err := c.findGroups(ctx, c.settings.SecurityGroups); err != nil {
+		return nil, err
+	}
+	return c.Refresh(ctx, held)
+}
+
+// findGroups learns the ids of groups, by id or name.
+func (c *cloud) findGroups(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if _, known := c.group(name); known {
+			continue
+		}
+		id, err := c.Find(ctx, neutron.SecurityGroup, name)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.groups[name] = id
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+func (c *cloud) group(name string) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id, known := c.groups[name]
+	return id, known
+}
+
+// standard are the ids of the settings' security groups.
+func (c *cloud) standard() []string {
+	var ids []string
+	for _, name := range c.settings.SecurityGroups {
+		if id, known := c.group(name); known {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// network is a Subnet's, as Neutron has it.
+func (c *cloud) network(subnet string) (decide.CloudNetwork, bool) {
+	s, known := c.Segment(decide.NetworkName(subnet))
+	n := decide.CloudNetwork{ID: s.ID, MTU: s.MTU}
+	for _, sub := range s.Subnets {
+		if sub.Gateway.IsValid() {
+			n.Gateways = append(n.Gateways, sub.Gateway)
+		}
+	}
+	return n, known && s.ID != ""
+}
+
+// home is the Vpc that the nodes are in. Before its router was found it has a
+// name that no Vpc has.
+func (c *cluster) home() string {
+	if c.settings.Overlay() {
+		return v1.DefaultVpc
+	}
+	if cl := c.cloud.Load(); cl != nil {
+		if id := cl.router.Load(); id != nil {
+			return "neutron-" + *id
+		}
+	}
+	return "neutron-" + c.settings.Neutron.Router
+}
+
+// homeKnown tells whether home is more than a name.
+func (c *cluster) homeKnown() bool {
+	cl := c.cloud.Load()
+	return cl != nil && cl.router.Load() != nil
+}
+
+// nodeSubnet is the Subnet that nodes have a port on.
+func (c *cluster) nodeSubnet() string {
+	if c.settings.Overlay() {
+		return v1.JoinSubnet
+	}
+	return v1.PodSubnet
+}
+
+// watchCloud reads Neutron at the start, as often as it takes, and then now and
+// then for what others changed.
+func (c *cluster) watchCloud(ctx context.Context, cl *cloud, f *fabrics, q *queues) error {
+	const first, last = time.Second, 30 * time.Second
+	for retry := first; ctx.Err() == nil; {
+		changed, err := c.lookAtCloud(ctx, cl)
+		pause := lookEvery
+		if err != nil {
+			pause, retry = retry, min(2*retry, last)
+			cl.keptBy(err)
+		} else {
+			retry = first
+		}
+		for _, u := range changed {
+			f.mark(u, intent.FabricNeutron, true)
+			q.add(u)
+		}
+		if err == nil && !cl.read.Swap(true) {
+			c.wakeAll(ctx, q)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	return ctx.Err()
+}
+
+// keptBy notes what keeps us from reading Neutron, and says it once.
+func (c *cloud) keptBy(err error) {
+	text := err.Error()
+	if old := c.why.Swap(&text); old == nil || *old != text {
+		c.log.Warn("Neutron cannot be read, trying again", "err", err)
+	}
+}
+
+func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, error) {
+	held, err := c.heldPorts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cl.look(ctx, held)
+}
+
+// heldPorts says by claims which unit has which of Neutron's ports.
+func (c *cluster) heldPorts(ctx context.Context) (map[string]intent.Unit, error) {
+	var ips v1.IPList
+	if err := c.client.List(ctx, &ips); err != nil {
+		return nil, fmt.Errorf("list claims: %w", err)
+	}
+	held := map[string]intent.Unit{}
+	for _, ip := range pointers(ips.Items) {
+		if decide.FabricOfIP(ip) == intent.FabricNeutron {
+			held[ip.Spec.Attach.OVS.IfaceID] = decide.IPUnit(ip)
+		}
+	}
+	return held, nil
+}
+
+// wakeAll wakes whoever may have waited for Neutron.
+func (c *cluster) wakeAll(ctx context.Context, q *queues) {
+	q.add(c.unitOfCluster())
+	if !c.settings.Overlay() {
+		q.add(intent.Unit("subnet/" + v1.PodSubnet))
+	}
+	var nodes corev1.NodeList
+	var ips v1.IPList
+	if err := errors.Join(c.client.List(ctx, &nodes), c.client.List(ctx, &ips)); err != nil {
+		c.log.Warn("not all are woken", "err", err)
+	}
+	for _, s := range c.everySubnet(ctx, nil) {
+		q.add(intent.Unit("subnet/" + s.Name))
+	}
+	for i := range nodes.Items {
+		q.add(decide.NodeUnit(nodes.Items[i].Name))
+	}
+	for _, ip := range pointers(ips.Items) {
+		q.add(decide.IPUnit(ip))
+	}
+	for _, p := range c.wanting.all() {
+		q.add(decide.PodUnit(p.Namespace, p.Name))
+	}
+}
+
+func (c *cluster) unitOfCluster() intent.Unit { return intent.Unit("cluster/" + c.settings.Cluster) }

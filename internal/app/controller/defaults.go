@@ -1,0 +1,67 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// The unit cluster/<name> has what a cluster has in Neutron whatever its users
+// make: security groups and the Services' network.
+
+func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (decide.ClusterFacts, error) {
+	var f decide.ClusterFacts
+	if c.settings.Overlay() || n.Name != c.settings.Cluster {
+		return f, nil
+	}
+	var cidrs networkingv1.ServiceCIDRList
+	err := c.client.List(ctx, &cidrs)
+	if err != nil {
+		return f, err
+	}
+	f.CIDRs = pointers(cidrs.Items)
+	slices.SortFunc(f.CIDRs, func(a, b *networkingv1.ServiceCIDR) int { return cmp.Compare(a.Name, b.Name) })
+	if f.Subnets, err = c.subnets(ctx); err != nil {
+		return f, err
+	}
+	var nodes corev1.NodeList
+	if err := c.client.List(ctx, &nodes); err != nil {
+		return f, err
+	}
+	f.Nodes, f.Home = nodeAddrs(nodes.Items), c.home()
+	f.Router, err = c.router(f.Home)
+	return f, err
+}
+
+func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, _ struct{}, out unit.Outcome) error {
+	if out.State == unit.Done {
+		return nil
+	}
+	c.log.Warn("the cluster has not all that it needs in Neutron", "unit", c.unitOfCluster(), "reason", out.Reason, "err", out.Message)
+	if main := f.Main(); main != nil {
+		c.tell(main, out)
+	}
+	return nil
+}
+
+func (c *cluster) wakesCluster() []wake {
+	if c.settings.Overlay() {
+		return nil
+	}
+	return []wake{
+		{of: &networkingv1.ServiceCIDR{}, to: c.itsCluster, when: specChanged},
+		{of: &corev1.Node{}, to: c.itsCluster, when: cameOrWent},
+	}
+}
+
+func (c *cluster) itsCluster(context.Context, client.Object) []types.NamespacedName {
+	return named(c.settings.Cluster)
+}

@@ -1,0 +1,41 @@
+package neutron
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Kinds of things that are found by name.
+const (
+	Router        = "router"
+	Network       = "network"
+	SecurityGroup = "security_group"
+)
+
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// Find is the id of what somebody else made, by its name; what looks like an id
+// is one, and nobody is asked. Its errors are as those of Apply.
+func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
+	if uuid.MatchString(name) {
+		return name, nil
+	}
+	a, err := f.api(ctx)
+	if err != nil {
+		return "", err
+	}
+	found, err := a.list(ctx, kind(what), url.Values{"name": {name}})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("find %s %s: %w", what, name, err)
+	case len(found) == 0:
+		return "", intent.Wait{Reason: "NotFound", For: fmt.Sprintf("%s %s in Neutron", what, name), After: later}
+	case len(found) > 1:
+		return "", intent.Stop{Reason: "Ambiguous", Why: fmt.Sprintf("%d of Neutron's %ss are named %s: give the id", len(found), what, name)}
+	}
+	return found[0].ID, nil
+}
