@@ -1,0 +1,78 @@
+package octavia
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
+)
+
+// life is all that a Service goes through.
+func life() []intent.Want {
+	a, b := members(8080, "10.50.0.11"), members(8080, "10.50.0.12", "10.50.0.13")
+	return []intent.Want{
+		floating(web(tcp(80, a)), ""),
+		floating(web(tcp(80, b), tcp(443, a)), ""),
+		floating(web(tcp(443, b)), "172.24.4.200"),
+		web(tcp(443, b)),
+		floating(web(tcp(443, nil)), ""),
+		{},
+	}
+}
+
+// Each n-th call fails, for each n, done or not; the controller dies of it or
+// gets an error. Another one that then does what the world asks leaves nothing
+// over and makes nothing twice.
+func TestAccidentAtEveryCall(t *testing.T) {
+	for _, a := range []octaviatest.Fault{
+		{}, {After: true}, {Code: http.StatusServiceUnavailable}, {Code: http.StatusGatewayTimeout, After: true},
+		{Code: http.StatusConflict, Text: "Load Balancer x is immutable and cannot be updated."},
+	} {
+		for upTo := range life() {
+			want := accident(t, a, upTo, 0, nil)
+			for n := 1; accident(t, a, upTo, n, want) != nil; n++ {
+			}
+		}
+	}
+}
+
+// accident has the n-th call of a step of life fail, goes on with another
+// fabric, and returns what there is then; nil if there is no such call.
+func accident(t *testing.T, how octaviatest.Fault, step, n int, want map[string][]string) map[string][]string {
+	t.Helper()
+	c := octaviatest.New(t)
+	c.Slow(0)
+	c.Add("floatingips", map[string]any{"floating_ip_address": "172.24.4.200", "description": "mine", "tags": []any{}})
+	f := start(c, "k")
+	for _, w := range life()[:step] {
+		apply(t, f, unit, w)
+	}
+	happened := n == 0
+	c.Fail(func(call int, _, _ string) octaviatest.Fault {
+		if call != n {
+			return octaviatest.Fault{}
+		}
+		happened = true
+		fault := how
+		if fault.Code == 0 {
+			fault.Then = func() {}
+		}
+		return fault
+	})
+	_, err := f.Apply(t.Context(), unit, life()[step])
+	if !happened {
+		return nil
+	}
+	c.Fail(nil)
+	apply(t, start(c, "k"), unit, life()[step])
+	have := tree(c)
+	delete(have, "floatingips") // which of the pool's it is has no meaning
+	have["floatingips"] = make([]string, len(c.Names("floatingips")))
+	if diff := cmp.Diff(want, have); want != nil && diff != "" {
+		t.Errorf("step %d, call %d, %+v, it said %v: %s", step, n, how.Code, err, diff)
+	}
+	return have
+}

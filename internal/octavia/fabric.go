@@ -1,0 +1,100 @@
+// Package octavia makes the balancers of intents true in OpenStack's Octavia,
+// with their floating IPs in Neutron. It knows Octavia's objects, which of them
+// are ours, what a provider really does, and how to get there in few calls; it
+// knows nothing of Kubernetes, and never changes what is not ours.
+//
+//	intent.Balancer ──objects──▶ balancer ──plan(have)──▶ steps ──run──▶ Octavia
+//	                  (pure)                 (pure)
+package octavia
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Options of a Fabric.
+type Options struct {
+	// Owner marks all that is ours: tag isthmus-owner.
+	Owner string
+	// Cloud is the name in CloudsFile, a clouds.yaml, of whom we are to OpenStack.
+	Cloud, CloudsFile string
+	// Provider is Octavia's: ovn if empty.
+	Provider string
+	// Subnet finds the id of the Neutron subnet of a segment that an address
+	// lies in; of one that it does not lie in, the segment's of the address's
+	// family. Its errors are told as they are.
+	Subnet func(segment string, a netip.Addr) (string, error)
+	// Patience is how long Apply may take before it says intent.Wait; 3 seconds if 0.
+	Patience time.Duration
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Fabric is Octavia as one owner sees it.
+type Fabric struct {
+	Options
+	turn    chan struct{} // whose it is may sign in
+	session atomic.Pointer[api]
+
+	mu    sync.Mutex
+	units map[intent.Unit]*entry
+}
+
+// entry is what is remembered of a unit.
+type entry struct {
+	// flight is closed when the call under way, if any, has ended.
+	flight chan struct{}
+	// was is the balancer as last seen with nothing to be done to it.
+	was balancer
+	// grounded is true once it is known that the unit has no floating IP.
+	grounded bool
+	// failures count how often the balancer was made anew; next is when it may be again.
+	failures int
+	next     time.Time
+}
+
+// New returns a Fabric. It signs in when first used, and again when needed.
+func New(o Options) *Fabric {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Provider == "" {
+		o.Provider = "ovn"
+	}
+	if o.Patience == 0 {
+		o.Patience = 3 * time.Second
+	}
+	return &Fabric{Options: o, turn: make(chan struct{}, 1), units: map[intent.Unit]*entry{}}
+}
+
+// Connected says whether we have ever signed in.
+func (f *Fabric) Connected() bool { return f.session.Load() != nil }
+
+// api signs in if nobody has yet.
+func (f *Fabric) api(ctx context.Context) (*api, error) {
+	if a := f.session.Load(); a != nil {
+		return a, nil
+	}
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if a := f.session.Load(); a != nil {
+		return a, nil
+	}
+	a, err := connect(ctx, f.Options)
+	if err != nil {
+		return nil, err
+	}
+	f.session.Store(a)
+	f.Log.Info("signed in to Octavia", "cloud", f.Cloud, "project", a.project, "version", a.version.String())
+	return a, nil
+}

@@ -1,0 +1,154 @@
+package octaviatest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+func fault(code int, format string, args ...any) (int, any) {
+	return code, thing{"faultcode": "Client", "faultstring": fmt.Sprintf(format, args...)}
+}
+
+// answer does one call.
+func (c *Cloud) answer(r *http.Request, body []byte) (int, any) {
+	path := strings.Trim(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/lb"), "/net"), "/")
+	path = strings.TrimPrefix(strings.TrimPrefix(path, "v2.0/"), "lbaas/")
+	if path == "" || path == "v2.0" {
+		return http.StatusOK, thing{"versions": []thing{{"id": "v2.0", "status": "SUPPORTED"}, {"id": "v2.26", "status": "CURRENT"}}}
+	}
+	words := strings.Split(path, "/")
+	collection := words[0]
+	var asked thing
+	_ = json.Unmarshal(body, &asked)
+	if inner, is := asked[strings.TrimSuffix(collection, "s")].(thing); is {
+		asked = inner
+	}
+	if len(words) == 1 {
+		if r.Method == http.MethodPost {
+			return c.create(collection, asked)
+		}
+		return http.StatusOK, thing{collection: c.list(collection, r.URL.Query())}
+	}
+	o := c.byID(collection, words[1])
+	if o == nil {
+		return fault(http.StatusNotFound, "%s %s not found.", collection, words[1])
+	}
+	if len(words) > 2 {
+		return c.below(r.Method, collection, o, words[2:], asked)
+	}
+	switch r.Method {
+	case http.MethodGet:
+		if collection == "loadbalancers" {
+			c.look(o)
+		}
+		return http.StatusOK, thing{strings.TrimSuffix(collection, "s"): o}
+	case http.MethodPut:
+		return c.update(collection, o, asked)
+	}
+	return c.remove(collection, o, r.URL.Query())
+}
+
+// below are calls such as pools/ID/members.
+func (c *Cloud) below(method, collection string, o thing, words []string, asked thing) (int, any) {
+	switch {
+	case words[0] == "status":
+		c.look(o)
+		if c.byID(collection, o["id"]) == nil {
+			return fault(http.StatusNotFound, "Load Balancer %s not found.", o["id"])
+		}
+		return http.StatusOK, thing{"statuses": thing{"loadbalancer": c.tree(o)}}
+	case words[0] == "members" && method == http.MethodPut:
+		return c.batch(o, asked)
+	case words[0] == "tags" && method == http.MethodPut:
+		o["tags"] = list(asked["tags"])
+		return http.StatusOK, thing{"tags": o["tags"]}
+	}
+	return fault(http.StatusNotFound, "no such call")
+}
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return slices.Clone(l)
+}
+
+func (c *Cloud) list(collection string, q url.Values) []thing {
+	out := []thing{}
+	for _, o := range slices.Clone(c.things[collection]) {
+		if !c.matches(o, q) {
+			continue
+		}
+		if collection == "loadbalancers" {
+			c.look(o)
+			if c.byID(collection, o["id"]) == nil {
+				continue
+			}
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func (c *Cloud) matches(o thing, q url.Values) bool {
+	for key, values := range q {
+		for _, v := range values {
+			switch key {
+			case "tags":
+				for t := range strings.SplitSeq(v, ",") {
+					if !slices.Contains(list(o["tags"]), any(t)) {
+						return false
+					}
+				}
+			case "fixed_ips":
+				if k, val, _ := strings.Cut(v, "="); k == "ip_address" && o["address"] != val || k == "subnet_id" && o["subnet"] != val {
+					return false
+				}
+			case "loadbalancer_id":
+				if o["lb"] != v {
+					return false
+				}
+			default:
+				if fmt.Sprint(o[key]) != v {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+func (c *Cloud) byID(collection string, id any) thing {
+	i := slices.IndexFunc(c.things[collection], func(o thing) bool { return o["id"] == id })
+	if i < 0 {
+		return nil
+	}
+	return c.things[collection][i]
+}
+
+func (c *Cloud) put(collection string, o thing) thing {
+	c.next++
+	o["id"] = fmt.Sprintf("%s-%d", strings.TrimSuffix(collection, "s"), c.next)
+	o["created_at"] = time.Now().UTC().Format("2006-01-02T15:04:05")
+	c.things[collection] = append(c.things[collection], o)
+	return o
+}
+
+func (c *Cloud) drop(collection string, o thing) {
+	c.things[collection] = slices.DeleteFunc(c.things[collection], func(x thing) bool { return x["id"] == o["id"] })
+}
+
+// floating is Neutron's.
+func (c *Cloud) floating(asked thing) (int, any) {
+	if port := asked["port_id"]; port != nil && c.byID("ports", port) == nil {
+		return http.StatusNotFound, thing{"NeutronError": thing{"type": "PortNotFound", "message": "Port could not be found."}}
+	}
+	o := thing{"description": "", "tags": []any{}, "floating_ip_address": fmt.Sprintf("172.24.4.%d", 10+c.next), "project_id": Project}
+	for k, v := range asked {
+		o[k] = v
+	}
+	return http.StatusCreated, thing{"floatingip": c.put("floatingips", o)}
+}
