@@ -111,13 +111,6 @@ func (c *Cloud) Lack(alias string) {
 	c.aliases = slices.DeleteFunc(c.aliases, func(a string) bool { return a == alias })
 }
 
-// Quota limits the ports of a project.
-func (c *Cloud) Quota(project string, ports int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.quotas[project] = ports
-}
-
 // Page limits lists to so many objects at a time.
 func (c *Cloud) Page(size int) {
 	c.mu.Lock()
@@ -254,7 +247,7 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 		return c.extensions()
 	}
 	all, known := c.things[parts[0]]
-	if !known {
+	if !known && parts[0] != "quotas" {
 		return http.StatusNotFound, nil
 	}
 	var body map[string]json.RawMessage
@@ -262,6 +255,9 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
 		}
+	}
+	if parts[0] == "quotas" {
+		return c.quota(parts[1], body["quota"])
 	}
 	call := call{c, parts[0], one(parts[0]), all, body}
 	switch {
@@ -287,6 +283,15 @@ func (c *Cloud) extensions() (int, any) {
 		all = append(all, thing{"alias": a, "name": a})
 	}
 	return http.StatusOK, thing{"extensions": all}
+}
+
+func (c *Cloud) quota(project string, raw json.RawMessage) (int, any) {
+	var asked struct{ Port int }
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+	}
+	c.quotas[project] = asked.Port
+	return http.StatusOK, thing{"quota": asked}
 }
 
 func (c *Cloud) has(alias string) bool { return slices.Contains(c.aliases, alias) }
