@@ -106,9 +106,15 @@ func contractRefusals(t *testing.T, f *Fabric) {
 	}
 	const project = "99999999999999999999999999999999"
 	quota := step{update, object{kind: "quota", id: project, fields: fields{"port": 0}}}
-	if _, err := f.session.Load().update(t.Context(), quota); err != nil {
+	a := f.session.Load()
+	if _, err := a.update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		if err := a.remove(t.Context(), step{remove, quota.object}); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, c := range []struct {
 		unit         intent.Unit
 		want         intent.Want

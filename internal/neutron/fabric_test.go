@@ -39,6 +39,11 @@ func withoutEnd(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 }
 
+func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), d)
+}
+
 // idle lets go of connections, for goleak.
 func (f *Fabric) idle() {
 	if a := f.session.Load(); a != nil {

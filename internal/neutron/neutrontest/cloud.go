@@ -41,6 +41,7 @@ type Cloud struct {
 	quotas  map[string]int // ports of a project
 	aliases []string
 	token   int
+	revoked bool
 	calls   []string
 	fault   func(call int, r *http.Request) *Fault
 	pages   int
@@ -125,6 +126,14 @@ func (c *Cloud) Expire() {
 	c.token++
 }
 
+// Revoke is Expire, and the password is no good any more either.
+func (c *Cloud) Revoke() {
+	c.Expire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked = true
+}
+
 // Set changes an object as Neutron itself may: its status.
 func (c *Cloud) Set(collection, id, field string, value any) {
 	c.mu.Lock()
@@ -176,7 +185,10 @@ func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.Auth.Identity.Password.User.Password != Secret {
+	c.mu.Lock()
+	revoked := c.revoked
+	c.mu.Unlock()
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || revoked || asked.Auth.Identity.Password.User.Password != Secret {
 		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
 		return
 	}
@@ -257,7 +269,7 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 		}
 	}
 	if parts[0] == "quotas" {
-		return c.quota(parts[1], body["quota"])
+		return c.quota(r.Method, parts[1], body["quota"])
 	}
 	call := call{c, parts[0], one(parts[0]), all, body}
 	switch {
@@ -285,7 +297,11 @@ func (c *Cloud) extensions() (int, any) {
 	return http.StatusOK, thing{"extensions": all}
 }
 
-func (c *Cloud) quota(project string, raw json.RawMessage) (int, any) {
+func (c *Cloud) quota(method, project string, raw json.RawMessage) (int, any) {
+	if method == http.MethodDelete {
+		delete(c.quotas, project)
+		return http.StatusNoContent, nil
+	}
 	var asked struct{ Port int }
 	if err := json.Unmarshal(raw, &asked); err != nil {
 		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
