@@ -26,6 +26,9 @@ show kubectl wait --for condition=Ready subnet/net2 --timeout 60s
 show kubectl -n net2 wait --for condition=Ready pod/ubuntu --timeout 120s
 show kubectl -n net2 get pods -o wide
 
+# After a lab was mended the kubelet may not yet have told what became of the pod.
+timeout 60 bash -c 'until kubectl -n net2 exec ubuntu -- true; do sleep 1; done' 2>/dev/null
+
 step "Kubernetes' view, and the pod pings the virtual machine"
 show kubectl get vpc
 show kubectl -n net2 exec ubuntu -- ping "$vm" -c2

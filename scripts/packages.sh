@@ -13,6 +13,8 @@ packages=(
   python3-keystone python3-neutron neutron-common python3-octavia python3-ovn-octavia-provider
   python3-openstackclient python3-octaviaclient python3-pymysql python3-memcache
   mariadb-server-core mariadb-client-core uwsgi-core uwsgi-plugin-python3
+  # the race detector
+  gcc libc6-dev
   # the tools around them
   ca-certificates curl graphviz jq make openssl procps util-linux
 )

@@ -20,7 +20,7 @@ phase() {
   printf '\n=== %s\n' "$name"
   "$@" </dev/null || status=$?
   if ((status)); then result="FAILED ($status)"; broken+=("$name"); fi
-  budget+=("$(printf '%-34s %5d s  %s' "$name" $((SECONDS - begin)) "$result")")
+  budget+=("$(printf '%-38s %5d s  %s' "$name" $((SECONDS - begin)) "$result")")
   return "$status"
 }
 
@@ -54,10 +54,12 @@ if prepare; then
   lab
 fi
 
-printf '\n%-34s %7s\n' 'phase' 'time'
+printf '\n%-38s %7s\n' 'phase' 'time'
 printf '%s\n' "${budget[@]}"
-printf '%-34s %5d s\n\n' 'all' $((SECONDS - started))
+printf '%-38s %5d s\n\n' 'all' $((SECONDS - started))
 for name in "${broken[@]}"; do echo "FAILED: $name"; done
+# All that a test may need was installed above, so none may be skipped.
 awk '{ passed += $1; failed += $2; skipped += $3 }
-  END { if (skipped) printf "%d skipped\n", skipped; printf "%d passed, %d failed\n", passed, failed }' "$TALLY"
-((${#broken[@]} == 0))
+  END { if (skipped) printf "FAILED: %d skipped\n", skipped
+    printf "%d passed, %d failed\n", passed, failed; exit skipped > 0 }' "$TALLY" &&
+  ((${#broken[@]} == 0))

@@ -83,6 +83,15 @@ func needsPort(p *corev1.Pod) bool {
 
 func (f PodFacts) unit() intent.Unit { return PodUnit(f.Namespace, f.Name) }
 
+// uid is the pod's UID as its kubelet knows it, which is what the CNI plugin
+// is told. A static pod has another one there than its mirror in the API server.
+func uid(p *corev1.Pod) string {
+	if hash := p.Annotations[corev1.MirrorPodAnnotationKey]; hash != "" {
+		return hash
+	}
+	return string(p.UID)
+}
+
 // mine tells whether the claim of that name is this pod's, or of one that bore
 // its name before.
 func (f PodFacts) mine() bool { return f.Claim != nil && IPUnit(f.Claim) == f.unit() }
@@ -90,7 +99,7 @@ func (f PodFacts) mine() bool { return f.Claim != nil && IPUnit(f.Claim) == f.un
 // standing is a copy of the claim, if it is this very pod's and its addresses
 // are its own: after a crash another may have got them.
 func (f PodFacts) standing() *v1.IP {
-	if !f.mine() || f.Claim.Spec.PodUID != string(f.Pod.UID) || f.Claim.Spec.Attach.OVS == nil {
+	if !f.mine() || f.Claim.Spec.PodUID != uid(f.Pod) || f.Claim.Spec.Attach.OVS == nil {
 		return nil
 	}
 	if !holds(f.Leases, f.unit(), f.Claim) {
@@ -128,8 +137,8 @@ func (f PodFacts) claim() (*v1.IP, error) {
 	if mac != "" {
 		ip.Spec.MacAddress = string(mac)
 	}
-	ip.Spec.PodName, ip.Spec.Namespace, ip.Spec.PodUID = f.Name, f.Namespace, string(f.Pod.UID)
-	ip.Spec.Attach.OVS.IfaceIDVer = string(f.Pod.UID)
+	ip.Spec.PodName, ip.Spec.Namespace, ip.Spec.PodUID = f.Name, f.Namespace, uid(f.Pod)
+	ip.Spec.Attach.OVS.IfaceIDVer = uid(f.Pod)
 	ip.Spec.HostLink = s.Spec.Vpc != homeOf(f.Home)
 	if c := metav1.GetControllerOf(f.Pod); c != nil && c.Kind == StatefulSet {
 		ip.Spec.PodType = StatefulSet

@@ -27,7 +27,7 @@ func (f PodFacts) draft(s *v1.Subnet, mac intent.MAC) (*v1.IP, error) {
 	ip := &v1.IP{
 		ObjectMeta: metav1.ObjectMeta{Name: PodPort(f.Namespace, f.Name), Labels: map[string]string{v1.LabelSubnet: s.Name}},
 		Spec: v1.IPSpec{
-			PodName: f.Name, Namespace: f.Namespace, PodUID: string(f.Pod.UID), Subnet: s.Name,
+			PodName: f.Name, Namespace: f.Namespace, PodUID: uid(f.Pod), Subnet: s.Name,
 			MTU: s.Spec.MTU, MacAddress: string(mac), HostLink: s.Spec.Vpc != homeOf(f.Home),
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -93,11 +94,14 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 		if len(steps) == 0 {
 			return changed, nil
 		}
-		if labels(steps) {
+		if labels(steps) && f.haveLent(steps) {
 			f.labels.add(u)
 			return changed, nil
 		}
 		f.dissolve(steps)
+		if err := a.vacant(ctx, steps); err != nil {
+			return changed, err
+		}
 		if err := f.run(ctx, a, e, steps); err != nil {
 			f.forgetGroups()
 			return changed, err
@@ -217,6 +221,7 @@ func (f *Fabric) changed(e *entry, o object) {
 func (f *Fabric) gone(e *entry, o object) {
 	f.touch(o.id)
 	f.unlend(o.id)
+	f.forget(o.id)
 	if i := e.index(o); i >= 0 {
 		e.objects = slices.Delete(e.objects, i, i+1)
 	}
@@ -229,6 +234,21 @@ func (f *Fabric) touch(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.touched[id] = true
+}
+
+// haveLent tells whether all steps are about ports from the pool.
+func (f *Fabric) haveLent(steps []step) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !slices.ContainsFunc(steps, func(s step) bool { return f.lent[s.id] == "" })
+}
+
+// forget: nobody may refer to what is gone.
+func (f *Fabric) forget(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.groups, func(_, known string) bool { return known == id })
+	maps.DeleteFunc(f.segments, func(_ string, s Segment) bool { return s.ID == id })
 }
 
 // unlend: the tags tell whose a port is, or there is none.

@@ -33,6 +33,17 @@ func startAs(t *testing.T, o Options) *Fabric {
 	return f
 }
 
+// withoutEnd is a context for what is done after a test's own has ended.
+func withoutEnd(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+}
+
+func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), d)
+}
+
 // idle lets go of connections, for goleak.
 func (f *Fabric) idle() {
 	if a := f.session.Load(); a != nil {

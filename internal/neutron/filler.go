@@ -119,8 +119,6 @@ func (f *Fabric) dissolve(steps []step) {
 		f.stock.drain(func(k PoolKey) bool {
 			return k.Network == s.id || slices.Contains(split(k.Subnets), s.id) || slices.Contains(split(k.Groups), s.id)
 		})
-		maps.DeleteFunc(f.groups, func(_, id string) bool { return id == s.id })
-		maps.DeleteFunc(f.segments, func(_ string, g Segment) bool { return g.ID == s.id })
 		f.wakeChores()
 	}
 }

@@ -1,7 +1,9 @@
 package neutron
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -107,6 +109,40 @@ func byUnit(owner string, all []object) map[intent.Unit][]object {
 		units[u] = append(units[u], o)
 	}
 	return units
+}
+
+// vacant waits for those who are on a network that is to be deleted: before it
+// is taken off its router, not when that has cut them off.
+func (a *api) vacant(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		if s.verb != remove || s.kind != kindNetwork {
+			continue
+		}
+		found, err := a.list(ctx, kindPort, url.Values{"network_id": {s.id}})
+		if err != nil {
+			return err
+		}
+		users := slices.DeleteFunc(found, func(w wire) bool { return strings.HasPrefix(w.DeviceOwner, "network:") })
+		if len(users) > 0 {
+			return intent.Wait{Reason: "InUse", After: soon, For: fmt.Sprintf(
+				"the removal of %d ports from network %s: %s", len(users), s.name, examples(users))}
+		}
+	}
+	return nil
+}
+
+// examples names some ports.
+func examples(ports []wire) string {
+	const most = 3
+	var names []string
+	for _, w := range ports {
+		names = append(names, cmp.Or(w.Name, w.ID))
+	}
+	slices.Sort(names)
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + " and others"
+	}
+	return strings.Join(names, ", ")
 }
 
 // segment reads a network that is somebody else's, and its subnets.

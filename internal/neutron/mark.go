@@ -94,7 +94,11 @@ func cut(text string) string {
 	return text[:longest-len(sum)] + sum
 }
 
+// sorted is a set's one form: in order, no word twice, nil if empty.
 func sorted(words []string) []string {
+	if len(words) == 0 {
+		return nil
+	}
 	out := slices.Clone(words)
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -1,6 +1,7 @@
 package neutron
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -31,6 +32,9 @@ func (s step) String() string {
 		words = append(words, "["+s.id+"]")
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.fields)) {
+		if s.verb == remove {
+			break
+		}
 		words = append(words, k+"="+show(s.fields[k]))
 	}
 	if len(s.tags) > 0 {
@@ -43,6 +47,8 @@ func show(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "-"
+	case fixedIPs:
+		return strings.Join(v.texts(), ",")
 	case ref:
 		return "<" + string(v.kind) + " " + v.name + ">"
 	}
@@ -52,12 +58,10 @@ func show(v any) string {
 // fixed are the fields that Neutron cannot change, or not of a port that is
 // bound: another value needs another object.
 var fixed = map[kind][]string{
-	kindNetwork: {"project_id"},
-	kindSubnet:  {"project_id", "network_id", "cidr", "ip_version"},
-	kindJoin:    {"router_id", "subnet_id"},
-	kindPort:    {"project_id", "network_id", "mac_address"},
-	kindGroup:   {"project_id"},
-	kindRule:    append([]string{"security_group_id"}, ruleFields...),
+	kindSubnet: {"network_id", "cidr", "ip_version"},
+	kindJoin:   {"router_id", "subnet_id"},
+	kindPort:   {"network_id", "mac_address"},
+	kindRule:   append([]string{"security_group_id"}, ruleFields...),
 }
 
 // atBirth tells which kinds can be tagged in the call that makes them.
@@ -183,11 +187,12 @@ func (d *differ) goesWith(h object) bool {
 	})
 }
 
-// differing are the wanted fields that are not so.
+// differing are the wanted fields that are not so. Whose project an object is
+// in matters when it is made: it cannot move, and nothing depends on it.
 func differing(have, want fields) fields {
 	out := fields{}
 	for k, w := range want {
-		if !satisfies(have[k], w) {
+		if k != "project_id" && !satisfies(have[k], w) {
 			out[k] = w
 		}
 	}
@@ -221,6 +226,14 @@ func (w fixedIPs) met(have fixedIPs) bool {
 		left = slices.Delete(left, i, i+1)
 	}
 	return len(left) == 0
+}
+
+func (w fixedIPs) texts() []string {
+	var out []string
+	for _, ip := range w {
+		out = append(out, ip.Subnet+"@"+cmp.Or(ip.Addr, "any"))
+	}
+	return out
 }
 
 // labels tells whether steps only say whose a port is: those can wait, for

@@ -2,6 +2,7 @@ package neutron
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -259,6 +260,9 @@ func (s *stock) done(c chore, result []object, err error) {
 		s.surplus = append(s.surplus, result...)
 	case c.verb == create:
 		h.making, h.paused = max(0, h.making-c.n), err != nil
+		if hopeless(err) {
+			h.pattern = nil // until somebody asks again
+		}
 		for _, o := range result {
 			if !s.knows(o.id) {
 				h.ready = append(h.ready, o)
@@ -268,6 +272,14 @@ func (s *stock) done(c chore, result []object, err error) {
 		h.making = max(0, h.making-1)
 		s.cleaned(h, c.port, result, err)
 	}
+}
+
+// hopeless tells whether ports of that kind cannot be made, ever or for want
+// of what they refer to.
+func hopeless(err error) bool {
+	var stop intent.Stop
+	var wait intent.Wait
+	return errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == "NotFound"
 }
 
 // cleaned puts a port that came back where it belongs. It may still be plugged:

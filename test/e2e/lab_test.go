@@ -23,6 +23,7 @@ func TestLab(t *testing.T) {
 	l := open(t)
 	before := l.before(t)
 	t.Run("overlay", l.overlay)
+	t.Run("kubectl ko without OVN's programs", l.onNode)
 	t.Run("walk", l.walk)
 	t.Run("fifty pods come and go", l.fifty)
 	t.Run("nothing is disturbed by a kill", l.kill)

@@ -71,3 +71,16 @@ func (l *lab) overlay(t *testing.T) {
 		}
 	}
 }
+
+// onNode asks OVN from a machine that has none of its programs: only kubectl
+// and the plugin are on its PATH.
+func (l *lab) onNode(t *testing.T) {
+	programs, _, _ := strings.Cut(l.variable("PATH"), ":")
+	if out := l.run(t, "env", "PATH="+programs, "kubectl", "ko", "nbctl", "--bare", "--columns=name", "find", "Logical_Switch", "name=join"); out != "join" {
+		t.Errorf("got %q", out)
+	}
+	_, err := l.try(t, "env", "PATH="+programs, "kubectl", "ko", "sbctl", "no-such-command")
+	if err == nil || !strings.Contains(err.Error(), "unknown command") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -31,12 +31,12 @@ type Subnet struct {
 // +kubebuilder:validation:XValidation:rule="self.cidrBlock == oldSelf.cidrBlock",message="cidrBlock is immutable: make a new Subnet"
 // +kubebuilder:validation:XValidation:rule="self.vpc == oldSelf.vpc",message="vpc is immutable: make a new Subnet"
 // +kubebuilder:validation:XValidation:rule="self.provider == oldSelf.provider",message="provider is immutable: make a new Subnet"
-// +kubebuilder:validation:XValidation:rule="(has(self.gateway) ? self.gateway : '') == (has(oldSelf.gateway) ? oldSelf.gateway : '')",message="gateway is immutable, pods route through it: make a new Subnet"
+// +kubebuilder:validation:XValidation:rule=`(has(self.gateway) ? self.gateway : "") == (has(oldSelf.gateway) ? oldSelf.gateway : "")`,message="gateway is immutable, pods route through it: make a new Subnet"
 // +kubebuilder:validation:XValidation:rule="!has(self.private) || !self.private",message="private is not supported: use a NetworkPolicy"
-// +kubebuilder:validation:XValidation:rule="!has(self.vlan) || self.vlan == ''",message="vlan is not supported: make a provider network in Neutron"
-// +kubebuilder:validation:XValidation:rule="!has(self.gateway) || self.gateway == '' || self.gateway.split(',').all(g, isIP(g) && self.cidrBlock.split(',').exists(c, cidr(c).containsIP(g)))",message="gateway must be an address in cidrBlock"
-// +kubebuilder:validation:XValidation:rule="(has(self.network) ? self.network : '') == (has(oldSelf.network) ? oldSelf.network : '')",message="network is immutable: make a new Subnet"
-// +kubebuilder:validation:XValidation:rule="!has(self.network) || self.network == '' || self.provider == 'neutron'",message="network names a network of Neutron's: it needs provider neutron"
+// +kubebuilder:validation:XValidation:rule=`!has(self.vlan) || self.vlan == ""`,message="vlan is not supported: make a provider network in Neutron"
+// +kubebuilder:validation:XValidation:rule=`!has(self.gateway) || self.gateway == "" || self.gateway.split(',').all(g, isIP(g) && self.cidrBlock.split(',').exists(c, cidr(c).containsIP(g)))`,message="gateway must be an address in cidrBlock"
+// +kubebuilder:validation:XValidation:rule=`(has(self.network) ? self.network : "") == (has(oldSelf.network) ? oldSelf.network : "")`,message="network is immutable: make a new Subnet"
+// +kubebuilder:validation:XValidation:rule=`!has(self.network) || self.network == "" || self.provider == "neutron"`,message="network names a network of Neutron's: it needs provider neutron"
 type SubnetSpec struct {
 	// Vpc is the router that the Subnet is joined to.
 	// +kubebuilder:default=ovn-cluster

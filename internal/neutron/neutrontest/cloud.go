@@ -41,6 +41,7 @@ type Cloud struct {
 	quotas  map[string]int // ports of a project
 	aliases []string
 	token   int
+	revoked bool
 	calls   []string
 	fault   func(call int, r *http.Request) *Fault
 	pages   int
@@ -111,13 +112,6 @@ func (c *Cloud) Lack(alias string) {
 	c.aliases = slices.DeleteFunc(c.aliases, func(a string) bool { return a == alias })
 }
 
-// Quota limits the ports of a project.
-func (c *Cloud) Quota(project string, ports int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.quotas[project] = ports
-}
-
 // Page limits lists to so many objects at a time.
 func (c *Cloud) Page(size int) {
 	c.mu.Lock()
@@ -130,6 +124,14 @@ func (c *Cloud) Expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.token++
+}
+
+// Revoke is Expire, and the password is no good any more either.
+func (c *Cloud) Revoke() {
+	c.Expire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked = true
 }
 
 // Set changes an object as Neutron itself may: its status.
@@ -183,7 +185,10 @@ func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.Auth.Identity.Password.User.Password != Secret {
+	c.mu.Lock()
+	revoked := c.revoked
+	c.mu.Unlock()
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || revoked || asked.Auth.Identity.Password.User.Password != Secret {
 		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
 		return
 	}
@@ -254,7 +259,7 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 		return c.extensions()
 	}
 	all, known := c.things[parts[0]]
-	if !known {
+	if !known && parts[0] != "quotas" {
 		return http.StatusNotFound, nil
 	}
 	var body map[string]json.RawMessage
@@ -262,6 +267,9 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
 		}
+	}
+	if parts[0] == "quotas" {
+		return c.quota(r.Method, parts[1], body["quota"])
 	}
 	call := call{c, parts[0], one(parts[0]), all, body}
 	switch {
@@ -287,6 +295,19 @@ func (c *Cloud) extensions() (int, any) {
 		all = append(all, thing{"alias": a, "name": a})
 	}
 	return http.StatusOK, thing{"extensions": all}
+}
+
+func (c *Cloud) quota(method, project string, raw json.RawMessage) (int, any) {
+	if method == http.MethodDelete {
+		delete(c.quotas, project)
+		return http.StatusNoContent, nil
+	}
+	var asked struct{ Port int }
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+	}
+	c.quotas[project] = asked.Port
+	return http.StatusOK, thing{"quota": asked}
 }
 
 func (c *Cloud) has(alias string) bool { return slices.Contains(c.aliases, alias) }

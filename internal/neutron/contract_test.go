@@ -1,0 +1,215 @@
+package neutron
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// The Neutron of neutrontest and a real one do the same. The real one is that
+// of cloud admin in the clouds.yaml that ISTHMUS_CLOUDS names: the lab's.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	t.Run("fake", func(t *testing.T) {
+		t.Parallel()
+		contract(t, Options{Owner: "contract", Cloud: neutrontest.Name, CloudsFile: neutrontest.New(t).CloudsFile})
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		file := os.Getenv("ISTHMUS_CLOUDS")
+		if file == "" {
+			t.Skip("ISTHMUS_CLOUDS names no clouds.yaml of a real Neutron")
+		}
+		contract(t, Options{Owner: fmt.Sprintf("contract-%d", os.Getpid()), Cloud: "admin", CloudsFile: file})
+	})
+}
+
+func contract(t *testing.T, o Options) {
+	t.Helper()
+	o.Pool = &Limits{Min: 2, Batch: 2}
+	f := startAs(t, o)
+	r := router(t, f)
+	t.Cleanup(func() { unmake(t, f, r) })
+	apply(t, f, "subnet/net2", subnetWant(r))
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	contractPort(t, f)
+	contractRefusals(t, f)
+	contractGroups(t, f)
+	contractPool(t, f)
+	contractIntruder(t, f)
+	if n, err := f.Clear(t.Context()); n == 0 || err != nil {
+		t.Error(n, err)
+	}
+	if diff := cmp.Diff([]string{}, content(t, f)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// unmake leaves nothing, also of a test that failed. The context of the test has ended by then.
+func unmake(t *testing.T, f *Fabric, router string) {
+	t.Helper()
+	a := f.session.Load()
+	ctx := t.Context()
+	if ctx.Err() != nil {
+		var cancel func()
+		ctx, cancel = withoutEnd(t)
+		defer cancel()
+	}
+	if _, err := f.Clear(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := a.remove(ctx, step{remove, object{kind: "router", id: router}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func contractPort(t *testing.T, f *Fabric) {
+	t.Helper()
+	w := podWant("ns/static", "node1")
+	w.Ports[0].Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.77"), netip.MustParseAddr("fd09::77")}
+	w.Ports[0].MAC = "02:00:00:00:00:77"
+	b := apply(t, f, "pod/ns/static", w).Ports["ns/static"]
+	want := intent.Bound{
+		ID: b.ID, MAC: "02:00:00:00:00:77", Addrs: prefixes("10.9.0.77/24", "fd09::77/64"), MTU: 1442,
+		Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fd09::1")},
+	}
+	if diff := cmp.Diff(want, b, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	w.Ports[0].Node, w.Ports[0].Version = "node2", "another"
+	if moved := apply(t, f, "pod/ns/static", w); moved.Changed != 1 || moved.Ports["ns/static"].ID != b.ID {
+		t.Errorf("to move it to another node took %d steps", moved.Changed)
+	}
+	if same := apply(t, f, "pod/ns/static", w); same.Changed != 0 {
+		t.Errorf("the same again took %d steps", same.Changed)
+	}
+}
+
+// contractRefusals: each ends as Wait or Stop with Neutron's words.
+func contractRefusals(t *testing.T, f *Fabric) {
+	t.Helper()
+	pod := func(change func(*intent.Port)) intent.Want {
+		w := podWant("ns/x", "node1")
+		change(&w.Ports[0])
+		return w
+	}
+	const project = "99999999999999999999999999999999"
+	quota := step{update, object{kind: "quota", id: project, fields: fields{"port": 0}}}
+	a := f.session.Load()
+	if _, err := a.update(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.remove(t.Context(), step{remove, quota.object}); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, c := range []struct {
+		unit         intent.Unit
+		want         intent.Want
+		reason, text string
+	}{
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.77")} }), "AddressTaken", "10.9.0.77"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Addrs = []netip.Addr{netip.MustParseAddr("10.8.0.77")} }), "Refused", "10.8.0.77"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.CloudGroups = []string{"00000000-0000-4000-8000-000000000000"} }), "NotFound", "ecurity group"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Project = project }), "QuotaExceeded", "port"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Segment = "unknown" }), "WaitingForSegment", "unknown"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Groups = []string{"unknown"} }), "WaitingForGroup", "unknown"},
+		{"subnet/net2", intent.Want{}, "InUse", "ns/static"},
+		{"subnet/other", intent.Want{Segments: []intent.Segment{{Name: "other", Existing: "00000000-0000-4000-8000-000000000000"}}}, "NoNetwork", "00000000"},
+	} {
+		_, err := f.Apply(t.Context(), c.unit, c.want)
+		if reason(err) != c.reason || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%+v: %v (reason %q)", c.want, err, reason(err))
+		}
+	}
+	apply(t, f, "pod/ns/x", intent.Want{})
+}
+
+func reason(err error) string {
+	var wait intent.Wait
+	var stop intent.Stop
+	if errors.As(err, &wait) {
+		return wait.Reason
+	}
+	if errors.As(err, &stop) {
+		return stop.Reason
+	}
+	return ""
+}
+
+func contractGroups(t *testing.T, f *Fabric) {
+	t.Helper()
+	w := policyWant()
+	w.Groups[0].Rules = append(w.Groups[0].Rules,
+		intent.Rule{Direction: intent.Egress, Remote: netip.MustParsePrefix("10.0.0.0/8")},
+		intent.Rule{Direction: intent.Ingress, Protocol: "icmp"},
+		intent.Rule{Direction: intent.Ingress, Protocol: "sctp", First: 1, Last: 9, Remote: netip.MustParsePrefix("fd00::/8")},
+		intent.Rule{Direction: intent.Ingress, Protocol: "udp", Remote: netip.MustParsePrefix("0.0.0.0/0")},
+	)
+	apply(t, f, "policy/ns/web", w)
+	if same := apply(t, f, "policy/ns/web", w); same.Changed != 0 {
+		t.Errorf("the same rules again took %d steps", same.Changed)
+	}
+	changed, err := f.Refresh(t.Context(), nil)
+	if err != nil || len(changed) > 0 {
+		t.Errorf("what Neutron shows is not what it was told, of %v (%v)", changed, err)
+	}
+	guarded := podWant("ns/guarded", "node1")
+	guarded.Ports[0].Groups = []string{"np.web"}
+	apply(t, f, "pod/ns/guarded", guarded)
+	apply(t, f, "pod/ns/guarded", intent.Want{})
+	f.Drain("node1")
+	eventually(t, time.Minute, "the group can go", func() bool {
+		_, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{})
+		return err == nil
+	})
+}
+
+// contractPool: ports are ready, their names come soon, and they come back.
+func contractPool(t *testing.T, f *Fabric) {
+	t.Helper()
+	apply(t, f, "pod/ns/first", podWant("ns/first", "node1")) // now the pool knows what is asked for
+	eventually(t, time.Minute, "the pool is full", func() bool {
+		return len(f.Pools()) == 1 && f.Pools()[0].Ready == 2 && f.Pools()[0].Making == 0
+	})
+	seen := apply(t, f, "pod/ns/quick", podWant("ns/quick", "node1"))
+	if seen.Changed != 0 || len(seen.Ports["ns/quick"].Addrs) != 2 {
+		t.Errorf("a port from the pool: %+v", seen)
+	}
+	eventually(t, 5*time.Second, "the port has its name", func() bool {
+		return strings.Contains(strings.Join(content(t, f), "\n"), "pod/ns/quick: port ns/quick")
+	})
+	apply(t, f, "pod/ns/quick", intent.Want{})
+	eventually(t, time.Minute, "the port is back", func() bool { return f.Pools()[0].Ready >= 2 && f.Pools()[0].Returning == 0 })
+	if again := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")); again.Changed != 0 {
+		t.Errorf("the first port was changed in %d steps", again.Changed)
+	}
+}
+
+// contractIntruder: somebody deletes a port of ours.
+func contractIntruder(t *testing.T, f *Fabric) {
+	t.Helper()
+	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
+	if err := f.session.Load().remove(t.Context(), step{remove, object{kind: kindPort, id: id}}); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := f.Refresh(t.Context(), nil)
+	if diff := cmp.Diff([]intent.Unit{"pod/ns/first"}, changed); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if b := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"]; b.ID == id || b.ID == "" {
+		t.Errorf("the port is %+v", b)
+	}
+}

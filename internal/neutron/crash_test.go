@@ -1,0 +1,202 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// policyWant is a security group with rules, one of them about itself.
+func policyWant() intent.Want {
+	return intent.Want{Groups: []intent.Group{{Name: "np.web", Rules: []intent.Rule{
+		{Direction: intent.Ingress, Protocol: "tcp", First: 80, Last: 80},
+		{Direction: intent.Ingress, RemoteGroup: "np.web"},
+	}}}}
+}
+
+// life is all that a small cluster goes through: each state is applied wholly
+// before the next one begins.
+func life(router string) []map[intent.Unit]intent.Want {
+	none := intent.Want{}
+	moved := podWant("ns/b", "node2")
+	moved.Ports[0].Version = "another"
+	guarded := podWant("ns/a", "node1")
+	guarded.Ports[0].Groups = []string{"np.web"}
+	return []map[intent.Unit]intent.Want{
+		{"subnet/net2": subnetWant(router)},
+		{"policy/ns/web": policyWant()},
+		{"pod/ns/a": podWant("ns/a", "node1"), "pod/ns/b": podWant("ns/b", "node1")},
+		{"pod/ns/a": guarded, "pod/ns/b": moved},
+		{"pod/ns/a": none, "pod/ns/b": none},
+		{"policy/ns/web": none},
+		{"subnet/net2": none},
+	}
+}
+
+// walk applies a life until an error.
+func walk(ctx context.Context, f *Fabric, states []map[intent.Unit]intent.Want) error {
+	for _, s := range states {
+		if err := walkState(ctx, f, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func walkState(ctx context.Context, f *Fabric, state map[intent.Unit]intent.Want) error {
+	units := []intent.Unit{}
+	for u := range state {
+		units = append(units, u)
+	}
+	slices.Sort(units)
+	for _, u := range units {
+		if _, err := f.Apply(ctx, u, state[u]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// world is what the states up to one have made.
+func world(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
+	all := map[intent.Unit]intent.Want{}
+	for _, s := range states {
+		for u, w := range s {
+			all[u] = w
+		}
+	}
+	return all
+}
+
+// accident is how a call fails.
+type accident struct {
+	// restart is true if the controller dies of it.
+	restart bool
+	// after is true if the call is done all the same.
+	after bool
+	// birthTags: this Neutron takes tags with the call that makes a port.
+	birthTags bool
+}
+
+// Each n-th call fails, for each n, with the call done or not; the controller
+// dies of it, or goes on. After that it does what the world asks: nothing is
+// left over, nothing is there twice.
+func TestAccidentAtEveryCall(t *testing.T) {
+	t.Parallel()
+	for _, a := range []accident{
+		{restart: true}, {restart: true, after: true}, {}, {after: true}, {restart: true, after: true, birthTags: true},
+	} {
+		for upTo := range life("") {
+			want := flawless(t, upTo+1)
+			for n, more := 1, true; more; n++ {
+				more = a.happen(t, upTo+1, n, want)
+			}
+		}
+	}
+}
+
+// happen has the n-th call of the last of several states fail; false if there
+// is no such call.
+func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bool {
+	t.Helper()
+	c := neutrontest.New(t)
+	if a.birthTags {
+		c.Extend(extBirthTags)
+	}
+	f := start(t, c, nil)
+	states := life(router(t, f))[:upTo]
+	if err := walk(t.Context(), f, states[:upTo-1]); err != nil {
+		t.Fatal(err)
+	}
+	ctx, die := context.WithCancel(t.Context())
+	defer die()
+	c.Fail(func(call int, _ *http.Request) *neutrontest.Fault {
+		if call != n {
+			return nil
+		}
+		if a.restart {
+			die()
+		}
+		return &neutrontest.Fault{After: a.after}
+	})
+	if err := walkState(ctx, f, states[upTo-1]); err != nil && !a.restart {
+		settle(t, f, states[upTo-1])
+	}
+	happened := len(c.Calls()) >= n
+	c.Fail(nil)
+	if a.restart {
+		f.Close()
+		f.idle()
+		f = start(t, c, nil)
+		recover(t, f, world(states))
+	}
+	if diff := cmp.Diff(want, everything(t, c, f)); diff != "" {
+		t.Fatalf("%+v in state %d at call %d: %s", a, upTo, n, diff)
+	}
+	f.Close()
+	f.idle()
+	return happened
+}
+
+// recover is what a controller does at its start: it looks, sweeps and applies.
+func recover(t *testing.T, f *Fabric, wants map[intent.Unit]intent.Want) {
+	t.Helper()
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	units, err := f.Units(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[intent.Unit]intent.Want{}
+	for _, u := range units {
+		all[u] = wants[u]
+	}
+	for u, w := range wants {
+		all[u] = w
+	}
+	settle(t, f, all)
+}
+
+// settle applies all, those again that wait for others.
+func settle(t *testing.T, f *Fabric, all map[intent.Unit]intent.Want) {
+	t.Helper()
+	var err error
+	for range 2 * len(all) {
+		err = nil
+		for u, w := range all {
+			_, e := f.Apply(t.Context(), u, w)
+			err = errors.Join(err, e)
+		}
+		if err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+// flawless is what there is where nothing failed.
+func flawless(t *testing.T, upTo int) map[string][]string {
+	t.Helper()
+	c := neutrontest.New(t)
+	f := start(t, c, nil)
+	settle(t, f, world(life(router(t, f))[:upTo]))
+	return everything(t, c, f)
+}
+
+// everything is what is ours, and what there is at all, by kind.
+func everything(t *testing.T, c *neutrontest.Cloud, f *Fabric) map[string][]string {
+	t.Helper()
+	all := map[string][]string{"ours": content(t, f)}
+	for _, k := range []string{"networks", "subnets", "ports", "security-groups", "security-group-rules"} {
+		all[k] = c.Names(k)
+	}
+	return all
+}

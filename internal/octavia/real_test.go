@@ -1,0 +1,109 @@
+package octavia
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// TestReal takes the fabric through a Service's life on a real Octavia: that of
+// cloud ISTHMUS_CLOUD (k8s) in the clouds.yaml that ISTHMUS_CLOUDS names.
+func TestReal(t *testing.T) {
+	file := os.Getenv("ISTHMUS_CLOUDS")
+	if file == "" {
+		t.Skip("ISTHMUS_CLOUDS names no clouds.yaml of a cloud with Octavia")
+	}
+	cloud := os.Getenv("ISTHMUS_CLOUD")
+	if cloud == "" {
+		cloud = "k8s"
+	}
+	f := New(Options{Owner: "octavia-test", Cloud: cloud, CloudsFile: file, Patience: 2 * time.Minute})
+	a, err := f.api(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := realSubnets(t, a)
+	f.Subnet = func(segment string, _ netip.Addr) (string, error) { return sub[segment], nil }
+	t.Cleanup(func() {
+		if _, err := f.Apply(context.WithoutCancel(t.Context()), unit, intent.Want{}); err != nil {
+			t.Error(err)
+		}
+	})
+	two := members(8080, "10.222.0.11", "10.222.0.12")
+	for _, s := range []struct {
+		name string
+		want intent.Want
+	}{
+		{"two protocols", at(web(tcp(80, two), intent.Listener{Protocol: "UDP", Port: 80, Members: members(53, "10.222.0.11")}))},
+		{"other members", at(web(tcp(80, members(8080, "10.222.0.12", "10.222.0.13")), intent.Listener{Protocol: "UDP", Port: 80}))},
+		{"other ports", at(web(tcp(80, two), tcp(443, two), intent.Listener{Protocol: "SCTP", Port: 80, Members: two}))},
+		{"no ports", at(web())},
+		{"a port again", at(web(tcp(80, two)))},
+	} {
+		begun := time.Now()
+		seen := apply(t, f, unit, s.want)
+		took := time.Since(begun)
+		check(t, s.name, s.want.Balancers[0], seen.Balanced["default/web"])
+		if again := apply(t, f, unit, s.want); again.Changed != 0 {
+			t.Errorf("%s: applied again, it changed %d", s.name, again.Changed)
+		}
+		units, err := f.Drifted(t.Context())
+		if err != nil || len(units) != 0 {
+			t.Errorf("%s: drifted: %v, %v", s.name, units, err)
+		}
+		t.Logf("%s took %s", s.name, took.Round(time.Millisecond))
+	}
+}
+
+// at moves a want to the addresses of this test.
+func at(w intent.Want) intent.Want {
+	w.Balancers[0].VIP = netip.MustParseAddr("10.223.0.20")
+	return w
+}
+
+func check(t *testing.T, name string, want intent.Balancer, have intent.Balanced) {
+	t.Helper()
+	if len(have.Listeners) != len(want.Listeners) {
+		t.Errorf("%s: %d listeners, want %d: %+v", name, len(have.Listeners), len(want.Listeners), have)
+	}
+	for _, l := range want.Listeners {
+		i := slices.IndexFunc(have.Listeners, func(h intent.Listening) bool { return h.Protocol == l.Protocol && h.Port == l.Port })
+		if i < 0 || len(have.Listeners[i].Members) != len(l.Members) {
+			t.Errorf("%s: %s %d: %+v", name, l.Protocol, l.Port, have.Listeners)
+		}
+	}
+}
+
+// realSubnets makes a network for members and one for addresses, for as long
+// as the test runs.
+func realSubnets(t *testing.T, a *api) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for name, cidr := range map[string]string{"pods": "10.222.0.0/16", "services": "10.223.0.0/16"} {
+		n, err := networks.Create(t.Context(), a.network, networks.CreateOpts{Name: "octavia-test-" + name}).Extract()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := networks.Delete(context.WithoutCancel(t.Context()), a.network, n.ID).ExtractErr(); err != nil {
+				t.Error(err)
+			}
+		})
+		no := false
+		s, err := subnets.Create(t.Context(), a.network, subnets.CreateOpts{NetworkID: n.ID, CIDR: cidr, IPVersion: gophercloud.IPv4, EnableDHCP: &no}).Extract()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = s.ID
+	}
+	return out
+}
