@@ -17,6 +17,7 @@ func life() []intent.Want {
 		floating(web(tcp(80, a)), ""),
 		floating(web(tcp(80, b), tcp(443, a)), ""),
 		floating(web(tcp(443, b)), "172.24.4.200"),
+		web(tcp(443, members(8080, "10.50.0.12", "10.50.0.13", "10.50.0.14"))),
 		web(tcp(443, b)),
 		floating(web(tcp(443, nil)), ""),
 		{},

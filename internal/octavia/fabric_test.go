@@ -138,6 +138,9 @@ func TestChanges(t *testing.T) {
 		{"other members", web(tcp(80, more)), webTree([]string{"default/web:TCP:80"}, "default/pod12:8080", "default/pod13:8080")},
 		{"another port", web(tcp(80, more), tcp(443, http)), webTree([]string{"default/web:TCP:443", "default/web:TCP:80"}, "default/pod11:8080", "default/pod12:8080", "default/pod13:8080")},
 		{"one port less", web(tcp(443, http)), webTree([]string{"default/web:TCP:443"}, "default/pod11:8080")},
+		{"many", web(tcp(443, members(8080, "10.50.0.1", "10.50.0.2", "10.50.0.3"))), webTree([]string{"default/web:TCP:443"}, "default/pod1:8080", "default/pod2:8080", "default/pod3:8080")},
+		{"one of many goes", web(tcp(443, members(8080, "10.50.0.1", "10.50.0.3"))), webTree([]string{"default/web:TCP:443"}, "default/pod1:8080", "default/pod3:8080")},
+		{"one is exchanged", web(tcp(443, members(8080, "10.50.0.3", "10.50.0.4"))), webTree([]string{"default/web:TCP:443"}, "default/pod3:8080", "default/pod4:8080")},
 		{"no ports", web(), webTree(nil)},
 		{"gone", intent.Want{}, map[string][]string{}},
 	} {

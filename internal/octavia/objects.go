@@ -54,6 +54,10 @@ type member struct {
 	Status         string
 }
 
+// key is what tells members apart. What Octavia's status does not tell, the
+// subnet, the address implies.
+func (m member) key() string { return m.Addr + " " + strconv.Itoa(m.Port) }
+
 // Octavia's provisioning statuses.
 const (
 	active  = "ACTIVE"

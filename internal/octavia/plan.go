@@ -14,6 +14,9 @@ const (
 	tagBalancer    verb = "tag load balancer"
 	makePool       verb = "make pool"
 	setMembers     verb = "set members of pool"
+	addMember      verb = "add member to pool"
+	changeMember   verb = "change member of pool"
+	removeMember   verb = "delete member of pool"
 	removePool     verb = "delete pool"
 	changePool     verb = "change pool"
 	makeListener   verb = "make listener"
@@ -29,12 +32,15 @@ type step struct {
 	id, name string
 	balancer balancer
 	listener listener
+	member   member
 }
 
 func (s step) String() string {
 	switch s.verb {
 	case setMembers:
 		return fmt.Sprintf("%s %s: %d", s.verb, s.name, len(s.listener.Pool.Members))
+	case addMember, changeMember, removeMember:
+		return fmt.Sprintf("%s %s: %s", s.verb, s.name, s.member.Name)
 	default:
 		return fmt.Sprintf("%s %s", s.verb, s.name)
 	}
@@ -97,7 +103,7 @@ func bring(h, w balancer) []step {
 		if i < 0 {
 			steps = append(steps, addListener(h, l)...)
 		} else {
-			steps = append(steps, changeTo(left[i], l)...)
+			steps = append(steps, changeTo(left[i], l, abilitiesOf(w.Provider))...)
 		}
 	}
 	return steps
@@ -125,25 +131,48 @@ func addListener(b balancer, l listener) []step {
 	return append(steps, step{verb: makeListener, name: l.Name, balancer: b, listener: l})
 }
 
-func changeTo(h, w listener) []step {
+func changeTo(h, w listener, a abilities) []step {
 	w.ID, w.Pool.ID = h.ID, h.Pool.ID
 	var steps []step
 	if h.Pool.Affinity != w.Pool.Affinity || h.Pool.Algorithm != w.Pool.Algorithm {
 		steps = append(steps, step{verb: changePool, id: w.Pool.ID, name: w.Name, listener: w})
 	}
-	if !sameMembers(h.Pool.Members, w.Pool.Members) {
-		steps = append(steps, step{verb: setMembers, id: w.Pool.ID, name: w.Name, listener: w})
-	}
+	steps = append(steps, changeMembers(h, w, a)...)
 	if !sameTimeout(h.ClientTimeout, w.ClientTimeout) || !sameTimeout(h.MemberTimeout, w.MemberTimeout) || !slices.Equal(h.Sources, w.Sources) {
 		steps = append(steps, step{verb: changeListener, id: w.ID, name: w.Name, listener: w})
 	}
 	return steps
 }
 
-// sameMembers compares all but the subnet, which Octavia's status does not
-// tell: a member's address implies it.
-func sameMembers(have, want []member) bool {
-	return slices.EqualFunc(sortMembers(slices.Clone(have)), want, func(h, w member) bool {
-		return h.Addr == w.Addr && h.Port == w.Port && h.Name == w.Name && h.Status != failed
-	})
+// changeMembers are single calls where they are quicker than one for all.
+func changeMembers(h, w listener, a abilities) []step {
+	one := func(v verb, m member) step {
+		return step{verb: v, id: m.ID, name: w.Name, listener: w, member: m}
+	}
+	var more, less []step
+	left := map[string]member{}
+	for _, m := range h.Pool.Members {
+		left[m.key()] = m
+	}
+	for _, m := range w.Pool.Members {
+		was, there := left[m.key()]
+		delete(left, m.key())
+		m.ID = was.ID
+		switch {
+		case !there:
+			more = append(more, one(addMember, m))
+		case was.Name != m.Name || was.Status == failed:
+			more = append(more, one(changeMember, m))
+		}
+	}
+	for _, m := range h.Pool.Members {
+		if _, unwanted := left[m.key()]; unwanted {
+			less = append(less, one(removeMember, m))
+		}
+	}
+	steps := append(more, less...)
+	if unchanged := len(w.Pool.Members) - len(more); len(steps) == 0 || a.single && len(steps) <= unchanged {
+		return steps
+	}
+	return []step{{verb: setMembers, id: w.Pool.ID, name: w.Name, listener: w}}
 }

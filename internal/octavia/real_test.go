@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 
@@ -33,6 +35,7 @@ func TestReal(t *testing.T) {
 	}
 	sub := realSubnets(t, a)
 	f.Subnet = func(segment string, _ netip.Addr) (string, error) { return sub[segment], nil }
+	outside := realRouter(t, a, sub["services"])
 	t.Cleanup(func() {
 		if _, err := f.Apply(context.WithoutCancel(t.Context()), unit, intent.Want{}); err != nil {
 			t.Error(err)
@@ -45,13 +48,20 @@ func TestReal(t *testing.T) {
 	}{
 		{"two protocols", at(web(tcp(80, two), intent.Listener{Protocol: "UDP", Port: 80, Members: members(53, "10.222.0.11")}))},
 		{"other members", at(web(tcp(80, members(8080, "10.222.0.12", "10.222.0.13")), intent.Listener{Protocol: "UDP", Port: 80}))},
+		{"one more", at(web(tcp(80, members(8080, "10.222.0.12", "10.222.0.13", "10.222.0.14")), intent.Listener{Protocol: "UDP", Port: 80}))},
+		{"one less", at(web(tcp(80, members(8080, "10.222.0.12", "10.222.0.13")), intent.Listener{Protocol: "UDP", Port: 80}))},
 		{"other ports", at(web(tcp(80, two), tcp(443, two), intent.Listener{Protocol: "SCTP", Port: 80, Members: two}))},
 		{"no ports", at(web())},
 		{"a port again", at(web(tcp(80, two)))},
+		{"an address from outside", outer(at(web(tcp(80, two))), outside)},
+		{"no address from outside", at(web(tcp(80, two)))},
 	} {
 		begun := time.Now()
 		seen := apply(t, f, unit, s.want)
 		took := time.Since(begun)
+		if (s.want.Balancers[0].Floating == nil) == seen.Floating["default/web"].IsValid() {
+			t.Errorf("%s: address %s", s.name, seen.Floating)
+		}
 		check(t, s.name, s.want.Balancers[0], seen.Balanced["default/web"])
 		if again := apply(t, f, unit, s.want); again.Changed != 0 {
 			t.Errorf("%s: applied again, it changed %d", s.name, again.Changed)
@@ -81,6 +91,47 @@ func check(t *testing.T, name string, want intent.Balancer, have intent.Balanced
 			t.Errorf("%s: %s %d: %+v", name, l.Protocol, l.Port, have.Listeners)
 		}
 	}
+}
+
+// outer asks for an address from outside, where there are any.
+func outer(w intent.Want, network string) intent.Want {
+	if network != "" {
+		w.Balancers[0].Floating = &intent.Floating{Network: network}
+	}
+	return w
+}
+
+// realRouter joins a subnet to the cloud's external network, and returns that;
+// nothing if there is none.
+func realRouter(t *testing.T, a *api, subnet string) string {
+	t.Helper()
+	yes := true
+	pages, err := networks.List(a.network, external.ListOptsExt{ListOptsBuilder: networks.ListOpts{}, External: &yes}).AllPages(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := networks.ExtractNetworks(pages)
+	if err != nil || len(all) == 0 {
+		return ""
+	}
+	r, err := routers.Create(t.Context(), a.network, routers.CreateOpts{Name: "octavia-test", GatewayInfo: &routers.GatewayInfo{NetworkID: all[0].ID}}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := routers.Delete(context.WithoutCancel(t.Context()), a.network, r.ID).ExtractErr(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := routers.AddInterface(t.Context(), a.network, r.ID, routers.AddInterfaceOpts{SubnetID: subnet}).Extract(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := routers.RemoveInterface(context.WithoutCancel(t.Context()), a.network, r.ID, routers.RemoveInterfaceOpts{SubnetID: subnet}).Extract(); err != nil {
+			t.Error(err)
+		}
+	})
+	return all[0].ID
 }
 
 // realSubnets makes a network for members and one for addresses, for as long

@@ -68,6 +68,8 @@ func (r *run) send(ctx context.Context, s step) error {
 		return err
 	case setMembers:
 		return pools.BatchUpdateMembers(ctx, c, r.pool(s), batch(s.listener.Pool)).ExtractErr()
+	case addMember, changeMember, removeMember:
+		return r.sendMember(ctx, s)
 	case removePool:
 		return ignoreGone(pools.Delete(ctx, c, s.id).ExtractErr())
 	case changePool:
@@ -85,6 +87,18 @@ func (r *run) send(ctx context.Context, s step) error {
 		return ignoreGone(listeners.Delete(ctx, c, s.id).ExtractErr())
 	}
 	return fmt.Errorf("no such step: %s", s)
+}
+
+func (r *run) sendMember(ctx context.Context, s step) error {
+	c, m := r.api.balancers, s.member
+	switch s.verb {
+	case addMember:
+		return pools.CreateMember(ctx, c, r.pool(s), pools.CreateMemberOpts{Name: m.Name, Address: m.Addr, ProtocolPort: m.Port, SubnetID: m.Subnet}).Err
+	case changeMember:
+		return pools.UpdateMember(ctx, c, r.pool(s), s.id, pools.UpdateMemberOpts{Name: &m.Name}).Err
+	default:
+		return ignoreGone(pools.DeleteMember(ctx, c, r.pool(s), s.id).ExtractErr())
+	}
 }
 
 func (r *run) pool(s step) string {

@@ -25,8 +25,10 @@ func (c *Cloud) answer(r *http.Request, body []byte) (int, any) {
 	collection := words[0]
 	var asked thing
 	_ = json.Unmarshal(body, &asked)
-	if inner, is := asked[strings.TrimSuffix(collection, "s")].(thing); is {
-		asked = inner
+	for _, key := range []string{"member", strings.TrimSuffix(collection, "s")} {
+		if inner, is := asked[key].(thing); is {
+			asked = inner
+		}
 	}
 	if len(words) == 1 {
 		if r.Method == http.MethodPost {
@@ -64,6 +66,8 @@ func (c *Cloud) below(method, collection string, o thing, words []string, asked 
 		return http.StatusOK, thing{"statuses": thing{"loadbalancer": c.tree(o)}}
 	case words[0] == "members" && method == http.MethodPut:
 		return c.batch(o, asked)
+	case words[0] == "members":
+		return c.single(method, o, words[1:], asked)
 	case words[0] == "tags" && method == http.MethodPut:
 		o["tags"] = list(asked["tags"])
 		return http.StatusOK, thing{"tags": o["tags"]}

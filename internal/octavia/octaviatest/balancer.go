@@ -220,6 +220,36 @@ func (c *Cloud) batch(pool, asked thing) (int, any) {
 	return http.StatusAccepted, nil
 }
 
+// single are calls for one member.
+func (c *Cloud) single(method string, pool thing, words []string, asked thing) (int, any) {
+	lb := c.balancerOf("pools", pool)
+	if code, answer := immutable(lb); code != 0 {
+		return code, answer
+	}
+	if method == http.MethodPost {
+		for _, m := range c.membersOf(pool) {
+			if m["address"] == asked["address"] && m["protocol_port"] == asked["protocol_port"] {
+				return fault(http.StatusConflict, "Another member on this pool is already using ip %s", asked["address"])
+			}
+		}
+		c.member(pool, asked)
+		c.touch(lb)
+		return http.StatusCreated, thing{"member": asked}
+	}
+	m := c.byID("members", words[0])
+	if m == nil {
+		return fault(http.StatusNotFound, "Member not found.")
+	}
+	if method == http.MethodPut {
+		m["name"] = asked["name"]
+		c.touch(lb, m)
+		return http.StatusOK, thing{"member": m}
+	}
+	c.drop("members", m)
+	c.touch(lb)
+	return http.StatusNoContent, nil
+}
+
 func (c *Cloud) update(collection string, o, asked thing) (int, any) {
 	if lb := c.balancerOf(collection, o); lb != nil && collection != "floatingips" {
 		if code, answer := immutable(lb); code != 0 {
