@@ -35,6 +35,7 @@ type world struct {
 	client client.Client
 	child  *exec.Cmd
 	used   *os.ProcessState
+	cloud  fakeCloud
 	before string
 }
 
@@ -55,6 +56,7 @@ func newWorld(e *testscript.Env) (*world, error) {
 func (w *world) prepare() (err error) {
 	w.nbdb = ovntest.New(w.t, ovntest.Northbound)
 	w.nbdb.Nbctl("init")
+	w.cloud = fakeCloud{}
 	if w.client, err = client.New(apiserver.Config, client.Options{Scheme: newScheme()}); err != nil {
 		return err
 	}
@@ -75,10 +77,13 @@ func (w *world) install() error {
 	kubeconfig := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
 clusters: [{name: c, cluster: {server: %q, certificate-authority: %q}}], users: [{name: u, user: {token: %s}}]}`,
 		apiserver.Config.Host, apiserver.CA, token.Status.Token)
+	return errors.Join(os.WriteFile(w.file("kubeconfig"), []byte(kubeconfig), 0o600), w.configure(""))
+}
+
+// configure writes the settings.
+func (w *world) configure(more string) error {
 	settings := fmt.Sprintf("nbAddresses: [%q]\napiServers: [%q]\ncluster: test\n", w.nbdb.Address, strings.TrimPrefix(apiserver.Config.Host, "https://"))
-	return errors.Join(
-		os.WriteFile(w.file("kubeconfig"), []byte(kubeconfig), 0o600),
-		os.WriteFile(w.file("settings"), []byte(settings), 0o600))
+	return os.WriteFile(w.file("settings"), []byte(settings+more), 0o600)
 }
 
 func (w *world) file(name string) string { return filepath.Join(w.dir, ".world-"+name) }
@@ -108,8 +113,8 @@ func (w *world) stop([]string) error {
 }
 
 func (w *world) restart([]string) error {
-	if w.child == nil {
-		return nil
+	if w.child == nil || w.cloud.away {
+		return nil // With Neutron away a new controller knows no pool.
 	}
 	_ = w.stop(nil)
 	return w.start(nil)
@@ -145,6 +150,7 @@ func (w *world) applyFile(file string) error {
 	if err != nil {
 		return err
 	}
+	text = bytes.ReplaceAll(text, []byte("$ROUTER"), []byte(w.cloud.router))
 	d := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for {
 		u := &unstructured.Unstructured{}
@@ -280,7 +286,7 @@ func (w *world) kube(args []string) error {
 func (w *world) compare(file string, ask func() (string, error)) error {
 	want := ""
 	if file != "-" {
-		want = w.ts.ReadFile(file)
+		want = strings.ReplaceAll(w.ts.ReadFile(file), "$ROUTER", w.cloud.router)
 	}
 	return eventually(sorted(want), func() (string, error) {
 		got, err := ask()

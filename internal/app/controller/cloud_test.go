@@ -1,0 +1,81 @@
+package controller
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// fakeCloud is a Neutron with a router in it, whose id stands for $ROUTER in
+// the scripts' files.
+type fakeCloud struct {
+	*neutrontest.Cloud
+	router string
+	away   bool
+}
+
+// openstack [default] starts Neutron and names it in the settings; with default
+// it is the cluster's default.
+func (w *world) openstack(args []string) error {
+	w.cloud.Cloud = neutrontest.New(w.t)
+	id, err := w.make("router", "router1")
+	if err != nil {
+		return err
+	}
+	w.cloud.router = id
+	w.nbdb.Nbctl("lr-add", "neutron-"+id, "--", "set", "logical_router", "neutron-"+id, `external_ids:"neutron:router_name"=router1`)
+	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}}\n",
+		neutrontest.Name, w.cloud.CloudsFile, slices.Contains(args, "default")))
+}
+
+var authURL = regexp.MustCompile(`auth_url: (\S+)/v3`)
+
+// make makes something as another user of Neutron's would.
+func (w *world) make(kind, name string) (string, error) {
+	text, err := os.ReadFile(w.cloud.CloudsFile)
+	if err != nil {
+		return "", err
+	}
+	url := string(authURL.FindSubmatch(text)[1]) + "/v2.0/" + kind + "s"
+	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(fmt.Sprintf(`{%q:{"name":%q}}`, kind, name)))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("X-Auth-Token", "token-0")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	var made map[string]struct{ ID string }
+	err = json.NewDecoder(answer.Body).Decode(&made)
+	return made[kind].ID, err
+}
+
+// away has all calls to Neutron fail, back ends that.
+func (w *world) away([]string) error {
+	w.cloud.away = true
+	w.cloud.Fail(func(int, *http.Request) *neutrontest.Fault {
+		return &neutrontest.Fault{Code: http.StatusServiceUnavailable}
+	})
+	return nil
+}
+
+func (w *world) back([]string) error {
+	w.cloud.away = false
+	w.cloud.Fail(nil)
+	return nil
+}
+
+// names FILE COLLECTION: Neutron has things of these names, each one or more times.
+func (w *world) names(args []string) error {
+	return w.compare(args[0], func() (string, error) {
+		return strings.Join(slices.Compact(w.cloud.Names(args[1])), "\n"), nil
+	})
+}
