@@ -34,7 +34,9 @@ test: ## everything: install, build, vet, unit and script tests with the race de
 build: ## static programs and image archives, in bin/
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	$(GO_BUILD) -o bin/hello ./internal/lab/hello
 	@bin/isthmus-lab image
+	@bin/isthmus-lab image --demo bin/hello
 
 .PHONY: lab
 lab: packages kubernetes build coredns ## start the one-machine cloud, or mend it

@@ -15,23 +15,29 @@ func buildImages() *cobra.Command {
 	c := &cobra.Command{Use: "image", Short: "Pack the images that the lab's nodes run", Args: cobra.NoArgs}
 	bin := c.Flags().String("bin", "bin", "directory with the programs, and for the images")
 	tools := c.Flags().Bool("tools-only", false, "only the images that hold nothing of Isthmus")
+	demo := c.Flags().String("demo", "", "pack this program for the walkthroughs' pods, and nothing else")
 	dns := c.Flags().String("coredns", "", "pack this program, and nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := os.MkdirAll(*bin, 0o755); err != nil {
 			return err
 		}
-		if *dns != "" {
-			file, err := image.CoreDNS(*dns, *bin)
-			if err == nil {
-				fmt.Println(file)
+		for program, pack := range map[*string]func(program string) (string, error){
+			dns:  func(p string) (string, error) { return image.CoreDNS(p, *bin) },
+			demo: func(p string) (string, error) { return image.Demo(c.Context(), p, *bin) },
+		} {
+			if *program != "" {
+				file, err := pack(*program)
+				if err == nil {
+					fmt.Println(file)
+				}
+				return err
 			}
-			return err
 		}
 		built, err := build(c, *bin, *tools)
 		if err != nil {
 			return err
 		}
-		for _, file := range []string{built.Isthmus, built.Tools, built.Pause, built.Demo} {
+		for _, file := range []string{built.Isthmus, built.Tools, built.Pause} {
 			if file != "" {
 				fmt.Println(file)
 			}

@@ -28,7 +28,7 @@ const Busybox = "/bin/busybox"
 type Binaries struct{ Controller, Agent, CNI string }
 
 // Built are the paths of the tars that Build wrote.
-type Built struct{ Isthmus, Tools, Pause, Demo string }
+type Built struct{ Isthmus, Tools, Pause string }
 
 // Build writes all images of the lab into dir.
 func Build(ctx context.Context, b Binaries, dir string) (Built, error) {
@@ -44,7 +44,7 @@ func Build(ctx context.Context, b Binaries, dir string) (Built, error) {
 	for _, w := range []struct {
 		image Image
 		path  *string
-	}{{isthmus, &out.Isthmus}, {tools(rootfs), &out.Tools}, {pause(rootfs), &out.Pause}, {demo(rootfs), &out.Demo}} {
+	}{{isthmus, &out.Isthmus}, {tools(rootfs), &out.Tools}, {pause(rootfs), &out.Pause}} {
 		if *w.path, err = w.image.Write(dir); err != nil {
 			return Built{}, err
 		}
@@ -64,11 +64,7 @@ func BuildTools(ctx context.Context, dir string) (Built, error) {
 		return Built{}, err
 	}
 	p, err := pause(rootfs).Write(dir)
-	if err != nil {
-		return Built{}, err
-	}
-	d, err := demo(rootfs).Write(dir)
-	return Built{Tools: t, Pause: p, Demo: d}, err
+	return Built{Tools: t, Pause: p}, err
 }
 
 // CoreDNS writes the image of a CoreDNS program into dir.
@@ -104,17 +100,26 @@ func tools(rootfs []File) Image {
 	return Image{Name: ToolsName, Tar: "isthmus-tools.tar", Files: rootfs, Cmd: []string{"sh"}}
 }
 
-// demo says over HTTP on port 8080 which pod it is. It has as much of a curl as
-// the walkthroughs need.
-func demo(rootfs []File) Image {
-	const hello = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"$(hostname): HELLO! I AM ALIVE!!!\"\n"
-	files := append(slices.Clone(rootfs),
-		File{Path: "bin/curl", Mode: 0o755, Data: []byte("#!/bin/sh\nfor last; do :; done\nexec wget -q -T 5 -O - \"$last\"\n")},
-		File{Path: "srv/", Mode: 0o755},
-		File{Path: "srv/cgi-bin/", Mode: 0o755},
-		File{Path: "srv/cgi-bin/index.cgi", Mode: 0o755, Data: []byte(hello)},
-	)
-	return Image{Name: DemoName, Tar: "isthmus-demo.tar", Files: files, Cmd: []string{"httpd", "-f", "-p", "8080", "-h", "/srv"}}
+// demo runs the program hello, which is its curl, too: busybox's cannot look up
+// names, and what it has to ask with crashes.
+func demo(rootfs []File, hello []byte) Image {
+	files := []File{{Path: "bin/hello", Mode: 0o755, Data: hello}, {Path: "bin/curl", Link: "hello"}, {Path: "bin/udp", Link: "hello"}}
+	files = append(slices.Clone(rootfs), files...)
+	return Image{Name: DemoName, Tar: "isthmus-demo.tar", Files: files, Cmd: []string{"/bin/hello"}}
+}
+
+// Demo writes the image of the walkthroughs' pods, around a program built from
+// internal/lab/hello, into dir.
+func Demo(ctx context.Context, program, dir string) (string, error) {
+	hello, err := os.ReadFile(program)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", DemoName, err)
+	}
+	rootfs, err := toolsRoot(ctx)
+	if err != nil {
+		return "", err
+	}
+	return demo(rootfs, hello).Write(dir)
 }
 
 // pause holds a pod's namespaces. As process 1 it gets no default signal

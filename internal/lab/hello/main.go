@@ -1,0 +1,123 @@
+// Command hello is what the walkthroughs' pods run: it says which pod it is,
+// over HTTP on port 8080 and to any datagram on port 9090. Called curl or udp
+// it asks another one. It stands for programs that cannot be linked statically
+// and look up names, and knows nothing of the lab.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// patience is how long an answer may take.
+const patience = 5 * time.Second
+
+func main() {
+	ctx := context.Background()
+	var err error
+	switch name := filepath.Base(os.Args[0]); {
+	case name == "curl" && len(os.Args) > 1:
+		err = get(ctx, os.Args[len(os.Args)-1], os.Stdout)
+	case name == "udp" && len(os.Args) > 1:
+		err = ask(ctx, os.Args[1], os.Stdout)
+	case name == "curl" || name == "udp":
+		err = errors.New("say whom to ask")
+	default:
+		err = serve(ctx, ":8080", ":9090")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func greeting() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = err.Error()
+	}
+	return name + ": HELLO! I AM ALIVE!!!\n"
+}
+
+// serve answers until one of the two listeners fails.
+func serve(ctx context.Context, tcp, udp string) error {
+	var listen net.ListenConfig
+	stream, err := listen.Listen(ctx, "tcp", tcp)
+	if err != nil {
+		return err
+	}
+	datagrams, err := listen.ListenPacket(ctx, "udp", udp)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- answer(datagrams) }()
+	server := &http.Server{
+		ReadHeaderTimeout: patience,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, greeting()) // whoever has gone needs no answer
+		}),
+	}
+	go func() { failed <- server.Serve(stream) }()
+	return <-failed
+}
+
+func answer(c net.PacketConn) error {
+	for b := make([]byte, 1500); ; {
+		_, from, err := c.ReadFrom(b)
+		if err != nil {
+			return err
+		}
+		_, _ = c.WriteTo([]byte(greeting()), from) // the next one may be luckier
+	}
+}
+
+// get prints what a URL has; the scheme may be left out.
+func get(ctx context.Context, url string, out io.Writer) error {
+	if !strings.Contains(url, "://") {
+		url = "http://" + url
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: patience}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(out, response.Body)
+	return err
+}
+
+// ask sends one datagram and prints the answer.
+func ask(ctx context.Context, address string, out io.Writer) error {
+	dialer := net.Dialer{Timeout: patience}
+	c, err := dialer.DialContext(ctx, "udp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "who is there?"); err != nil {
+		return err
+	}
+	b := make([]byte, 1500)
+	n, err := c.Read(b)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(b[:n])
+	return err
+}
