@@ -117,7 +117,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	if err != nil {
 		return intent.Seen{Changed: changed, Balanced: map[string]intent.Balanced{b.Name: have.seen(nil)}}, err
 	}
-	f.remember(e, have)
+	f.remember(e, have, float)
 	seen := intent.Seen{Changed: changed + floats, Balanced: map[string]intent.Balanced{b.Name: have.seen(float)}}
 	if float != nil {
 		seen.Floating = map[string]netip.Addr{b.Name: float.Addr}
@@ -125,10 +125,13 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	return seen, nil
 }
 
-func (f *Fabric) remember(e *entry, b balancer) {
+func (f *Fabric) remember(e *entry, b balancer, float *intent.Floated) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e.was, e.failures = b, 0
+	e.was, e.float, e.failures = b, lead{}, 0
+	if float != nil {
+		e.float = lead{float.ID, b.VIPPort}
+	}
 }
 
 // rounds is how often a unit is looked at in one Apply.

@@ -1,6 +1,7 @@
 package octavia
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -32,10 +33,13 @@ func TestAccidentAtEveryCall(t *testing.T) {
 		{}, {After: true}, {Code: http.StatusServiceUnavailable}, {Code: http.StatusGatewayTimeout, After: true},
 		{Code: http.StatusConflict, Text: "Load Balancer x is immutable and cannot be updated."},
 	} {
-		for upTo := range life() {
-			want := accident(t, a, upTo, 0, nil)
-			for n := 1; accident(t, a, upTo, n, want) != nil; n++ {
-			}
+		for step := range life() {
+			t.Run(fmt.Sprintf("step %d, answer %d, done %v", step, a.Code, a.After), func(t *testing.T) {
+				t.Parallel()
+				want := accident(t, a, step, 0, nil)
+				for n := 1; accident(t, a, step, n, want) != nil; n++ {
+				}
+			})
 		}
 	}
 }

@@ -52,12 +52,17 @@ type entry struct {
 	flight chan struct{}
 	// was is the balancer as last seen with nothing to be done to it.
 	was balancer
+	// float is where its floating IP led to then; the zero value if it has none.
+	float lead
 	// grounded is true once it is known that the unit has no floating IP.
 	grounded bool
 	// failures count how often the balancer was made anew; next is when it may be again.
 	failures int
 	next     time.Time
 }
+
+// lead is a floating IP and the port that it leads to.
+type lead struct{ id, port string }
 
 // New returns a Fabric. It signs in when first used, and again when needed.
 func New(o Options) *Fabric {

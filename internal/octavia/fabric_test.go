@@ -303,6 +303,11 @@ func TestFloating(t *testing.T) {
 	if !own.IsValid() || !seen.Balanced["default/web"].Floating.Own {
 		t.Fatalf("seen %+v", seen)
 	}
+	c.Edit("floatingips", own.String(), func(fip map[string]any) { fip["port_id"] = nil })
+	if units, err := f.Drifted(t.Context()); err != nil || len(units) != 1 {
+		t.Errorf("drifted: %v, %v", units, err)
+	}
+	apply(t, f, unit, floating(w(), ""))
 	if again := apply(t, f, unit, floating(w(), "")); again.Changed != 0 || again.Floating["default/web"] != own {
 		t.Errorf("the second time %+v", again)
 	}

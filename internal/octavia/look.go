@@ -125,10 +125,15 @@ func membersOf(p pools.Pool) []member {
 	return sortMembers(out)
 }
 
+// patient is how long one change of Octavia's is waited for.
+const patient = 20 * time.Second
+
 // settled waits until Octavia is done with a balancer, looking less and less
-// often, as long as ctx lets it. An error is errBusy if it is not done then,
+// often. An error is errBusy if it is not done then,
 // errGone if there is no such balancer.
 func (a *api) settled(ctx context.Context, id, name string) error {
+	bound, cancel := context.WithTimeout(ctx, patient)
+	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, soon) {
 		tree, err := loadbalancers.GetStatuses(ctx, a.balancers, id).Extract()
 		if err != nil {
@@ -148,7 +153,7 @@ func (a *api) settled(ctx context.Context, id, name string) error {
 		if !b.busy() {
 			return nil
 		}
-		if rest(ctx, pause) != nil {
+		if rest(bound, pause) != nil {
 			return errBusy
 		}
 	}
@@ -164,6 +169,8 @@ func (b balancer) broken() bool { return slices.Contains(b.statuses(), failed) }
 
 // gone waits until there is no such balancer any more.
 func (a *api) gone(ctx context.Context, id, name string) error {
+	bound, cancel := context.WithTimeout(ctx, patient)
+	defer cancel()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, soon) {
 		lb, err := loadbalancers.Get(ctx, a.balancers, id).Extract()
 		switch err := class("read load balancer "+name, err); {
@@ -176,7 +183,7 @@ func (a *api) gone(ctx context.Context, id, name string) error {
 		case lb.ProvisioningStatus == failed:
 			return brokenBalancer(name, later)
 		}
-		if rest(ctx, pause) != nil {
+		if rest(bound, pause) != nil {
 			return intent.Wait{Reason: "Deleting", For: "Octavia to delete load balancer " + name, After: soon}
 		}
 	}

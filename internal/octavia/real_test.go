@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/loadbalancers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
@@ -41,6 +42,7 @@ func TestReal(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	diesMeanwhile(t, a, f, sub)
 	two := members(8080, "10.222.0.11", "10.222.0.12")
 	for _, s := range []struct {
 		name string
@@ -91,6 +93,30 @@ func check(t *testing.T, name string, want intent.Balancer, have intent.Balanced
 			t.Errorf("%s: %s %d: %+v", name, l.Protocol, l.Port, have.Listeners)
 		}
 	}
+}
+
+// diesMeanwhile breaks off the call that makes a balancer: what comes of it, and
+// nothing else, is ours when we look again.
+func diesMeanwhile(t *testing.T, a *api, f *Fabric, sub map[string]string) {
+	t.Helper()
+	want := at(web(tcp(80, members(8080, "10.222.0.11"))))
+	o, err := objects(mark{f.Owner, unit}, "ovn", want.Balancers[0], f.Subnet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	r := run{api: a, made: map[string]string{}}
+	if err := r.do(short, step{verb: makeBalancer, name: o.Name, balancer: o}); err == nil {
+		t.Log("Octavia was quicker than we")
+	}
+	begun := time.Now()
+	apply(t, f, unit, want)
+	all, err := a.list(t.Context(), loadbalancers.ListOpts{VipSubnetID: sub["services"]})
+	if err != nil || len(all) != 1 {
+		t.Errorf("%d load balancers, %v", len(all), err)
+	}
+	t.Logf("going on took %s", time.Since(begun).Round(time.Millisecond))
 }
 
 // outer asks for an address from outside, where there are any.

@@ -2,6 +2,7 @@ package octavia
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,27 +47,29 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	return slices.Compact(out), nil
 }
 
-// Drifted are the units whose balancer is not as we left it: it is gone, or
-// somebody has changed it or what belongs to it. That costs one call for all.
+// Drifted are the units whose balancer or floating IP is not as we left it: it
+// is gone, or somebody has changed it or what belongs to it. That costs one
+// call for all balancers, and one for all floating IPs if there are any.
 func (f *Fabric) Drifted(ctx context.Context) ([]intent.Unit, error) {
 	a, err := f.api(ctx)
 	if err != nil {
 		return nil, err
 	}
 	was := f.left()
-	found, err := a.list(ctx, loadbalancers.ListOpts{Tags: []string{tagOwner + f.Owner}})
+	is, err := a.standing(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
-	is := map[string]balancer{}
-	for _, lb := range found {
-		is[lb.ID] = shown(lb)
+	leads, err := a.leads(ctx, was)
+	if err != nil {
+		return nil, err
 	}
 	var out []intent.Unit
-	for u, w := range was {
+	for u, e := range was {
 		// any change of what belongs to a balancer changes its status for a
 		// while, and with it the time
-		if h, there := is[w.ID]; !there || h.Status != w.Status || !h.Changed.Equal(w.Changed) {
+		h, there := is[e.was.ID]
+		if !there || h.Status != e.was.Status || !h.Changed.Equal(e.was.Changed) || leads[e.float.id] != e.float.port {
 			out = append(out, u)
 		}
 	}
@@ -74,14 +77,37 @@ func (f *Fabric) Drifted(ctx context.Context) ([]intent.Unit, error) {
 	return out, nil
 }
 
-// left are the balancers as we left them.
-func (f *Fabric) left() map[intent.Unit]balancer {
+// standing are the balancers of an owner, by id.
+func (a *api) standing(ctx context.Context, owner string) (map[string]balancer, error) {
+	found, err := a.list(ctx, loadbalancers.ListOpts{Tags: []string{tagOwner + owner}})
+	is := map[string]balancer{}
+	for _, lb := range found {
+		is[lb.ID] = shown(lb)
+	}
+	return is, err
+}
+
+// leads are the ports of floating IPs, by id, if any of these has one.
+func (a *api) leads(ctx context.Context, was map[intent.Unit]entry) (map[string]string, error) {
+	out := map[string]string{}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(was)), func(e entry) bool { return e.float.id != "" }) {
+		return out, nil
+	}
+	fips, err := a.floats(ctx, floatingips.ListOpts{})
+	for _, fip := range fips {
+		out[fip.ID] = fip.PortID
+	}
+	return out, err
+}
+
+// left are the units as we left them.
+func (f *Fabric) left() map[intent.Unit]entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := map[intent.Unit]balancer{}
+	out := map[intent.Unit]entry{}
 	for u, e := range f.units {
 		if e.flight == nil && e.was.ID != "" {
-			out[u] = e.was
+			out[u] = *e
 		}
 	}
 	return out
@@ -113,8 +139,8 @@ func (f *Fabric) sweep(ctx context.Context) error {
 		return err
 	}
 	subnets := map[string]bool{}
-	for _, b := range f.left() {
-		subnets[b.Subnet] = true
+	for _, e := range f.left() {
+		subnets[e.was.Subnet] = true
 	}
 	for id := range subnets {
 		pages, err := ports.List(a.network, ports.ListOpts{FixedIPs: []ports.FixedIPOpts{{SubnetID: id}}}).AllPages(ctx)
@@ -134,8 +160,8 @@ func (f *Fabric) sweep(ctx context.Context) error {
 
 func (f *Fabric) sweepPorts(ctx context.Context, a *api, all []ports.Port) error {
 	known := map[string]bool{}
-	for _, b := range f.left() {
-		known[b.VIPPort] = true
+	for _, e := range f.left() {
+		known[e.was.VIPPort] = true
 	}
 	for _, p := range all {
 		if known[p.ID] || time.Since(p.CreatedAt) < young || !strings.HasPrefix(p.Name, vipPort) {

@@ -139,7 +139,7 @@ func (c *Cloud) Edit(collection, name string, f func(map[string]any)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, o := range slices.Clone(c.things[collection]) {
-		if o["name"] != name && o["address"] != name {
+		if o["name"] != name && o["address"] != name && o["floating_ip_address"] != name {
 			continue
 		}
 		if lb := c.balancerOf(collection, o); lb != nil {
