@@ -33,7 +33,7 @@ kubectl get deployment demo >/dev/null 2>&1 ||
 show kubectl scale deployment/demo --replicas 2
 show kubectl rollout status deployment/demo --timeout 120s
 show kubectl get pods -l app=demo -o wide
-read -r one two < <(kubectl get pods -l app=demo -o jsonpath='{.items[*].metadata.name}{"\n"}')
+read -r one two _ < <(kubectl get pods -l app=demo -o jsonpath='{.items[*].metadata.name}{"\n"}')
 peer=$(kubectl get pod "$two" -o jsonpath='{.status.podIP}')
 show kubectl exec "$one" -- curl "$peer:8080"
 show kubectl exec "$one" -- ping -c 2 "$peer"

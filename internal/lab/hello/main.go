@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -21,7 +23,8 @@ import (
 const patience = 5 * time.Second
 
 func main() {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // process 1 must ask for it
+	defer stop()
 	var err error
 	switch name := filepath.Base(os.Args[0]); {
 	case name == "curl" && len(os.Args) > 1:
@@ -47,7 +50,7 @@ func greeting() string {
 	return name + ": HELLO! I AM ALIVE!!!\n"
 }
 
-// serve answers until one of the two listeners fails.
+// serve answers until one of the two listeners fails, or ctx ends.
 func serve(ctx context.Context, tcp, udp string) error {
 	var listen net.ListenConfig
 	stream, err := listen.Listen(ctx, "tcp", tcp)
@@ -67,7 +70,12 @@ func serve(ctx context.Context, tcp, udp string) error {
 		}),
 	}
 	go func() { failed <- server.Serve(stream) }()
-	return <-failed
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 func answer(c net.PacketConn) error {
