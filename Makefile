@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Where the lab keeps its state, and what it starts with. LAB_UP_FLAGS="--vms 2" adds a guest.
-LAB_DIR ?= /run/isthmus-lab
+LAB_DIR ?= $(or $(ISTHMUS_LAB_DIR),/run/isthmus-lab)
 LAB_UP_FLAGS ?=
 # How Kubernetes and OpenStack share the network: shared-ovn or neutron.
 PROFILE ?= shared-ovn

@@ -10,7 +10,7 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() { printf '# %s\n' "$*"; "$@"; }
 
 step 'The cloud: two nodes, Kubernetes, Keystone, Neutron, one OVN, one virtual machine'
-isthmus-lab up
+isthmus-lab up --profile shared-ovn
 eval "$(isthmus-lab env)"
 
 step 'What OpenStack has'

@@ -96,6 +96,9 @@ func (l *Lab) Up(ctx context.Context) error {
 		return errors.New("the lab makes namespaces: run it as root")
 	}
 	begin := time.Now()
+	if err := l.replace(ctx); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return err
 	}
@@ -120,6 +123,16 @@ func (l *Lab) Up(ctx context.Context) error {
 		return err
 	}
 	return l.summary(time.Since(begin))
+}
+
+// replace ends a lab of another profile or underlay: nothing of it would fit.
+func (l *Lab) replace(ctx context.Context) error {
+	have, err := Load(l.Dir)
+	if err != nil || have.Profile == l.Profile && have.Underlay == l.Underlay {
+		return nil // one that cannot be read is written anew
+	}
+	fmt.Fprintf(l.Out, "the lab has profile %s on %s and is made anew\n", have.Profile, have.Underlay)
+	return New(have, l.Out).Down(ctx)
 }
 
 // prepare takes away what an earlier lab with other options left running, and
