@@ -132,9 +132,10 @@ func older(a, b metav1.Object) int {
 	return cmp.Or(at.Compare(bt.Time), cmp.Compare(a.GetName(), b.GetName()))
 }
 
-// allows tells whether pods of the namespace may use the Vpc.
-func allows(v *v1.Vpc, namespace string) bool {
-	if v.Name == v1.DefaultVpc && len(v.Spec.Namespaces) == 0 {
+// allows tells whether pods of the namespace may use the Vpc. Home is the Vpc
+// that the nodes are in: it is for all unless it says for whom.
+func allows(v *v1.Vpc, namespace, home string) bool {
+	if v.Name == homeOf(home) && len(v.Spec.Namespaces) == 0 {
 		return true
 	}
 	return slices.Contains(v.Spec.Namespaces, namespace)

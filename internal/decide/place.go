@@ -96,11 +96,8 @@ func (f PodFacts) mayUse(s *v1.Subnet) error {
 		}
 		return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Subnet %s", f.Namespace, s.Name)}
 	}
-	if s.Name == defaultSubnet(f.Home) && External(s.Spec.Vpc) {
-		return nil // A router of Neutron's has not this Subnet alone: it is the Subnet that is for all.
-	}
 	i := slices.IndexFunc(f.Vpcs, func(v *v1.Vpc) bool { return v.Name == s.Spec.Vpc })
-	if i >= 0 && allows(f.Vpcs[i], f.Namespace) {
+	if i >= 0 && allows(f.Vpcs[i], f.Namespace, f.Home) {
 		return nil
 	}
 	return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", f.Namespace, s.Spec.Vpc)}

@@ -16,8 +16,6 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // serviceOf is Service default/web with one port, and what f makes of it.
 func serviceOf(change ...func(*corev1.Service)) *corev1.Service {
 	s := &corev1.Service{
@@ -45,7 +43,7 @@ func endpointAt(addr string, conditions ...bool) discoveryv1.Endpoint {
 func sliceOf(port int32, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
 	return &discoveryv1.EndpointSlice{
 		AddressType: discoveryv1.AddressTypeIPv4, Endpoints: endpoints,
-		Ports: []discoveryv1.EndpointPort{{Name: ptr(""), Port: &port, Protocol: ptr(corev1.ProtocolTCP)}},
+		Ports: []discoveryv1.EndpointPort{{Name: new(""), Port: &port, Protocol: new(corev1.ProtocolTCP)}},
 	}
 }
 
@@ -80,7 +78,7 @@ func TestServiceWithoutBalancer(t *testing.T) {
 			f.Name = s.Name
 		}
 		if name == "going" {
-			f.Service.DeletionTimestamp = ptr(metav1.Unix(1, 0))
+			f.Service.DeletionTimestamp = new(metav1.Unix(1, 0))
 		}
 		if want, err := Service(f); err != nil || len(want.Balancers) != 0 {
 			t.Errorf("%s: %+v, %v", name, want, err)
@@ -93,12 +91,12 @@ func TestServiceWithoutBalancer(t *testing.T) {
 
 func TestMembers(t *testing.T) {
 	onNode := endpointAt("172.31.0.11")
-	onNode.NodeName = ptr("node1")
+	onNode.NodeName = new("node1")
 	nobody := discoveryv1.Endpoint{Addresses: []string{"203.0.113.9"}}
 	v6 := sliceOf(8080, endpointAt("fd00::1"))
 	v6.AddressType = discoveryv1.AddressTypeIPv6
 	going := sliceOf(8080, endpointAt("10.16.0.9"))
-	going.DeletionTimestamp = ptr(metav1.Unix(1, 0))
+	going.DeletionTimestamp = new(metav1.Unix(1, 0))
 	for _, c := range []struct {
 		name    string
 		service *corev1.Service
@@ -139,9 +137,9 @@ func TestNamedPorts(t *testing.T) {
 	})
 	slice := sliceOf(0, endpointAt("10.16.0.5"))
 	slice.Ports = []discoveryv1.EndpointPort{
-		{Name: ptr("dns"), Port: ptr(int32(5353)), Protocol: ptr(corev1.ProtocolUDP)},
-		{Name: ptr("dns-tcp"), Port: ptr(int32(5354)), Protocol: ptr(corev1.ProtocolTCP)},
-		{Name: ptr("sig"), Port: nil, Protocol: ptr(corev1.ProtocolSCTP)},
+		{Name: new("dns"), Port: new(int32(5353)), Protocol: new(corev1.ProtocolUDP)},
+		{Name: new("dns-tcp"), Port: new(int32(5354)), Protocol: new(corev1.ProtocolTCP)},
+		{Name: new("sig"), Port: nil, Protocol: new(corev1.ProtocolSCTP)},
 	}
 	want, err := Service(serviceFacts(s, slice))
 	if err != nil {
@@ -188,7 +186,7 @@ func TestFloatingIsWantedWhere(t *testing.T) {
 		"ClusterIP":           {serviceOf(), "public", false, ""},
 		"NodePort":            {serviceOf(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeNodePort }), "public", false, ""},
 		"LoadBalancer":        {serviceOf(lb), "public", true, ""},
-		"another's class":     {serviceOf(lb, func(s *corev1.Service) { s.Spec.LoadBalancerClass = ptr("x/y") }), "public", false, ""},
+		"another's class":     {serviceOf(lb, func(s *corev1.Service) { s.Spec.LoadBalancerClass = new("x/y") }), "public", false, ""},
 		"no external network": {serviceOf(lb), "", false, "NoExternalNetwork"},
 		"no address":          {serviceOf(lb, func(s *corev1.Service) { s.Spec.LoadBalancerIP = "here" }), "public", false, "BadRequest"},
 	} {
@@ -207,7 +205,7 @@ func TestServiceRefused(t *testing.T) {
 	for reason, s := range map[string]*corev1.Service{
 		"Unsupported: two cluster IPs": serviceOf(func(s *corev1.Service) { s.Spec.ClusterIPs = []string{"10.96.0.20", "fd00::20"} }),
 		"Unsupported: internalTrafficPolicy": serviceOf(func(s *corev1.Service) {
-			s.Spec.InternalTrafficPolicy = ptr(corev1.ServiceInternalTrafficPolicyLocal)
+			s.Spec.InternalTrafficPolicy = new(corev1.ServiceInternalTrafficPolicyLocal)
 		}),
 		"BadRequest: milliseconds": serviceOf(func(s *corev1.Service) { s.Annotations = map[string]string{AnnotationClientTimeout: "1m"} }),
 		"BadRequest: loadBalancerSourceRanges": serviceOf(func(s *corev1.Service) {

@@ -220,7 +220,7 @@ func objectToVpc(f SubnetFacts, _ Net) error {
 
 func objectToNamespaces(f SubnetFacts, _ Net) error {
 	for _, ns := range f.Subnet.Spec.Namespaces {
-		if f.Vpc != nil && !allows(f.Vpc, ns) {
+		if f.Vpc != nil && !allows(f.Vpc, ns, f.Home) {
 			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -18,7 +19,8 @@ const (
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// Find is the id of what somebody else made, by its name; what looks like an id
+// Find is the id of what somebody else made, by its name: in our own project,
+// or in any that we see if ours has none of that name. What looks like an id
 // is one, and nobody is asked. Its errors are as those of Apply.
 func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
 	if uuid.MatchString(name) {
@@ -29,6 +31,9 @@ func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
 		return "", err
 	}
 	found, err := a.list(ctx, kind(what), url.Values{"name": {name}})
+	if own := slices.DeleteFunc(slices.Clone(found), func(w wire) bool { return w.Project != a.project }); len(own) > 0 {
+		found = own
+	}
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("find %s %s: %w", what, name, err)

@@ -31,7 +31,8 @@ type Vpc struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.enableExternal) || !self.enableExternal",message="enableExternal is not supported: give a Neutron router an external gateway in Neutron"
 // +kubebuilder:validation:XValidation:rule="!has(self.enableBfd) || !self.enableBfd",message="enableBfd is not supported"
 type VpcSpec struct {
-	// Namespaces whose pods may use this Vpc. Empty in Vpc ovn-cluster means all.
+	// Namespaces whose pods may use this Vpc. Empty means all in the Vpc that the
+	// nodes are in: ovn-cluster, or the router of the settings' section neutron.
 	// +optional
 	// +listType=set
 	Namespaces []string `json:"namespaces,omitempty"`

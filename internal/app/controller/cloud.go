@@ -34,6 +34,12 @@ type cloud struct {
 	groups map[string]string // ids of OpenStack's security groups, by name
 }
 
+// Reasons of a Wait for Neutron: at every start, and where it cannot be reached.
+const (
+	neutronUnread = "NeutronUnread"
+	neutronAway   = "NeutronAway"
+)
+
 // Neutron tells nobody what others change, so it is looked at now and then.
 const lookEvery = time.Minute
 
@@ -49,11 +55,11 @@ func newCloud(ctx context.Context, s settings.Settings, log *slog.Logger, change
 // Apply waits, for an event of the controller's own, until Neutron has been read.
 func (c *cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
 	if !c.read.Load() {
-		why := "it is being read"
-		if p := c.why.Load(); p != nil {
-			why = *p
+		why := c.why.Load()
+		if why == nil {
+			return intent.Seen{}, intent.Wait{Reason: neutronUnread, For: "Neutron, which is being read"}
 		}
-		return intent.Seen{}, intent.Wait{Reason: "NeutronAway", For: "Neutron: " + why}
+		return intent.Seen{}, intent.Wait{Reason: neutronAway, For: "Neutron: " + *why}
 	}
 	return c.Fabric.Apply(ctx, u, w)
 }

@@ -17,7 +17,6 @@ import (
 type fakeCloud struct {
 	*neutrontest.Cloud
 	router string
-	away   bool
 }
 
 // openstack [default] starts Neutron and names it in the settings; with default
@@ -60,7 +59,6 @@ func (w *world) make(kind, name string) (string, error) {
 
 // away has all calls to Neutron fail, back ends that.
 func (w *world) away([]string) error {
-	w.cloud.away = true
 	w.cloud.Fail(func(int, *http.Request) *neutrontest.Fault {
 		return &neutrontest.Fault{Code: http.StatusServiceUnavailable}
 	})
@@ -68,7 +66,6 @@ func (w *world) away([]string) error {
 }
 
 func (w *world) back([]string) error {
-	w.cloud.away = false
 	w.cloud.Fail(nil)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -111,9 +112,12 @@ func pointers[T any](items []T) []*T {
 	return out
 }
 
+// soonOver are reasons that nobody needs to be told of.
+var soonOver = []string{decide.NotBound, neutronUnread, "WaitingForSegment", "WaitingForGroup"}
+
 // tell puts a problem before the eyes of whoever asks about the object.
 func (c *cluster) tell(o client.Object, out unit.Outcome) {
-	if out.Reason == decide.NotBound || out.State == unit.Done {
+	if out.State == unit.Done || slices.Contains(soonOver, out.Reason) {
 		return
 	}
 	c.events.Eventf(o, nil, corev1.EventTypeWarning, out.Reason, "Connect", "%s", out.Message)

@@ -42,7 +42,7 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 }
 
 func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, _ struct{}, out unit.Outcome) error {
-	if out.State == unit.Done {
+	if out.State == unit.Done || slices.Contains(soonOver, out.Reason) {
 		return nil
 	}
 	c.log.Warn("the cluster has not all that it needs in Neutron", "unit", c.unitOfCluster(), "reason", out.Reason, "err", out.Message)

@@ -47,7 +47,8 @@ func patchStatus(ctx context.Context, w client.StatusClient, before, after clien
 // was ready: what it has still works.
 func (c *cluster) conditions(o client.Object, had []metav1.Condition, out unit.Outcome) []metav1.Condition {
 	after := slices.Clone(had)
-	if out.State == unit.Failed && meta.IsStatusConditionTrue(had, v1.ConditionReady) {
+	retried := out.State == unit.Failed || out.Reason == neutronUnread || out.Reason == neutronAway
+	if retried && meta.IsStatusConditionTrue(had, v1.ConditionReady) {
 		return after
 	}
 	if meta.SetStatusCondition(&after, out.Condition(o.GetGeneration())) {

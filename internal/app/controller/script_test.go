@@ -62,6 +62,9 @@ func TestScriptsWithRestarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if strings.Contains(string(a.Comment), "\naway\n") {
+			continue // With Neutron away a new controller knows no pool.
+		}
 		a.Comment = withRestarts(a.Comment)
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(script)), txtar.Format(a), 0o600); err != nil {
 			t.Fatal(err)

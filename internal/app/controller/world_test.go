@@ -113,8 +113,8 @@ func (w *world) stop([]string) error {
 }
 
 func (w *world) restart([]string) error {
-	if w.child == nil || w.cloud.away {
-		return nil // With Neutron away a new controller knows no pool.
+	if w.child == nil {
+		return nil
 	}
 	_ = w.stop(nil)
 	return w.start(nil)
