@@ -83,11 +83,20 @@ func (s Site) removeLinks(ctx context.Context) error {
 	links, err := s.Links()
 	var errs []error
 	for _, link := range links {
-		if _, err := Run(ctx, "ip", "link", "del", link); err != nil && linkExists(link) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, removeLink(ctx, link))
 	}
 	return errors.Join(append(errs, err)...)
+}
+
+// removeLink copes with one that goes by itself, with its other end's namespace.
+func removeLink(ctx context.Context, link string) error {
+	if !linkExists(link) {
+		return nil
+	}
+	if _, err := Run(ctx, "ip", "link", "del", link); err != nil && linkExists(link) {
+		return err
+	}
+	return nil
 }
 
 // Links lists what the lab has in the root network namespace.

@@ -138,10 +138,8 @@ func (n Node) Remove(ctx context.Context) error {
 	if err := unmountBelow(n.Dir); err != nil {
 		return err
 	}
-	if linkExists(n.Link()) {
-		if _, err := Run(ctx, "ip", "link", "del", n.Link()); err != nil {
-			return err
-		}
+	if err := removeLink(ctx, n.Link()); err != nil {
+		return err
 	}
 	if err := removeCgroups(ctx, n.CgroupRoot()); err != nil {
 		return err
