@@ -104,19 +104,37 @@ func TestMembers(t *testing.T) {
 		want    string
 	}{
 		{"nobody", serviceOf(), nil, ""},
-		{"ready", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5"), endpointAt("10.16.0.4", true, true, false))},
-			"default/pod-10.16.0.4@pods=10.16.0.4:8080 default/pod-10.16.0.5@pods=10.16.0.5:8080"},
+		{
+			"ready", serviceOf(),
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5"), endpointAt("10.16.0.4", true, true, false))},
+			"default/pod-10.16.0.4@pods=10.16.0.4:8080 default/pod-10.16.0.5@pods=10.16.0.5:8080",
+		},
 		{"not ready", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, false, false))}, ""},
-		{"published all the same", serviceOf(func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }),
-			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, false, false))}, "default/pod-10.16.0.5@pods=10.16.0.5:8080"},
-		{"ending while another is ready", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, true, true), endpointAt("10.16.0.6"))},
-			"default/pod-10.16.0.6@pods=10.16.0.6:8080"},
-		{"all ending", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, true, true), endpointAt("10.16.0.6", false, false, true))},
-			"default/pod-10.16.0.5@pods=10.16.0.5:8080"},
-		{"two slices, one twice", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5")), sliceOf(8080, endpointAt("10.16.0.5")), sliceOf(9090, endpointAt("10.16.0.6"))},
-			"default/pod-10.16.0.5@pods=10.16.0.5:8080 default/pod-10.16.0.6@pods=10.16.0.6:9090"},
-		{"on another segment, a node's, nobody's", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("192.168.1.61"), onNode, nobody)},
-			"default/pod-172.31.0.11@pods=10.16.0.2:8080 default/pod-192.168.1.61@vms=192.168.1.61:8080 default/203.0.113.9@services=203.0.113.9:8080"},
+		{
+			"published all the same", serviceOf(func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }),
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, false, false))},
+			"default/pod-10.16.0.5@pods=10.16.0.5:8080",
+		},
+		{
+			"ending while another is ready", serviceOf(),
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, true, true), endpointAt("10.16.0.6"))},
+			"default/pod-10.16.0.6@pods=10.16.0.6:8080",
+		},
+		{
+			"all ending", serviceOf(),
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5", false, true, true), endpointAt("10.16.0.6", false, false, true))},
+			"default/pod-10.16.0.5@pods=10.16.0.5:8080",
+		},
+		{
+			"two slices, one twice", serviceOf(),
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("10.16.0.5")), sliceOf(8080, endpointAt("10.16.0.5")), sliceOf(9090, endpointAt("10.16.0.6"))},
+			"default/pod-10.16.0.5@pods=10.16.0.5:8080 default/pod-10.16.0.6@pods=10.16.0.6:9090",
+		},
+		{
+			"on another segment, a node's, nobody's", serviceOf(),
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("192.168.1.61"), onNode, nobody)},
+			"default/pod-172.31.0.11@pods=10.16.0.2:8080 default/pod-192.168.1.61@vms=192.168.1.61:8080 default/203.0.113.9@services=203.0.113.9:8080",
+		},
 		{"another family, a slice that goes", serviceOf(), []*discoveryv1.EndpointSlice{v6, going}, ""},
 	} {
 		want, err := Service(serviceFacts(c.service, c.slices...))

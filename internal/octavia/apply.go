@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -181,31 +182,25 @@ func (a *api) known(ctx context.Context, m mark) ([]balancer, error) {
 // take does the steps and waits until Octavia has done what they say.
 func (a *api) take(ctx context.Context, have []balancer, want balancer, steps []step) error {
 	r := &run{api: a, name: want.Name, made: map[string]string{}}
-	var removed []step
-	for _, h := range have {
-		if canBecome(h, want) && r.on == "" {
-			r.on = h.ID
-		}
+	if i := slices.IndexFunc(have, func(h balancer) bool { return canBecome(h, want) }); i >= 0 {
+		r.on = have[i].ID
 	}
 	for _, s := range steps {
 		err := r.do(ctx, s)
-		switch {
-		case errors.Is(err, errTaken) && s.verb == makeBalancer:
+		if errors.Is(err, errTaken) && s.verb == makeBalancer {
 			return a.free(ctx, want)
-		case errors.Is(err, errBusy):
-			return busyBalancer(want.Name)
-		case errors.Is(err, errGone) && s.verb == makeBalancer:
-			return intent.Wait{Reason: "NotFound", For: err.Error(), After: later}
-		case errors.Is(err, errGone):
-			return nil // somebody was quicker: the next look tells
-		case err != nil:
-			return err
 		}
-		if s.verb == removeBalancer {
-			removed = append(removed, s)
+		if errors.Is(err, errGone) && s.verb == makeBalancer {
+			return intent.Wait{Reason: "NotFound", For: err.Error(), After: later}
+		}
+		if err != nil {
+			return lookAgain(err, want.Name)
 		}
 	}
-	for _, s := range removed {
+	for _, s := range steps {
+		if s.verb != removeBalancer {
+			continue
+		}
 		if err := a.gone(ctx, s.id, s.name); err != nil {
 			return err
 		}
@@ -213,12 +208,17 @@ func (a *api) take(ctx context.Context, have []balancer, want balancer, steps []
 	if r.on == "" {
 		return nil
 	}
-	err := a.settled(ctx, r.on, want.Name)
+	return lookAgain(a.settled(ctx, r.on, want.Name), want.Name)
+}
+
+// lookAgain makes nothing of somebody having been quicker, which the next look
+// tells, and a wait of Octavia being at work.
+func lookAgain(err error, name string) error {
 	switch {
-	case errors.Is(err, errGone): // the next look tells
+	case errors.Is(err, errGone):
 		return nil
 	case errors.Is(err, errBusy):
-		return busyBalancer(want.Name)
+		return busyBalancer(name)
 	}
 	return err
 }

@@ -23,7 +23,7 @@ const (
 // errBusy is Octavia still doing what it was told before; errTaken is an
 // address that somebody has; errGone is something that is not there.
 var (
-	errBusy  = errors.New("Octavia is still at work on it")
+	errBusy  = errors.New("it is still being worked on")
 	errTaken = errors.New("the address is taken")
 	errGone  = errors.New("it is not there")
 )
@@ -63,8 +63,7 @@ func class(doing string, err error) error {
 // read finds Octavia's or Neutron's answer in what gophercloud returns. Of a
 // failed call it takes the code and the message, and nothing of what was sent.
 func read(err error) (int, string, bool) {
-	var again *gophercloud.ErrUnableToReauthenticate
-	if errors.As(err, &again) {
+	if again, is := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err); is {
 		err = again.ErrReauth
 	}
 	var code gophercloud.ErrUnexpectedResponseCode

@@ -30,7 +30,10 @@ func life() []intent.Want {
 // over and makes nothing twice.
 func TestAccidentAtEveryCall(t *testing.T) {
 	for _, a := range []octaviatest.Fault{
-		{}, {After: true}, {Code: http.StatusServiceUnavailable}, {Code: http.StatusGatewayTimeout, After: true},
+		{},
+		{After: true},
+		{Code: http.StatusServiceUnavailable},
+		{Code: http.StatusGatewayTimeout, After: true},
 		{Code: http.StatusConflict, Text: "Load Balancer x is immutable and cannot be updated."},
 	} {
 		for step := range life() {

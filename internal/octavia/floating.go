@@ -27,21 +27,10 @@ func (a *api) float(ctx context.Context, m mark, port string, want *intent.Float
 	if err != nil {
 		return nil, 0, err
 	}
-	changed := 0
-	var kept *floatingips.FloatingIP
-	for i, fip := range have {
-		if kept == nil && suits(fip, m, want) {
-			kept = &have[i]
-			continue
-		}
-		changed++
-		if err := a.ground(ctx, m, port, fip); err != nil {
-			return nil, changed, err
-		}
-	}
-	if want == nil {
-		*grounded = true
-		return nil, changed, nil
+	kept, changed, err := a.keep(ctx, m, port, want, have)
+	if err != nil || want == nil {
+		*grounded = err == nil
+		return nil, changed, err
 	}
 	if kept == nil {
 		changed++
@@ -61,6 +50,24 @@ func (a *api) float(ctx context.Context, m mark, port string, want *intent.Float
 	}
 	addr, err := netip.ParseAddr(kept.FloatingIP)
 	return &intent.Floated{ID: kept.ID, Addr: addr, Own: own}, changed, err
+}
+
+// keep takes away all of the unit's floating IPs but the one that is wanted,
+// and counts them.
+func (a *api) keep(ctx context.Context, m mark, port string, want *intent.Floating, have []floatingips.FloatingIP) (*floatingips.FloatingIP, int, error) {
+	var kept *floatingips.FloatingIP
+	changed := 0
+	for i, fip := range have {
+		if kept == nil && suits(fip, m, want) {
+			kept = &have[i]
+			continue
+		}
+		changed++
+		if err := a.ground(ctx, m, port, fip); err != nil {
+			return nil, changed, err
+		}
+	}
+	return kept, changed, nil
 }
 
 // suits tells whether a floating IP of the unit is the one that is wanted.

@@ -56,8 +56,25 @@ func (r *run) send(ctx context.Context, s step) error {
 	case removeBalancer:
 		return ignoreGone(loadbalancers.Delete(ctx, c, s.id, loadbalancers.DeleteOpts{Cascade: true}).ExtractErr())
 	case tagBalancer:
-		_, err := loadbalancers.Update(ctx, c, s.id, loadbalancers.UpdateOpts{Name: &s.balancer.Name, Tags: &s.balancer.Tags}).Extract()
-		return err
+		return loadbalancers.Update(ctx, c, s.id, loadbalancers.UpdateOpts{Name: &s.balancer.Name, Tags: &s.balancer.Tags}).Err
+	case makeListener:
+		opts := createListener(s.listener, s.balancer.Tags)
+		opts.LoadbalancerID, opts.DefaultPool, opts.DefaultPoolID = r.on, nil, r.pool(s)
+		return listeners.Create(ctx, c, opts).Err
+	case changeListener:
+		return listeners.Update(ctx, c, s.id, updateListener(s.listener)).Err
+	case removeListener:
+		return ignoreGone(listeners.Delete(ctx, c, s.id).ExtractErr())
+	case addMember, changeMember, removeMember:
+		return r.sendMember(ctx, s)
+	default:
+		return r.sendPool(ctx, s)
+	}
+}
+
+func (r *run) sendPool(ctx context.Context, s step) error {
+	c := r.api.balancers
+	switch s.verb {
 	case makePool:
 		opts := createPool(s.listener.Pool, s.balancer.Tags)
 		opts.Members, opts.LoadbalancerID = nil, r.on
@@ -68,25 +85,15 @@ func (r *run) send(ctx context.Context, s step) error {
 		return err
 	case setMembers:
 		return pools.BatchUpdateMembers(ctx, c, r.pool(s), batch(s.listener.Pool)).ExtractErr()
-	case addMember, changeMember, removeMember:
-		return r.sendMember(ctx, s)
+	case changePool:
+		return pools.Update(ctx, c, s.id, pools.UpdateOpts{
+			LBMethod: pools.LBMethod(s.listener.Pool.Algorithm), Persistence: orNone(persistence(s.listener.Pool)),
+		}).Err
 	case removePool:
 		return ignoreGone(pools.Delete(ctx, c, s.id).ExtractErr())
-	case changePool:
-		_, err := pools.Update(ctx, c, s.id, pools.UpdateOpts{
-			LBMethod: pools.LBMethod(s.listener.Pool.Algorithm), Persistence: orNone(persistence(s.listener.Pool)),
-		}).Extract()
-		return err
-	case makeListener:
-		opts := createListener(s.listener, s.balancer.Tags)
-		opts.LoadbalancerID, opts.DefaultPool, opts.DefaultPoolID = r.on, nil, r.pool(s)
-		return listeners.Create(ctx, c, opts).Err
-	case changeListener:
-		return listeners.Update(ctx, c, s.id, updateListener(s.listener)).Err
-	case removeListener:
-		return ignoreGone(listeners.Delete(ctx, c, s.id).ExtractErr())
+	default:
+		return fmt.Errorf("no such step: %s", s)
 	}
-	return fmt.Errorf("no such step: %s", s)
 }
 
 func (r *run) sendMember(ctx context.Context, s step) error {

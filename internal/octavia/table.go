@@ -40,11 +40,13 @@ type abilities struct {
 }
 
 // table has a line for each provider. What the line of ovn says was shown with
-// version 3.0.0 of the provider (Zed) and the rows that it made: it hashes
-// addresses and ports and has no other way, keeps no timeout, and refuses
-// allowed_cidrs. Its API has no version of its own, so a newer one that does
-// more is not made use of. What the line of amphora says is Octavia's own
-// word and was not shown here.
+// version 3.0.0 of the provider (Zed): with session persistence SOURCE_IP, 12
+// connections of one client went to two members in turn; with timeouts of one
+// second, a connection lived on after eight; allowed_cidrs is refused when the
+// address is already taken, and stays taken. TCP and UDP were shown by traffic,
+// SCTP by the row that the provider makes for it. Providers have no version in
+// Octavia's API, so a newer one that does more is not made use of. What the
+// line of amphora says is Octavia's own word and was not shown here.
 var table = map[string]abilities{
 	"ovn": {
 		algorithm: "SOURCE_IP_PORT",

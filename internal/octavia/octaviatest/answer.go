@@ -3,11 +3,11 @@ package octaviatest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 func fault(code int, format string, args ...any) (int, any) {
@@ -100,29 +100,26 @@ func (c *Cloud) list(collection string, q url.Values) []thing {
 func (c *Cloud) matches(o thing, q url.Values) bool {
 	for key, values := range q {
 		for _, v := range values {
-			switch key {
-			case "tags":
-				for t := range strings.SplitSeq(v, ",") {
-					if !slices.Contains(list(o["tags"]), any(t)) {
-						return false
-					}
-				}
-			case "fixed_ips":
-				if k, val, _ := strings.Cut(v, "="); k == "ip_address" && o["address"] != val || k == "subnet_id" && o["subnet"] != val {
-					return false
-				}
-			case "loadbalancer_id":
-				if o["lb"] != v {
-					return false
-				}
-			default:
-				if fmt.Sprint(o[key]) != v {
-					return false
-				}
+			if !matchesOne(o, key, v) {
+				return false
 			}
 		}
 	}
 	return true
+}
+
+func matchesOne(o thing, key, v string) bool {
+	switch key {
+	case "tags":
+		return !slices.ContainsFunc(strings.Split(v, ","), func(t string) bool { return !slices.Contains(list(o["tags"]), any(t)) })
+	case "fixed_ips":
+		field, want, _ := strings.Cut(v, "=")
+		return o[map[string]string{"ip_address": "address", "subnet_id": "subnet"}[field]] == want
+	case "loadbalancer_id":
+		return o["lb"] == v
+	default:
+		return fmt.Sprint(o[key]) == v
+	}
 }
 
 func (c *Cloud) byID(collection string, id any) thing {
@@ -136,7 +133,7 @@ func (c *Cloud) byID(collection string, id any) thing {
 func (c *Cloud) put(collection string, o thing) thing {
 	c.next++
 	o["id"] = fmt.Sprintf("%s-%d", strings.TrimSuffix(collection, "s"), c.next)
-	o["created_at"] = time.Now().UTC().Format("2006-01-02T15:04:05")
+	o["created_at"] = now().UTC().Format("2006-01-02T15:04:05")
 	c.things[collection] = append(c.things[collection], o)
 	return o
 }
@@ -151,8 +148,6 @@ func (c *Cloud) floating(asked thing) (int, any) {
 		return http.StatusNotFound, thing{"NeutronError": thing{"type": "PortNotFound", "message": "Port could not be found."}}
 	}
 	o := thing{"description": "", "tags": []any{}, "floating_ip_address": fmt.Sprintf("172.24.4.%d", 10+c.next), "project_id": Project}
-	for k, v := range asked {
-		o[k] = v
-	}
+	maps.Copy(o, asked)
 	return http.StatusCreated, thing{"floatingip": c.put("floatingips", o)}
 }

@@ -1,6 +1,7 @@
 package octaviatest
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -325,8 +326,6 @@ func merged(o, more thing) thing {
 	for _, k := range []string{"id", "name", "provisioning_status"} {
 		out[k] = o[k]
 	}
-	for k, v := range more {
-		out[k] = v
-	}
+	maps.Copy(out, more)
 	return out
 }

@@ -59,12 +59,12 @@ type Cloud struct {
 }
 
 // New starts a cloud that ends with the test.
-func New(t testing.TB) *Cloud {
-	t.Helper()
+func New(tb testing.TB) *Cloud {
+	tb.Helper()
 	c := &Cloud{things: map[string][]thing{}, reads: 1, turns: map[string]int{}}
 	c.server = httptest.NewServer(http.HandlerFunc(c.serve))
-	t.Cleanup(c.server.Close)
-	c.CloudsFile = filepath.Join(t.TempDir(), "clouds.yaml")
+	tb.Cleanup(c.server.Close)
+	c.CloudsFile = filepath.Join(tb.TempDir(), "clouds.yaml")
 	text := fmt.Sprintf(`clouds:
   test:
     region_name: RegionOne
@@ -72,7 +72,7 @@ func New(t testing.TB) *Cloud {
     auth: {auth_url: %s/identity/v3, username: u, password: secret, project_name: p, user_domain_id: default, project_domain_id: default}
 `, c.server.URL)
 	if err := os.WriteFile(c.CloudsFile, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -203,7 +203,7 @@ func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Subject-Token", "token")
 	reply(w, http.StatusCreated, thing{"token": thing{
-		"expires_at": time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z"),
+		"expires_at": now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z"),
 		"project":    thing{"id": Project, "name": "p", "domain": thing{"id": "default", "name": "Default"}},
 		"catalog":    []thing{endpoint("network", "neutron", "/net"), endpoint("load-balancer", "octavia", "/lb")},
 	}})
@@ -218,3 +218,5 @@ func reply(w http.ResponseWriter, code int, body any) {
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(body)
 }
+
+func now() time.Time { return time.Now() } //nolint:forbidigo // a fake cloud has the real time
