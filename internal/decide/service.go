@@ -39,6 +39,8 @@ type ServiceFacts struct {
 	Project string
 	// ExternalNetwork is the id of the network of floating IPs; empty if there is none.
 	ExternalNetwork string
+	// ExternalProblem is why it is not known which network that is; nil if it is.
+	ExternalProblem error
 	// ClientTimeout and MemberTimeout are for Services without the annotations; 0 for the provider's own.
 	ClientTimeout, MemberTimeout time.Duration
 }
@@ -57,8 +59,7 @@ func ServiceUnit(namespace, service string) intent.Unit {
 // Service decides: one balancer with the cluster IP, and a floating IP where
 // the Service is of type LoadBalancer and of nobody else's class.
 //
-// Balancers are not made for the API server's own Service, which the default
-// configuration has, for headless ones and for names of something outside.
+// Balancers are not made for headless ones and for names of something outside.
 func Service(f ServiceFacts) (intent.Want, error) {
 	if !needsBalancer(f.Service) {
 		return intent.Want{}, nil
@@ -74,8 +75,6 @@ func Service(f ServiceFacts) (intent.Want, error) {
 func needsBalancer(s *corev1.Service) bool {
 	switch {
 	case s == nil, !s.DeletionTimestamp.IsZero():
-		return false
-	case s.Namespace == "default" && s.Name == "kubernetes":
 		return false
 	case s.Spec.Type == corev1.ServiceTypeExternalName, s.Spec.ClusterIP == corev1.ClusterIPNone, s.Spec.ClusterIP == "":
 		return false
@@ -131,6 +130,9 @@ func (f ServiceFacts) float(b *intent.Balancer) error {
 			return intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("loadBalancerIP %q is not an address", s.LoadBalancerIP)}
 		}
 		want.Addr = a
+	}
+	if f.ExternalProblem != nil && !want.Addr.IsValid() {
+		return f.ExternalProblem
 	}
 	if want.Network == "" && !want.Addr.IsValid() {
 		return intent.Stop{Reason: "NoExternalNetwork", Why: "type LoadBalancer needs an address from outside: set externalNetwork in the configuration, or loadBalancerIP to a floating IP that you have"}

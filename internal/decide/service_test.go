@@ -70,7 +70,6 @@ func TestServiceWithoutBalancer(t *testing.T) {
 		"headless":     serviceOf(func(s *corev1.Service) { s.Spec.ClusterIP = "None" }),
 		"no address":   serviceOf(func(s *corev1.Service) { s.Spec.ClusterIP = "" }),
 		"ExternalName": serviceOf(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeExternalName }),
-		"API server":   serviceOf(func(s *corev1.Service) { s.Name = "kubernetes" }),
 		"going":        serviceOf(func(s *corev1.Service) { s.DeletionTimestamp = &metav1.Time{} }),
 	} {
 		f := serviceFacts(s)

@@ -45,10 +45,16 @@ var coreDNS string
 
 // dns puts CoreDNS into the cluster, as any cluster has it.
 func (l *Lab) dns() []supervise.Component {
-	return []supervise.Component{{Name: "coredns", Needs: []string{isthmus}, Do: l.applyDNS}}
+	return []supervise.Component{{Name: "coredns", Needs: []string{isthmus, openstack.ResourcesName}, Do: l.applyDNS}}
 }
 
 func (l *Lab) applyDNS(ctx context.Context) error {
+	// a pod that comes before its network waits longer than the network takes
+	for _, what := range []string{"create", "condition=Ready"} {
+		if err := l.kubectl(ctx, "wait", "--for="+what, "subnet/pods", "--timeout=60s"); err != nil {
+			return err
+		}
+	}
 	text, err := l.dnsManifest()
 	if err != nil {
 		return err

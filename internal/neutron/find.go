@@ -44,3 +44,11 @@ func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
 	}
 	return found[0].ID, nil
 }
+
+// Keep ends the pools that nobody will ask for any more.
+func (f *Fabric) Keep(wanted func(PoolKey) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stock.drain(func(k PoolKey) bool { return !wanted(k) })
+	f.wakeChores()
+}

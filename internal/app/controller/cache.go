@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -18,6 +19,7 @@ func newScheme() *runtime.Scheme {
 	// Both only fill maps: they fail for types registered twice, and never here.
 	_ = clientgoscheme.AddToScheme(s)
 	_ = v1.AddToScheme(s)
+	_ = kuryr.AddToScheme(s)
 	return s
 }
 

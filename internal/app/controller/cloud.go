@@ -29,6 +29,8 @@ type cloud struct {
 	read   atomic.Bool
 	why    atomic.Pointer[string]
 	router atomic.Pointer[string]
+	// external is the network of floating IPs, nil until somebody needs it.
+	external atomic.Pointer[string]
 
 	mu     sync.Mutex
 	groups map[string]string // ids of OpenStack's security groups, by name
@@ -198,7 +200,37 @@ func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, er
 	if err != nil {
 		return nil, err
 	}
-	return cl.look(ctx, held)
+	changed, err := cl.look(ctx, held)
+	if err != nil {
+		return nil, err
+	}
+	return changed, c.keepPools(ctx, "")
+}
+
+// keepPools ends the pools of nodes and networks that the cluster has no more;
+// except is a Subnet that is about to go.
+func (c *cluster) keepPools(ctx context.Context, except string) error {
+	cl := c.cloud.Load()
+	if cl == nil {
+		return nil
+	}
+	var all corev1.NodeList
+	subnets, err := c.subnets(ctx)
+	if err := errors.Join(err, c.client.List(ctx, &all)); err != nil {
+		return err
+	}
+	nodes, networks := map[string]bool{}, map[string]bool{}
+	for i := range all.Items {
+		nodes[all.Items[i].Name] = true
+	}
+	for _, s := range subnets {
+		if s.Name != except {
+			n, _ := cl.network(s.Name)
+			networks[n.ID], networks[s.Status.Network], networks[s.Spec.Network] = true, true, true
+		}
+	}
+	cl.Keep(func(k neutron.PoolKey) bool { return nodes[k.Node] && networks[k.Network] })
+	return nil
 }
 
 // heldPorts says by claims which unit has which of Neutron's ports.

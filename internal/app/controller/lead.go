@@ -15,6 +15,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/octavia"
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 )
 
@@ -45,6 +46,9 @@ func (c *cluster) lead(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		err := c.sweep(ctx, f, all, q)
+		if b, is := all.of[intent.FabricOctavia].(*octavia.Fabric); is && err == nil {
+			group.Go(func() error { return c.watchBalancers(ctx, b, all, q) })
+		}
 		if cl := c.cloud.Load(); cl != nil && err == nil {
 			return c.watchCloud(ctx, cl, all, q)
 		}
@@ -62,6 +66,9 @@ func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *queues) (*fabri
 		cl := newCloud(ctx, c.settings, c.log, q.add)
 		c.cloud.Store(cl)
 		all.of[intent.FabricNeutron] = cl
+		if !c.settings.Overlay() {
+			all.of[intent.FabricOctavia] = c.newBalancers(cl)
+		}
 	}
 	owners, err := f.Units(ctx)
 	if err != nil {

@@ -2,9 +2,11 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -139,26 +141,24 @@ const (
 )
 
 func (c *cluster) index(ctx context.Context) error {
-	for _, i := range []struct {
-		of   client.Object
-		name string
-		key  func(client.Object) string
-	}{
-		{&corev1.Pod{}, indexNode, func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName }},
-		{&v1.IP{}, indexMAC, func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress }},
-		{&v1.IP{}, indexSticky, stickyIn},
-	} {
-		err := c.cache.IndexField(ctx, i.of, i.name, func(o client.Object) []string {
-			if k := i.key(o); k != "" {
-				return []string{k}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	err := errors.Join(
+		c.indexBy(ctx, &corev1.Pod{}, indexNode, func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName }),
+		c.indexBy(ctx, &v1.IP{}, indexMAC, func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress }),
+		c.indexBy(ctx, &v1.IP{}, indexSticky, stickyIn),
+	)
+	if err != nil || c.settings.Overlay() {
+		return err
 	}
-	return nil
+	return c.indexBy(ctx, &discoveryv1.EndpointSlice{}, indexService, nameOfService)
+}
+
+func (c *cluster) indexBy(ctx context.Context, of client.Object, name string, key func(client.Object) string) error {
+	return c.cache.IndexField(ctx, of, name, func(o client.Object) []string {
+		if k := key(o); k != "" {
+			return []string{k}
+		}
+		return nil
+	})
 }
 
 func stickyIn(o client.Object) string {

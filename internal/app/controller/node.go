@@ -33,8 +33,8 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
 	if f.Node != nil {
 		c.tell(f.Node, out)
-	} else if cl := c.cloud.Load(); cl != nil {
-		cl.Drain(f.Name)
+	} else if err := c.keepPools(ctx, ""); err != nil {
+		return err
 	}
 	if err := c.bind(decide.NodeUnit(f.Name), decide.NodePort(f.Name), ip, out); err != nil {
 		return err

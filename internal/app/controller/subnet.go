@@ -113,6 +113,9 @@ func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told d
 	case told.Deed == decide.Make:
 		return c.client.Create(ctx, f.Template)
 	case told.Deed == decide.Release && out.Applied:
+		if err := c.keepPools(ctx, f.Name); err != nil {
+			return err
+		}
 		c.book.Drop(f.Name)
 		return letGo(ctx, c.client, f.Subnet)
 	case f.Subnet == nil:

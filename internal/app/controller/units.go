@@ -32,6 +32,10 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 		all = append(all,
 			kind{"cluster", unit.Unit[decide.ClusterFacts, struct{}]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()})
 	}
+	if !c.settings.Overlay() {
+		all = append(all,
+			kind{"service", unit.Unit[serviceFacts, struct{}]{Kind: "service", Gather: c.gatherService, Decide: decideService, Report: c.reportService}.On(f, c.metrics, c.log), 8, c.wakesService()})
+	}
 	return all
 }
 
