@@ -23,12 +23,12 @@ func TestContract(t *testing.T) {
 		t.Parallel()
 		contract(t, Options{Owner: "contract", Cloud: neutrontest.Name, CloudsFile: neutrontest.New(t).CloudsFile})
 	})
+	file := os.Getenv("ISTHMUS_CLOUDS")
+	if file == "" {
+		return // test/run.sh runs it once more in the lab.
+	}
 	t.Run("real", func(t *testing.T) {
 		t.Parallel()
-		file := os.Getenv("ISTHMUS_CLOUDS")
-		if file == "" {
-			t.Skip("ISTHMUS_CLOUDS names no clouds.yaml of a real Neutron")
-		}
 		contract(t, Options{Owner: fmt.Sprintf("contract-%d", os.Getpid()), Cloud: "admin", CloudsFile: file})
 	})
 }
