@@ -157,6 +157,23 @@ func (c *Cloud) Names(collection string) []string {
 	return names
 }
 
+// Snapshot is all there is, as JSON, in the order in which it was made.
+func (c *Cloud) Snapshot() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := []string{}
+	for _, collection := range collections {
+		for _, o := range c.sorted(collection) {
+			text, err := json.Marshal(o)
+			if err != nil {
+				panic(err) // it came as JSON
+			}
+			out = append(out, collection+" "+string(text))
+		}
+	}
+	return out
+}
+
 func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/v3"):
