@@ -142,6 +142,9 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 	s := steps[0]
 	switch s.verb {
 	case create:
+		if s.kind == kindRule && e.has(s.kind, s.name) {
+			return nil // it came with its group
+		}
 		made, err := a.create(ctx, steps)
 		for _, w := range made {
 			f.made(e, w, s.kind)
@@ -193,6 +196,10 @@ func (e *entry) resolved(o object) object {
 	}
 	o.fields = f
 	return o
+}
+
+func (e *entry) has(k kind, name string) bool {
+	return slices.ContainsFunc(e.objects, func(o object) bool { return o.kind == k && o.name == name })
 }
 
 func (e *entry) index(o object) int {

@@ -154,6 +154,7 @@ func contractGroups(t *testing.T, f *Fabric) {
 	w := policyWant()
 	w.Groups[0].Rules = append(w.Groups[0].Rules,
 		intent.Rule{Direction: intent.Egress, Remote: netip.MustParsePrefix("10.0.0.0/8")},
+		intent.Rule{Direction: intent.Egress, Family: 4}, // Neutron makes such a one with each group
 		intent.Rule{Direction: intent.Ingress, Protocol: "icmp"},
 		intent.Rule{Direction: intent.Ingress, Protocol: "sctp", First: 1, Last: 9, Remote: netip.MustParsePrefix("fd00::/8")},
 		intent.Rule{Direction: intent.Ingress, Protocol: "udp", Remote: netip.MustParsePrefix("0.0.0.0/0")},
