@@ -71,8 +71,9 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 // Refresh reads all that is ours, and returns the units that have something
 // else than they had: somebody changed or deleted it. Held says which unit has
 // a port, by the port's id: what was handed out of the pool and not named yet
-// before a crash. To be called at a start, before units are applied, and when
-// there is reason to think that somebody else was at work.
+// before a crash. To be called at a start, before units are applied, and every
+// few minutes: a call of one that died may be done after all, and people do
+// things. It costs a handful of calls.
 func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
 	f.looking.Lock()
 	defer f.looking.Unlock()

@@ -80,6 +80,9 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 	if !isPod(u) {
 		return
 	}
+	for _, o := range e.want {
+		f.stock.ask(o.fields)
+	}
 	for _, s := range diff(e.objects, e.want, nil) {
 		if s.verb != create || s.kind != kindPort {
 			continue
@@ -88,8 +91,8 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 			e.objects = append(e.objects, o)
 			f.lent[o.id] = u
 		}
-		f.wakeChores()
 	}
+	f.wakeChores()
 }
 
 // toPool takes those steps out that delete what the pool can use.

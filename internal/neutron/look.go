@@ -122,7 +122,10 @@ func (a *api) vacant(ctx context.Context, steps []step) error {
 		if err != nil {
 			return err
 		}
-		users := slices.DeleteFunc(found, func(w wire) bool { return strings.HasPrefix(w.DeviceOwner, "network:") })
+		users := slices.DeleteFunc(found, func(w wire) bool {
+			goes := func(s step) bool { return s.verb == remove && s.kind == kindPort && s.id == w.ID }
+			return strings.HasPrefix(w.DeviceOwner, "network:") || slices.ContainsFunc(steps, goes)
+		})
 		if len(users) > 0 {
 			return intent.Wait{Reason: "InUse", After: soon, For: fmt.Sprintf(
 				"the removal of %d ports from network %s: %s", len(users), s.name, examples(users))}

@@ -93,16 +93,18 @@ func (s *stock) shelf(k PoolKey) *shelf {
 	return s.shelves[k]
 }
 
-// take hands out the port that has been ready for longest; false if there is
-// none. Either way the pool knows from now on what is asked for.
+// ask tells the pool what ports a pod asks for: such are kept ready from now on.
+func (s *stock) ask(want fields) {
+	if k, fits := keyOf(want, true); s.limits != nil && fits {
+		s.shelf(k).pattern = want
+	}
+}
+
+// take hands out the port that has been ready for longest; false if there is none.
 func (s *stock) take(want fields) (object, bool) {
 	k, fits := keyOf(want, true)
-	if s.limits == nil || !fits {
-		return object{}, false
-	}
-	h := s.shelf(k)
-	h.pattern = want
-	if len(h.ready) == 0 {
+	h := s.shelves[k]
+	if !fits || h == nil || len(h.ready) == 0 {
 		return object{}, false
 	}
 	o := h.ready[0]
@@ -256,6 +258,8 @@ func (s *stock) done(c chore, result []object, err error) {
 	case c.verb == remove && err != nil:
 		s.surplus = append(s.surplus, c.port)
 	case c.verb == remove:
+	case h == nil && c.verb == update:
+		s.surplus = append(s.surplus, c.port)
 	case h == nil:
 		s.surplus = append(s.surplus, result...)
 	case c.verb == create:

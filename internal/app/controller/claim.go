@@ -60,13 +60,13 @@ func (c *cluster) writeClaim(ctx context.Context, had, ip *v1.IP) error {
 	return c.client.Update(ctx, after)
 }
 
-// release takes the claim away, then frees the addresses: the port is gone by now.
+// release frees the addresses, whose port is gone by now, then takes the claim
+// away: that is what wakes those who wait for an address, or for the Subnet to
+// be empty, and they must not find it still in use.
 func (c *cluster) release(ctx context.Context, u intent.Unit, had *v1.IP) error {
-	if had != nil && decide.IPUnit(had) == u {
-		if err := client.IgnoreNotFound(c.client.Delete(ctx, had, client.Preconditions{UID: &had.UID})); err != nil {
-			return err
-		}
-	}
 	c.book.Free(string(u))
-	return nil
+	if had == nil || decide.IPUnit(had) != u {
+		return nil
+	}
+	return client.IgnoreNotFound(c.client.Delete(ctx, had, client.Preconditions{UID: &had.UID}))
 }

@@ -7,6 +7,7 @@ package neutrontest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +46,7 @@ type Cloud struct {
 	calls   []string
 	fault   func(call int, r *http.Request) *Fault
 	pages   int
+	ended   chan struct{}
 }
 
 // thing is an object as its JSON is.
@@ -66,7 +68,7 @@ type Fault struct {
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
-		things: map[string]map[string]thing{}, quotas: map[string]int{},
+		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]int{},
 		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas"},
 	}
 	for _, name := range collections {
@@ -74,7 +76,7 @@ func New(t testing.TB) *Cloud {
 	}
 	c.standardGroup(Project)
 	c.server = httptest.NewServer(http.HandlerFunc(c.serve))
-	t.Cleanup(c.server.Close)
+	t.Cleanup(func() { close(c.ended); c.server.Close() })
 	c.CloudsFile = filepath.Join(t.TempDir(), "clouds.yaml")
 	text := fmt.Sprintf("clouds:\n  %s:\n    region_name: R\n    auth:\n      auth_url: %s/v3\n      username: isthmus\n"+
 		"      password: %s\n      project_name: k8s\n      user_domain_id: default\n      project_domain_id: default\n", Name, c.server.URL, Secret)
@@ -155,6 +157,23 @@ func (c *Cloud) Names(collection string) []string {
 	return names
 }
 
+// Snapshot is all there is, as JSON, in the order in which it was made.
+func (c *Cloud) Snapshot() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := []string{}
+	for _, collection := range collections {
+		for _, o := range c.sorted(collection) {
+			text, err := json.Marshal(o)
+			if err != nil {
+				panic(err) // it came as JSON
+			}
+			out = append(out, collection+" "+string(text))
+		}
+	}
+	return out
+}
+
 func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/v3"):
@@ -218,7 +237,7 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Unlock()
 	if f != nil {
-		f.happen(r)
+		f.happen(r, c.ended)
 		if f.Code != 0 {
 			code, body = f.Code, complaint(f.Word, "%s", f.Text)
 		} else if f.Slow == 0 {
@@ -228,15 +247,17 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 	reply(w, code, body)
 }
 
-func (f *Fault) happen(r *http.Request) {
+func (f *Fault) happen(r *http.Request, ended chan struct{}) {
 	if f.Slow == 0 {
 		return
 	}
+	_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the caller went
 	timer := time.NewTimer(f.Slow)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-r.Context().Done():
+	case <-ended:
 	}
 }
 

@@ -1,0 +1,200 @@
+package neutron
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// pool starts a Fabric whose pool for node1 is full.
+func pool(t *testing.T, c *neutrontest.Cloud, l Limits) *Fabric {
+	t.Helper()
+	f := start(t, c, &l)
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, f, "subnet/net2", subnetWant(""))
+	apply(t, f, "pod/ns/first", podWant("ns/first", "node1"))
+	full(t, f, l.Min)
+	return f
+}
+
+func full(t *testing.T, f *Fabric, n int) {
+	t.Helper()
+	eventually(t, 5*time.Second, "the pool is full", func() bool {
+		p := f.Pools()
+		return len(p) == 1 && p[0].Ready >= n && p[0].Making == 0 && p[0].Returning == 0
+	})
+}
+
+// A hand-out costs no call; the name is written soon after, and the pool refilled.
+func TestPoolHandsOut(t *testing.T) {
+	t.Parallel()
+	for _, birthTags := range []bool{false, true} {
+		c := neutrontest.New(t)
+		if birthTags {
+			c.Extend(extBirthTags)
+		}
+		f := pool(t, c, Limits{Min: 3, Batch: 3})
+		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Slow: time.Hour, Code: 503} })
+		ids := map[string]bool{}
+		for i := range 3 {
+			name := fmt.Sprintf("ns/p%d", i)
+			seen := apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1"))
+			ids[seen.Ports[name].ID] = true
+		}
+		if len(ids) != 3 {
+			t.Errorf("three pods have %d ports", len(ids))
+		}
+		f.Close() // with all names in the air
+		f.idle()
+		c.Fail(nil)
+		if named := c.Names("ports"); slices.Contains(named, "ns/p0") {
+			t.Errorf("a port was named though Neutron hung: %v", named)
+		}
+	}
+}
+
+func TestPoolNamesAndRefills(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := pool(t, c, Limits{Min: 3, Batch: 3})
+	seen := apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
+	if seen.Changed != 0 || seen.Ports["ns/a"].ID == "" || len(seen.Ports["ns/a"].Addrs) != 2 {
+		t.Errorf("from the pool: %+v", seen)
+	}
+	full(t, f, 3)
+	want := []string{"pod/ns/a: port ns/a", "pod/ns/first: port ns/first"}
+	eventually(t, 5*time.Second, "it has its name", func() bool {
+		return cmp.Equal(want, slices.DeleteFunc(content(t, f), func(s string) bool { return !strings.HasPrefix(s, "pod/") }))
+	})
+	apply(t, f, "pod/ns/a", intent.Want{})
+	full(t, f, 4)
+	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
+		t.Errorf("changed: %v (%v)", changed, err)
+	}
+	f.Drain("node1")
+	eventually(t, 5*time.Second, "a node's pool goes with it", func() bool { return len(c.Names("ports")) == 1 })
+}
+
+// The controller dies when a port has been handed out and has no name yet. If
+// the pod's claim says so, the pod keeps it; if not, the pool has it back.
+func TestPoolAfterACrash(t *testing.T) {
+	t.Parallel()
+	for _, claimed := range []bool{true, false} {
+		c := neutrontest.New(t)
+		f := pool(t, c, Limits{Min: 2, Batch: 2})
+		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Code: 503} })
+		id := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"].ID
+		f.Close()
+		f.idle()
+		c.Fail(nil)
+
+		again := start(t, c, &Limits{Min: 2, Batch: 2})
+		held := map[string]intent.Unit{}
+		if claimed {
+			held[id] = "pod/ns/a"
+		}
+		if _, err := again.Refresh(t.Context(), held); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, again, "subnet/net2", subnetWant(""))
+		if b := apply(t, again, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]; claimed && b.ID != id {
+			t.Errorf("the pod had %s and has %+v", id, b)
+		}
+		full(t, again, 2)
+		eventually(t, 5*time.Second, "it has its name", func() bool {
+			return cmp.Equal([]string{"ns/a", "ns/first"}, pods(c))
+		})
+	}
+}
+
+// Each call fails once, while a pool is filled, used and given back.
+func TestPoolAccidents(t *testing.T) {
+	t.Parallel()
+	for n := 1; n <= 14; n++ {
+		for _, after := range []bool{false, true} {
+			c := neutrontest.New(t)
+			f := pool(t, c, Limits{Min: 2, Batch: 2})
+			c.Fail(func(call int, _ *http.Request) *neutrontest.Fault {
+				if call == n {
+					return &neutrontest.Fault{After: after}
+				}
+				return nil
+			})
+			apply := func(u intent.Unit, w intent.Want) {
+				eventually(t, 5*time.Second, string(u), func() bool { _, err := f.Apply(t.Context(), u, w); return err == nil })
+			}
+			apply("pod/ns/a", podWant("ns/a", "node1"))
+			apply("pod/ns/b", podWant("ns/b", "node1"))
+			apply("pod/ns/c", podWant("ns/c", "node1"))
+			apply("pod/ns/a", intent.Want{})
+			f.Close()
+			f.idle()
+			c.Fail(nil)
+			again := start(t, c, &Limits{Min: 2, Batch: 2})
+			if _, err := again.Refresh(t.Context(), map[string]intent.Unit{}); err != nil {
+				t.Fatal(err)
+			}
+			apply = func(u intent.Unit, w intent.Want) {
+				if _, err := again.Apply(t.Context(), u, w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			apply("subnet/net2", subnetWant(""))
+			for _, p := range []string{"b", "c", "first"} {
+				apply(intent.Unit("pod/ns/"+p), podWant("ns/"+p, "node1"))
+			}
+			apply("pod/ns/a", intent.Want{})
+			account(t, c, again, fmt.Sprintf("call %d failed, done: %v", n, after))
+			again.Close()
+			again.idle()
+		}
+	}
+}
+
+// account finds each port of Neutron's in one place: a pod's, or the pool's.
+func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
+	t.Helper()
+	full(t, f, 2)
+	eventually(t, 5*time.Second, what, func() bool {
+		// a call of the dead one's may be done after all; the next look finds it
+		if _, err := f.Refresh(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		p := f.Pools()[0]
+		return cmp.Equal([]string{"ns/b", "ns/c", "ns/first"}, pods(c)) && len(c.Names("ports"))-3 == p.Ready && p.Making+p.Returning == 0
+	})
+}
+
+// pods are the names of the ports that are pods'.
+func pods(c *neutrontest.Cloud) []string {
+	return slices.DeleteFunc(c.Names("ports"), func(n string) bool { return n == pooledName })
+}
+
+// A port that came back is not handed out while its old pod is still plugged.
+func TestPoolWaitsForTheUnplugging(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
+	c.Set("ports", id, "status", "ACTIVE")
+	apply(t, f, "pod/ns/first", intent.Want{})
+	eventually(t, 5*time.Second, "it is cleaned", func() bool { return !slices.Contains(c.Names("ports"), "ns/first") })
+	for i := range 2 {
+		name := fmt.Sprintf("ns/p%d", i)
+		if got := apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID; got == id {
+			t.Error("it is handed out while plugged")
+		}
+	}
+	c.Set("ports", id, "status", "DOWN")
+	eventually(t, 10*time.Second, "it is ready", func() bool { return f.Pools()[0].Returning == 0 && f.Pools()[0].Ready >= 1 })
+}

@@ -1,0 +1,104 @@
+package neutron
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// Two clusters in one project, and somebody's own network with machines on it:
+// pods live there, and nothing that is not ours is touched.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	c.Page(2)
+	one := start(t, c, &Limits{Min: 1})
+	two := startAs(t, Options{Owner: "c2", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
+	theirs := somebody(t, one)
+	before := c.Snapshot()
+	existing := intent.Want{Segments: []intent.Segment{{Name: "vms", Existing: theirs, Prefixes: prefixes("192.168.1.0/24")}}}
+	for _, f := range []*Fabric{one, two} {
+		if _, err := f.Refresh(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, f, "subnet/net2", subnetWant("")) // the same name in both
+		apply(t, f, "subnet/vms", existing)
+		apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
+		w := podWant("ns/b", "node1")
+		w.Ports[0].Segment = "vms"
+		b := apply(t, f, "pod/ns/b", w).Ports["ns/b"]
+		if len(b.Addrs) != 1 || !netip.MustParsePrefix("192.168.1.0/24").Contains(b.Addrs[0].Addr()) || b.Gateways[0].String() != "192.168.1.1" {
+			t.Errorf("a pod beside machines: %+v", b)
+		}
+	}
+	want := []string{"pod/ns/a: port ns/a", "pod/ns/b: port ns/b", "subnet/net2: network net2", "subnet/net2: subnet net2-IPv4", "subnet/net2: subnet net2-IPv6"}
+	if _, err := one.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, content(t, two)); diff != "" {
+		t.Error("the other cluster:", diff)
+	}
+	if _, err := two.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, c.Snapshot()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// somebody has a network with a machine, a port that looks like the pool's, and
+// objects of our names.
+func somebody(t *testing.T, f *Fabric) string {
+	t.Helper()
+	a, err := f.api(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := func(k kind, fs fields) string {
+		w, err := a.create(t.Context(), []step{{create, object{kind: k, name: "theirs", fields: fs}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w[0].ID
+	}
+	n := made(kindNetwork, fields{"name": "net2"})
+	made(kindSubnet, fields{"network_id": n, "cidr": "192.168.1.0/24", "ip_version": 4, "name": "net2-IPv4"})
+	made(kindSubnet, fields{"network_id": n, "cidr": "192.168.2.0/24", "ip_version": 4, "name": "more"})
+	made(kindPort, fields{"network_id": n, "name": "machine", "device_owner": "compute:nova", "device_id": "vm"})
+	made(kindPort, fields{"network_id": n, "name": "ns/a", "device_owner": deviceOwner, "device_id": "uid-of-ns/a"})
+	made(kindPort, fields{"network_id": n, "name": pooledName, "device_owner": deviceOwner, "binding:host_id": "node1"})
+	return n
+}
+
+// A port that somebody made for us, with our tag, is the pool's.
+func TestPoolAdopts(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	c.Extend(extBirthTags)
+	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	s, _ := f.Segment("net2")
+	a := f.session.Load()
+	w, err := a.create(t.Context(), []step{{create, object{
+		kind: kindPort, name: "theirs", tags: []string{tagOwner + "c1"},
+		fields: fields{"network_id": s.ID, "name": "available", "device_owner": deviceOwner, "binding:host_id": "node1"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	full(t, f, 2)
+	var ids []string
+	for _, name := range []string{"ns/a", "ns/b"} {
+		ids = append(ids, apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID)
+	}
+	if !slices.Contains(ids, w[0].ID) {
+		t.Errorf("pods have %v, and none %s", ids, w[0].ID)
+	}
+}
