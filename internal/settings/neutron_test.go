@@ -1,0 +1,39 @@
+package settings
+
+import (
+	"strings"
+	"testing"
+)
+
+const always = "nbAddresses: [tcp:127.0.0.1:6641]\napiServers: [127.0.0.1:6443]\n"
+
+func TestNeutron(t *testing.T) {
+	t.Parallel()
+	s, err := Parse([]byte(always + "neutron: {router: r, default: true, podCIDR: 10.1.0.0/16, pool: {max: 9}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := s.Neutron
+	if n.Cloud != "k8s" || n.CloudsFile != CloudsFile || *n.Pool.Min != 5 || n.Pool.Max != 9 || n.Pool.Batch != 5 || n.LoadBalancerProvider != "ovn" || s.Overlay() {
+		t.Errorf("%+v", n)
+	}
+	if s, err := Parse([]byte(always + "neutron: {pool: {min: 0}}")); err != nil || *s.Neutron.Pool.Min != 0 || !s.Overlay() {
+		t.Error(err, s.Neutron)
+	}
+	if s, err := Parse([]byte(always)); err != nil || s.Neutron != nil || !s.Overlay() {
+		t.Error(err)
+	}
+}
+
+func TestNeutronRefused(t *testing.T) {
+	t.Parallel()
+	_, err := Parse([]byte(always + "neutron: {default: true, pool: {min: 9, max: 3}, securityGroups: ['']}"))
+	for _, part := range []string{"neutron.router", "neutron.podCIDR", "min 9 is more than max 3", "securityGroups"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not say %q", err, part)
+		}
+	}
+	if _, err := Parse([]byte(always + "neutron: {ruter: r}")); err == nil || !strings.Contains(err.Error(), "ruter") {
+		t.Error(err)
+	}
+}
