@@ -1,0 +1,214 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// conditionBalanced is a Service's condition: its load balancer stands as it asks.
+const conditionBalanced = "openstack.org/LoadBalancerReady"
+
+// pending is why a Service waits for Octavia, which is at work on it.
+const pending = "Pending"
+
+// serviceFacts are decide's, and the record that there is, nil for none.
+type serviceFacts struct {
+	decide.ServiceFacts
+	record *kuryr.KuryrLoadBalancer
+}
+
+func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (serviceFacts, error) {
+	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Segment: decide.ServiceNetwork}}
+	var err error
+	if f.record, err = get[kuryr.KuryrLoadBalancer](ctx, c.client, n); err != nil {
+		return f, err
+	}
+	if f.Service, err = get[corev1.Service](ctx, c.client, n); f.Service == nil || err != nil {
+		return f, err
+	}
+	if f.Slices, err = c.slices(ctx, n); err != nil {
+		return f, err
+	}
+	if f.Places, err = c.places(ctx); err != nil {
+		return f, err
+	}
+	if f.Nodes, err = c.nodePlaces(ctx, f.Slices); err != nil {
+		return f, err
+	}
+	f.ExternalNetwork, f.ExternalProblem = c.external(ctx, f.Service)
+	return f, nil
+}
+
+// slices are a Service's, in a fixed order.
+func (c *cluster) slices(ctx context.Context, n types.NamespacedName) ([]*discoveryv1.EndpointSlice, error) {
+	var l discoveryv1.EndpointSliceList
+	err := c.client.List(ctx, &l, client.InNamespace(n.Namespace), client.MatchingFields{indexService: n.Name})
+	all := pointers(l.Items)
+	slices.SortFunc(all, func(a, b *discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
+	return all, err
+}
+
+// places are the networks of Neutron's that pods are in.
+func (c *cluster) places(ctx context.Context) ([]decide.Place, error) {
+	all, err := c.subnets(ctx)
+	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
+	var out []decide.Place
+	for _, s := range all {
+		net, bad := decide.NetOf(&s.Spec)
+		if bad != nil || decide.FabricOf(s) != intent.FabricNeutron || s.Spec.Vpc != c.home() {
+			continue
+		}
+		for _, p := range net.Prefixes {
+			out = append(out, decide.Place{Segment: decide.NetworkName(s.Name), Prefix: p})
+		}
+	}
+	return out, err
+}
+
+// nodePlaces are the addresses that nodes with endpoints have among the pods.
+func (c *cluster) nodePlaces(ctx context.Context, all []*discoveryv1.EndpointSlice) (map[string][]netip.Addr, error) {
+	out := map[string][]netip.Addr{}
+	for _, s := range all {
+		for _, e := range s.Endpoints {
+			if e.NodeName == nil || out[*e.NodeName] != nil {
+				continue
+			}
+			ip, err := get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(*e.NodeName)})
+			if err != nil {
+				return nil, err
+			}
+			if ip != nil {
+				out[*e.NodeName] = decide.Addrs(ip)
+			}
+		}
+	}
+	return out, nil
+}
+
+// external is the id of the network of floating IPs, where the Service needs it.
+func (c *cluster) external(ctx context.Context, s *corev1.Service) (string, error) {
+	name, cl := c.settings.Neutron.ExternalNetwork, c.cloud.Load()
+	if name == "" || cl == nil || s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return "", nil
+	}
+	return cl.externalNetwork(ctx, name)
+}
+
+func decideService(f serviceFacts) (intent.Want, struct{}, error) {
+	want, err := decide.Service(f.ServiceFacts)
+	want.Fabric = intent.FabricOctavia
+	return want, struct{}{}, err
+}
+
+// reportService writes the record, and tells the Service itself.
+func (c *cluster) reportService(ctx context.Context, f serviceFacts, _ struct{}, out unit.Outcome) error {
+	var seen *intent.Balanced
+	if b := out.Seen.Balanced[f.Namespace+"/"+f.Name]; b.ID != "" {
+		seen = &b
+	}
+	record := decide.BalancerRecord(f.ServiceFacts, c.settings.Neutron.LoadBalancerProvider, seen)
+	if record == nil {
+		return c.reportNoBalancer(ctx, f, out)
+	}
+	had, err := c.writeRecord(ctx, f.record, record, seen)
+	if err != nil {
+		return err
+	}
+	after := had.DeepCopy()
+	if seen != nil {
+		after.Status = decide.BalancerStatus(*seen)
+	}
+	after.Status.Conditions = balanced(had.Status.Conditions, kuryr.ConditionReady, had.Generation, out)
+	if err := patchStatus(ctx, c.client, had, after, had.Status, after.Status); err != nil {
+		return err
+	}
+	return c.reportOnService(ctx, f.Service, seen, out)
+}
+
+// reportNoBalancer: a Service without a balancer has no record either, once the
+// balancer is gone, and says nothing of one.
+func (c *cluster) reportNoBalancer(ctx context.Context, f serviceFacts, out unit.Outcome) error {
+	if !out.Applied {
+		return nil
+	}
+	if f.record != nil {
+		if err := client.IgnoreNotFound(c.client.Delete(ctx, f.record, client.Preconditions{UID: &f.record.UID})); err != nil {
+			return err
+		}
+	}
+	if f.Service == nil {
+		return nil
+	}
+	after := f.Service.DeepCopy()
+	meta.RemoveStatusCondition(&after.Status.Conditions, conditionBalanced)
+	return patchStatus(ctx, c.client, f.Service, after, f.Service.Status, after.Status)
+}
+
+// writeRecord makes the record had into the one that is to be. What was not
+// seen this time stays as it was seen last.
+func (c *cluster) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalancer, seen *intent.Balanced) (*kuryr.KuryrLoadBalancer, error) {
+	if had == nil {
+		return record, c.client.Create(ctx, record)
+	}
+	if seen == nil {
+		record.Spec.ProjectID = cmp.Or(record.Spec.ProjectID, had.Spec.ProjectID)
+		record.Spec.SubnetID = had.Spec.SubnetID
+	}
+	after := had.DeepCopy()
+	after.Spec, after.OwnerReferences = record.Spec, record.OwnerReferences
+	if equality.Semantic.DeepEqual(had, after) {
+		return had, nil
+	}
+	return after, c.client.Patch(ctx, after, client.MergeFrom(had))
+}
+
+// reportOnService gives the Service its address from outside, and a condition
+// that says how its balancer is.
+func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *intent.Balanced, out unit.Outcome) error {
+	after := s.DeepCopy()
+	after.Status.Conditions = balanced(s.Status.Conditions, conditionBalanced, s.Generation, out)
+	if !equality.Semantic.DeepEqual(s.Status.Conditions, after.Status.Conditions) && !busy(out) {
+		c.tell(s, out)
+	}
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil && seen != nil && out.Applied {
+		after.Status.LoadBalancer.Ingress = nil
+		if seen.Floating != nil {
+			mode := corev1.LoadBalancerIPModeVIP
+			after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: seen.Floating.Addr.String(), IPMode: &mode}}
+		}
+	}
+	return patchStatus(ctx, c.client, s, after, s.Status, after.Status)
+}
+
+// busy tells whether the outcome says only that the work goes on.
+func busy(out unit.Outcome) bool { return out.State == unit.Waiting && out.Reason == pending }
+
+// balanced are the conditions with the outcome in. Work that goes on, or is
+// tried again, takes nothing from a balancer that stands.
+func balanced(had []metav1.Condition, kind string, generation int64, out unit.Outcome) []metav1.Condition {
+	after := slices.Clone(had)
+	if (busy(out) || out.State == unit.Failed) && meta.IsStatusConditionTrue(had, kind) {
+		return after
+	}
+	one := out.Condition(generation)
+	one.Type = kind
+	meta.SetStatusCondition(&after, one)
+	return after
+}
