@@ -68,14 +68,16 @@ func (c *cluster) connected() bool {
 type bookkeeper struct{ *cluster }
 
 var (
-	descIPs = prometheus.NewDesc("isthmus_ips", "Addresses of a Subnet.", []string{"subnet", "family", "state"}, nil)
-	descNB  = prometheus.NewDesc("isthmus_connected", "1 if the database can be reached.", []string{"db"}, nil)
+	descIPs  = prometheus.NewDesc("isthmus_ips", "Addresses of a Subnet.", []string{"subnet", "family", "state"}, nil)
+	descPool = prometheus.NewDesc("isthmus_pool_ports", "Ports that are made before pods ask for them.", []string{"node", "project", "net", "subnets", "groups", "state"}, nil)
+	descNB   = prometheus.NewDesc("isthmus_connected", "1 if the database can be reached.", []string{"db"}, nil)
 )
 
 // Describe is for prometheus.
 func (bookkeeper) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descIPs
 	ch <- descNB
+	ch <- descPool
 }
 
 // Collect is for prometheus.
@@ -88,11 +90,24 @@ func (b bookkeeper) Collect(ch chan<- prometheus.Metric) {
 		up = 1
 	}
 	ch <- prometheus.MustNewConstMetric(descNB, prometheus.GaugeValue, up, "nb")
+	b.collectPools(ch)
 	for _, subnet := range b.book.Networks() {
 		v4, v6 := b.book.Counts(subnet)
 		for family, count := range map[string][2]int64{"ipv4": {v4.Used, v4.Available}, "ipv6": {v6.Used, v6.Available}} {
 			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[0]), subnet, family, "used")
 			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[1]), subnet, family, "available")
+		}
+	}
+}
+
+func (b bookkeeper) collectPools(ch chan<- prometheus.Metric) {
+	cl := b.cloud.Load()
+	if cl == nil {
+		return
+	}
+	for _, p := range cl.Pools() {
+		for state, n := range map[string]int{"ready": p.Ready, "returning": p.Returning, "making": p.Making} {
+			ch <- prometheus.MustNewConstMetric(descPool, prometheus.GaugeValue, float64(n), p.Node, p.Project, p.Network, p.Subnets, p.Groups, state)
 		}
 	}
 }
