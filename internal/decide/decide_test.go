@@ -111,21 +111,6 @@ func TestRefusedSubnets(t *testing.T) {
 		{"as it is", "", "", func(*SubnetFacts) {}},
 		{"its own network on the router", "", "", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "12.0.1.0/24" }},
 		{"of the other fabric", "", "", func(f *SubnetFacts) { f.Subnet.Spec.Provider = "neutron" }},
-		{"of the other fabric on a router of ours", "NotNeutrons", "Vpc named neutron-<router id>", func(f *SubnetFacts) {
-			f.Subnet.Spec.Provider, f.Subnet.Spec.Vpc, f.Vpc, f.Router = "neutron", "blue", vpcOf("blue", "a"), nil
-		}},
-		{"of the other fabric over Neutron's", "Overlap", "of network neutron-9", func(f *SubnetFacts) {
-			f.Subnet.Spec.Provider, f.Subnet.Status.Network = "neutron", "8"
-			f.Router = &Router{Name: router0, Networks: []Network{{Prefix: prefix("12.0.1.0/24"), Segment: "neutron-9"}}}
-		}},
-		{"of the other fabric that has its network", "", "", func(f *SubnetFacts) {
-			f.Subnet.Spec.Provider, f.Subnet.Status.Network = "neutron", "9"
-			f.Router = &Router{Name: router0, Networks: []Network{{Prefix: prefix("12.0.1.0/24"), Segment: "neutron-9"}}}
-		}},
-		{"of the other fabric whose network is not known yet", "", "", func(f *SubnetFacts) {
-			f.Subnet.Spec.Provider = "neutron"
-			f.Router = &Router{Name: router0, Networks: []Network{{Prefix: prefix("12.0.1.1/24"), Segment: "neutron-9"}}}
-		}},
 		{"named as its Vpc", "NameTaken", "choose another", func(f *SubnetFacts) { f.Name = router0 }},
 		{"named as Neutron's", "NameTaken", "choose another", func(f *SubnetFacts) { f.Name = "neutron-x" }},
 		{"named as a network on the router", "NameTaken", "has a network provider", func(f *SubnetFacts) { f.Name = "provider" }},

@@ -223,3 +223,28 @@ func TestHomeInNeutron(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A Subnet's own network on the router does not stand in its way, others' do.
+func TestRefusedSubnetsOfNeutrons(t *testing.T) {
+	on := func(segment string) *Router {
+		return &Router{Name: router0, Networks: []Network{{Prefix: prefix("10.1.0.1/24"), Segment: segment}}}
+	}
+	for _, row := range []struct {
+		name, reason string
+		set          func(*SubnetFacts)
+	}{
+		{"on a router of ours", "NotNeutrons", func(f *SubnetFacts) { f.Subnet.Spec.Vpc, f.Vpc, f.Router = "blue", vpcOf("blue", "a"), nil }},
+		{"over a network of Neutron's", "Overlap", func(f *SubnetFacts) { f.Subnet.Status.Network, f.Router = "8", on("neutron-9") }},
+		{"that has its network", "", func(f *SubnetFacts) { f.Subnet.Status.Network, f.Router = "9", on("neutron-9") }},
+		{"on a network that is there", "", func(f *SubnetFacts) { f.Subnet.Spec.Network, f.Router = "9", on("neutron-9") }},
+		{"whose network is not known yet", "", func(f *SubnetFacts) { f.Router = on("neutron-9") }},
+		{"over a Subnet of ours", "Overlap", func(f *SubnetFacts) { f.Router = on("a") }},
+	} {
+		f := SubnetFacts{Name: "net2", Subnet: readySubnet("net2", "neutron"), Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}
+		row.set(&f)
+		want, _, err := Subnet(f)
+		if reason(err) != row.reason || (err == nil) != (len(want.Segments) == 1) {
+			t.Errorf("a Subnet %s: %v: %+v", row.name, err, want)
+		}
+	}
+}
