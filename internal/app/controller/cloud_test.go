@@ -10,27 +10,34 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
 )
 
 // fakeCloud is a Neutron with a router in it, whose id stands for $ROUTER in
 // the scripts' files.
 type fakeCloud struct {
 	*neutrontest.Cloud
+	octavia *octaviatest.Cloud
+	// front is the clouds.yaml of both.
+	front  string
 	router string
 }
 
 // openstack [default] starts Neutron and names it in the settings; with default
 // it is the cluster's default.
 func (w *world) openstack(args []string) error {
-	w.cloud.Cloud = neutrontest.New(w.t)
+	w.cloud.Cloud, w.cloud.octavia = neutrontest.New(w.t), octaviatest.New(w.t)
 	id, err := w.make("router", "router1")
+	if err == nil {
+		w.cloud.front, err = newFront(w.t, w.cloud.Cloud, w.cloud.octavia)
+	}
 	if err != nil {
 		return err
 	}
 	w.cloud.router = id
 	w.nbdb.Nbctl("lr-add", "neutron-"+id, "--", "set", "logical_router", "neutron-"+id, `external_ids:"neutron:router_name"=router1`)
-	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}}\n",
-		neutrontest.Name, w.cloud.CloudsFile, slices.Contains(args, "default")))
+	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}, externalNetwork: %s}\n",
+		neutrontest.Name, w.cloud.front, slices.Contains(args, "default"), external))
 }
 
 var authURL = regexp.MustCompile(`auth_url: (\S+)/v3`)

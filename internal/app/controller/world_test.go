@@ -173,6 +173,7 @@ func ignoreEOF(err error) error {
 // kinds that scripts name.
 var gvks = map[string][2]string{
 	"vpc": {"kubeovn.io/v1", "Vpc"}, "subnet": {"kubeovn.io/v1", "Subnet"}, "ip": {"kubeovn.io/v1", "IP"},
+	"klb": {"openstack.org/v1", "KuryrLoadBalancer"}, "service": {"v1", "Service"}, "endpointslice": {"discovery.k8s.io/v1", "EndpointSlice"},
 	"pod": {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"}, "event": {"v1", "Event"},
 }
 
@@ -325,7 +326,7 @@ func (w *world) event(args []string) error {
 // is no controller that would end them.
 func (w *world) clean() {
 	ctx := context.Background()
-	kinds := []string{"statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}
+	kinds := []string{"service", "endpointslice", "klb", "statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}
 	for _, k := range kinds {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion(gvks[k][0])
