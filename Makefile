@@ -11,6 +11,7 @@ LAB_UP_FLAGS ?=
 # How Kubernetes and OpenStack share the network: shared-ovn or neutron.
 PROFILE ?= shared-ovn
 export ISTHMUS_LAB_DIR = $(LAB_DIR)
+export LAB_UP_FLAGS
 # The Kubernetes that the lab runs: built once, kept by version.
 CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/isthmus
 

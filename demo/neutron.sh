@@ -21,7 +21,8 @@ answers() {
 }
 
 step 'The cloud: two nodes, Kubernetes, Keystone, Neutron, Octavia, one OVN, one virtual machine'
-isthmus-lab up --profile neutron
+# shellcheck disable=SC2086 # flags are words
+isthmus-lab up --profile neutron ${LAB_UP_FLAGS-}
 eval "$(isthmus-lab env)"
 export OS_CLOUD=k8s
 router=$(openstack router show router1 -f value -c id)

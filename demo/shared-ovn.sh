@@ -10,7 +10,8 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() { printf '# %s\n' "$*"; "$@"; }
 
 step 'The cloud: two nodes, Kubernetes, Keystone, Neutron, one OVN, one virtual machine'
-isthmus-lab up --profile shared-ovn
+# shellcheck disable=SC2086 # flags are words
+isthmus-lab up --profile shared-ovn ${LAB_UP_FLAGS-}
 eval "$(isthmus-lab env)"
 
 step 'What OpenStack has'
