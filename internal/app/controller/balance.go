@@ -37,7 +37,7 @@ func (c *cloud) subnetOf(segment string, a netip.Addr) (string, error) {
 		}
 	}
 	if family == "" {
-		return "", intent.Wait{Reason: "SubnetNotReady", After: segmentDelay, For: fmt.Sprintf("network %s in Neutron, where %v is reached", segment, a)}
+		return "", intent.Wait{Reason: notReady, After: segmentDelay, For: fmt.Sprintf("network %s in Neutron, where %v is reached", segment, a)}
 	}
 	return family, nil
 }

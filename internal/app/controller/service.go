@@ -25,8 +25,12 @@ import (
 // conditionBalanced is a Service's condition: its load balancer stands as it asks.
 const conditionBalanced = "openstack.org/LoadBalancerReady"
 
-// pending is why a Service waits for Octavia, which is at work on it.
-const pending = "Pending"
+// Why a Service may wait though nothing is wrong: Octavia is at work on it, or
+// a controller that has just started does not know Neutron's networks yet.
+const (
+	pending  = "Pending"
+	notReady = "SubnetNotReady"
+)
 
 // serviceFacts are decide's, and the record that there is, nil for none.
 type serviceFacts struct {
@@ -198,7 +202,9 @@ func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *
 }
 
 // busy tells whether the outcome says only that the work goes on.
-func busy(out unit.Outcome) bool { return out.State == unit.Waiting && out.Reason == pending }
+func busy(out unit.Outcome) bool {
+	return out.State == unit.Waiting && (out.Reason == pending || out.Reason == notReady)
+}
 
 // balanced are the conditions with the outcome in. Work that goes on, or is
 // tried again, takes nothing from a balancer that stands.
