@@ -79,6 +79,13 @@ func (m *Machine) up(pod *Namespace, s plug.Veth, host netlink.Link) error {
 	if err := pod.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", s.Link, err)
 	}
+	// With the userspace datapath the node's kernel sees what the pod sends, too:
+	// it must not answer for the node's addresses in the switch's place.
+	if s.Link != plug.HostLink {
+		if err := m.node.LinkSetARPOff(host); err != nil {
+			return fmt.Errorf("turn off ARP of %s: %w", s.Host, err)
+		}
+	}
 	if err := m.node.LinkSetUp(host); err != nil {
 		return fmt.Errorf("set %s up: %w", s.Host, err)
 	}
