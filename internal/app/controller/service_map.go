@@ -21,7 +21,8 @@ func (c *cluster) wakesService() []wake {
 	return []wake{
 		{of: &corev1.Service{}, to: itself, when: serviceChanged},
 		{of: &discoveryv1.EndpointSlice{}, to: serviceOfSlice, when: endpointsChanged},
-		{of: &kuryr.KuryrLoadBalancer{}, to: itself, when: went},
+		// One that was there at the start may be of a Service that went meanwhile.
+		{of: &kuryr.KuryrLoadBalancer{}, to: itself, when: cameOrWent},
 		{of: &v1.Subnet{}, to: c.everyService, when: usableChanged},
 		// Pods on their node's network are reached at the node's address.
 		{of: &v1.IP{}, to: c.servicesIfNode, when: cameOrWent},

@@ -235,6 +235,7 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 	if f == nil || f.After || f.Slow > 0 && f.Code == 0 {
 		code, body = c.answer(r, path)
 	}
+	body = frozen(body)
 	c.mu.Unlock()
 	if f != nil {
 		f.happen(r, c.ended)
@@ -259,6 +260,18 @@ func (f *Fault) happen(r *http.Request, ended chan struct{}) {
 	case <-r.Context().Done():
 	case <-ended:
 	}
+}
+
+// frozen is an answer that what happens next does not change any more.
+func frozen(body any) any {
+	if body == nil {
+		return nil
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // it came as JSON
+	}
+	return json.RawMessage(text)
 }
 
 func complaint(word, format string, args ...any) thing {
