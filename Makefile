@@ -6,11 +6,12 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Where the lab keeps its state, and what it starts with. LAB_UP_FLAGS="--vms 2" adds a guest.
-LAB_DIR ?= $(or $(ISTHMUS_LAB_DIR),/run/isthmus-lab)
+ISTHMUS_LAB_DIR ?= /run/isthmus-lab
+LAB_DIR ?= $(ISTHMUS_LAB_DIR)
 LAB_UP_FLAGS ?=
 # How Kubernetes and OpenStack share the network: shared-ovn or neutron.
 PROFILE ?= shared-ovn
-export ISTHMUS_LAB_DIR = $(LAB_DIR)
+export ISTHMUS_LAB_DIR := $(LAB_DIR)
 export LAB_UP_FLAGS
 # The Kubernetes that the lab runs: built once, kept by version.
 CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/isthmus

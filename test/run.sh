@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
-lab_dir=${LAB_DIR:-/run/isthmus-lab}
+lab_dir=${ISTHMUS_LAB_DIR:-/run/isthmus-lab}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export TALLY=$work/tally ISTHMUS_BEFORE=$work/neutron-before
