@@ -64,6 +64,7 @@ bench: ## the benchmarks
 vet: ## go vet and gofmt
 	go vet ./api/... ./cmd/... ./internal/...
 	go vet -tags e2e ./test/...
+	go vet -tags cloud ./internal/octavia
 	@unformatted=$$(gofmt -l api cmd internal test); \
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 
