@@ -10,8 +10,6 @@ type used struct{ levels [levels]map[uint64]uint64 }
 // Eleven levels of six bits cover 64-bit offsets.
 const levels = 11
 
-func (u *used) has(x uint64) bool { return u.levels[0][x>>6]&bit(x) != 0 }
-
 func (u *used) add(x uint64) {
 	for l := range u.levels {
 		if u.levels[l] == nil {

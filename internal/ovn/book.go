@@ -120,12 +120,19 @@ func (b *book) call(u intent.Unit) {
 	b.ring()
 }
 
+// look has the unit looked at; one that is told without a look stays so.
+func (b *book) look(u intent.Unit) {
+	if _, marked := b.dirty[u]; !marked {
+		b.dirty[u] = false
+	}
+}
+
 // touchUsers marks the units that say a name.
 func (b *book) touchUsers(table, name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for u := range b.users[named{table, name}] {
-		b.dirty[u] = b.dirty[u]
+		b.look(u)
 	}
 	b.ring()
 }
@@ -174,7 +181,7 @@ func (b *book) reopen(units map[intent.Unit]bool, routers map[string]bool, owner
 		}
 	}
 	for u := range b.pages {
-		b.dirty[u] = b.dirty[u]
+		b.look(u)
 	}
 	maps.Copy(b.routers, routers)
 	for name := range b.shown {
