@@ -48,7 +48,7 @@ func connect(ctx context.Context, o Options) (*api, error) {
 	auth.AllowReauth = true
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = tls
-	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: transport, Timeout: callTimeout}))
+	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: Counted(transport, o.Count), Timeout: callTimeout}))
 	if err != nil {
 		return nil, class("sign in to", "cloud "+o.Cloud, err)
 	}

@@ -77,6 +77,7 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
 	f.looking.Lock()
 	defer f.looking.Unlock()
+	ctx = Background(ctx)
 	a, err := f.api(ctx)
 	if err != nil {
 		return nil, err

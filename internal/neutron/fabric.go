@@ -31,6 +31,10 @@ type Options struct {
 	// Kubernetes has changed: what was put off has failed. It must not block,
 	// and may be nil.
 	Changed func(intent.Unit)
+	// Count is told of each call to OpenStack before it is made: what it is about
+	// ("port"), what it does (list, create, update, tag, delete), and whether
+	// nobody waits for it. It may be nil.
+	Count func(kind, verb string, background bool)
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -67,7 +71,7 @@ func New(ctx context.Context, o Options) *Fabric {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(Background(ctx))
 	f := &Fabric{
 		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},

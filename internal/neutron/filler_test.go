@@ -17,13 +17,18 @@ import (
 // pool starts a Fabric whose pool for node1 is full.
 func pool(t *testing.T, c *neutrontest.Cloud, l Limits) *Fabric {
 	t.Helper()
-	f := start(t, c, &l)
+	return poolAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &l})
+}
+
+func poolAs(t *testing.T, o Options) *Fabric {
+	t.Helper()
+	f := startAs(t, o)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, f, "subnet/net2", subnetWant(""))
 	apply(t, f, "pod/ns/first", podWant("ns/first", "node1"))
-	full(t, f, l.Min)
+	full(t, f, o.Pool.Min)
 	return f
 }
 

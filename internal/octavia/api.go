@@ -13,6 +13,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/apiversions"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron"
 )
 
 // callTimeout is how long one call may take. Provider ovn works on the members
@@ -36,7 +38,7 @@ func connect(ctx context.Context, o Options) (*api, error) {
 	auth.AllowReauth = true
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = tls
-	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: transport, Timeout: callTimeout}))
+	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: neutron.Counted(transport, o.Count), Timeout: callTimeout}))
 	if err != nil {
 		return nil, class("sign in to cloud "+o.Cloud, err)
 	}

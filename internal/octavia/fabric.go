@@ -32,6 +32,8 @@ type Options struct {
 	Subnet func(segment string, a netip.Addr) (string, error)
 	// Patience is how long Apply may take before it says intent.Wait; 3 seconds if 0.
 	Patience time.Duration
+	// Count is told of each call to OpenStack, as neutron.Options.Count is. It may be nil.
+	Count func(kind, verb string, background bool)
 	// Log may be nil.
 	Log *slog.Logger
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron"
 )
 
 // Units are all that have a balancer or a floating IP.
@@ -118,6 +119,7 @@ func (f *Fabric) left() map[intent.Unit]entry {
 // are no events. It also deletes ports that Octavia left in the subnets of our
 // balancers when it failed to make one. Tell must not block.
 func (f *Fabric) Watch(ctx context.Context, every time.Duration, tell func(intent.Unit)) {
+	ctx = neutron.Background(ctx)
 	for rest(ctx, every) == nil {
 		units, err := f.Drifted(ctx)
 		if err == nil {
