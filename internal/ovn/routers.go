@@ -25,11 +25,13 @@ func (v *view) ports(r *nbdb.LogicalRouter) []*nbdb.LogicalRouterPort {
 	return ports
 }
 
-// subnet is one of Neutron's subnets on a router: always the same one of many.
+// subnet is one of Neutron's subnets on a router: always the same one of many,
+// and none of the external network's. Octavia takes the subnet that our port
+// names for one inside, and would not translate floating IPs of balancers there.
 func (v *view) subnet(r *nbdb.LogicalRouter) string {
 	var subnets []string
 	for _, p := range v.ports(r) {
-		if p.ExternalIDs[keyOwner] == "" {
+		if p.ExternalIDs[keyOwner] == "" && !leadsOut(r, p) {
 			subnets = append(subnets, strings.Fields(p.ExternalIDs[neutronSubnets])...)
 		}
 	}
@@ -37,6 +39,13 @@ func (v *view) subnet(r *nbdb.LogicalRouter) string {
 		return ""
 	}
 	return slices.Min(subnets)
+}
+
+// leadsOut tells whether a port is the router's gateway to an external network.
+// Zed's Neutron says that on the router, newer ones on the port.
+func leadsOut(r *nbdb.LogicalRouter, p *nbdb.LogicalRouterPort) bool {
+	gateway := r.ExternalIDs[neutronGateway]
+	return gateway != "" && p.Name == "lrp-"+gateway || strings.EqualFold(p.ExternalIDs[neutronLeadsOut], "true")
 }
 
 // router is what there is of a router, from its own ports outwards.
