@@ -56,6 +56,19 @@ func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 	return !have, nil
 }
 
+// Identify writes external_ids of a port that is there; others stay as they are.
+func (s *Switch) Identify(ctx context.Context, name string, ids map[string]string) error {
+	t, err := s.transaction()
+	if err != nil {
+		return err
+	}
+	t.change(NewPort{Name: name, IDs: ids})
+	if err := t.commit(ctx); err != nil {
+		return fmt.Errorf("identify port %s: %w", name, err)
+	}
+	return nil
+}
+
 // rivals are ports for p's iface-id with another name.
 func (s *Switch) rivals(p NewPort) []string {
 	var names []string

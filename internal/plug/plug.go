@@ -41,8 +41,8 @@ const (
 type Port struct {
 	// Container is the sandbox, and Link the interface's name in the pod.
 	Container, Link string
-	// Pod is "namespace/name".
-	Pod string
+	// Pod is "namespace/name", and UID tells it from others of that name.
+	Pod, UID string
 	// IfaceID and IfaceIDVer name the port in OVN; Tag is set in mode VLAN instead.
 	IfaceID, IfaceIDVer string
 	Tag                 int
@@ -171,6 +171,7 @@ const (
 	KeyOwner      = "isthmus-owner"
 	KeyContainer  = "isthmus-container"
 	KeyPod        = "isthmus-pod"
+	KeyUID        = "isthmus-pod-uid"
 	// KeyHostLink names the node's side of the host link, and KeyAddrs the
 	// addresses that the node reaches through it.
 	KeyHostLink = "isthmus-host-link"
@@ -181,6 +182,9 @@ func switchPort(p Port, n Node, host string) SwitchPort {
 	ids := map[string]string{
 		KeyIfaceID: p.IfaceID, KeyOwner: n.Owner,
 		KeyContainer: p.Container, KeyPod: p.Pod, "attached-mac": string(p.MAC),
+	}
+	if p.UID != "" {
+		ids[KeyUID] = p.UID
 	}
 	if p.IfaceIDVer != "" {
 		ids[KeyIfaceIDVer] = p.IfaceIDVer

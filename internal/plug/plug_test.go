@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func port() Port {
 	return Port{
-		Container: "0123456789abcdef", Link: "eth0", Pod: "net2/ubuntu",
+		Container: "0123456789abcdef", Link: "eth0", Pod: "net2/ubuntu", UID: "uid-1",
 		IfaceID: "ubuntu.net2", IfaceIDVer: "uid-1", MAC: "00:00:00:0c:00:02",
 		Addrs:    []netip.Prefix{netip.MustParsePrefix("12.0.1.2/24")},
 		Gateways: []netip.Addr{netip.MustParseAddr("12.0.1.1")},

@@ -15,7 +15,7 @@ import (
 func portOf(ip *v1.IP, a cniwire.Attachment) (plug.Port, error) {
 	spec := ip.Spec
 	p := plug.Port{
-		Container: a.Container, Link: a.Link, Pod: spec.Namespace + "/" + spec.PodName,
+		Container: a.Container, Link: a.Link, Pod: spec.Namespace + "/" + spec.PodName, UID: spec.PodUID,
 		MAC: intent.MAC(strings.ToLower(spec.MacAddress)), MTU: int(spec.MTU), HostLink: spec.HostLink,
 	}
 	if spec.Attach.OVS != nil {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -20,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
-	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
 // serverName is in the certificate of every API server, whatever the address
@@ -86,7 +86,7 @@ func newKube(c *rest.Config, node string) (*kube, error) {
 		Scheme: s, HTTPClient: h, Mapper: mapper(), DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1.Subnet{}:   {},
-			&v1.IP{}:       {Field: fields.OneTermEqualSelector("metadata.name", decide.NodePort(node))},
+			&v1.IP{}:       {Label: labels.SelectorFromSet(labels.Set{v1.LabelNode: node})},
 			&corev1.Node{}: {Field: fields.OneTermEqualSelector("metadata.name", node), Transform: onlyMeta},
 		},
 	})

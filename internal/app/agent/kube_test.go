@@ -122,7 +122,7 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 	if err := k.Create(ctx, self); err != nil {
 		t.Fatal(err)
 	}
-	nodeIP := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "node-node1"}, Spec: v1.IPSpec{
+	nodeIP := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "node-node1", Labels: map[string]string{v1.LabelNode: "node1"}}, Spec: v1.IPSpec{
 		PodUID: string(self.UID), NodeName: "node1", Subnet: "join", V4IPAddress: "100.64.0.2", V4PrefixLength: 16, V4Gateway: "100.64.0.1",
 		MacAddress: "00:00:00:64:00:02", MTU: 1392, Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "node-node1"}},
 	}}
@@ -133,6 +133,7 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 	eventually(t, func() bool {
 		return k.Get(ctx, client.ObjectKey{Name: "node1"}, self) == nil && self.Annotations[v1.AnnotationUnderlayMTU] == "1450"
 	}, "the underlay's MTU was not told")
+	followsClaim(t, host, k)
 	conflist := filepath.Join(dir, "net.d", confName)
 	eventually(t, func() bool { _, err := os.Stat(conflist); return err == nil }, "no network configuration")
 	if same, err := os.ReadFile(filepath.Join(dir, "bin", pluginName)); err != nil || len(same) == 0 {
@@ -140,6 +141,35 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 	}
 	if err := a.node.event(ctx, nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// followsClaim: a port of Neutron's that somebody deleted comes back under
+// another id, and the pod that runs gets that one; an earlier pod's interface does not.
+func followsClaim(t *testing.T, host *ovstest.Node, k client.Client) {
+	t.Helper()
+	ip := claim("uid-1")
+	ip.Name, ip.Spec.PodName, ip.Labels = "b.net2", "b", map[string]string{v1.LabelNode: "node1"}
+	ip.Spec.Attach.OVS = &v1.AttachOVS{IfaceID: "port-1"}
+	if err := k.Create(t.Context(), ip); err != nil {
+		t.Fatal(err)
+	}
+	for name, uid := range map[string]string{"now": "uid-1", "earlier": "uid-0"} {
+		host.Vsctl(t, "add-port", "br-int", name, "--", "set", "interface", name, "type=internal", "external_ids:isthmus-owner="+settings.Default().Cluster,
+			"external_ids:isthmus-pod=net2/b", "external_ids:isthmus-pod-uid="+uid, "external_ids:iface-id=port-1", "external_ids:ovn-installed=true")
+	}
+	ip.Spec.Attach.OVS.IfaceID = "port-2"
+	if err := k.Update(t.Context(), ip); err != nil {
+		t.Fatal(err)
+	}
+	host.Vsctl(t, "wait-until", "Interface", "now", "external_ids:iface-id=port-2")
+	for _, look := range [][]string{{"now", "ovn-installed", "true"}, {"earlier", "iface-id", "port-1"}} {
+		if got := strings.Trim(host.Vsctl(t, "get", "Interface", look[0], "external_ids:"+look[1]), "\"\n"); got != look[2] {
+			t.Errorf("%s of %s is %q, not %q", look[1], look[0], got, look[2])
+		}
+	}
+	for _, name := range []string{"now", "earlier"} {
+		host.Vsctl(t, "del-port", name)
 	}
 }
 

@@ -110,7 +110,7 @@ func (n *node) sleep(ctx context.Context, retry time.Duration, again bool) bool 
 // the others from being done.
 func (n *node) once(ctx context.Context) error {
 	n.look()
-	return errors.Join(n.annotate(ctx), n.apply(ctx))
+	return errors.Join(n.annotate(ctx), n.apply(ctx), n.follow(ctx))
 }
 
 func (n *node) apply(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -114,5 +115,8 @@ func probes(ports []netdev.Port) []nodenet.Probe {
 	return all
 }
 
-// uid is the pod's, which is also its port's version.
-func uid(p netdev.Port) types.UID { return types.UID(p.IDs[plug.KeyIfaceIDVer]) }
+// uid is that of a port's pod. Earlier releases wrote it as the port's version
+// only, and not on Neutron's ports.
+func uid(p netdev.Port) types.UID {
+	return types.UID(cmp.Or(p.IDs[plug.KeyUID], p.IDs[plug.KeyIfaceIDVer]))
+}
