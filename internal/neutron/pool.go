@@ -165,14 +165,17 @@ func (s *stock) keep(there func(object) bool) {
 	s.surplus = slices.DeleteFunc(s.surplus, gone)
 }
 
-// drain ends the pools that are meant: their ports are surplus.
-func (s *stock) drain(meant func(PoolKey) bool) {
+// drain ends the pools that are meant: their ports are surplus. It counts them.
+func (s *stock) drain(meant func(PoolKey) bool) int {
+	drained := 0
 	for _, k := range s.keys() {
 		if h := s.shelves[k]; meant(k) {
 			s.surplus = append(append(s.surplus, h.ready...), h.returning...)
+			drained += len(h.ready) + len(h.returning)
 			delete(s.shelves, k)
 		}
 	}
+	return drained
 }
 
 func (s *stock) keys() []PoolKey {
@@ -211,16 +214,24 @@ func (s *stock) next(make bool) chore {
 			return chore{verb: update, key: k, port: o}
 		}
 	}
-	if len(s.surplus) > 0 {
-		o := s.surplus[0]
-		s.surplus = s.surplus[1:]
-		s.hands[o.id] = true
-		return chore{verb: remove, port: o}
+	if c := s.discard(); c.verb != "" {
+		return c
 	}
 	if make {
 		return s.refill()
 	}
 	return chore{}
+}
+
+// discard is the deletion of a port that has no use.
+func (s *stock) discard() chore {
+	if len(s.surplus) == 0 {
+		return chore{}
+	}
+	o := s.surplus[0]
+	s.surplus = s.surplus[1:]
+	s.hands[o.id] = true
+	return chore{verb: remove, port: o}
 }
 
 // refill is the making of a few ports for the pool that has the fewest.
