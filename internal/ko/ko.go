@@ -1,6 +1,7 @@
 // Package ko knows the operator's commands, "kubectl ko ...": it finds the
-// cluster as kubectl does, reads the settings there, and either asks OVN or says
-// what to write where. It changes nothing but what cleanup is asked to.
+// cluster as kubectl does, reads the settings there, and either asks OVN or
+// OpenStack or says what to write where. It changes nothing but what a cleanup
+// is asked to.
 package ko
 
 import (
@@ -8,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
@@ -36,6 +39,9 @@ type tool struct {
 	// look finds a program on the user's machine and run runs it.
 	look func(name string) (string, error)
 	run  func(ctx context.Context, s Streams, argv []string) error
+	// getenv reads the user's environment.
+	getenv func(name string) string
+	pauses []time.Duration
 }
 
 // Main does what args say and returns the exit status.
@@ -54,7 +60,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 }
 
 func newTool(s Streams) *tool {
-	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere}
+	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere, getenv: os.Getenv, pauses: pauses()}
 	t.connect = func() (kubernetes.Interface, error) {
 		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(t.rules, &t.overrides).ClientConfig()
 		if err != nil {

@@ -58,6 +58,7 @@ func newBench(objects ...runtime.Object) *bench {
 	b.tool = newTool(Streams{In: strings.NewReader(""), Out: &b.out, Err: &b.out})
 	b.connect = func() (kubernetes.Interface, error) { return b.kube, nil }
 	b.look = func(name string) (string, error) { return "/bin/" + name, nil }
+	b.getenv = func(string) string { return "" }
 	b.run = func(_ context.Context, _ Streams, argv []string) error { b.ran = append(b.ran, argv); return nil }
 	return b
 }

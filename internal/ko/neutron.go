@@ -21,7 +21,7 @@ func (t *tool) neutron() *cobra.Command {
 		Short: "Print what Neutron's ml2_conf.ini and each host's Open vSwitch must say to share this cluster's OVN",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return t.neutronConfig(c.Context()) },
-	})
+	}, t.neutronCleanup())
 	return c
 }
 

@@ -168,6 +168,7 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 		err := a.remove(ctx, s)
 		if err == nil {
 			f.gone(e, s.object)
+			f.Removed(s.called())
 		}
 		return err
 	}

@@ -3,7 +3,6 @@ package neutron
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"net/url"
 	"reflect"
@@ -172,44 +171,4 @@ func same(a, b []object) bool {
 		return out
 	}
 	return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(sort(a), sort(b)))
-}
-
-// Clear deletes all that is ours, the pool included, and counts the units.
-// What holds others' ports stays, and the error says so.
-func (f *Fabric) Clear(ctx context.Context) (int, error) {
-	f.mu.Lock()
-	f.stock = newStock(nil)
-	f.mu.Unlock()
-	a, err := f.api(ctx)
-	if err != nil {
-		return 0, err
-	}
-	cleared := 0
-	for {
-		all, err := a.lookAll(ctx, f.Owner)
-		if err != nil || len(all) == 0 {
-			return cleared, err
-		}
-		done, err := f.clearAll(ctx, all)
-		cleared += done
-		if done == 0 { // a unit may wait for another, but not all for nobody
-			return cleared, err
-		}
-	}
-}
-
-func (f *Fabric) clearAll(ctx context.Context, all map[intent.Unit][]object) (int, error) {
-	done := 0
-	var errs []error
-	for _, u := range slices.Sorted(maps.Keys(all)) {
-		e := f.enter(u)
-		e.objects, e.sure = all[u], true
-		_, err := f.apply(ctx, u, intent.Want{}, e)
-		f.leave(u, e)
-		if err == nil {
-			done++
-		}
-		errs = append(errs, err)
-	}
-	return done, errors.Join(errs...)
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// ("port"), what it does (list, create, update, tag, delete), and whether
 	// nobody waits for it. It may be nil.
 	Count func(kind, verb string, background bool)
+	// Removed is told, in words, of each object that has been deleted. It must
+	// not block, and may be nil.
+	Removed func(what string)
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -70,6 +73,9 @@ type Fabric struct {
 func New(ctx context.Context, o Options) *Fabric {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Removed == nil {
+		o.Removed = func(string) {}
 	}
 	ctx, cancel := context.WithCancel(Background(ctx))
 	f := &Fabric{

@@ -112,33 +112,36 @@ func byUnit(owner string, all []object) map[intent.Unit][]object {
 }
 
 // vacant waits for those who are on a network that is to be deleted: before it
-// is taken off its router, not when that has cut them off.
+// is taken off its router, not when that has cut them off. A network takes
+// others' subnets along, so it waits for those, too.
 func (a *api) vacant(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		if s.verb != remove || s.kind != kindNetwork {
 			continue
 		}
-		found, err := a.list(ctx, kindPort, url.Values{"network_id": {s.id}})
-		if err != nil {
-			return err
-		}
-		users := slices.DeleteFunc(found, func(w wire) bool {
-			goes := func(s step) bool { return s.verb == remove && s.kind == kindPort && s.id == w.ID }
-			return strings.HasPrefix(w.DeviceOwner, "network:") || slices.ContainsFunc(steps, goes)
-		})
-		if len(users) > 0 {
-			return intent.Wait{Reason: "InUse", After: soon, For: fmt.Sprintf(
-				"the removal of %d ports from network %s: %s", len(users), s.name, examples(users))}
+		for _, k := range []kind{kindPort, kindSubnet} {
+			found, err := a.list(ctx, k, url.Values{"network_id": {s.id}})
+			if err != nil {
+				return err
+			}
+			others := slices.DeleteFunc(found, func(w wire) bool {
+				goes := func(s step) bool { return s.verb == remove && s.kind == k && s.id == w.ID }
+				return strings.HasPrefix(w.DeviceOwner, "network:") || slices.ContainsFunc(steps, goes)
+			})
+			if len(others) > 0 {
+				return intent.Wait{Reason: "InUse", After: soon, For: fmt.Sprintf(
+					"the removal of %d %ss from network %s: %s", len(others), k, s.name, examples(others))}
+			}
 		}
 	}
 	return nil
 }
 
-// examples names some ports.
-func examples(ports []wire) string {
+// examples names some of Neutron's objects.
+func examples(all []wire) string {
 	const most = 3
 	var names []string
-	for _, w := range ports {
+	for _, w := range all {
 		names = append(names, cmp.Or(w.Name, w.ID))
 	}
 	slices.Sort(names)

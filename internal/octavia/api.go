@@ -27,6 +27,7 @@ type api struct {
 	balancers, network *gophercloud.ServiceClient
 	project            string
 	version            Version
+	removed            func(what string)
 }
 
 // connect signs in and asks what this Octavia can do.
@@ -42,7 +43,7 @@ func connect(ctx context.Context, o Options) (*api, error) {
 	if err != nil {
 		return nil, class("sign in to cloud "+o.Cloud, err)
 	}
-	a := &api{}
+	a := &api{removed: o.Removed}
 	if a.project, err = projectOf(provider); err != nil {
 		return nil, fmt.Errorf("cloud %s: %w", o.Cloud, err)
 	}

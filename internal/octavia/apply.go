@@ -187,6 +187,9 @@ func (a *api) take(ctx context.Context, have []balancer, want balancer, steps []
 	}
 	for _, s := range steps {
 		err := r.do(ctx, s)
+		if errors.Is(err, errGone) && s.verb == removeBalancer {
+			continue // it was going already
+		}
 		if errors.Is(err, errTaken) && s.verb == makeBalancer {
 			return a.free(ctx, want)
 		}
@@ -204,6 +207,7 @@ func (a *api) take(ctx context.Context, have []balancer, want balancer, steps []
 		if err := a.gone(ctx, s.id, s.name); err != nil {
 			return err
 		}
+		a.removed(called(s.name, s.id))
 	}
 	if r.on == "" {
 		return nil

@@ -34,6 +34,9 @@ type Options struct {
 	Patience time.Duration
 	// Count is told of each call to OpenStack, as neutron.Options.Count is. It may be nil.
 	Count func(kind, verb string, background bool)
+	// Removed is told, in words, of each load balancer and floating IP that is no
+	// longer there, or no longer leads to us. It must not block, and may be nil.
+	Removed func(what string)
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -70,6 +73,9 @@ type lead struct{ id, port string }
 func New(o Options) *Fabric {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Removed == nil {
+		o.Removed = func(string) {}
 	}
 	if o.Provider == "" {
 		o.Provider = "ovn"

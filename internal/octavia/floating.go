@@ -150,10 +150,11 @@ func (a *api) lead(ctx context.Context, fip floatingips.FloatingIP, port *string
 func (a *api) ground(ctx context.Context, m mark, port string, fip floatingips.FloatingIP) error {
 	if fip.Description == m.description() {
 		err := class("delete floating IP "+fip.FloatingIP, floatingips.Delete(ctx, a.network, fip.ID).ExtractErr())
-		if errors.Is(err, errGone) {
-			return nil
+		if err != nil && !errors.Is(err, errGone) {
+			return err
 		}
-		return err
+		a.removed(floatCalled(fip, m))
+		return nil
 	}
 	if fip.PortID != "" && fip.PortID == port {
 		if err := a.lead(ctx, fip, nil); err != nil {
@@ -161,8 +162,9 @@ func (a *api) ground(ctx context.Context, m mark, port string, fip floatingips.F
 		}
 	}
 	err := a.tag(ctx, fip, retag(fip.Tags, nil))
-	if errors.Is(err, errGone) {
-		return nil
+	if err != nil && !errors.Is(err, errGone) {
+		return err
 	}
-	return err
+	a.removed(floatCalled(fip, m))
+	return nil
 }

@@ -32,7 +32,7 @@ func (a *api) of(ctx context.Context, m mark) ([]balancer, error) {
 	}
 	var out []balancer
 	for _, lb := range found {
-		if hasAll(lb.Tags, m.tags()) && lb.ProvisioningStatus != "DELETED" {
+		if hasAll(lb.Tags, m.tags()) && lb.ProvisioningStatus != deleted {
 			out = append(out, shown(lb))
 		}
 	}
@@ -178,7 +178,7 @@ func (a *api) gone(ctx context.Context, id, name string) error {
 			return nil
 		case err != nil:
 			return err
-		case lb.ProvisioningStatus == "DELETED":
+		case lb.ProvisioningStatus == deleted:
 			return nil
 		case lb.ProvisioningStatus == failed:
 			return brokenBalancer(name, later)

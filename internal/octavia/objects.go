@@ -62,6 +62,7 @@ func (m member) key() string { return m.Addr + " " + strconv.Itoa(m.Port) }
 const (
 	active  = "ACTIVE"
 	failed  = "ERROR"
+	deleted = "DELETED"
 	pending = "PENDING" // what all others begin with
 )
 

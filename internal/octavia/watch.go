@@ -36,16 +36,21 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 		return nil, err
 	}
 	for _, fip := range fips {
-		u, born := strings.CutPrefix(fip.Description, tagOwner+f.Owner+","+tagUnit)
-		if t, is := unitOf(f.Owner, fip.Tags); is {
-			u, born = string(t), true
-		}
-		if born {
-			out = append(out, intent.Unit(u))
+		if u, is := f.holder(fip); is {
+			out = append(out, u)
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// holder is the unit of ours that has a floating IP; false if none has.
+func (f *Fabric) holder(fip floatingips.FloatingIP) (intent.Unit, bool) {
+	if u, is := unitOf(f.Owner, fip.Tags); is {
+		return u, true
+	}
+	u, born := strings.CutPrefix(fip.Description, tagOwner+f.Owner+","+tagUnit)
+	return intent.Unit(u), born
 }
 
 // Drifted are the units whose balancer or floating IP is not as we left it: it

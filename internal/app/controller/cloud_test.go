@@ -29,7 +29,7 @@ func (w *world) openstack(args []string) error {
 	w.cloud.Cloud, w.cloud.octavia = neutrontest.New(w.t), octaviatest.New(w.t)
 	id, err := w.make("router", "router1")
 	if err == nil {
-		w.cloud.front, err = newFront(w.t, w.cloud.Cloud, w.cloud.octavia)
+		w.cloud.front, err = octaviatest.Front(w.t, w.cloud.Cloud, w.cloud.octavia)
 	}
 	if err != nil {
 		return err

@@ -126,6 +126,24 @@ func (c *Cloud) Names(collection string) []string {
 	return out
 }
 
+// Snapshot is all there is, as JSON, sorted.
+func (c *Cloud) Snapshot() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := []string{}
+	for collection, all := range c.things {
+		for _, o := range all {
+			text, err := json.Marshal(o)
+			if err != nil {
+				panic(err) // it came as JSON
+			}
+			out = append(out, collection+" "+string(text))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func (c *Cloud) nameOf(collection string, id any) any {
 	if o := c.byID(collection, id); o != nil {
 		return o["address"]

@@ -1,0 +1,89 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Owned says in words what is ours, in about the order in which Clear deletes it.
+func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
+	a, err := f.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.lookAll(ctx, f.Owner)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, u := range inward(all) {
+		for _, s := range diff(all[u], nil, nil) {
+			out = append(out, s.called())
+		}
+	}
+	return out, nil
+}
+
+// called is an object for people.
+func (o object) called() string {
+	return fmt.Sprintf("%s (%s)", describe([]step{{object: o}}), o.id)
+}
+
+// inward puts who has ports before who has what ports are on.
+func inward(all map[intent.Unit][]object) []intent.Unit {
+	units := slices.Sorted(maps.Keys(all))
+	without := func(u intent.Unit) int {
+		if slices.ContainsFunc(all[u], func(o object) bool { return o.kind == kindPort }) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(units, func(a, b intent.Unit) int { return without(a) - without(b) })
+	return units
+}
+
+// Clear deletes all that is ours, the pool included, and counts the units that
+// are gone. What holds others' ports stays, and the error says so. It ends when
+// nothing moves any more: whether to try again is for the caller to say.
+func (f *Fabric) Clear(ctx context.Context) (int, error) {
+	f.mu.Lock()
+	f.stock = newStock(nil)
+	f.mu.Unlock()
+	a, err := f.api(ctx)
+	if err != nil {
+		return 0, err
+	}
+	cleared := 0
+	for {
+		all, err := a.lookAll(ctx, f.Owner)
+		if err != nil || len(all) == 0 {
+			return cleared, err
+		}
+		done, err := f.clearAll(ctx, all)
+		cleared += done
+		if done == 0 { // a unit may wait for another, but not all for nobody
+			return cleared, err
+		}
+	}
+}
+
+func (f *Fabric) clearAll(ctx context.Context, all map[intent.Unit][]object) (int, error) {
+	done := 0
+	var errs []error
+	for _, u := range inward(all) {
+		e := f.enter(u)
+		e.objects, e.sure = all[u], true
+		_, err := f.apply(ctx, u, intent.Want{}, e)
+		f.leave(u, e)
+		if err == nil {
+			done++
+		}
+		errs = append(errs, err)
+	}
+	return done, errors.Join(errs...)
+}
