@@ -136,17 +136,17 @@ func (f *Fabric) compare(all map[intent.Unit][]object) []intent.Unit {
 		}
 		e := f.units[u]
 		if e == nil {
-			e = &entry{sure: true}
-			f.units[u] = e
-		} else if !e.TryLock() {
-			continue
-		} else {
-			defer e.Unlock()
+			e = &entry{}
 		}
+		if !e.TryLock() {
+			continue
+		}
+		defer e.Unlock()
 		if f.worked(e.objects) || f.worked(all[u]) || same(e.objects, all[u]) {
 			continue
 		}
 		e.objects, e.sure = all[u], true
+		f.units[u] = e
 		changed = append(changed, u)
 	}
 	return changed

@@ -86,10 +86,12 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]obje
 	for _, w := range found {
 		all = append(all, joinsOf(w, all)...)
 	}
-	return byUnit(owner, named(all)), nil
+	return byUnit(owner, all), nil
 }
 
-// byUnit sorts objects by who has them; what bears no mark goes with what it belongs to.
+// byUnit sorts objects by who has them; what bears no mark goes with what it
+// belongs to. Each unit's are named as if there were no others: what a rule
+// says of another unit's group is the group's id.
 func byUnit(owner string, all []object) map[intent.Unit][]object {
 	holder, units := map[string]intent.Unit{}, map[intent.Unit][]object{}
 	for _, o := range all {
@@ -107,6 +109,9 @@ func byUnit(owner string, all []object) map[intent.Unit][]object {
 		default:
 		}
 		units[u] = append(units[u], o)
+	}
+	for u, objects := range units {
+		units[u] = named(objects)
 	}
 	return units
 }

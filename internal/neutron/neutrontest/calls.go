@@ -228,9 +228,18 @@ func (c call) remove(o thing) (int, any) {
 		g := c.things["security-groups"][o["security_group_id"].(string)]
 		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]thing), func(r thing) bool { return r["id"] == id })
 	case "security-groups":
-		maps.DeleteFunc(c.things["security-group-rules"], func(_ string, r thing) bool { return r["security_group_id"] == id })
+		c.removeRules(id)
 	}
 	return http.StatusNoContent, nil
+}
+
+// removeRules deletes the rules of a group, and those of others that name it.
+func (c call) removeRules(group string) {
+	goes := func(r thing) bool { return r["security_group_id"] == group || r["remote_group_id"] == group }
+	maps.DeleteFunc(c.things["security-group-rules"], func(_ string, r thing) bool { return goes(r) })
+	for _, g := range c.things["security-groups"] {
+		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]thing), goes)
+	}
 }
 
 // inUse refuses to delete what others need.

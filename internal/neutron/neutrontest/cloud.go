@@ -62,6 +62,10 @@ type Fault struct {
 	Word, Text string
 	// Slow is how long it takes.
 	Slow time.Duration
+	// Reached is closed when the call is there, and done; its answer comes when
+	// Until is closed. Both or none are nil.
+	Reached chan<- struct{}
+	Until   <-chan struct{}
 }
 
 // New starts a Neutron that ends with the test.
@@ -254,7 +258,7 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 	}
 	var code int
 	var body any
-	if f == nil || f.After || f.Slow > 0 && f.Code == 0 {
+	if f == nil || f.After || f.waits() && f.Code == 0 {
 		code, body = c.answer(r, path)
 	}
 	body = frozen(body)
@@ -263,15 +267,25 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 		f.happen(r, c.ended)
 		if f.Code != 0 {
 			code, body = f.Code, complaint(f.Word, "%s", f.Text)
-		} else if f.Slow == 0 {
+		} else if !f.waits() {
 			panic(http.ErrAbortHandler)
 		}
 	}
 	reply(w, code, body)
 }
 
+func (f *Fault) waits() bool { return f.Slow > 0 || f.Until != nil }
+
 func (f *Fault) happen(r *http.Request, ended chan struct{}) {
-	if f.Slow == 0 {
+	if !f.waits() {
+		return
+	}
+	if f.Until != nil {
+		close(f.Reached)
+		select {
+		case <-f.Until:
+		case <-ended:
+		}
 		return
 	}
 	_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the caller went
