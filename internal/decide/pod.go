@@ -34,7 +34,11 @@ type PodFacts struct {
 	// none; CloudGroups the ids of those that the pod asks for, by id or name.
 	Standard    []string
 	CloudGroups map[string]string
-	Leases      Leases
+	// Project is the id of the cloud project that the port is made in; empty for
+	// ours. ProjectProblem is why none can be, nil if one can.
+	Project        string
+	ProjectProblem error
+	Leases         Leases
 }
 
 // StatefulSet is the kind whose pods keep their addresses.

@@ -46,8 +46,13 @@ func (f PodFacts) draft(s *v1.Subnet, mac intent.MAC) (*v1.IP, error) {
 }
 
 // neutron wants the claim's port, named as Kuryr names it, in the pod's groups.
+// A port that stands stays in its project.
 func (f PodFacts) neutron(ip *v1.IP) (intent.Want, *v1.IP, error) {
+	if f.ProjectProblem != nil && !Attached(ip) {
+		return intent.Want{}, nil, f.ProjectProblem
+	}
 	port := neutronPort(f.Namespace+"/"+f.Name, ip)
+	port.Project = f.Project
 	var err error
 	if port.Groups, port.CloudGroups, err = f.groups(); err != nil {
 		return intent.Want{}, nil, err

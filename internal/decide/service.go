@@ -35,8 +35,10 @@ type ServiceFacts struct {
 	Places []Place
 	// Nodes are the addresses that nodes have in one of Places, by the node's name.
 	Nodes map[string][]netip.Addr
-	// Project is the id of the cloud project that owns the balancer; empty for ours.
-	Project string
+	// Project is the id of the cloud project that owns the balancer; empty for
+	// ours. ProjectProblem is why none can, nil if one can.
+	Project        string
+	ProjectProblem error
 	// ExternalNetwork is the id of the network of floating IPs; empty if there is none.
 	ExternalNetwork string
 	// ExternalProblem is why it is not known which network that is; nil if it is.
@@ -63,6 +65,9 @@ func ServiceUnit(namespace, service string) intent.Unit {
 func Service(f ServiceFacts) (intent.Want, error) {
 	if !needsBalancer(f.Service) {
 		return intent.Want{}, nil
+	}
+	if f.ProjectProblem != nil {
+		return intent.Want{}, f.ProjectProblem
 	}
 	b, err := f.balancer()
 	if err != nil {

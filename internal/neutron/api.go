@@ -25,9 +25,11 @@ const callTimeout = time.Minute
 
 // api is Neutron as one user sees it. It sends what it is told.
 type api struct {
-	client  *gophercloud.ServiceClient
-	project string
-	aliases map[string]bool // of Neutron's extensions
+	client *gophercloud.ServiceClient
+	// identity is Keystone, nil where the catalog does not say where it is.
+	identity *gophercloud.ServiceClient
+	project  string
+	aliases  map[string]bool // of Neutron's extensions
 }
 
 // Extensions that we ask for.
@@ -58,6 +60,9 @@ func connect(ctx context.Context, o Options) (*api, error) {
 	}
 	if a.client, err = openstack.NewNetworkV2(provider, endpoint); err != nil {
 		return nil, fmt.Errorf("neutron of cloud %s: %w", o.Cloud, err)
+	}
+	if a.identity, err = openstack.NewIdentityV3(provider, endpoint); err != nil {
+		a.identity = nil
 	}
 	return a, a.ask(ctx)
 }

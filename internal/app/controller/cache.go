@@ -34,6 +34,7 @@ func cacheOptions() cache.Options {
 			&corev1.Pod{}:         {Transform: keepOfPod},
 			&corev1.Node{}:        {Transform: keepOfNode},
 			&appsv1.StatefulSet{}: {Transform: keepOfStatefulSet},
+			&corev1.Namespace{}:   {Transform: keepOfNamespace},
 		},
 	}
 }
@@ -60,6 +61,16 @@ func keepOfNode(o any) (any, error) {
 	return kept, nil
 }
 
+func keepOfNamespace(o any) (any, error) {
+	n, ok := o.(*corev1.Namespace)
+	if !ok {
+		return o, nil
+	}
+	kept := &corev1.Namespace{TypeMeta: n.TypeMeta, ObjectMeta: keepOfMeta(n.ObjectMeta)}
+	kept.Labels = n.Labels
+	return kept, nil
+}
+
 func keepOfStatefulSet(o any) (any, error) {
 	s, ok := o.(*appsv1.StatefulSet)
 	if !ok {
@@ -75,7 +86,7 @@ func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
-	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, decide.AnnotationSecurityGroups, corev1.MirrorPodAnnotationKey} {
+	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, decide.AnnotationSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
 		if value, ok := m.Annotations[name]; ok {
 			if kept.Annotations == nil {
 				kept.Annotations = map[string]string{}

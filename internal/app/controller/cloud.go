@@ -32,8 +32,9 @@ type cloud struct {
 	// external is the network of floating IPs, nil until somebody needs it.
 	external atomic.Pointer[string]
 
-	mu     sync.Mutex
-	groups map[string]string // ids of OpenStack's security groups, by name
+	mu       sync.Mutex
+	groups   map[string]string // ids of OpenStack's security groups, by name
+	projects map[string]bool   // ids of projects that are there
 }
 
 // Reasons of a Wait for Neutron: at every start, and where it cannot be reached.
@@ -51,19 +52,27 @@ func newCloud(ctx context.Context, s settings.Settings, log *slog.Logger, change
 	if *n.Pool.Min > 0 {
 		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch}
 	}
-	return &cloud{Fabric: neutron.New(ctx, o), settings: n, log: log, groups: map[string]string{}}
+	return &cloud{Fabric: neutron.New(ctx, o), settings: n, log: log, groups: map[string]string{}, projects: map[string]bool{}}
 }
 
 // Apply waits, for an event of the controller's own, until Neutron has been read.
 func (c *cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
-	if !c.read.Load() {
-		why := c.why.Load()
-		if why == nil {
-			return intent.Seen{}, intent.Wait{Reason: neutronUnread, For: "Neutron, which is being read"}
-		}
-		return intent.Seen{}, intent.Wait{Reason: neutronAway, For: "Neutron: " + *why}
+	if err := c.unread(); err != nil {
+		return intent.Seen{}, err
 	}
 	return c.Fabric.Apply(ctx, u, w)
+}
+
+// unread is nil once Neutron has been read.
+func (c *cloud) unread() error {
+	if c.read.Load() {
+		return nil
+	}
+	why := c.why.Load()
+	if why == nil {
+		return intent.Wait{Reason: neutronUnread, For: "Neutron, which is being read"}
+	}
+	return intent.Wait{Reason: neutronAway, For: "Neutron: " + *why}
 }
 
 // look reads all that is ours, and finds what the settings name. It returns the
@@ -220,6 +229,10 @@ func (c *cluster) keepPools(ctx context.Context, except string) error {
 		return err
 	}
 	nodes, networks := map[string]bool{}, map[string]bool{}
+	projects, err := c.projectsAsked(ctx)
+	if err != nil {
+		return err
+	}
 	for i := range all.Items {
 		nodes[all.Items[i].Name] = true
 	}
@@ -229,7 +242,7 @@ func (c *cluster) keepPools(ctx context.Context, except string) error {
 			networks[n.ID], networks[s.Status.Network], networks[s.Spec.Network] = true, true, true
 		}
 	}
-	cl.Keep(func(k neutron.PoolKey) bool { return nodes[k.Node] && networks[k.Network] })
+	cl.Keep(func(k neutron.PoolKey) bool { return nodes[k.Node] && networks[k.Network] && projects[k.Project] })
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
@@ -84,6 +85,36 @@ func (w *world) away([]string) error {
 func (w *world) back([]string) error {
 	w.cloud.Fail(nil)
 	return nil
+}
+
+// tenant ID CODE has Keystone answer so to who asks for another project.
+func (w *world) tenant(args []string) error {
+	code, err := strconv.Atoi(args[1])
+	w.cloud.Tenant(args[0], code)
+	return err
+}
+
+// things FILE COLLECTION FIELD...: what there is in Neutron, each different line once.
+func (w *world) things(args []string) error {
+	return w.compare(args[0], func() (string, error) {
+		var out []string
+		for _, text := range w.cloud.Snapshot() {
+			of, text, _ := strings.Cut(text, " ")
+			var o map[string]any
+			if err := json.Unmarshal([]byte(text), &o); err != nil {
+				return "", err
+			}
+			line := ""
+			for _, field := range args[2:] {
+				line += fmt.Sprint(o[field], " ")
+			}
+			if of == args[1] {
+				out = append(out, line)
+			}
+		}
+		slices.Sort(out)
+		return strings.Join(slices.Compact(out), "\n"), nil
+	})
 }
 
 // names FILE COLLECTION: Neutron has things of these names, each one or more times.

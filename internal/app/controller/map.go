@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -108,6 +109,10 @@ func (c *cluster) everyNode(ctx context.Context, _ client.Object) []types.Namesp
 
 func (c *cluster) wantingPods(context.Context, client.Object) []types.NamespacedName {
 	return c.wanting.all()
+}
+
+func (c *cluster) wantingPodsIn(_ context.Context, o client.Object) []types.NamespacedName {
+	return slices.DeleteFunc(c.wanting.all(), func(n types.NamespacedName) bool { return n.Namespace != o.GetName() })
 }
 
 func (c *cluster) podsOnNode(ctx context.Context, o client.Object) []types.NamespacedName {

@@ -37,6 +37,9 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 		return f, err
 	}
 	f.Home = c.home()
+	if f.Project, f.ProjectProblem, err = c.project(ctx, n.Namespace); err != nil {
+		return f, err
+	}
 	if err := c.gatherGroups(ctx, &f); err != nil {
 		return f, err
 	}

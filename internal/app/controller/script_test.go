@@ -116,7 +116,7 @@ func runScript(t *testing.T, file string) {
 			"nb": command(3, (*world).nb), "kube": command(3, (*world).kube), "event": command(2, (*world).event),
 			"cloud": command(0, (*world).openstack), "away": command(0, (*world).away), "back": command(0, (*world).back),
 			"balancers": command(3, (*world).balancers), "spoil": command(2, (*world).spoil),
-			"names":    command(2, (*world).names),
+			"names": command(2, (*world).names), "things": command(3, (*world).things), "tenant": command(2, (*world).tenant),
 			"snapshot": command(0, (*world).snapshot), "unchanged": command(0, (*world).unchanged), "same": command(0, (*world).same),
 		},
 	})

@@ -39,7 +39,7 @@ type serviceFacts struct {
 }
 
 func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (serviceFacts, error) {
-	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Segment: decide.ServiceNetwork}}
+	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Segment: c.serviceSegment()}}
 	var err error
 	if f.record, err = get[kuryr.KuryrLoadBalancer](ctx, c.client, n); err != nil {
 		return f, err
@@ -57,7 +57,19 @@ func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (se
 		return f, err
 	}
 	f.ExternalNetwork, f.ExternalProblem = c.external(ctx, f.Service)
-	return f, nil
+	f.Project, f.ProjectProblem, err = c.projectOfBalancer(ctx, n.Namespace, f.record)
+	return f, err
+}
+
+// unreadSegment stands for the network of cluster IPs before Neutron has been
+// read: nobody knows then either in which project a new balancer belongs.
+const unreadSegment = "of the Services"
+
+func (c *cluster) serviceSegment() string {
+	if c.cloud.Load().unread() != nil {
+		return unreadSegment
+	}
+	return decide.ServiceNetwork
 }
 
 // slices are a Service's, in a fixed order.

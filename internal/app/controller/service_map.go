@@ -24,6 +24,7 @@ func (c *cluster) wakesService() []wake {
 		// One that was there at the start may be of a Service that went meanwhile.
 		{of: &kuryr.KuryrLoadBalancer{}, to: itself, when: cameOrWent},
 		{of: &v1.Subnet{}, to: c.everyService, when: usableChanged},
+		{of: &corev1.Namespace{}, to: c.servicesIn, when: namespaceChanged},
 		// Pods on their node's network are reached at the node's address.
 		{of: &v1.IP{}, to: c.servicesIfNode, when: cameOrWent},
 	}
@@ -57,8 +58,16 @@ func serviceOfSlice(_ context.Context, o client.Object) []types.NamespacedName {
 func nameOfService(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }
 
 func (c *cluster) everyService(ctx context.Context, _ client.Object) []types.NamespacedName {
+	return c.servicesThat(ctx)
+}
+
+func (c *cluster) servicesIn(ctx context.Context, o client.Object) []types.NamespacedName {
+	return c.servicesThat(ctx, client.InNamespace(o.GetName()))
+}
+
+func (c *cluster) servicesThat(ctx context.Context, which ...client.ListOption) []types.NamespacedName {
 	var all corev1.ServiceList
-	_ = c.client.List(ctx, &all)
+	_ = c.client.List(ctx, &all, which...)
 	var out []types.NamespacedName
 	for i := range all.Items {
 		out = append(out, client.ObjectKeyFromObject(&all.Items[i]))

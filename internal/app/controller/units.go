@@ -73,6 +73,7 @@ func (c *cluster) wakesNode() []wake {
 func (c *cluster) wakesPod() []wake {
 	return []wake{
 		{of: &corev1.Pod{}, to: itself, when: podChanged},
+		{of: &corev1.Namespace{}, to: c.wantingPodsIn, when: namespaceChanged},
 		{of: &v1.IP{}, to: podOfIP},
 		{of: &v1.Subnet{}, to: c.wantingPods, when: usableChanged},
 		{of: &v1.Vpc{}, to: c.wantingPods, when: specChanged},

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"maps"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -44,6 +45,12 @@ func nodeChanged(before, after client.Object) bool {
 	b, a := before.(*corev1.Node), after.(*corev1.Node)
 	return b.Annotations[v1.AnnotationUnderlayMTU] != a.Annotations[v1.AnnotationUnderlayMTU] ||
 		!slices.Equal(b.Status.Addresses, a.Status.Addresses)
+}
+
+// namespaceChanged compares what the cache keeps of a namespace.
+func namespaceChanged(before, after client.Object) bool {
+	return cameOrWent(before, after) || before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero() ||
+		!maps.Equal(before.GetAnnotations(), after.GetAnnotations()) || !maps.Equal(before.GetLabels(), after.GetLabels())
 }
 
 // podChanged compares what the cache keeps of a pod.

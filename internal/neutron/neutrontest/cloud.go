@@ -5,6 +5,7 @@
 package neutrontest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ type Cloud struct {
 	things  map[string]map[string]thing // by collection and id
 	ids     int
 	quotas  map[string]int // ports of a project
+	tenants map[string]int // what is answered to who asks for another project
 	aliases []string
 	token   int
 	revoked bool
@@ -72,7 +74,7 @@ type Fault struct {
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
-		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]int{},
+		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]int{}, tenants: map[string]int{},
 		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas"},
 	}
 	for _, name := range collections {
@@ -116,6 +118,14 @@ func (c *Cloud) Lack(alias string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aliases = slices.DeleteFunc(c.aliases, func(a string) bool { return a == alias })
+}
+
+// Tenant says what Keystone answers to who asks for another project: its own
+// status of HTTP is 404 unless something else is said.
+func (c *Cloud) Tenant(id string, code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tenants[id] = code
 }
 
 // Page limits lists to so many objects at a time.
@@ -202,6 +212,10 @@ func (c *Cloud) Snapshot() []string {
 
 func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case strings.HasPrefix(r.URL.Path, "/v3/projects/"):
+		c.tenant(w, strings.TrimPrefix(r.URL.Path, "/v3/projects/"))
+	case r.URL.Path == "/v3/auth/projects":
+		reply(w, http.StatusOK, thing{"projects": []thing{{"id": Project, "name": "k8s"}}})
 	case strings.HasPrefix(r.URL.Path, "/v3"):
 		c.keystone(w, r)
 	case r.URL.Path == "/":
@@ -241,10 +255,26 @@ func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusCreated, thing{"token": thing{
 		"project":    thing{"id": Project, "name": "k8s"},
 		"expires_at": "2100-01-01T00:00:00.000000Z",
-		"catalog": []thing{{"type": "network", "name": "neutron", "endpoints": []thing{
-			{"interface": "public", "region": "R", "region_id": "R", "url": c.server.URL},
-		}}},
+		"catalog":    []thing{c.endpoint("network", "neutron", ""), c.endpoint("identity", "keystone", "/v3")},
 	}})
+}
+
+func (c *Cloud) endpoint(kind, name, path string) thing {
+	return thing{"type": kind, "name": name, "endpoints": []thing{
+		{"interface": "public", "region": "R", "region_id": "R", "url": c.server.URL + path},
+	}}
+}
+
+// tenant shows a project.
+func (c *Cloud) tenant(w http.ResponseWriter, id string) {
+	c.mu.Lock()
+	code := cmp.Or(c.tenants[id], http.StatusNotFound)
+	c.mu.Unlock()
+	if code != http.StatusOK {
+		reply(w, code, thing{"error": thing{"code": code, "message": http.StatusText(code)}})
+		return
+	}
+	reply(w, code, thing{"project": thing{"id": id, "name": id, "enabled": true}})
 }
 
 // neutron does a call, or has it fail.

@@ -150,7 +150,7 @@ func (c *Cloud) createBalancer(asked thing) (int, any) {
 		}
 	}
 	lb := c.put("loadbalancers", thing{
-		"name": asked["name"], "project_id": Project, "provider": asked["provider"], "vip_address": asked["vip_address"],
+		"name": asked["name"], "project_id": projectOf(asked), "provider": asked["provider"], "vip_address": asked["vip_address"],
 		"vip_subnet_id": asked["vip_subnet_id"], "vip_port_id": port["id"], "tags": list(asked["tags"]), "provisioning_status": "ACTIVE",
 	})
 	port["name"] = "ovn-lb-vip-" + lb["id"].(string)
@@ -163,6 +163,14 @@ func (c *Cloud) createBalancer(asked thing) (int, any) {
 	}
 	c.begin("PENDING_CREATE", lb)
 	return http.StatusCreated, thing{"loadbalancer": lb}
+}
+
+// projectOf is the caller's own unless another is asked for.
+func projectOf(asked thing) any {
+	if id := asked["project_id"]; id != nil {
+		return id
+	}
+	return Project
 }
 
 func (c *Cloud) pool(lb, asked thing) thing {

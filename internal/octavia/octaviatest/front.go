@@ -73,6 +73,6 @@ func catalog(w http.ResponseWriter, base string) {
 	w.WriteHeader(http.StatusCreated)
 	_ = json.NewEncoder(w).Encode(map[string]any{"token": map[string]any{
 		"project": map[string]any{"id": neutrontest.Project, "name": "k8s"}, "expires_at": "2100-01-01T00:00:00.000000Z",
-		"catalog": []map[string]any{endpoint("network", ""), endpoint("load-balancer", "/lb")},
+		"catalog": []map[string]any{endpoint("network", ""), endpoint("load-balancer", "/lb"), endpoint("identity", "/v3")},
 	}})
 }
