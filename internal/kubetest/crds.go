@@ -48,21 +48,32 @@ func installCRD(ctx context.Context, c client.WithWatch, file string) error {
 	return established(ctx, c, crd)
 }
 
+// established returns when the server serves the kind. A server that is just
+// coming up ends watches, too.
 func established(ctx context.Context, c client.WithWatch, crd *unstructured.Unstructured) error {
+	for ctx.Err() == nil {
+		if is, err := sawEstablished(ctx, c, crd); is || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("not established: %w", context.Cause(ctx))
+}
+
+func sawEstablished(ctx context.Context, c client.WithWatch, crd *unstructured.Unstructured) (bool, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(crd.GroupVersionKind())
 	list.SetKind("CustomResourceDefinitionList")
 	w, err := c.Watch(ctx, list, client.MatchingFields{"metadata.name": crd.GetName()})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer w.Stop()
 	for e := range w.ResultChan() {
 		if isEstablished(e) {
-			return nil
+			return true, nil
 		}
 	}
-	return fmt.Errorf("not established: %w", context.Cause(ctx))
+	return false, nil
 }
 
 func isEstablished(e watch.Event) bool {
