@@ -1,0 +1,57 @@
+package neutrontest
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+)
+
+// Tenant says what Keystone answers to who asks for another project: its own
+// status of HTTP is 404 unless something else is said.
+func (c *Cloud) Tenant(id string, code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tenants[id] = code
+}
+
+// keystone gives out a token.
+func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
+	var asked struct {
+		Auth struct {
+			Identity struct {
+				Password struct{ User struct{ Password string } }
+			}
+		}
+	}
+	c.mu.Lock()
+	revoked := c.revoked
+	c.mu.Unlock()
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || revoked || asked.Auth.Identity.Password.User.Password != Secret {
+		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
+		return
+	}
+	w.Header().Set("X-Subject-Token", c.current())
+	reply(w, http.StatusCreated, thing{"token": thing{
+		"project":    thing{"id": Project, "name": "k8s"},
+		"expires_at": "2100-01-01T00:00:00.000000Z",
+		"catalog":    []thing{c.endpoint("network", "neutron", ""), c.endpoint("identity", "keystone", "/v3")},
+	}})
+}
+
+func (c *Cloud) endpoint(kind, name, path string) thing {
+	return thing{"type": kind, "name": name, "endpoints": []thing{
+		{"interface": "public", "region": "R", "region_id": "R", "url": c.server.URL + path},
+	}}
+}
+
+// tenant shows a project.
+func (c *Cloud) tenant(w http.ResponseWriter, id string) {
+	c.mu.Lock()
+	code := cmp.Or(c.tenants[id], http.StatusNotFound)
+	c.mu.Unlock()
+	if code != http.StatusOK {
+		reply(w, code, thing{"error": thing{"code": code, "message": http.StatusText(code)}})
+		return
+	}
+	reply(w, code, thing{"project": thing{"id": id, "name": id, "enabled": true}})
+}
