@@ -1,7 +1,8 @@
 // Command hello is what the walkthroughs' pods run: it says which pod it is,
-// over HTTP on port 8080 and to any datagram on port 9090. Called curl or udp
-// it asks another one. It stands for programs that cannot be linked statically
-// and look up names, and knows nothing of the lab.
+// over HTTP on port 8080 and to any datagram on port 9090; with ports as
+// arguments, "tcp/80 udp/53", on those. Called curl or udp it asks another one,
+// and with "reach" as its first argument it tries many. It stands for programs
+// that cannot be linked statically and look up names, and knows nothing of the lab.
 package main
 
 import (
@@ -33,8 +34,12 @@ func main() {
 		err = ask(ctx, os.Args[1], os.Stdout)
 	case name == "curl" || name == "udp":
 		err = errors.New("say whom to ask")
+	case len(os.Args) > 1 && os.Args[1] == "reach":
+		err = reachAll(ctx, os.Stdin, os.Stdout)
+	case len(os.Args) > 1:
+		err = serve(ctx, os.Args[1:]...)
 	default:
-		err = serve(ctx, ":8080", ":9090")
+		err = serve(ctx, "tcp/8080", "udp/9090")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -50,31 +55,46 @@ func greeting() string {
 	return name + ": HELLO! I AM ALIVE!!!\n"
 }
 
-// serve answers until one of the two listeners fails, or ctx ends.
-func serve(ctx context.Context, tcp, udp string) error {
-	var listen net.ListenConfig
-	stream, err := listen.Listen(ctx, "tcp", tcp)
-	if err != nil {
-		return err
+// serve answers at ports such as "tcp/80" until one of them fails, or ctx ends.
+func serve(ctx context.Context, ports ...string) error {
+	failed := make(chan error, len(ports))
+	for _, p := range ports {
+		if err := open(ctx, p, failed); err != nil {
+			return err
+		}
 	}
-	datagrams, err := listen.ListenPacket(ctx, "udp", udp)
-	if err != nil {
-		return err
-	}
-	failed := make(chan error, 2)
-	go func() { failed <- answer(datagrams) }()
-	server := &http.Server{
-		ReadHeaderTimeout: patience,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, greeting()) // whoever has gone needs no answer
-		}),
-	}
-	go func() { failed <- server.Serve(stream) }()
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 		return nil
+	}
+}
+
+// open begins to answer at a port; what ends that later goes to failed.
+func open(ctx context.Context, port string, failed chan<- error) error {
+	var listen net.ListenConfig
+	protocol, number, _ := strings.Cut(port, "/")
+	if protocol == "udp" {
+		datagrams, err := listen.ListenPacket(ctx, protocol, ":"+number)
+		if err == nil {
+			go func() { failed <- answer(datagrams) }()
+		}
+		return err
+	}
+	stream, err := listen.Listen(ctx, protocol, ":"+number)
+	if err == nil {
+		go func() { failed <- greeter().Serve(stream) }()
+	}
+	return err
+}
+
+func greeter() *http.Server {
+	return &http.Server{
+		ReadHeaderTimeout: patience,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, greeting()) // whoever has gone needs no answer
+		}),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -27,5 +28,34 @@ func TestGetNeedsNoScheme(t *testing.T) {
 	var got bytes.Buffer
 	if err := get(t.Context(), s.Listener.Addr().String(), &got); err != nil || got.String() != "yes" {
 		t.Errorf("%q, %v", got.String(), err)
+	}
+}
+
+func TestReachTellsWhoAnswers(t *testing.T) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	go func() { _ = answer(c) }()
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	here := httptest.NewServer(http.NotFoundHandler())
+	defer here.Close()
+	line := func(protocol string, a net.Addr) string {
+		_, port, _ := net.SplitHostPort(a.String())
+		return protocol + " 127.0.0.1 " + port
+	}
+	in := strings.Join([]string{line("udp", c.LocalAddr()), line("udp", silent.LocalAddr()), line("tcp", here.Listener.Addr())}, "\n")
+	var out bytes.Buffer
+	if err := reachAll(t.Context(), strings.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	want := line("udp", c.LocalAddr()) + " yes\n" + line("udp", silent.LocalAddr()) + " no\n" + line("tcp", here.Listener.Addr()) + " yes\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+)
+
+// wait is how long an end may take to answer: a dropped packet is told from a
+// slow one by nothing else.
+const wait = 1500 * time.Millisecond
+
+// reachAll reads lines "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or "icmp 10.0.0.1 0", tries all
+// at the same time and prints each again with "yes" or "no" behind it, in the same order.
+func reachAll(ctx context.Context, in io.Reader, out io.Writer) error {
+	var lines []string
+	for s := bufio.NewScanner(in); s.Scan(); {
+		lines = append(lines, s.Text())
+	}
+	said := make([]string, len(lines))
+	var all sync.WaitGroup
+	for i, line := range lines {
+		all.Go(func() { said[i] = line + " " + word(reaches(ctx, line)) })
+	}
+	all.Wait()
+	_, err := fmt.Fprintln(out, strings.Join(said, "\n"))
+	return err
+}
+
+func word(err error) string {
+	if err == nil {
+		return "yes"
+	}
+	return "no"
+}
+
+// reaches tells whether an answer comes back. That nobody listens at the port
+// is one, too.
+func reaches(ctx context.Context, line string) error {
+	words := strings.Fields(line)
+	if len(words) != 3 {
+		return fmt.Errorf("%q is not PROTOCOL ADDRESS PORT", line)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var err error
+	switch words[0] {
+	case "icmp":
+		err = echo(words[1])
+	case "udp":
+		err = datagram(ctx, net.JoinHostPort(words[1], words[2]))
+	default:
+		err = stream(ctx, net.JoinHostPort(words[1], words[2]))
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	return err
+}
+
+func stream(ctx context.Context, address string) error {
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// datagram asks twice: one may be lost while the other end's address is looked for.
+func datagram(ctx context.Context, address string) error {
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "udp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b := make([]byte, 1500)
+	for range 2 {
+		if err = c.SetDeadline(time.Now().Add(wait / 2)); err != nil {
+			return err
+		}
+		if _, err = io.WriteString(c, "who is there?"); err != nil {
+			return err
+		}
+		if _, err = c.Read(b); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// echo sends what ping sends. The kernel gives each such socket all answers, so
+// an answer is told by who sends it.
+func echo(address string) error {
+	c, err := icmp.ListenPacket("ip4:icmp", "0.0.0.0")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	to := &net.IPAddr{IP: net.ParseIP(address)}
+	request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: os.Getpid() & 0xffff, Seq: 1, Data: []byte("who is there?")}}
+	bytes, err := request.Marshal(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := c.WriteTo(bytes, to); err != nil {
+		return err
+	}
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	return reply(c, to.String())
+}
+
+func reply(c *icmp.PacketConn, from string) error {
+	for b := make([]byte, 1500); ; {
+		n, peer, err := c.ReadFrom(b)
+		if err != nil {
+			return err
+		}
+		m, err := icmp.ParseMessage(1, b[:n])
+		if err == nil && m.Type == ipv4.ICMPTypeEchoReply && peer.String() == from {
+			return nil
+		}
+	}
+}
