@@ -1,0 +1,151 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/internal/reach"
+)
+
+// abroad is a network of OpenStack's on the pods' router, with machines that
+// are no pods: each a Neutron port, bound to a node, with a network namespace
+// behind it in place of a guest. They come and go in a second.
+type abroad struct {
+	*lab
+	// admin may bind ports; tenant is whose they are.
+	admin, tenant openstack.Network
+	network       string
+	router        string
+	groups        map[string]string // ids by name
+}
+
+// abroadPrefix is where the cases' machines are.
+var abroadPrefix = netip.MustParsePrefix("198.51.100.0/24")
+
+const (
+	abroadName = "abroad"
+	// host is the node that the machines are on.
+	hostOfAbroad = "node1"
+)
+
+// abroad makes the network and its machines, and takes them away in the end.
+func (l *lab) abroad(t *testing.T, machines []*reach.Outside) {
+	t.Helper()
+	file := l.variable("OS_CLIENT_CONFIG_FILE")
+	a := &abroad{lab: l, groups: map[string]string{}}
+	var err error
+	if a.admin, err = openstack.Dial(t.Context(), file, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	if a.tenant, err = openstack.Dial(t.Context(), file, openstack.Tenant); err != nil {
+		t.Fatal(err)
+	}
+	a.makeNetwork(t)
+	for _, m := range machines {
+		a.machine(t, m)
+	}
+}
+
+// must ends a test that cannot go on.
+func must[T any](t *testing.T, what string) func(T, error) T {
+	return func(made T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		return made
+	}
+}
+
+// later takes something away when the test ends; that it is gone already is well.
+func later(t *testing.T, what string, take func(context.Context) error) {
+	t.Cleanup(func() {
+		err := take(context.WithoutCancel(t.Context()))
+		if err != nil && !gophercloud.ResponseCodeIs(err, 404) {
+			t.Errorf("take %s away: %v", what, err)
+		}
+	})
+}
+
+func (a *abroad) makeNetwork(t *testing.T) {
+	t.Helper()
+	ctx, c := t.Context(), a.tenant.ServiceClient
+	a.router = a.lab.run(t, "openstack", "router", "show", openstack.Router, "-f", "value", "-c", "id")
+	a.network = must[*networks.Network](t, "network")(networks.Create(ctx, c, networks.CreateOpts{Name: abroadName}).Extract()).ID
+	later(t, "network", func(ctx context.Context) error { return networks.Delete(ctx, c, a.network).ExtractErr() })
+	gateway := abroadPrefix.Addr().As4()
+	gateway[3] = 254
+	text := netip.AddrFrom4(gateway).String()
+	subnet := must[*subnets.Subnet](t, "subnet")(subnets.Create(ctx, c, subnets.CreateOpts{
+		NetworkID: a.network, Name: abroadName, CIDR: abroadPrefix.String(), IPVersion: 4, GatewayIP: &text,
+	}).Extract()).ID
+	must[*routers.InterfaceInfo](t, "router interface")(routers.AddInterface(ctx, c, a.router, routers.AddInterfaceOpts{SubnetID: subnet}).Extract())
+	later(t, "router interface", func(ctx context.Context) error {
+		return routers.RemoveInterface(ctx, c, a.router, routers.RemoveInterfaceOpts{SubnetID: subnet}).Err
+	})
+}
+
+// group is a security group that lets everything through: what is looked at is
+// what the pods' own let through.
+func (a *abroad) group(t *testing.T, name string) string {
+	t.Helper()
+	if id, made := a.groups[name]; made {
+		return id
+	}
+	ctx, c := t.Context(), a.tenant.ServiceClient
+	id := must[*groups.SecGroup](t, "security group")(groups.Create(ctx, c, groups.CreateOpts{Name: name}).Extract()).ID
+	later(t, "security group "+name, func(ctx context.Context) error { return groups.Delete(ctx, c, id).ExtractErr() })
+	must[*rules.SecGroupRule](t, "rule")(rules.Create(ctx, c, rules.CreateOpts{
+		SecGroupID: id, Direction: rules.DirIngress, EtherType: rules.EtherType4,
+	}).Extract())
+	a.groups[name] = id
+	return id
+}
+
+// machine is a port and a network namespace behind it that answers.
+func (a *abroad) machine(t *testing.T, m *reach.Outside) {
+	t.Helper()
+	ids := []string{a.group(t, abroadName)}
+	for _, name := range m.SecurityGroups {
+		ids = append(ids, a.group(t, name))
+	}
+	p := must[*ports.Port](t, "port of "+m.Name)(ports.Create(t.Context(), a.admin.ServiceClient, portsbinding.CreateOptsExt{
+		HostID: hostOfAbroad,
+		CreateOptsBuilder: ports.CreateOpts{
+			NetworkID: a.network, Name: m.Name, TenantID: a.tenant.Project, SecurityGroups: &ids, DeviceOwner: "compute:nova",
+			FixedIPs: []ports.IP{{IPAddress: m.Addr.String()}},
+		},
+	}).Extract())
+	later(t, "port of "+m.Name, func(ctx context.Context) error { return ports.Delete(ctx, a.admin.ServiceClient, p.ID).ExtractErr() })
+	on := func(argv ...string) string {
+		return a.lab.run(t, append([]string{"isthmus-lab", "exec", hostOfAbroad, "--"}, argv...)...)
+	}
+	t.Cleanup(func() {
+		on("ovs-vsctl", "--if-exists", "del-port", "br-int", m.Name)
+		on("ip", "netns", "delete", m.Name)
+	})
+	on("ip", "netns", "add", m.Name)
+	on("ovs-vsctl", "add-port", "br-int", m.Name, "--", "set", "Interface", m.Name, "type=internal",
+		fmt.Sprintf("mac=%q", p.MACAddress), "external_ids:iface-id="+p.ID)
+	on("ip", "link", "set", m.Name, "netns", m.Name)
+	inside := func(argv ...string) string { return on(append([]string{"ip", "netns", "exec", m.Name}, argv...)...) }
+	inside("ip", "addr", "add", netip.PrefixFrom(m.Addr, abroadPrefix.Bits()).String(), "dev", m.Name)
+	inside("ip", "link", "set", m.Name, "address", p.MACAddress, "mtu", "1400", "up")
+	gateway := abroadPrefix.Addr().As4()
+	gateway[3] = 254
+	inside("ip", "route", "add", "default", "via", netip.AddrFrom4(gateway).String())
+}
