@@ -140,7 +140,7 @@ func command(least int, do func(*world, []string) error) func(*testscript.TestSc
 // eventually asks until the answer is the wanted one. Nobody tells a test when
 // the controller is done.
 func eventually(want string, ask func() (string, error)) error {
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		got, err := ask()
 		if err == nil && got == want {
