@@ -308,4 +308,3 @@ func (s *stage) withoutNeutron(t *testing.T) {
 	}
 	s.await(t, late)
 }
-
