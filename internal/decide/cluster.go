@@ -78,7 +78,6 @@ func standardGroups() []intent.Group {
 	return []intent.Group{
 		{Name: GroupPods, Rules: open},
 		{Name: GroupNodes, Rules: open},
-		{Name: GroupProbes, Rules: []intent.Rule{{Direction: intent.Ingress, RemoteGroup: GroupNodes}}},
 	}
 }
 

@@ -19,10 +19,8 @@ const (
 	// GroupPods lets everything through: pods that ask for no group are in it,
 	// as Kubernetes wants it where no NetworkPolicy says otherwise.
 	GroupPods = "k8s-pods"
-	// GroupNodes has the nodes' ports; GroupProbes lets in what comes from them:
-	// a pod whose groups are others' can be probed all the same.
-	GroupNodes  = "k8s-nodes"
-	GroupProbes = "k8s-probes"
+	// GroupNodes has the nodes' ports.
+	GroupNodes = "k8s-nodes"
 )
 
 // FabricOf is what makes a Subnet and the ports on it.

@@ -80,12 +80,23 @@ func TestPodsOnNeutron(t *testing.T) {
 			p.Addrs, p.MAC, p.Groups = []netip.Addr{addr("10.1.0.7")}, "0a:00:00:00:00:07", []string{GroupPods}
 		}},
 		{"the settings' groups", "", func(f *PodFacts) { f.Standard = []string{"1"} }, func(p *intent.Port) {
-			p.Groups, p.CloudGroups = []string{GroupProbes}, []string{"1"}
+			p.CloudGroups = []string{"1"}
 		}},
+		{"its node is in Neutron, too", "", func(f *PodFacts) { f.Standard, f.Home = []string{"1"}, router0 }, func(p *intent.Port) {
+			p.Groups, p.CloudGroups = []string{GuardGroup("node1")}, []string{"1"}
+		}},
+		{"a policy isolates it", "", func(f *PodFacts) {
+			f.Book = NewBook([]*networkingv1.NetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "deny"}}})
+		}, func(p *intent.Port) { p.Groups = []string{OpenEgress, "policy/a/deny"} }},
 		{"groups of its choice", "", func(f *PodFacts) {
 			f.Standard, f.CloudGroups = []string{"1"}, map[string]string{"web": "2", "3": "3"}
 			f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "web, 3"}
-		}, func(p *intent.Port) { p.Groups, p.CloudGroups = []string{GroupProbes}, []string{"2", "3"} }},
+		}, func(p *intent.Port) { p.CloudGroups = []string{"2", "3"} }},
+		{"a group that its namespace does not allow", "NotAllowed", func(f *PodFacts) {
+			f.CloudGroups = map[string]string{"web": "2"}
+			f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "web"}
+			f.InNamespace = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{AnnotationAllowedSecurityGroups: "db"}}}
+		}, nil},
 		{"a group that is not there", "UnknownSecurityGroup", func(f *PodFacts) {
 			f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "web"}
 		}, nil},
@@ -128,27 +139,39 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The Subnet may be gone: what the claim says is enough.
-	got, told, err := Pod(PodFacts{
+	f := PodFacts{
 		Namespace: "a", Name: "p", Claim: ip, Leases: l,
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
-	})
+	}
+	got, told, err := Pod(f)
 	want := intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{{
 		Name: "a/p", Segment: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{GroupPods},
 	}}}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil || told.Spec.Attach.OVS.IfaceID != "port1" {
 		t.Error(err, diff, told)
 	}
+	// That it asks for what it cannot have takes its port from nobody.
+	f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "nobody's"}
+	got, _, err = Pod(f)
+	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || reason(err) != "UnknownSecurityGroup" {
+		t.Error(err, diff)
+	}
 }
 
 func TestNodeInNeutron(t *testing.T) {
-	pods := readySubnet(v1.PodSubnet, "neutron")
+	pods, services := readySubnet(v1.PodSubnet, "neutron"), []netip.Prefix{prefix("10.96.0.0/16")}
 	got, ip, err := Node(NodeFacts{
-		Name: "node1", Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", UID: "n"}}, Join: pods, Home: router0,
-		Services: []netip.Prefix{prefix("10.96.0.0/16")}, Leases: book{},
+		Name: "node1", Join: pods, Home: router0, Services: services, Leases: book{},
+		Node: &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "node1", UID: "n"},
+			Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "172.31.0.1"}, {Type: corev1.NodeHostName, Address: "node1"}}},
+		},
+		Claim: &v1.IP{Spec: v1.IPSpec{NodeName: "node1", V4IPAddress: "10.1.0.5"}},
 	})
-	want := intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{{
-		Name: "node-node1", Segment: PodNetwork, Version: "n", Node: "node1", Groups: []string{GroupNodes},
-	}}}
+	want := intent.Want{
+		Fabric: intent.FabricNeutron, Groups: []intent.Group{Guard("node1", []netip.Addr{addr("172.31.0.1"), addr("10.1.0.5")}, services)},
+		Ports: []intent.Port{{Name: "node-node1", Segment: PodNetwork, Version: "n", Node: "node1", Groups: []string{GroupNodes}}},
+	}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil {
 		t.Fatal(err, diff)
 	}
@@ -180,7 +203,7 @@ func TestServiceNetwork(t *testing.T) {
 		for _, s := range got.Segments {
 			says = strings.Join([]string{s.Prefixes[0].String(), s.Gateways[0].String(), s.Ranges[0].First.String(), s.Ranges[0].Last.String()}, " ")
 		}
-		if reason(err) != row.reason || says != row.says || len(got.Groups) != 3 {
+		if reason(err) != row.reason || says != row.says || len(got.Groups) != 2 {
 			t.Errorf("%s: %v: %s", row.cidr, err, says)
 		}
 	}
@@ -218,7 +241,21 @@ func TestHomeInNeutron(t *testing.T) {
 	if err != nil || len(got.Ports) != 1 || got.Ports[0].Segment != PodNetwork || ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, got, ip)
 	}
-	f.Vpcs = []*v1.Vpc{vpcOf(router0, "other")}
+}
+
+// A router of Neutron's that the cluster's pods are on may name namespaces, as
+// every Vpc: that keeps others out of its Subnets, but for the default one.
+func TestDefaultSubnetIsForAllNamespaces(t *testing.T) {
+	pods, other := readySubnet(v1.PodSubnet, "neutron"), readySubnet("net2", "neutron")
+	pods.Spec.Namespaces, other.Spec.Namespaces = nil, nil
+	f := PodFacts{
+		Namespace: "a", Name: "p", Home: router0, Vpcs: []*v1.Vpc{vpcOf(router0, "b")}, Subnets: []*v1.Subnet{pods, other}, Leases: book{},
+		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
+	}
+	if got, _, err := Pod(f); err != nil || len(got.Ports) != 1 || got.Ports[0].Segment != PodNetwork {
+		t.Error(err, got)
+	}
+	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: "net2"}
 	if _, _, err := Pod(f); reason(err) != "NotAllowed" {
 		t.Error(err)
 	}

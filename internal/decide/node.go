@@ -27,7 +27,8 @@ type NodeFacts struct {
 	Leases Leases
 }
 
-// Node decides: a port on Subnet join, a group of the node's pods of Vpc
+// Node decides: in Neutron a port beside the pods' and the group that guards the
+// node's pods; elsewhere a port on Subnet join, a group of the node's pods of Vpc
 // ovn-cluster, and a policy that leads what those send out of the Vpc to
 // the node. Told is the claim; nil if there must be none.
 func Node(f NodeFacts) (intent.Want, *v1.IP, error) {

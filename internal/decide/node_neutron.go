@@ -1,8 +1,10 @@
 package decide
 
 import (
+	"net/netip"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -17,7 +19,8 @@ const lookAgain = 10 * time.Second
 // What the router does with other packets is Neutron's business, so nothing
 // leads out of the Vpc by way of the node.
 func nodeInNeutron(f NodeFacts) (intent.Want, *v1.IP, error) {
-	want := intent.Want{Fabric: intent.FabricNeutron}
+	// The guard stands alone: pods join it before the node has its port.
+	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guard()}}
 	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
 		return want, nil, nameTaken(f.Claim)
 	}
@@ -41,6 +44,21 @@ func nodeInNeutron(f NodeFacts) (intent.Want, *v1.IP, error) {
 	port.Groups = []string{GroupNodes}
 	want.Ports = []intent.Port{port}
 	return want, ip, nil
+}
+
+// guard knows the node by its own addresses and by that among the pods, as soon
+// as it has one.
+func (f NodeFacts) guard() intent.Group {
+	var addrs []netip.Addr
+	for _, a := range f.Node.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
+			addrs = append(addrs, addr)
+		}
+	}
+	if f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) {
+		addrs = append(addrs, Addrs(f.Claim)...)
+	}
+	return Guard(f.Name, addrs, f.Services)
 }
 
 // standing is a copy of the node's claim on the Subnet, if its addresses are its own.

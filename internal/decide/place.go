@@ -96,6 +96,9 @@ func (f PodFacts) mayUse(s *v1.Subnet) error {
 		}
 		return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Subnet %s", f.Namespace, s.Name)}
 	}
+	if External(f.Home) && s.Name == defaultSubnet(f.Home) {
+		return nil // whichever namespaces may have others of that router's
+	}
 	i := slices.IndexFunc(f.Vpcs, func(v *v1.Vpc) bool { return v.Name == s.Spec.Vpc })
 	if i >= 0 && allows(f.Vpcs[i], f.Namespace, f.Home) {
 		return nil

@@ -38,7 +38,11 @@ type PodFacts struct {
 	// ours. ProjectProblem is why none can be, nil if one can.
 	Project        string
 	ProjectProblem error
-	Leases         Leases
+	// Book is all NetworkPolicies; nil where none are enforced.
+	Book *Book
+	// InNamespace is the pod's Namespace, for its labels and annotations.
+	InNamespace *corev1.Namespace
+	Leases      Leases
 }
 
 // StatefulSet is the kind whose pods keep their addresses.
@@ -50,7 +54,7 @@ const StatefulSet = "StatefulSet"
 // A claim that stands is not moved: what a pod asks for matters when it gets
 // its address, for its interface cannot be exchanged later.
 func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
-	if !needsPort(f.Pod) {
+	if !NeedsPort(f.Pod) {
 		if f.mine() && f.Kept && f.Claim.Spec.PodType == StatefulSet {
 			return intent.Want{}, f.Claim, nil
 		}
@@ -80,8 +84,8 @@ func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 	return intent.Want{Ports: []intent.Port{port}}, ip, nil
 }
 
-// needsPort is false for pods that have none: not any more, or on the host's network.
-func needsPort(p *corev1.Pod) bool {
+// NeedsPort is false for pods that have none: not any more, or on the host's network.
+func NeedsPort(p *corev1.Pod) bool {
 	return p != nil && !p.Spec.HostNetwork && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
 }
 

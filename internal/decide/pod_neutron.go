@@ -1,7 +1,7 @@
 package decide
 
 import (
-	"fmt"
+	"cmp"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,40 +46,31 @@ func (f PodFacts) draft(s *v1.Subnet, mac intent.MAC) (*v1.IP, error) {
 }
 
 // neutron wants the claim's port, named as Kuryr names it, in the pod's groups.
-// A port that stands stays in its project.
+// A pod that asks for groups that it cannot have gets no port; one that has its
+// port is in those that it may have. A port that stands stays in its project.
 func (f PodFacts) neutron(ip *v1.IP) (intent.Want, *v1.IP, error) {
-	if f.ProjectProblem != nil && !Attached(ip) {
-		return intent.Want{}, nil, f.ProjectProblem
+	m, problem := f.memberships(ip)
+	if problem := cmp.Or(f.ProjectProblem, problem); problem != nil && !Attached(ip) {
+		return intent.Want{}, nil, problem
 	}
 	port := neutronPort(f.Namespace+"/"+f.Name, ip)
-	port.Project = f.Project
-	var err error
-	if port.Groups, port.CloudGroups, err = f.groups(); err != nil {
-		return intent.Want{}, nil, err
-	}
-	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{port}}, ip, nil
+	port.Project, port.Groups, port.CloudGroups = f.Project, m.Groups, m.CloudGroups
+	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{port}}, ip, problem
 }
 
-// groups are the security groups of the pod: ours, and OpenStack's own.
-func (f PodFacts) groups() (ours, cloud []string, err error) {
-	text, asked := f.Pod.Annotations[AnnotationSecurityGroups]
-	switch {
-	case !asked && len(f.Standard) == 0:
-		return []string{GroupPods}, nil, nil
-	case !asked:
-		return []string{GroupProbes}, f.Standard, nil
+// memberships are the security groups of the pod: ours, and OpenStack's own.
+// Nodes have guard groups only where they are in Neutron, too: elsewhere they
+// reach their pods by the host link.
+func (f PodFacts) memberships(ip *v1.IP) (Membership, error) {
+	book := f.Book
+	if book == nil {
+		book = &Book{}
 	}
-	for _, g := range words(text) {
-		id, known := f.CloudGroups[g]
-		if !known {
-			return nil, nil, intent.Wait{
-				Reason: "UnknownSecurityGroup", After: lookAgain,
-				For: fmt.Sprintf("security group %q of annotation %s in OpenStack", g, AnnotationSecurityGroups),
-			}
-		}
-		cloud = append(cloud, id)
+	pod := PolicyPodOf(f.Pod, f.InNamespace, Addrs(ip))
+	if homeOf(f.Home) == v1.DefaultVpc {
+		pod.Node = ""
 	}
-	return []string{GroupProbes}, cloud, nil
+	return book.Memberships(pod, Clouds{Standard: f.Standard, IDs: f.CloudGroups})
 }
 
 // GroupsAsked are OpenStack's security groups that a pod asks for, by id or name.

@@ -169,10 +169,9 @@ type Clouds struct {
 // empty: a pod that has no port yet should not get one.
 func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 	var m Membership
-	ingress, egress := false, false
+	ingress, egress := b.isolated(pod)
 	for _, p := range b.of[pod.Namespace] {
 		if p.selects(pod) {
-			ingress, egress = ingress || p.ingress, egress || p.egress
 			m.Groups = append(m.Groups, p.groupsFor(pod)...)
 		}
 	}
@@ -194,6 +193,16 @@ func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 	}
 	m.Groups = nameSet(m.Groups)
 	return m, problem
+}
+
+// isolated tells in which directions policies isolate a pod.
+func (b *Book) isolated(pod PolicyPod) (ingress, egress bool) {
+	for _, p := range b.of[pod.Namespace] {
+		if p.selects(pod) {
+			ingress, egress = ingress || p.ingress, egress || p.egress
+		}
+	}
+	return ingress, egress
 }
 
 // open are the groups of a pod that is isolated so. Most pods are not at all,
@@ -245,6 +254,9 @@ func lookup(m map[string]string, key string) *string {
 
 // nameSet sorts names and leaves each once; nil if there are none.
 func nameSet(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
 	out := slices.Clone(names)
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -35,14 +35,17 @@ func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
 	return slices.Compact(out)
 }
 
-// Behind is what waits for a shared group to be made: the policies whose rules
-// refer to it, and which pods are to be its members.
+// Behind is what waits for a group unit's group to be made: the policies whose
+// rules refer to it, and which pods are to be its members.
 func (b *Book) Behind(u intent.Unit, ports PortCount) ([]types.NamespacedName, func(PolicyPod) bool) {
 	is := func(group string) bool { return GroupUnit(group) == u }
 	policies := b.that(func(p *policy) bool {
 		return slices.ContainsFunc(p.sets(), func(s podSet) bool { return slices.ContainsFunc(s.groups(ports), is) })
 	})
 	return policies, func(pod PolicyPod) bool {
+		if slices.ContainsFunc(open(b.isolated(pod)), is) {
+			return true
+		}
 		return slices.ContainsFunc(b.sets, func(s podSet) bool {
 			g, in := s.groupOf(pod)
 			return in && is(g)
@@ -69,6 +72,11 @@ func (b *Book) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent
 // label of a pod behind it or of that pod's namespace changed.
 func (b *Book) UsingServices() []types.NamespacedName {
 	return b.that(func(p *policy) bool { return p.usesServices() })
+}
+
+// Policies are all of them.
+func (b *Book) Policies() []types.NamespacedName {
+	return b.that(func(*policy) bool { return true })
 }
 
 func (b *Book) that(fits func(*policy) bool) []types.NamespacedName {

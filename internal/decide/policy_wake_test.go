@@ -69,6 +69,10 @@ egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 
 	if red.Ports = []NamedPort{http}; !has(red) {
 		t.Error("the pod that has the port does not wait for its group")
 	}
+	ingressOnly := NewBook([]*netv1.NetworkPolicy{policyOf(t, "a", "p", "{podSelector: {}, policyTypes: [Ingress]}")})
+	if _, has := ingressOnly.Behind(GroupUnit(OpenEgress), nil); !has(PolicyPod{Namespace: "a"}) || has(red) {
+		t.Error("pods that are isolated in one direction wait for the group that is open in the other")
+	}
 }
 
 // difference are the shared groups that the ports bring.

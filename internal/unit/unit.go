@@ -5,6 +5,7 @@ package unit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -27,7 +28,8 @@ type Unit[F, T any] struct {
 	// Kind begins the unit's name: "pod" of "pod/net2/ubuntu".
 	Kind string
 	// Gather reads and decides nothing. That the object is not there is a fact,
-	// not an error.
+	// not an error. An intent.Wait is for what cannot be known yet: all stays as
+	// it is, and nobody is told.
 	Gather func(context.Context, types.NamespacedName) (F, error)
 	// Decide decides and reads nothing. What it wants is applied also if it
 	// returns a problem, an intent.Wait or an intent.Stop.
@@ -54,6 +56,9 @@ type running[F, T any] struct {
 func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	name := Name(r.Kind, req.NamespacedName)
 	facts, err := r.Gather(ctx, req.NamespacedName)
+	if wait := (intent.Wait{}); errors.As(err, &wait) {
+		return reconcile.Result{RequeueAfter: wait.After}, nil
+	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("gather for %s: %w", name, err)
 	}

@@ -98,6 +98,15 @@ func TestACacheThatIsBehindIsNoError(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeKnownYetStays(t *testing.T) {
+	f := &recorder{asked: map[intent.Unit]intent.Want{}}
+	u := Unit[int, int]{Kind: "pod", Gather: func(context.Context, types.NamespacedName) (int, error) { return 0, wait }}
+	res, err := u.On(f, nil, slog.New(slog.DiscardHandler)).Reconcile(t.Context(), request("ns", "a"))
+	if err != nil || res.RequeueAfter != wait.After || len(f.asked) > 0 {
+		t.Errorf("%v, %v, applied %v", res, err, f.asked)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,10 +47,23 @@ func keepOfPod(o any) (any, error) {
 		return o, nil
 	}
 	kept := &corev1.Pod{TypeMeta: p.TypeMeta, ObjectMeta: keepOfMeta(p.ObjectMeta)}
-	kept.OwnerReferences = p.OwnerReferences
+	kept.OwnerReferences, kept.Labels = p.OwnerReferences, p.Labels
+	kept.Spec.Containers = keepOfPorts(p)
 	kept.Spec.NodeName, kept.Spec.HostNetwork = p.Spec.NodeName, p.Spec.HostNetwork
 	kept.Status.Phase = p.Status.Phase
 	return kept, nil
+}
+
+// keepOfPorts is one container with the ports that have a name, if there are any.
+func keepOfPorts(p *corev1.Pod) []corev1.Container {
+	var ports []corev1.ContainerPort
+	for _, n := range decide.NamedPortsOf(p) {
+		ports = append(ports, corev1.ContainerPort{Name: n.Name, Protocol: corev1.Protocol(strings.ToUpper(n.Protocol)), ContainerPort: int32(n.Number)})
+	}
+	if ports == nil {
+		return nil
+	}
+	return []corev1.Container{{Ports: ports}}
 }
 
 func keepOfNode(o any) (any, error) {
@@ -86,7 +101,7 @@ func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
-	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, decide.AnnotationSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
+	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, decide.AnnotationSecurityGroups, decide.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
 		if value, ok := m.Annotations[name]; ok {
 			if kept.Annotations == nil {
 				kept.Annotations = map[string]string{}

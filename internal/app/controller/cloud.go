@@ -181,9 +181,12 @@ func (c *cluster) watchCloud(ctx context.Context, cl *cloud, f *fabrics, q *queu
 		}
 		for _, u := range changed {
 			f.mark(u, intent.FabricNeutron, true)
+		}
+		first := err == nil && !cl.read.Swap(true)
+		for _, u := range changed {
 			q.add(u)
 		}
-		if err == nil && !cl.read.Swap(true) {
+		if first {
 			c.wakeAll(ctx, q)
 		}
 		timer := time.NewTimer(pause)
@@ -269,7 +272,7 @@ func (c *cluster) wakeAll(ctx context.Context, q *queues) {
 	}
 	var nodes corev1.NodeList
 	var ips v1.IPList
-	if err := errors.Join(c.client.List(ctx, &nodes), c.client.List(ctx, &ips)); err != nil {
+	if err := errors.Join(c.wakeRules(ctx), c.client.List(ctx, &nodes), c.client.List(ctx, &ips)); err != nil {
 		c.log.Warn("not all are woken", "err", err)
 	}
 	for _, s := range c.everySubnet(ctx, nil) {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -49,7 +50,7 @@ func (w *world) make(kind, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	url := string(authURL.FindSubmatch(text)[1]) + "/v2.0/" + kind + "s"
+	url := string(authURL.FindSubmatch(text)[1]) + "/v2.0/" + strings.ReplaceAll(kind, "_", "-") + "s"
 	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(fmt.Sprintf(`{%q:{"name":%q}}`, kind, name)))
 	if err != nil {
 		return "", err
@@ -78,6 +79,17 @@ func (w *world) away([]string) error {
 	}
 	w.cloud.Fail(func(int, *http.Request) *neutrontest.Fault {
 		return &neutrontest.Fault{Code: http.StatusServiceUnavailable}
+	})
+	return nil
+}
+
+// full lets nobody make a security group, back ends that.
+func (w *world) full([]string) error {
+	w.cloud.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
+		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/security-groups") {
+			return nil
+		}
+		return &neutrontest.Fault{Code: http.StatusConflict, Word: "OverQuota", Text: "Quota exceeded for resources: ['security_group']."}
 	})
 	return nil
 }
@@ -122,4 +134,71 @@ func (w *world) names(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		return strings.Join(slices.Compact(w.cloud.Names(args[1])), "\n"), nil
 	})
+}
+
+// group NAME makes a security group as somebody else would.
+func (w *world) group(args []string) error {
+	_, err := w.make("security_group", args[0])
+	return err
+}
+
+// members FILE: each pod's port and the names of its security groups.
+func (w *world) members(args []string) error {
+	return w.compare(args[0], func() (string, error) {
+		var b strings.Builder
+		groups := w.objects("security-groups")
+		for _, p := range w.objects("ports") {
+			if !strings.Contains(p.Name, "/") {
+				continue
+			}
+			var in []string
+			for _, id := range p.Groups {
+				in = append(in, groups[id].Name)
+			}
+			slices.Sort(in)
+			fmt.Fprintf(&b, "%s: %s\n", p.Name, strings.Join(in, " "))
+		}
+		return b.String(), nil
+	})
+}
+
+// rules FILE GROUP: what a security group lets through, its peers by name.
+func (w *world) rules(args []string) error {
+	return w.compare(args[0], func() (string, error) {
+		var b strings.Builder
+		groups := w.objects("security-groups")
+		for _, r := range w.objects("security-group-rules") {
+			if groups[r.Group].Name == args[1] {
+				fmt.Fprintf(&b, "%s %s %s %d-%d %s\n", r.Direction, r.EtherType, cmp.Or(r.Protocol, "any"), r.First, r.Last,
+					cmp.Or(groups[r.RemoteGroup].Name, r.Remote, "anybody"))
+			}
+		}
+		return b.String(), nil
+	})
+}
+
+// thing is one of Neutron's objects.
+type thing struct {
+	ID, Name    string
+	Groups      []string `json:"security_groups"`
+	Group       string   `json:"security_group_id"`
+	Direction   string
+	EtherType   string
+	Protocol    string
+	First       int    `json:"port_range_min"`
+	Last        int    `json:"port_range_max"`
+	Remote      string `json:"remote_ip_prefix"`
+	RemoteGroup string `json:"remote_group_id"`
+}
+
+func (w *world) objects(collection string) map[string]thing {
+	out := map[string]thing{}
+	for _, line := range w.cloud.Snapshot() {
+		var o thing
+		kind, text, _ := strings.Cut(line, " ")
+		if kind == collection && json.Unmarshal([]byte(text), &o) == nil {
+			out[o.ID] = o
+		}
+	}
+	return out
 }

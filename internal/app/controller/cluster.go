@@ -41,12 +41,15 @@ type cluster struct {
 	leading atomic.Bool
 	book    ipam.Book
 	wanting wanting
+	rules   *rules
+	queues  *queues
 }
 
 func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, error) {
 	c := &cluster{
 		client: m.GetClient(), cache: m.GetCache(), settings: o.Settings, log: o.Log,
 		events: m.GetEventRecorder(name), registry: prometheus.NewRegistry(),
+		rules: newRules(), queues: &queues{of: map[string]queue{}},
 	}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.registry.MustRegister(bookkeeper{c})

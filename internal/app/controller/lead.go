@@ -33,13 +33,16 @@ func (c *cluster) lead(ctx context.Context) error {
 		return fmt.Errorf("learn who has which address: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	q := &queues{of: map[string]queue{}}
+	q := c.queues
 	all, err := c.fabrics(ctx, f, q)
 	if err != nil {
 		return err
 	}
 	if cl := c.cloud.Load(); cl != nil {
 		defer cl.Close()
+	}
+	if err := c.watchRules(ctx); err != nil {
+		return fmt.Errorf("learn which policies there are: %w", err)
 	}
 	if err := c.start(ctx, group, all, q); err != nil {
 		return err
@@ -112,13 +115,15 @@ func (q *queues) wait(ctx context.Context) error {
 }
 
 // add wakes the unit; one of a kind that we do not know is let alone.
-func (q *queues) add(u intent.Unit) {
+func (q *queues) add(u intent.Unit) { q.addAfter(u, 0) }
+
+func (q *queues) addAfter(u intent.Unit, after time.Duration) {
 	kind, n := nameOf(u)
 	q.mu.Lock()
 	one := q.of[kind]
 	q.mu.Unlock()
 	if one != nil {
-		one.Add(reconcile.Request{NamespacedName: n})
+		enqueue(one, n, after, false)
 	}
 }
 

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,10 +110,6 @@ func (c *cluster) wantingPods(context.Context, client.Object) []types.Namespaced
 	return c.wanting.all()
 }
 
-func (c *cluster) wantingPodsIn(_ context.Context, o client.Object) []types.NamespacedName {
-	return slices.DeleteFunc(c.wanting.all(), func(n types.NamespacedName) bool { return n.Namespace != o.GetName() })
-}
-
 func (c *cluster) podsOnNode(ctx context.Context, o client.Object) []types.NamespacedName {
 	var pods corev1.PodList
 	_ = c.client.List(ctx, &pods, client.MatchingFields{indexNode: o.GetName()})
@@ -143,6 +138,7 @@ const (
 	indexNode   = "node"
 	indexSticky = "sticky"
 	indexMAC    = "mac"
+	indexAddr   = "addr"
 )
 
 func (c *cluster) index(ctx context.Context) error {
@@ -154,7 +150,10 @@ func (c *cluster) index(ctx context.Context) error {
 	if err != nil || c.settings.Overlay() {
 		return err
 	}
-	return c.indexBy(ctx, &discoveryv1.EndpointSlice{}, indexService, nameOfService)
+	return errors.Join(
+		c.indexBy(ctx, &discoveryv1.EndpointSlice{}, indexService, nameOfService),
+		c.cache.IndexField(ctx, &v1.IP{}, indexAddr, addrsOfIP),
+	)
 }
 
 func (c *cluster) indexBy(ctx context.Context, of client.Object, name string, key func(client.Object) string) error {
@@ -164,6 +163,14 @@ func (c *cluster) indexBy(ctx context.Context, of client.Object, name string, ke
 		}
 		return nil
 	})
+}
+
+func addrsOfIP(o client.Object) []string {
+	var out []string
+	for _, a := range decide.Addrs(o.(*v1.IP)) {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 func stickyIn(o client.Object) string {

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
@@ -98,12 +99,21 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 	return pointers(l.Items), err
 }
 
-// gatherGroups finds the security groups that a pod asks for. That one is not
-// known is a fact, but for a pod that runs: it keeps those that it has.
+// gatherGroups finds what decides a pod's security groups. That one which it
+// asks for is not known is a fact, but for a pod that runs: it keeps those that it has.
 func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	cl := c.cloud.Load()
-	if cl == nil || !cl.read.Load() {
+	if cl == nil {
 		return nil
+	}
+	if err := cl.unread(); err != nil {
+		if f.Claim != nil && decide.FabricOfIP(f.Claim) == intent.FabricNeutron {
+			return err
+		}
+		return nil // ProjectProblem says so
+	}
+	if err := c.gatherPolicies(ctx, f); err != nil {
+		return err
 	}
 	f.Standard, f.CloudGroups = cl.standard(), map[string]string{}
 	for _, name := range decide.GroupsAsked(f.Pod) {
@@ -117,6 +127,17 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	return nil
 }
 
+func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err error) {
+	if f.Book, err = c.rules.read(ctx, c.client); err != nil {
+		return err
+	}
+	f.InNamespace, err = get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: f.Namespace})
+	if f.InNamespace == nil && err == nil {
+		return intent.Wait{Reason: "UnknownNamespace", For: "Namespace " + f.Namespace + " to be seen"}
+	}
+	return err
+}
+
 // reportPod writes the claim once the port stands. What a unit no longer has a
 // claim for is free only when its port is gone, and the claim after it.
 func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, out unit.Outcome) error {
@@ -124,6 +145,9 @@ func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, o
 	c.wanting.set(n, f.Pod != nil && !decide.Attached(ip) && out.State != unit.Done)
 	if f.Pod != nil {
 		c.tell(f.Pod, out)
+	}
+	if out.Seen.Changed > 0 || f.Pod == nil {
+		c.wakeHeld()
 	}
 	u := decide.PodUnit(f.Namespace, f.Name)
 	if err := c.bind(u, f.Namespace+"/"+f.Name, ip, out); err != nil {

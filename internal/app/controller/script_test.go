@@ -117,6 +117,8 @@ func runScript(t *testing.T, file string) {
 			"cloud": command(0, (*world).openstack), "away": command(0, (*world).away), "back": command(0, (*world).back),
 			"balancers": command(3, (*world).balancers), "spoil": command(2, (*world).spoil),
 			"names": command(2, (*world).names), "things": command(3, (*world).things), "tenant": command(2, (*world).tenant),
+			"members": command(1, (*world).members), "rules": command(2, (*world).rules),
+			"group": command(1, (*world).group), "full": command(0, (*world).full),
 			"snapshot": command(0, (*world).snapshot), "unchanged": command(0, (*world).unchanged), "same": command(0, (*world).same),
 		},
 	})

@@ -47,13 +47,7 @@ func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (se
 	if f.Service, err = get[corev1.Service](ctx, c.client, n); f.Service == nil || err != nil {
 		return f, err
 	}
-	if f.Slices, err = c.slices(ctx, n); err != nil {
-		return f, err
-	}
-	if f.Places, err = c.places(ctx); err != nil {
-		return f, err
-	}
-	if f.Nodes, err = c.nodePlaces(ctx, f.Slices); err != nil {
+	if err := c.gatherEndpoints(ctx, &f.ServiceFacts); err != nil {
 		return f, err
 	}
 	f.ExternalNetwork, f.ExternalProblem = c.external(ctx, f.Service)
@@ -70,6 +64,18 @@ func (c *cluster) serviceSegment() string {
 		return unreadSegment
 	}
 	return decide.ServiceNetwork
+}
+
+// gatherEndpoints finds who stands behind a Service, and where.
+func (c *cluster) gatherEndpoints(ctx context.Context, f *decide.ServiceFacts) (err error) {
+	if f.Slices, err = c.slices(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}); err != nil {
+		return err
+	}
+	if f.Places, err = c.places(ctx); err != nil {
+		return err
+	}
+	f.Nodes, err = c.nodePlaces(ctx, f.Slices)
+	return err
 }
 
 // slices are a Service's, in a fixed order.

@@ -30,7 +30,9 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	}
 	if c.settings.Neutron != nil {
 		all = append(all,
-			kind{"cluster", unit.Unit[decide.ClusterFacts, struct{}]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()})
+			kind{"cluster", unit.Unit[decide.ClusterFacts, struct{}]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()},
+			kind{"policy", unit.Unit[decide.PolicyFacts, struct{}]{Kind: "policy", Gather: c.gatherPolicy, Decide: decide.Policy, Report: c.reportPolicy}.On(f, c.metrics, c.log), 4, c.wakesPolicy()},
+			kind{"group", unit.Unit[decide.GroupFacts, struct{}]{Kind: "group", Gather: c.gatherGroup, Decide: decide.SharedGroup, Report: c.reportGroup}.On(f, c.metrics, c.log), 4, nil})
 	}
 	if !c.settings.Overlay() {
 		all = append(all,
@@ -60,7 +62,7 @@ func (c *cluster) wakesSubnet() []wake {
 
 func (c *cluster) wakesNode() []wake {
 	wakes := []wake{
-		{of: &corev1.Node{}, to: itself, when: cameOrWent},
+		{of: &corev1.Node{}, to: itself, when: nodeChanged},
 		{of: &v1.Subnet{}, to: c.nodesIfJoin, when: usableChanged},
 		{of: &v1.IP{}, to: nodeOfIP},
 	}
@@ -71,9 +73,8 @@ func (c *cluster) wakesNode() []wake {
 }
 
 func (c *cluster) wakesPod() []wake {
-	return []wake{
+	wakes := []wake{
 		{of: &corev1.Pod{}, to: itself, when: podChanged},
-		{of: &corev1.Namespace{}, to: c.wantingPodsIn, when: namespaceChanged},
 		{of: &v1.IP{}, to: podOfIP},
 		{of: &v1.Subnet{}, to: c.wantingPods, when: usableChanged},
 		{of: &v1.Vpc{}, to: c.wantingPods, when: specChanged},
@@ -81,4 +82,10 @@ func (c *cluster) wakesPod() []wake {
 		{of: &corev1.Node{}, to: c.podsOnNode, when: cameOrWent},
 		{of: &appsv1.StatefulSet{}, to: c.podsOfStatefulSet, when: scaled},
 	}
+	if c.settings.Neutron != nil { // Policies: see also watchRules.
+		wakes = append(wakes,
+			wake{of: &corev1.Pod{}, to: itself, when: relabelled},
+			wake{of: &corev1.Namespace{}, to: c.podsIn, when: namespaceChanged})
+	}
+	return wakes
 }

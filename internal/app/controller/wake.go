@@ -18,6 +18,7 @@ import (
 const (
 	countDelay = 500 * time.Millisecond
 	freedDelay = 100 * time.Millisecond
+	rulesDelay = 100 * time.Millisecond
 )
 
 // wake says which units a change of some other object concerns.

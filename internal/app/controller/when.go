@@ -63,6 +63,11 @@ func podChanged(before, after client.Object) bool {
 		!equality.Semantic.DeepEqual(b.Annotations, a.Annotations)
 }
 
+// relabelled is about labels alone, of what stays.
+func relabelled(before, after client.Object) bool {
+	return before != nil && after != nil && !maps.Equal(before.GetLabels(), after.GetLabels())
+}
+
 func scaled(before, after client.Object) bool {
 	if specChanged(before, after) {
 		return true

@@ -174,7 +174,8 @@ func ignoreEOF(err error) error {
 var gvks = map[string][2]string{
 	"vpc": {"kubeovn.io/v1", "Vpc"}, "subnet": {"kubeovn.io/v1", "Subnet"}, "ip": {"kubeovn.io/v1", "IP"},
 	"klb": {"openstack.org/v1", "KuryrLoadBalancer"}, "service": {"v1", "Service"}, "endpointslice": {"discovery.k8s.io/v1", "EndpointSlice"},
-	"pod": {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"}, "event": {"v1", "Event"},
+	"networkpolicy": {"networking.k8s.io/v1", "NetworkPolicy"},
+	"pod":           {"v1", "Pod"}, "node": {"v1", "Node"}, "statefulset": {"apps/v1", "StatefulSet"}, "event": {"v1", "Event"},
 }
 
 func objectOf(kind, path string) *unstructured.Unstructured {
@@ -326,7 +327,7 @@ func (w *world) event(args []string) error {
 // is no controller that would end them.
 func (w *world) clean() {
 	ctx := context.Background()
-	kinds := []string{"service", "endpointslice", "klb", "statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}
+	kinds := []string{"networkpolicy", "service", "endpointslice", "klb", "statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}
 	for _, k := range kinds {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion(gvks[k][0])

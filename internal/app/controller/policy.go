@@ -1,0 +1,170 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (decide.PolicyFacts, error) {
+	f := decide.PolicyFacts{Namespace: n.Namespace, Name: n.Name}
+	c.rules.begin(decide.PolicyUnit(n.Namespace, n.Name))
+	var err error
+	if f.Book, f.Ports, err = c.gatherRules(ctx); err != nil {
+		return f, err
+	}
+	if slices.Contains(f.Book.UsingServices(), n) {
+		if f.Services, err = c.policyServices(ctx); err != nil {
+			return f, err
+		}
+	}
+	np, err := get[networkingv1.NetworkPolicy](ctx, c.client, n)
+	if np == nil || err != nil {
+		return f, err
+	}
+	f.CloudGroups, err = c.cloudGroups(ctx, decide.CloudGroupsOf(np))
+	return f, err
+}
+
+func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (decide.GroupFacts, error) {
+	f := decide.GroupFacts{Unit: unit.Name("group", n)}
+	c.rules.begin(f.Unit)
+	var err error
+	f.Book, f.Ports, err = c.gatherRules(ctx)
+	return f, err
+}
+
+// gatherRules waits for Neutron: what is decided before it is known which of
+// its groups there are must not be applied after that.
+func (c *cluster) gatherRules(ctx context.Context) (*decide.Book, decide.PortCount, error) {
+	if err := c.cloud.Load().unread(); err != nil {
+		return nil, nil, err
+	}
+	book, err := c.rules.read(ctx, c.client)
+	return book, c.rules.inUse(), err
+}
+
+// cloudGroups are the ids of OpenStack's own groups, by id or name. That one is
+// not there is a fact; that nobody knows whether it is, an error.
+func (c *cluster) cloudGroups(ctx context.Context, names []string) (map[string]string, error) {
+	cl, ids := c.cloud.Load(), map[string]string{}
+	for _, name := range names {
+		var wait intent.Wait
+		var stop intent.Stop
+		err := cl.findGroups(ctx, []string{name})
+		if errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == "NotFound" {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids[name], _ = cl.group(name)
+	}
+	return ids, nil
+}
+
+// policyServices are all Services that have a balancer, with the pods behind.
+func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, error) {
+	var all corev1.ServiceList
+	if err := c.client.List(ctx, &all); err != nil {
+		return nil, err
+	}
+	var out []decide.PolicyService
+	for _, s := range pointers(all.Items) {
+		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Segment: decide.ServiceNetwork, Service: s}
+		if err := c.gatherEndpoints(ctx, &f); err != nil {
+			return nil, err
+		}
+		want, _ := decide.Service(f) // what is wrong with it is told there
+		for _, b := range want.Balancers {
+			out = append(out, decide.PolicyServiceOf(b, func(a netip.Addr) *decide.PolicyPod { return c.podAt(ctx, a) }))
+		}
+	}
+	return out, nil
+}
+
+// podAt is the pod that has an address, nil if none has.
+func (c *cluster) podAt(ctx context.Context, a netip.Addr) *decide.PolicyPod {
+	var ips v1.IPList
+	_ = c.client.List(ctx, &ips, client.MatchingFields{indexAddr: a.String()})
+	for _, ip := range pointers(ips.Items) {
+		p, _ := get[corev1.Pod](ctx, c.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: ip.Spec.PodName})
+		if p == nil {
+			continue
+		}
+		ns, _ := get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: p.Namespace})
+		if pod, is := policyPod(p, ns, ip); is {
+			return &pod
+		}
+	}
+	return nil
+}
+
+// policyPod is a pod as policies see it; false if they are not about it.
+func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (decide.PolicyPod, bool) {
+	if !decide.NeedsPort(p) {
+		return decide.PolicyPod{}, false
+	}
+	var addrs []netip.Addr
+	if claim != nil && decide.IPUnit(claim) == decide.PodUnit(p.Namespace, p.Name) {
+		if decide.Attached(claim) && decide.FabricOfIP(claim) != intent.FabricNeutron {
+			return decide.PolicyPod{}, false
+		}
+		addrs = decide.Addrs(claim)
+	}
+	return decide.PolicyPodOf(p, ns, addrs), true
+}
+
+// reportPolicy tells the policy what is wrong: it has no status. Its groups may
+// be what its pods have waited for.
+func (c *cluster) reportPolicy(ctx context.Context, f decide.PolicyFacts, _ struct{}, out unit.Outcome) error {
+	np, err := get[networkingv1.NetworkPolicy](ctx, c.client, types.NamespacedName{Namespace: f.Namespace, Name: f.Name})
+	if err != nil {
+		return err
+	}
+	made := c.rules.end(decide.PolicyUnit(f.Namespace, f.Name), out)
+	if np == nil {
+		return nil
+	}
+	if out.Reason != groupInUse { // by pods that are about to leave it
+		c.tell(np, out)
+	}
+	if made {
+		c.wakePods(c.podsThat(ctx, decide.Concerns(np)))
+	}
+	return nil
+}
+
+// reportGroup tells the policies that need the group, and wakes them, and its
+// members to be, once it is there.
+func (c *cluster) reportGroup(ctx context.Context, f decide.GroupFacts, _ struct{}, out unit.Outcome) error {
+	policies, members := f.Book.Behind(f.Unit, f.Ports)
+	for _, n := range policies {
+		np, err := get[networkingv1.NetworkPolicy](ctx, c.client, n)
+		if err != nil {
+			return err
+		}
+		if np != nil {
+			c.tell(np, out)
+		}
+	}
+	if !c.rules.end(f.Unit, out) {
+		return nil
+	}
+	for _, n := range policies {
+		c.queues.add(decide.PolicyUnit(n.Namespace, n.Name))
+	}
+	c.wakePods(c.podsThat(ctx, members))
+	return nil
+}

@@ -1,0 +1,163 @@
+package controller
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// wakesPolicy is for what stands behind Services. Of policies and of named
+// ports watchRules tells both policies and groups.
+func (c *cluster) wakesPolicy() []wake {
+	if c.settings.Overlay() {
+		return nil
+	}
+	return []wake{
+		{of: &corev1.Service{}, to: c.usingServices, when: serviceChanged, after: rulesDelay},
+		{of: &discoveryv1.EndpointSlice{}, to: c.usingServices, when: endpointsChanged, after: rulesDelay},
+		{of: &corev1.Pod{}, to: c.usingServices, when: relabelled, after: rulesDelay},
+		{of: &corev1.Namespace{}, to: c.usingServices, when: relabelled, after: rulesDelay},
+	}
+}
+
+// usingServices are the policies to look at when a Service changed, or who stands behind one.
+func (c *cluster) usingServices(ctx context.Context, _ client.Object) []types.NamespacedName {
+	book, err := c.rules.read(ctx, c.client)
+	if err != nil {
+		return nil
+	}
+	return book.UsingServices()
+}
+
+// policyChanged wakes the policy, the groups of its peers, and the pods that it
+// is about, or was.
+func (c *cluster) policyChanged(ctx context.Context, before, after *networkingv1.NetworkPolicy, first bool) {
+	if before != nil && after != nil && before.UID == after.UID && before.Generation == after.Generation {
+		return
+	}
+	c.rules.forget()
+	if first {
+		return // See wakeRules.
+	}
+	for _, u := range c.concerned(ctx, before, after) {
+		c.queues.add(u)
+	}
+}
+
+// concerned are the units that a policy is about, as it was and as it is; nil if it was or is not.
+func (c *cluster) concerned(ctx context.Context, states ...*networkingv1.NetworkPolicy) []intent.Unit {
+	ports := c.rules.inUse()
+	var units []intent.Unit
+	var about []func(decide.PolicyPod) bool
+	for _, np := range states {
+		if np == nil {
+			continue
+		}
+		units = append(units, decide.PolicyUnit(np.Namespace, np.Name))
+		units = append(units, decide.SharedGroups(np, ports)...)
+		about = append(about, decide.Concerns(np))
+	}
+	for _, n := range c.podsThat(ctx, about...) {
+		units = append(units, decide.PodUnit(n.Namespace, n.Name))
+	}
+	return units
+}
+
+// portsChanged wakes the policies and groups that speak of a port's name, if
+// the pod is the first to have it at that number, or was the last.
+func (c *cluster) portsChanged(ctx context.Context, before, after *corev1.Pod, first bool) {
+	changed := c.rules.count(namedPorts(before), namedPorts(after))
+	if len(changed) == 0 || first {
+		return
+	}
+	book, err := c.rules.read(ctx, c.client)
+	if err != nil {
+		return
+	}
+	policies, groups := book.UsingPorts(changed)
+	for _, n := range policies {
+		c.queues.add(decide.PolicyUnit(n.Namespace, n.Name))
+	}
+	for _, g := range groups {
+		c.queues.add(g)
+	}
+}
+
+func namedPorts(p *corev1.Pod) []decide.NamedPort {
+	if !decide.NeedsPort(p) {
+		return nil
+	}
+	return decide.NamedPortsOf(p)
+}
+
+// podsThat are the pods in Neutron of which one of these is true.
+func (c *cluster) podsThat(ctx context.Context, fit ...func(decide.PolicyPod) bool) []types.NamespacedName {
+	var pods corev1.PodList
+	var spaces corev1.NamespaceList
+	if c.client.List(ctx, &pods) != nil || c.client.List(ctx, &spaces) != nil {
+		return nil
+	}
+	of := map[string]*corev1.Namespace{}
+	for _, ns := range pointers(spaces.Items) {
+		of[ns.Name] = ns
+	}
+	var out []types.NamespacedName
+	for _, p := range pointers(pods.Items) {
+		claim, _ := get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.PodPort(p.Namespace, p.Name)})
+		pod, is := policyPod(p, of[p.Namespace], claim)
+		for _, fits := range fit {
+			if is && fits(pod) {
+				out = append(out, client.ObjectKeyFromObject(p))
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (c *cluster) podsIn(ctx context.Context, o client.Object) []types.NamespacedName {
+	var pods corev1.PodList
+	_ = c.client.List(ctx, &pods, client.InNamespace(o.GetName()))
+	var out []types.NamespacedName
+	for i := range pods.Items {
+		out = append(out, client.ObjectKeyFromObject(&pods.Items[i]))
+	}
+	return out
+}
+
+func (c *cluster) wakePods(pods []types.NamespacedName) {
+	for _, n := range pods {
+		c.queues.add(decide.PodUnit(n.Namespace, n.Name))
+	}
+}
+
+// wakeHeld wakes the units that wait for ports to leave a group, soon: others
+// are leaving, too.
+func (c *cluster) wakeHeld() {
+	for _, u := range c.rules.held() {
+		c.queues.addAfter(u, rulesDelay)
+	}
+}
+
+// wakeRules wakes all policies and all groups that there are to be.
+func (c *cluster) wakeRules(ctx context.Context) error {
+	book, err := c.rules.read(ctx, c.client)
+	if err != nil {
+		return err
+	}
+	for _, n := range book.Policies() {
+		c.queues.add(decide.PolicyUnit(n.Namespace, n.Name))
+	}
+	for u := range book.Groups(c.rules.inUse()) {
+		c.queues.add(u)
+	}
+	return nil
+}

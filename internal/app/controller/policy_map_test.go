@@ -1,0 +1,176 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+func ruled(objects ...client.Object) *cluster {
+	q := &queues{of: map[string]queue{}}
+	for _, kind := range []string{"policy", "group", "pod"} {
+		q.of[kind] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	}
+	return &cluster{client: fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).Build(), rules: newRules(), queues: q}
+}
+
+// woken empties the queues.
+func (c *cluster) woken() []intent.Unit {
+	var out []intent.Unit
+	for kind, q := range c.queues.of {
+		for q.Len() > 0 {
+			r, _ := q.Get()
+			q.Done(r)
+			out = append(out, unit.Name(kind, r.NamespacedName))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func labelled(name, app string, ports ...corev1.ContainerPort) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name, Labels: map[string]string{"app": app}},
+		Spec:       corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Ports: ports}}},
+	}
+}
+
+// allow is a policy that lets peers in to pods.
+func allow(generation int64, pods, peers string, ports ...networkingv1.NetworkPolicyPort) *networkingv1.NetworkPolicy {
+	selector := func(app string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
+	}
+	return &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p", Generation: generation},
+		Spec: networkingv1.NetworkPolicySpec{PodSelector: *selector(pods), Ingress: []networkingv1.NetworkPolicyIngressRule{{
+			From: []networkingv1.NetworkPolicyPeer{{PodSelector: selector(peers)}}, Ports: ports,
+		}}},
+	}
+}
+
+// Of a thousand pods a policy wakes those that it is about, and those that it was.
+func TestAPolicyWakesOnlyItsPods(t *testing.T) {
+	t.Parallel()
+	all := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, labelled("db", "db"), labelled("web", "web"), labelled("cache", "cache")}
+	for i := range 1000 {
+		all = append(all, labelled(fmt.Sprint("other", i), "other"))
+	}
+	host, done, overlay := labelled("host", "db"), labelled("done", "db"), labelled("overlay", "db")
+	host.Spec.HostNetwork, done.Status.Phase = true, corev1.PodSucceeded
+	claim := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "overlay.a"}, Spec: v1.IPSpec{
+		Namespace: "a", PodName: "overlay", Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "overlay.a"}},
+	}}
+	c := ruled(append(all, host, done, overlay, claim)...)
+	before, after := allow(1, "db", "web"), allow(2, "cache", "web")
+	group := decide.SharedGroups(before, nil)[0]
+	for _, row := range []struct {
+		name          string
+		before, after *networkingv1.NetworkPolicy
+		first         bool
+		want          []intent.Unit
+	}{
+		{"it comes", nil, before, false, []intent.Unit{group, "pod/a/db", "pod/a/web", "policy/a/p"}},
+		{"it changes", before, after, false, []intent.Unit{group, "pod/a/cache", "pod/a/db", "pod/a/web", "policy/a/p"}},
+		{"it goes", after, nil, false, []intent.Unit{group, "pod/a/cache", "pod/a/web", "policy/a/p"}},
+		{"only a label of its own changes", before, before, false, nil},
+		{"it was there at the start", nil, before, true, nil},
+	} {
+		c.policyChanged(t.Context(), row.before, row.after, row.first)
+		slices.Sort(row.want)
+		if got := c.woken(); !slices.Equal(got, row.want) {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+	}
+}
+
+// The first pod that gives a port's name a number, and the last, wake the
+// policies that speak of it; all others nobody.
+func TestNamedPortsWakePolicies(t *testing.T) {
+	t.Parallel()
+	name := intstr.FromString("sql")
+	np := allow(1, "db", "web", networkingv1.NetworkPolicyPort{Port: &name})
+	c := ruled(np)
+	sql, other := corev1.ContainerPort{Name: "sql", ContainerPort: 5432}, corev1.ContainerPort{Name: "x", ContainerPort: 1}
+	one, two, three := labelled("one", "db", sql), labelled("two", "db", sql), labelled("three", "db", other)
+	ended := one.DeepCopy()
+	ended.Status.Phase = corev1.PodFailed
+	for _, row := range []struct {
+		name          string
+		before, after *corev1.Pod
+		wakes         bool
+	}{
+		{"the first", nil, one, true},
+		{"another", nil, two, false},
+		{"one of another name", nil, three, false},
+		{"one of two ends", one, ended, false},
+		{"the last goes", two, nil, true},
+	} {
+		c.portsChanged(t.Context(), row.before, row.after, false)
+		if got := c.woken(); slices.Equal(got, []intent.Unit{"policy/a/p"}) != row.wakes || !row.wakes && got != nil {
+			t.Errorf("%s: wakes %v", row.name, got)
+		}
+	}
+}
+
+// Whoever has changed a group wakes those who may wait for it; whoever waits
+// for ports to leave a group is woken by a port that does.
+func TestWhoWaitsForGroups(t *testing.T) {
+	t.Parallel()
+	const u = intent.Unit("policy/a/p")
+	r := newRules()
+	for _, step := range []struct {
+		name       string
+		out        unit.Outcome
+		made, held bool
+	}{
+		{"Neutron is being read", unit.Outcome{Reason: neutronUnread}, false, false},
+		{"nothing changed", unit.Outcome{Applied: true}, false, false},
+		{"it is made", unit.Outcome{Applied: true, Seen: intent.Seen{Changed: 1}}, true, false},
+		{"the answer got lost", unit.Outcome{State: unit.Failed}, false, false},
+		{"it was made all the same", unit.Outcome{Applied: true}, true, false},
+		{"ports are in it", unit.Outcome{Reason: groupInUse}, false, true},
+		{"they are not any more", unit.Outcome{Applied: true, Seen: intent.Seen{Changed: 1}}, true, false},
+	} {
+		r.begin(u)
+		if !slices.Contains(r.held(), u) {
+			t.Errorf("%s: a port that leaves meanwhile is not noticed", step.name)
+		}
+		if made := r.end(u, step.out); made != step.made || slices.Contains(r.held(), u) != step.held {
+			t.Errorf("%s: made %v, held %v", step.name, made, r.held())
+		}
+	}
+}
+
+// Before Neutron has been read nobody knows a pod's groups, and a running pod
+// keeps those that it has.
+func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
+	t.Parallel()
+	c := ruled()
+	c.cloud.Store(&cloud{})
+	var wait intent.Wait
+	f := decide.PodFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}
+	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {
+		t.Error(err)
+	}
+	if _, _, err := c.gatherRules(t.Context()); !errors.As(err, &wait) {
+		t.Error(err)
+	}
+	if err := c.gatherGroups(t.Context(), &decide.PodFacts{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,150 @@
+package controller
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// rules are all NetworkPolicies, read, and the named ports that pods have. They
+// are told of a change before anybody is woken by it, which is why one handler
+// does both: see watchRules.
+type rules struct {
+	mu sync.Mutex
+	// book is nil if a policy has changed since all were read.
+	book  *decide.Book
+	ports decide.PortCount
+	// leaving are units at work on groups, or waiting for ports to leave them.
+	leaving map[intent.Unit]bool
+	// missed are units whose groups may not be as they were wanted last.
+	missed map[intent.Unit]bool
+}
+
+func newRules() *rules {
+	return &rules{ports: decide.PortCount{}, leaving: map[intent.Unit]bool{}, missed: map[intent.Unit]bool{}}
+}
+
+// read returns the policies as they are now.
+func (r *rules) read(ctx context.Context, from client.Reader) (*decide.Book, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.book == nil {
+		var all networkingv1.NetworkPolicyList
+		if err := from.List(ctx, &all); err != nil {
+			return nil, err
+		}
+		r.book = decide.NewBook(pointers(all.Items))
+	}
+	return r.book, nil
+}
+
+// inUse are the named ports as they are now.
+func (r *rules) inUse() decide.PortCount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.ports)
+}
+
+func (r *rules) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.book = nil
+}
+
+func (r *rules) count(before, after []decide.NamedPort) []decide.NamedPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ports.Change(before, after)
+}
+
+// begin is for a unit that has groups, before it is applied: a port that leaves
+// one meanwhile shall be noticed.
+func (r *rules) begin(u intent.Unit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leaving[u] = true
+}
+
+// groupInUse is the reason of a Wait for the ports that are in a group.
+const groupInUse = "InUse"
+
+// end notes what came of the unit, and tells whether somebody may have waited
+// for a group of it.
+func (r *rules) end(u intent.Unit, out unit.Outcome) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if out.Applied || out.Reason != groupInUse {
+		delete(r.leaving, u)
+	}
+	made := out.Applied && (out.Seen.Changed > 0 || r.missed[u])
+	delete(r.missed, u)
+	if !out.Applied && out.Reason != neutronUnread {
+		r.missed[u] = true
+	}
+	return made
+}
+
+// held are the units that a port's leaving its groups may help.
+func (r *rules) held() []intent.Unit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]intent.Unit, 0, len(r.leaving))
+	for u := range r.leaving {
+		out = append(out, u)
+	}
+	return out
+}
+
+// watchRules tells the rules of policies and named ports until ctx ends, and
+// wakes whom that concerns. It returns when the rules know all that there are:
+// whoever decides with less takes something from pods that run.
+func (c *cluster) watchRules(ctx context.Context) error {
+	if c.settings.Neutron == nil {
+		return nil
+	}
+	err := watch(ctx, c, func(before, after *networkingv1.NetworkPolicy, first bool) {
+		c.policyChanged(ctx, before, after, first)
+	})
+	if err != nil {
+		return err
+	}
+	return watch(ctx, c, func(before, after *corev1.Pod, first bool) { c.portsChanged(ctx, before, after, first) })
+}
+
+// watch calls do for what there is, which is first, and for each change; before
+// is nil for a new object, after for one that is gone.
+func watch[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, c *cluster, do func(before, after P, first bool)) error {
+	i, err := c.cache.GetInformer(ctx, P(new(T)))
+	if err != nil {
+		return err
+	}
+	all, err := i.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(o any, first bool) { do(nil, o.(P), first) },
+		UpdateFunc: func(before, after any) { do(before.(P), after.(P), false) },
+		DeleteFunc: func(o any) {
+			if missed, is := o.(toolscache.DeletedFinalStateUnknown); is {
+				o = missed.Obj
+			}
+			do(o.(P), nil, false)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), all.HasSynced) {
+		return ctx.Err()
+	}
+	return nil
+}
