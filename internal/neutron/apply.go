@@ -48,6 +48,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 		return intent.Seen{}, err
 	}
 	m := mark{f.Owner, u}
+	f.name(u, w, e)
 	if err := f.know(ctx, a, m, e); err != nil {
 		return intent.Seen{}, err
 	}
@@ -65,7 +66,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	if err != nil {
 		return intent.Seen{}, err
 	}
-	f.remember(w, e)
+	f.remember(u, w, e)
 	return f.seen(w, e, changed), nil
 }
 
@@ -99,11 +100,10 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 			return changed, nil
 		}
 		f.dissolve(steps)
-		if err := a.vacant(ctx, steps); err != nil {
+		if err := errors.Join(f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
 			return changed, err
 		}
-		if err := f.run(ctx, a, e, steps); err != nil {
-			f.forgetGroups()
+		if err := f.runAs(ctx, a, u, e, steps); err != nil {
 			return changed, err
 		}
 		changed += len(steps)
@@ -117,6 +117,7 @@ func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []step) error 
 	for len(steps) > 0 {
 		n := together(steps)
 		if err := f.do(ctx, a, e, steps[:n]); err != nil {
+			f.missed(err)
 			return err
 		}
 		steps = steps[n:]
@@ -140,6 +141,11 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 		steps[i].object = e.resolved(steps[i].object)
 	}
 	s := steps[0]
+	leave, err := f.quiet.enter(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	switch s.verb {
 	case create:
 		if s.kind == kindRule && e.has(s.kind, s.name) {
@@ -255,7 +261,7 @@ func (f *Fabric) haveLent(steps []step) bool {
 func (f *Fabric) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.groups, func(_, known string) bool { return known == id })
+	f.groups.forget(id)
 	maps.DeleteFunc(f.segments, func(_ string, s Segment) bool { return s.ID == id })
 }
 
@@ -267,27 +273,13 @@ func (f *Fabric) unlend(id string) {
 }
 
 // remember keeps what others refer to.
-func (f *Fabric) remember(w intent.Want, e *entry) {
+func (f *Fabric) remember(u intent.Unit, w intent.Want, e *entry) {
 	for _, s := range w.Segments {
 		if s.Existing == "" {
 			f.learn(s.Name, e.segment(s))
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, o := range e.objects {
-		if o.kind == kindGroup {
-			f.groups[o.name] = o.id
-		}
-	}
-}
-
-// forgetGroups has them asked for again: one may have been replaced.
-func (f *Fabric) forgetGroups() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.groups)
-	clear(f.standard)
+	f.rememberGroups(u, e)
 }
 
 func (e *entry) segment(s intent.Segment) Segment {

@@ -91,11 +91,12 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lend(all, held)
-	changed := f.compare(all)
+	changed := append(f.compare(all), f.regroup(all)...)
 	f.restock(all)
 	f.listed = true
 	f.wakeChores()
-	return changed, nil
+	slices.Sort(changed)
+	return slices.Compact(changed), nil
 }
 
 // lend says of ports whose name is not written yet whose they are: a unit has
@@ -147,7 +148,7 @@ func (f *Fabric) compare(all map[intent.Unit][]object) []intent.Unit {
 		}
 		e.objects, e.sure = all[u], true
 		f.units[u] = e
-		changed = append(changed, u)
+		changed = append(append(changed, u), f.groups.is(u, groupsOf(e.objects))...)
 	}
 	return changed
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func class(v verb, what string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	case a.code == http.StatusNotFound && v == remove:
 		return nil
+	case a.word == "SecurityGroupNotFound":
+		// a port or a rule names it; or it is itself what we change
+		return noGroup{anyUUID.FindAllString(a.text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.text, After: later}}
 	case a.code == http.StatusUnauthorized:
 		return intent.Wait{Reason: "BadCredentials", For: doing + ": Keystone to accept our credentials: correct them in clouds.yaml", After: rare}
 	case a.code == http.StatusForbidden:
@@ -57,6 +61,16 @@ func class(v verb, what string, err error) error {
 	}
 	return fmt.Errorf("%s: %s (HTTP status %d)", doing, a.text, a.code)
 }
+
+// noGroup is the failure of a call because security groups are not there.
+type noGroup struct {
+	ids []string
+	error
+}
+
+func (n noGroup) Unwrap() error { return n.error }
+
+var anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // missing: what we change is gone, and looking again tells; what we refer to
 // may come.

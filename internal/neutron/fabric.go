@@ -10,7 +10,6 @@ package neutron
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -52,6 +51,7 @@ type Fabric struct {
 	labels  queue
 	chores  chan struct{} // wakes who looks after the pool
 	looking sync.Mutex    // of Refresh
+	quiet   quiet
 
 	mu    sync.Mutex // of all below
 	units map[intent.Unit]*entry
@@ -63,7 +63,9 @@ type Fabric struct {
 	// lent are the units of ports from the pool that have no name yet, by id.
 	lent     map[string]intent.Unit
 	segments map[string]Segment
-	groups   map[string]string // ids of our security groups by name
+	groups   *register
+	// doubtful are the units of which something is gone that they still know.
+	doubtful map[intent.Unit]bool
 	standard map[string]string // ids of the default groups by project
 	stock    *stock
 }
@@ -81,7 +83,7 @@ func New(ctx context.Context, o Options) *Fabric {
 	f := &Fabric{
 		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
-		groups: map[string]string{}, standard: map[string]string{}, stock: newStock(o.Pool),
+		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), standard: map[string]string{}, stock: newStock(o.Pool),
 	}
 	f.tasks.Go(func() { f.labelAll(ctx) })
 	f.tasks.Go(func() { f.fill(ctx) })
@@ -152,7 +154,7 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want) (around, err
 		if len(p.Groups)+len(p.CloudGroups) > 0 {
 			continue
 		}
-		if err := f.askGroup(ctx, a, project(p, out)); err != nil {
+		if err := f.askStandard(ctx, a, project(p, out)); err != nil {
 			return out, err
 		}
 	}
@@ -165,67 +167,20 @@ func (f *Fabric) learn(name string, s Segment) {
 	f.segments[name] = s
 }
 
-// askGroup learns which is a project's default security group.
-func (f *Fabric) askGroup(ctx context.Context, a *api, project string) error {
-	return f.ask(ctx, a, f.standard, project, url.Values{"name": {"default"}, "project_id": {project}})
-}
-
-// askGroups learns the ids of the groups of ours that a unit refers to.
-func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out around) error {
-	for _, name := range groupsIn(w) {
-		err := f.ask(ctx, a, f.groups, name, url.Values{"name": {cut(name)}, "tags": {tagOwner + f.Owner}})
-		if err != nil {
-			return err
-		}
-	}
+// askStandard learns which is a project's default security group.
+func (f *Fabric) askStandard(ctx context.Context, a *api, project string) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, name := range groupsIn(w) {
-		if id, known := f.groups[name]; known {
-			out.groups[name] = id
-		}
-	}
-	for project, id := range f.standard {
-		out.standard[project] = id
-	}
-	return nil
-}
-
-func (f *Fabric) ask(ctx context.Context, a *api, known map[string]string, name string, query url.Values) error {
-	f.mu.Lock()
-	_, is := known[name]
+	_, known := f.standard[project]
 	f.mu.Unlock()
-	if is {
+	if known {
 		return nil
 	}
-	id, err := a.groupID(ctx, query)
-	if err != nil {
-		return fmt.Errorf("security group %s: %w", name, err)
+	found, err := a.list(ctx, kindGroup, url.Values{"name": {"default"}, "project_id": {project}})
+	if err != nil || len(found) == 0 {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if id != "" {
-		known[name] = id
-	}
+	f.standard[project] = found[0].ID
 	return nil
-}
-
-// groupsIn are the names of the groups that a unit refers to.
-func groupsIn(w intent.Want) []string {
-	var names []string
-	for _, p := range w.Ports {
-		names = append(names, p.Groups...)
-	}
-	own := map[string]bool{}
-	for _, g := range w.Groups {
-		own[g.Name] = true
-	}
-	for _, g := range w.Groups {
-		for _, r := range g.Rules {
-			if r.RemoteGroup != "" && !own[r.RemoteGroup] {
-				names = append(names, r.RemoteGroup)
-			}
-		}
-	}
-	return sorted(names)
 }

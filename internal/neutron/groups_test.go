@@ -3,8 +3,12 @@ package neutron
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
@@ -58,6 +62,195 @@ func (w *woken) has(u intent.Unit) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Contains(w.units, u)
+}
+
+// intruder deletes a group of ours by its name.
+func intruder(t *testing.T, f *Fabric, name string) {
+	t.Helper()
+	f.mu.Lock()
+	id := f.groups.groups[name].id
+	f.mu.Unlock()
+	if err := f.session.Load().remove(t.Context(), step{remove, object{kind: kindGroup, id: id}}); err != nil || id == "" {
+		t.Fatal(id, err)
+	}
+}
+
+// only is a pod that is in these groups.
+func only(name string, groups ...string) intent.Want {
+	w := podWant(name, "node1")
+	w.Ports[0].Groups = groups
+	return w
+}
+
+// An accident of Neutron's is no news about groups.
+func TestGroupsSurviveAccidents(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
+	for _, fault := range []neutrontest.Fault{{Code: http.StatusServiceUnavailable}, {}, {After: true}} {
+		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &fault })
+		if _, err := f.Apply(t.Context(), "pod/ns/b", only("ns/b", "peer/db")); err == nil {
+			t.Error("the call did not fail")
+		}
+		c.Fail(nil)
+		apply(t, f, "pod/ns/c", only("ns/c", "peer/db"))
+		if calls := c.Calls(); slices.ContainsFunc(calls, func(s string) bool { return strings.HasPrefix(s, "GET") }) {
+			t.Errorf("after %+v all is asked again: %v", fault, calls)
+		}
+		apply(t, f, "pod/ns/c", intent.Want{})
+	}
+}
+
+// Somebody deletes a group. Whoever has it hears of it when a call fails, makes it
+// again, and all follow.
+func TestGroupDeletedBehindOurBack(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	var w woken
+	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Changed: w.changed})
+	apply(t, f, "pod/ns/a", only("ns/a", "policy/ns/web"))
+	intruder(t, f, "peer/db")
+	_, err := f.Apply(t.Context(), "pod/ns/b", only("ns/b", "peer/db"))
+	if reason(err) != "NotFound" || !w.has("peer/db") {
+		t.Errorf("%v, and woken are %v", err, w.units)
+	}
+	if _, err := f.Apply(t.Context(), "pod/ns/b", only("ns/b", "peer/db")); reason(err) != "WaitingForGroup" {
+		t.Error(err)
+	}
+	apply(t, f, "peer/db", peerWant())
+	if !w.has("policy/ns/web") || !w.has("pod/ns/b") || w.has("pod/ns/a") {
+		t.Errorf("woken are %v", w.units)
+	}
+	apply(t, f, "policy/ns/web", allowWant())
+	apply(t, f, "pod/ns/b", only("ns/b", "peer/db"))
+	settled(t, c, f)
+}
+
+// settled: all is as in a world where nothing happened, for a look, too.
+func settled(t *testing.T, c *neutrontest.Cloud, f *Fabric) {
+	t.Helper()
+	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
+		t.Errorf("changed are %v (%v)", changed, err)
+	}
+	if n := len(c.Names("security-group-rules")); n != 6 {
+		t.Errorf("there are %d rules", n)
+	}
+	for _, u := range []intent.Unit{"policy/ns/web", "peer/db"} {
+		w := map[intent.Unit]intent.Want{"policy/ns/web": allowWant(), "peer/db": peerWant()}[u]
+		if seen := apply(t, f, u, w); seen.Changed != 0 {
+			t.Errorf("%s took %d steps more", u, seen.Changed)
+		}
+	}
+}
+
+// The look finds it, too, and says of all who name the group that they have changed.
+func TestLookFindsAGroupGone(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
+	apply(t, f, "pod/ns/a", only("ns/a", "policy/ns/web"))
+	waiting := only("ns/b", "peer/db")
+	waiting.Ports[0].Segment = "unknown"
+	if _, err := f.Apply(t.Context(), "pod/ns/b", waiting); reason(err) != "WaitingForSegment" {
+		t.Error(err)
+	}
+	intruder(t, f, "peer/db")
+	changed, err := f.Refresh(t.Context(), nil)
+	if diff := cmp.Diff([]intent.Unit{"peer/db", "pod/ns/b", "policy/ns/web"}, changed); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if _, err := f.Apply(t.Context(), "policy/ns/web", allowWant()); reason(err) != "WaitingForGroup" {
+		t.Errorf("the group is not there yet, but %v", err)
+	}
+	apply(t, f, "peer/db", peerWant())
+	apply(t, f, "policy/ns/web", allowWant())
+	settled(t, c, f)
+}
+
+// A group goes when all of ours have left it, and is not tried before.
+func TestGroupWaitsForItsMembers(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	var w woken
+	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Changed: w.changed})
+	c.Fail(nil)
+	_, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{})
+	if reason(err) != "InUse" || !strings.Contains(err.Error(), "pod/ns/a") || len(c.Calls()) > 0 {
+		t.Errorf("%v, after %v", err, c.Calls())
+	}
+	c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{After: true} })
+	if _, err := f.Apply(t.Context(), "pod/ns/a", only("ns/a", "peer/db")); err == nil {
+		t.Error("the call did not fail")
+	}
+	c.Fail(nil)
+	if _, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{}); reason(err) != "InUse" || w.has("policy/ns/web") {
+		t.Errorf("nobody knows whether it has left, but %v", err)
+	}
+	apply(t, f, "pod/ns/a", only("ns/a", "peer/db"))
+	if !w.has("policy/ns/web") {
+		t.Errorf("woken are %v", w.units)
+	}
+	apply(t, f, "policy/ns/web", intent.Want{})
+	if _, err := f.Apply(t.Context(), "peer/db", intent.Want{}); reason(err) != "InUse" {
+		t.Error(err)
+	}
+	apply(t, f, "pod/ns/a", intent.Want{})
+	apply(t, f, "peer/db", intent.Want{})
+	if groups := c.Names("security-groups"); len(groups) != 1 {
+		t.Errorf("left: %v", groups)
+	}
+}
+
+// Others' ports are theirs to take out.
+func TestGroupOfOthersPorts(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
+	apply(t, f, "pod/ns/a", intent.Want{})
+	next := start(t, c, nil) // has a port in it, and is somebody else for all that f knows
+	apply(t, next, "subnet/net2", subnetWant(""))
+	apply(t, next, "pod/ns/b", only("ns/b", "peer/db"))
+	if _, err := f.Apply(t.Context(), "peer/db", intent.Want{}); reason(err) != "InUse" {
+		t.Error(err)
+	}
+}
+
+// While a call about a port is under way, no group is deleted; and the other way round.
+func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
+	apply(t, f, "policy/ns/other", intent.Want{Groups: []intent.Group{{Name: "other"}}})
+	for _, k := range []struct {
+		method       string
+		first, later intent.Unit
+	}{{"PUT", "pod/ns/a", "policy/ns/other"}, {"DELETE", "policy/ns/other", "pod/ns/a"}} {
+		wants := map[intent.Unit]intent.Want{"pod/ns/a": only("ns/a", "peer/db"), "policy/ns/other": {}}
+		reached, on := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
+			if r.Method == k.method {
+				once.Do(func() { f = &neutrontest.Fault{Reached: reached, Until: on} })
+			}
+			return f
+		})
+		done := make(chan error, 1)
+		go func() { _, err := f.Apply(t.Context(), k.first, wants[k.first]); done <- err }()
+		<-reached
+		ctx, cancel := timeout(t, 50*time.Millisecond)
+		if _, err := f.Apply(ctx, k.later, wants[k.later]); err == nil || len(c.Calls()) != 1 {
+			t.Errorf("%s did not wait (%v): %v", k.later, err, c.Calls())
+		}
+		cancel()
+		close(on)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		apply(t, f, k.later, wants[k.later])
+		c.Fail(nil)
+		apply(t, f, "pod/ns/a", memberWant())
+		apply(t, f, "policy/ns/other", intent.Want{Groups: []intent.Group{{Name: "other"}}})
+	}
 }
 
 // A look at rules that name another unit's group finds them as they were made.

@@ -179,13 +179,3 @@ func (a *api) segment(ctx context.Context, s intent.Segment) (Segment, error) {
 	}
 	return seen, nil
 }
-
-// groupID is the id of one of our security groups, or of another project's
-// group of that name; empty if there is none.
-func (a *api) groupID(ctx context.Context, query url.Values) (string, error) {
-	found, err := a.list(ctx, kindGroup, query)
-	if err != nil || len(found) == 0 {
-		return "", err
-	}
-	return found[0].ID, nil
-}

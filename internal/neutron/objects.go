@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -147,9 +148,9 @@ func (t *translation) refuse(reason, format string, args ...any) {
 	}
 }
 
-func (t *translation) await(reason, format string, args ...any) {
+func (t *translation) await(reason string, after time.Duration, format string, args ...any) {
 	if t.wait == nil {
-		t.wait = intent.Wait{Reason: reason, For: fmt.Sprintf(format, args...), After: soon}
+		t.wait = intent.Wait{Reason: reason, For: fmt.Sprintf(format, args...), After: after}
 	}
 }
 

@@ -42,7 +42,7 @@ type stock struct {
 	limits  *Limits // nil: there are no pools
 	shelves map[PoolKey]*shelf
 	surplus []object
-	hands   map[string]bool // ids of what a chore is at work on
+	hands   map[string]object // what a chore is at work on, by id
 }
 
 // shelf is one pool.
@@ -61,7 +61,7 @@ func newStock(l *Limits) *stock {
 	if l != nil {
 		l = &Limits{Min: l.Min, Max: l.Max, Batch: cmp.Or(l.Batch, 5)}
 	}
-	return &stock{limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]bool{}}
+	return &stock{limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}}
 }
 
 // keyOf is the pool that a port fits into; false if into none: what has an
@@ -152,7 +152,19 @@ func (s *stock) knows(id string) bool {
 			return true
 		}
 	}
-	return s.hands[id] || slices.ContainsFunc(s.surplus, is)
+	_, held := s.hands[id]
+	return held || slices.ContainsFunc(s.surplus, is)
+}
+
+// inGroup tells whether a port of a security group is left in any pool.
+func (s *stock) inGroup(id string) bool {
+	is := func(o object) bool { return slices.Contains(groupsOf([]object{o}), id) }
+	for _, h := range s.shelves {
+		if slices.ContainsFunc(h.ready, is) || slices.ContainsFunc(h.returning, is) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(slices.Collect(maps.Values(s.hands)), is) || slices.ContainsFunc(s.surplus, is)
 }
 
 // keep forgets what is not there any more.
@@ -210,7 +222,7 @@ func (s *stock) next(make bool) chore {
 			o := h.returning[0]
 			h.returning = h.returning[1:]
 			h.making++
-			s.hands[o.id] = true
+			s.hands[o.id] = o
 			return chore{verb: update, key: k, port: o}
 		}
 	}
@@ -230,7 +242,7 @@ func (s *stock) discard() chore {
 	}
 	o := s.surplus[0]
 	s.surplus = s.surplus[1:]
-	s.hands[o.id] = true
+	s.hands[o.id] = o
 	return chore{verb: remove, port: o}
 }
 

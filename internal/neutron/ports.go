@@ -49,7 +49,7 @@ func (t *translation) place(p intent.Port, f fields) {
 	}
 	s, known := t.segments[p.Segment]
 	if !known {
-		t.await("WaitingForSegment", "the network of Subnet %s", p.Segment)
+		t.await("WaitingForSegment", soon, "the network of Subnet %s", p.Segment)
 		return
 	}
 	f["network_id"] = s.ID
@@ -104,7 +104,7 @@ func (t *translation) groupsOf(p intent.Port) set {
 	for _, g := range p.Groups {
 		id, known := t.groups[g]
 		if !known {
-			t.await("WaitingForGroup", "the security group %s", g)
+			t.await("WaitingForGroup", later, "the security group %s", g)
 		}
 		ids = append(ids, id)
 	}
@@ -176,7 +176,7 @@ func (t *translation) remote(name string) any {
 	}
 	id, known := t.groups[name]
 	if !known {
-		t.await("WaitingForGroup", "the security group %s", name)
+		t.await("WaitingForGroup", later, "the security group %s", name)
 	}
 	return id
 }

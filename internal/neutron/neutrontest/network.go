@@ -265,6 +265,9 @@ func (c call) rule(o, asked thing) *refusal {
 	if c.things["security-groups"][group] == nil {
 		return refuse(http.StatusNotFound, "SecurityGroupNotFound", "Security group %s does not exist.", group)
 	}
+	if remote, names := asked["remote_group_id"].(string); names && c.things["security-groups"][remote] == nil {
+		return refuse(http.StatusNotFound, "SecurityGroupNotFound", "Security group %s does not exist.", remote)
+	}
 	for _, k := range ruleFields {
 		o[k] = asked[k]
 	}

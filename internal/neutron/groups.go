@@ -1,0 +1,190 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// askGroups learns the ids of the groups of ours that a unit refers to. Once all
+// that is ours has been read, nobody need be asked.
+func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out around) error {
+	for _, name := range groupsIn(w) {
+		if err := f.askOne(ctx, a, name); err != nil {
+			return fmt.Errorf("security group %s: %w", name, err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range groupsIn(w) {
+		if h, known := f.groups.groups[cut(name)]; known {
+			out.groups[name] = h.id
+		}
+	}
+	maps.Copy(out.standard, f.standard)
+	return nil
+}
+
+func (f *Fabric) askOne(ctx context.Context, a *api, name string) error {
+	f.mu.Lock()
+	_, known := f.groups.groups[cut(name)]
+	known = known || f.listed
+	f.mu.Unlock()
+	if known {
+		return nil
+	}
+	found, err := a.list(ctx, kindGroup, url.Values{"name": {cut(name)}, "tags": {tagOwner + f.Owner}})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	u, _ := unitOf(f.Owner, found[0].object(kindGroup))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.groups.learn(cut(name), held{found[0].ID, u})
+	return nil
+}
+
+// groupsIn are the names of the groups that a unit refers to.
+func groupsIn(w intent.Want) []string {
+	var names []string
+	for _, p := range w.Ports {
+		names = append(names, p.Groups...)
+	}
+	own := map[string]bool{}
+	for _, g := range w.Groups {
+		own[g.Name] = true
+	}
+	for _, g := range w.Groups {
+		for _, r := range g.Rules {
+			if r.RemoteGroup != "" && !own[r.RemoteGroup] {
+				names = append(names, r.RemoteGroup)
+			}
+		}
+	}
+	return sorted(names)
+}
+
+// name notes which groups a unit names, so that it hears of them; and has it
+// look anew if it holds something that is gone.
+func (f *Fabric) name(u intent.Unit, w intent.Want, e *entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.groups.names(u, groupsIn(w))
+	if f.doubtful[u] {
+		delete(f.doubtful, u)
+		e.sure = false
+	}
+}
+
+// deserted waits for those who are in a group that is to be deleted.
+func (f *Fabric) deserted(u intent.Unit, steps []step) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range steps {
+		if s.verb != remove || s.kind != kindGroup {
+			continue
+		}
+		in := slices.DeleteFunc(f.groups.leave(u, s.id), func(m intent.Unit) bool { return m == u })
+		if len(in) > 0 {
+			return intent.Wait{Reason: "InUse", After: later, For: fmt.Sprintf("%s to leave security group %s", some(in), s.name)}
+		}
+		if f.stock.inGroup(s.id) {
+			return intent.Wait{Reason: "InUse", After: soon, For: "ports of the pool to leave security group " + s.name}
+		}
+	}
+	return nil
+}
+
+// some names some units.
+func some(units []intent.Unit) string {
+	const most = 3
+	var names []string
+	for _, u := range units[:min(most, len(units))] {
+		names = append(names, string(u))
+	}
+	if len(units) > most {
+		return fmt.Sprintf("%s and %d others", strings.Join(names, ", "), len(units)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// runAs runs steps, and notes which groups the unit's ports are in. While that
+// is not sure, they are in those of before and in those of after.
+func (f *Fabric) runAs(ctx context.Context, a *api, u intent.Unit, e *entry, steps []step) error {
+	f.mu.Lock()
+	f.groups.joins(u, append(groupsOf(e.objects), groupsOf(e.want)...))
+	f.mu.Unlock()
+	return f.run(ctx, a, e, steps)
+}
+
+// rememberGroups keeps the ids of a unit's groups, and which groups its ports are
+// in. Who has waited for either is told.
+func (f *Fabric) rememberGroups(u intent.Unit, e *entry) {
+	f.mu.Lock()
+	told := f.groups.is(u, groupsOf(e.objects))
+	for _, o := range e.objects {
+		if o.kind == kindGroup {
+			told = append(told, f.groups.learn(o.name, held{o.id, u})...)
+		}
+	}
+	f.mu.Unlock()
+	f.wake(slices.DeleteFunc(told, func(w intent.Unit) bool { return w == u }))
+}
+
+// wake has units applied again.
+func (f *Fabric) wake(units []intent.Unit) {
+	if f.Changed == nil {
+		return
+	}
+	slices.Sort(units)
+	for _, u := range slices.Compact(units) {
+		f.Changed(u)
+	}
+}
+
+// missed looks whether a call has failed because a group of ours is gone that we
+// thought was there. Then who had it makes it again; who names it is told when
+// that is done.
+func (f *Fabric) missed(err error) {
+	var gone noGroup
+	if !errors.As(err, &gone) {
+		return
+	}
+	var makers []intent.Unit
+	f.mu.Lock()
+	for _, id := range gone.ids {
+		if u := f.groups.forget(id); u != "" {
+			f.doubtful[u] = true
+			makers = append(makers, u)
+		}
+		maps.DeleteFunc(f.standard, func(_, known string) bool { return known == id })
+	}
+	f.mu.Unlock()
+	f.wake(makers)
+}
+
+// regroup takes over which groups are there, and returns who names one that is
+// not, or one that is new.
+func (f *Fabric) regroup(all map[intent.Unit][]object) []intent.Unit {
+	there := map[string]bool{}
+	for _, objects := range all {
+		for _, o := range objects {
+			there[o.id] = there[o.id] || o.kind == kindGroup
+		}
+	}
+	told := f.groups.lose(func(id string) bool { return there[id] || f.touched[id] })
+	for _, u := range slices.Sorted(maps.Keys(all)) {
+		for _, o := range all[u] {
+			if _, known := f.groups.groups[o.name]; o.kind == kindGroup && !known && !f.touched[o.id] {
+				told = append(told, f.groups.learn(o.name, held{o.id, u})...)
+			}
+		}
+	}
+	return told
+}

@@ -1,0 +1,59 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	port := step{update, object{kind: kindPort}}
+	group := step{remove, object{kind: kindGroup}}
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuiet()
+		var came []string
+		enter := func(ctx context.Context, name string, s step) (func(), error) {
+			leave, err := q.enter(ctx, s)
+			if err == nil {
+				came = append(came, name)
+			}
+			return leave, err
+		}
+		must := func(name string, s step) func() {
+			leave, err := enter(t.Context(), name, s)
+			if err != nil {
+				t.Error(err)
+			}
+			return leave
+		}
+		one, two := must("port 1", port), must("port 2", port)
+		rule := must("rule", step{create, object{kind: kindRule}})
+		begin := func(name string, s step) { go func() { must(name, s)() }(); synctest.Wait() }
+		begin("group", group)
+		begin("port 3", port)
+		must("another rule", step{remove, object{kind: kindRule}})()
+		one()
+		rule()
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"port 1", "port 2", "rule", "another rule"}, came); diff != "" {
+			t.Error("a group does not go while a port is worked on:", diff)
+		}
+		two()
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"group", "port 3"}, came[4:]); diff != "" {
+			t.Error("who came first:", diff)
+		}
+		stay := must("port 4", port)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := enter(ctx, "nobody", group); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		must("port 5", port)() // who has given up keeps nobody waiting
+		stay()
+	})
+}
