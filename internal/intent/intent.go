@@ -62,6 +62,10 @@ type Segment struct {
 	// Ranges are where a fabric that gives out addresses itself takes them
 	// from; all of Prefixes if empty.
 	Ranges []Range
+	// Pool is the cloud's pool of prefixes, by id or name, that Prefixes are
+	// taken from. Without any the cloud chooses one that has PrefixBits.
+	Pool       string
+	PrefixBits int
 }
 
 // Range is all addresses from First to Last.

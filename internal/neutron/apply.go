@@ -52,7 +52,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	if err := f.know(ctx, a, m, e); err != nil {
 		return intent.Seen{}, err
 	}
-	around, err := f.around(ctx, a, w)
+	around, err := f.around(ctx, a, w, e)
 	if err != nil {
 		return intent.Seen{}, err
 	}

@@ -22,7 +22,7 @@ func (a *api) create(ctx context.Context, steps []step) ([]wire, error) {
 	}
 	var made map[string]wire
 	_, err := a.client.Post(ctx, a.client.ServiceURL(steps[0].kind.path()), map[string]any{one: birth(steps[0])}, &made, nil)
-	return []wire{made[one]}, class(create, describe(steps), err)
+	return []wire{made[one]}, exhausted(steps[0], err)
 }
 
 func (a *api) createMany(ctx context.Context, steps []step) ([]wire, error) {

@@ -50,6 +50,7 @@ func contract(t *testing.T, o Options) {
 	contractPool(t, f)
 	contractIntruder(t, f)
 	contractCrash(t, f)
+	contractPrefixes(t, f, r)
 	if n, err := f.Clear(t.Context()); n == 0 || err != nil {
 		t.Error(n, err)
 	}

@@ -132,12 +132,15 @@ func (f *Fabric) api(ctx context.Context) (*api, error) {
 
 // around is what a unit's objects depend on. Most of it is known; what is not
 // is asked for once.
-func (f *Fabric) around(ctx context.Context, a *api, w intent.Want) (around, error) {
+func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (around, error) {
 	out := around{
-		project: a.project, segments: map[string]Segment{}, groups: map[string]string{}, standard: map[string]string{},
+		project: a.project, segments: map[string]Segment{}, groups: map[string]string{}, standard: map[string]string{}, pools: map[string]prefixPool{},
 		portSecurity: a.aliases[extPortSecurity], binding: a.aliases[extBinding],
 	}
 	for _, s := range w.Segments {
+		if err := a.askPool(ctx, s, e, out); err != nil {
+			return out, err
+		}
 		if s.Existing == "" {
 			continue
 		}

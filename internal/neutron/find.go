@@ -15,6 +15,7 @@ const (
 	Router        = "router"
 	Network       = "network"
 	SecurityGroup = "security_group"
+	SubnetPool    = "subnetpool"
 )
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -30,19 +31,25 @@ func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found, err := a.list(ctx, kind(what), url.Values{"name": {name}})
+	found, err := a.find(ctx, what, url.Values{"name": {name}}, name)
+	return found.ID, err
+}
+
+// find is the one thing that a query finds, ours before others'.
+func (a *api) find(ctx context.Context, what string, query url.Values, name string) (wire, error) {
+	found, err := a.list(ctx, kind(what), query)
 	if own := slices.DeleteFunc(slices.Clone(found), func(w wire) bool { return w.Project != a.project }); len(own) > 0 {
 		found = own
 	}
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("find %s %s: %w", what, name, err)
+		return wire{}, fmt.Errorf("find %s %s: %w", what, name, err)
 	case len(found) == 0:
-		return "", intent.Wait{Reason: "NotFound", For: fmt.Sprintf("%s %s in Neutron", what, name), After: later}
+		return wire{}, intent.Wait{Reason: "NotFound", For: fmt.Sprintf("%s %s in Neutron", what, name), After: later}
 	case len(found) > 1:
-		return "", intent.Stop{Reason: "Ambiguous", Why: fmt.Sprintf("%d of Neutron's %ss are named %s: give the id", len(found), what, name)}
+		return wire{}, intent.Stop{Reason: "Ambiguous", Why: fmt.Sprintf("%d of Neutron's %ss are named %s: give the id", len(found), what, name)}
 	}
-	return found[0].ID, nil
+	return found[0], nil
 }
 
 // Keep ends the pools that nobody will ask for any more.

@@ -92,6 +92,8 @@ type around struct {
 	// groups are our security groups by name; standard is the id of each
 	// project's default group.
 	groups, standard map[string]string
+	// pools are those that the unit's segments take prefixes from, as it calls them.
+	pools map[string]prefixPool
 	// portSecurity and binding are Neutron's extensions.
 	portSecurity, binding bool
 }
@@ -188,6 +190,9 @@ func (t *translation) segment(s intent.Segment) {
 		return // looked at, not made
 	}
 	network := t.add(object{kind: kindNetwork, name: cut(s.Name), fields: fields{"admin_state_up": true}})
+	if len(s.Prefixes) == 0 && s.Pool != "" {
+		t.chosen(s, network)
+	}
 	for i, p := range s.Prefixes {
 		family := map[bool]int{true: 4, false: 6}[p.Addr().Is4()]
 		f := fields{
@@ -197,13 +202,20 @@ func (t *translation) segment(s intent.Segment) {
 		if r := within(s.Ranges, p); len(r) > 0 {
 			f["allocation_pools"] = r
 		}
+		if pool, known := t.pools[s.Pool]; known {
+			f["subnetpool_id"] = pool.ID
+		}
 		t.add(object{kind: kindSubnet, name: subnetName(s.Name, p), fields: f})
 	}
 }
 
 // subnetName is Kuryr's way to tell the families apart.
 func subnetName(segment string, p netip.Prefix) string {
-	return cut(fmt.Sprintf("%s-IPv%d", segment, map[bool]int{true: 4, false: 6}[p.Addr().Is4()]))
+	return subnetOf(segment, map[bool]int{true: 4, false: 6}[p.Addr().Is4()])
+}
+
+func subnetOf(segment string, family int) string {
+	return cut(fmt.Sprintf("%s-IPv%d", segment, family))
 }
 
 // gateway is the router's address in a segment's prefix, nil if it has none.
@@ -240,8 +252,7 @@ func (t *translation) join(j intent.Join) {
 		return
 	}
 	router := routerID(j.Router)
-	for _, p := range t.want.Segments[i].Prefixes {
-		name := subnetName(j.Segment, p)
+	for _, name := range t.subnetsOf(t.want.Segments[i]) {
 		t.add(object{kind: kindJoin, name: joinName(router, name), fields: fields{
 			"router_id": router, "subnet_id": ref{kindSubnet, name},
 		}})

@@ -187,12 +187,15 @@ func (d *differ) goesWith(h object) bool {
 	})
 }
 
-// differing are the wanted fields that are not so. Whose project an object is
-// in matters when it is made: it cannot move, and nothing depends on it.
+// birthOnly are fields that matter when an object is made, and cannot be changed
+// or asked for: whose project it is in, and where its prefix comes from.
+var birthOnly = []string{"project_id", "subnetpool_id", "prefixlen"}
+
+// differing are the wanted fields that are not so.
 func differing(have, want fields) fields {
 	out := fields{}
 	for k, w := range want {
-		if k != "project_id" && !satisfies(have[k], w) {
+		if !slices.Contains(birthOnly, k) && !satisfies(have[k], w) {
 			out[k] = w
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-var collections = []string{"networks", "subnets", "ports", "routers", "security-groups", "security-group-rules"}
+var collections = []string{"subnetpools", "networks", "subnets", "ports", "routers", "security-groups", "security-group-rules"}
 
 // call is one that is being answered.
 type call struct {
@@ -155,6 +155,8 @@ func (c call) born(o, asked thing) *refusal {
 	switch c.collection {
 	case "networks":
 		maps.Copy(o, thing{"admin_state_up": true, "mtu": 1442, "status": "ACTIVE", "port_security_enabled": true})
+	case "subnetpools":
+		return c.pool(o, asked)
 	case "subnets":
 		return c.subnet(o, asked)
 	case "ports":

@@ -15,6 +15,9 @@ func (c call) subnet(o, asked thing) *refusal {
 	if c.things["networks"][network] == nil {
 		return refuse(http.StatusNotFound, "NetworkNotFound", "Network %s could not be found.", network)
 	}
+	if refused := c.fromPool(asked); refused != nil {
+		return refused
+	}
 	text, _ := asked["cidr"].(string)
 	p, err := netip.ParsePrefix(text)
 	if err != nil {

@@ -1,0 +1,85 @@
+package neutrontest
+
+import (
+	"maps"
+	"net/http"
+	"net/netip"
+)
+
+// pool makes a subnet pool.
+func (c call) pool(o, asked thing) *refusal {
+	prefixes := words(asked["prefixes"])
+	if len(prefixes) == 0 {
+		return refuse(http.StatusBadRequest, "HTTPBadRequest", "Invalid input for prefixes. Reason: at least one is needed.")
+	}
+	maps.Copy(o, asked)
+	o["prefixes"], o["ip_version"] = prefixes, family(netip.MustParsePrefix(prefixes[0]))
+	return nil
+}
+
+func family(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 4
+	}
+	return 6
+}
+
+// fromPool gives a subnet a prefix of a pool that it asks for, and keeps others
+// from having one that is taken. A real Neutron has no better words for a pool
+// that is exhausted.
+func (c call) fromPool(asked thing) *refusal {
+	id, asks := asked["subnetpool_id"].(string)
+	if !asks {
+		return nil
+	}
+	pool := c.things["subnetpools"][id]
+	if pool == nil {
+		return refuse(http.StatusNotFound, "SubnetPoolNotFound", "Subnet pool %s could not be found.", id)
+	}
+	failed := refuse(http.StatusInternalServerError, "HTTPInternalServerError", "Request Failed: internal server error while processing your request.")
+	if text, given := asked["cidr"].(string); given {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || c.taken(id, p) {
+			return failed
+		}
+		return nil
+	}
+	bits, _ := asked["prefixlen"].(float64)
+	delete(asked, "prefixlen")
+	for _, text := range pool["prefixes"].([]string) {
+		if p, free := c.freePrefix(id, netip.MustParsePrefix(text), int(bits)); free {
+			asked["cidr"] = p.String()
+			return nil
+		}
+	}
+	return failed
+}
+
+func (c call) freePrefix(pool string, within netip.Prefix, bits int) (netip.Prefix, bool) {
+	if bits < within.Bits() {
+		return netip.Prefix{}, false
+	}
+	for p := netip.PrefixFrom(within.Addr(), bits); within.Contains(p.Addr()); p = netip.PrefixFrom(end(p).Next(), bits) {
+		if !c.taken(pool, p) {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// end is the very last address of a prefix.
+func end(p netip.Prefix) netip.Addr {
+	if a := last(p); p.Contains(a.Next()) {
+		return a.Next()
+	}
+	return last(p)
+}
+
+func (c call) taken(pool string, p netip.Prefix) bool {
+	for _, s := range c.things["subnets"] {
+		if other, err := netip.ParsePrefix(s["cidr"].(string)); err == nil && s["subnetpool_id"] == pool && other.Overlaps(p) {
+			return true
+		}
+	}
+	return false
+}
