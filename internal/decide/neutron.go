@@ -74,6 +74,9 @@ func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 		if len(f.Subnet.Spec.ExcludeIPs) > 0 {
 			s.Ranges = rangesOf(net)
 		}
+		if f.Subnet.Labels[v1.LabelNamespace] != "" && f.PerNamespace != nil {
+			s.Pool = f.PerNamespace.Pool
+		}
 		j := joinOf(f, net)
 		j.Segment = s.Name
 		want.Joins = []intent.Join{j}
@@ -109,6 +112,7 @@ func rangesOf(net Net) []intent.Range {
 type CloudNetwork struct {
 	ID       string
 	MTU      int
+	Prefixes []netip.Prefix
 	Gateways []netip.Addr
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // place finds the pod's Subnet: by its annotation, by the Subnet that names its
-// namespace, by the Vpc that names its namespace and has a default, or the
+// namespace, by the one that is being made for the namespace, by the Vpc that names its namespace and has a default, or the
 // cluster's default. Where several fit, a ready one and then the oldest wins.
 func (f PodFacts) place() (*v1.Subnet, error) {
 	if name := f.Pod.Annotations[v1.AnnotationSubnet]; name != "" {
@@ -18,6 +18,9 @@ func (f PodFacts) place() (*v1.Subnet, error) {
 	bound := func(s *v1.Subnet) bool { return slices.Contains(s.Spec.Namespaces, f.Namespace) }
 	if s := best(f.Subnets, bound); s != nil {
 		return s, nil
+	}
+	if f.OwnSubnet {
+		return f.named(NamespaceSubnet(f.Namespace), "the namespace's own")
 	}
 	if v := f.vpc(); v != nil {
 		return f.named(v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)

@@ -34,6 +34,8 @@ type PodFacts struct {
 	// none; CloudGroups the ids of those that the pod asks for, by id or name.
 	Standard    []string
 	CloudGroups map[string]string
+	// OwnSubnet is true if the namespace is to have a Subnet of its own.
+	OwnSubnet bool
 	// Project is the id of the cloud project that the port is made in; empty for
 	// ours. ProjectProblem is why none can be, nil if one can.
 	Project        string

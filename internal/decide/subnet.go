@@ -15,8 +15,11 @@ type SubnetFacts struct {
 	Name string
 	// Subnet is nil if there is no such object.
 	Subnet *v1.Subnet
-	// Template is the object to make if there is none: only of Subnets ovn-default and join.
+	// Template is the object to make if there is none: of those that every cluster
+	// has, and of a namespace's own. The latter has no prefix yet.
 	Template *v1.Subnet
+	// PerNamespace is where a namespace's own Subnet has its prefix from.
+	PerNamespace *PerNamespace
 	// Vpc is the one that spec.vpc names, nil if there is none.
 	Vpc *v1.Vpc
 	// Router is the Vpc's, nil if there is none.
@@ -65,7 +68,7 @@ const (
 // those keep their network, and the objection is told.
 func Subnet(f SubnetFacts) (intent.Want, SubnetTold, error) {
 	if f.Subnet == nil {
-		return intent.Want{}, SubnetTold{Deed: whenGone(f)}, nil
+		return absent(f)
 	}
 	net, err := NetOf(&f.Subnet.Spec)
 	if err != nil {
@@ -79,6 +82,9 @@ func Subnet(f SubnetFacts) (intent.Want, SubnetTold, error) {
 		}
 		return subnetWant(f, net), told, intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
 	}
+	if leftover(f) {
+		told.Deed = Remove
+	}
 	err = objection(f, net)
 	if err != nil && len(f.Users) == 0 {
 		return intent.Want{}, told, err
@@ -90,13 +96,6 @@ func Subnet(f SubnetFacts) (intent.Want, SubnetTold, error) {
 }
 
 func identity(s string) string { return s }
-
-func whenGone(f SubnetFacts) Deed {
-	if f.Template != nil {
-		return Make
-	}
-	return ""
-}
 
 func release(f SubnetFacts) Deed {
 	if !f.Subnet.DeletionTimestamp.IsZero() && len(f.Users) == 0 {

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // CloudsFile is where the controller finds Secret kube-system/isthmus-openstack
@@ -32,6 +36,52 @@ type Neutron struct {
 	// SecurityGroups are those of pods that ask for none. Without any, pods are
 	// in one that we make, and that lets everything through.
 	SecurityGroups []string `json:"securityGroups,omitempty"`
+	// SubnetPerNamespace gives namespaces Subnets of their own, beside Subnet
+	// pods; nil for none.
+	SubnetPerNamespace *SubnetPerNamespace `json:"subnetPerNamespace,omitempty"`
+}
+
+// SubnetPerNamespace says which namespaces have a Subnet, and where its prefix comes from.
+type SubnetPerNamespace struct {
+	// SubnetPool is Neutron's.
+	SubnetPool string `json:"subnetPool"`
+	// PrefixLength is that of each, 24 if 0.
+	PrefixLength int `json:"prefixLength,omitempty"`
+	// Namespaces selects them by their labels; all but Kubernetes' own if nil.
+	Namespaces *metav1.LabelSelector `json:"namespaces,omitempty"`
+}
+
+// Selector tells the namespaces.
+func (s *SubnetPerNamespace) Selector() (labels.Selector, error) {
+	return metav1.LabelSelectorAsSelector(s.Namespaces)
+}
+
+func (s *SubnetPerNamespace) fill() {
+	if s.PrefixLength == 0 {
+		s.PrefixLength = 24
+	}
+	if s.Namespaces == nil {
+		s.Namespaces = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+			Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", "kube-public", "kube-node-lease"},
+		}}}
+	}
+}
+
+func (s *SubnetPerNamespace) validate(byDefault bool) error {
+	var errs []error
+	if !byDefault {
+		errs = append(errs, errors.New("neutron.subnetPerNamespace: works with neutron.default only: set that, or make Subnets with spec.namespaces"))
+	}
+	if s.SubnetPool == "" {
+		errs = append(errs, errors.New("neutron.subnetPerNamespace.subnetPool: give a subnet pool of Neutron's, by id or name"))
+	}
+	if s.PrefixLength < 8 || s.PrefixLength > 124 {
+		errs = append(errs, fmt.Errorf("neutron.subnetPerNamespace.prefixLength: %d is not that of a network for pods, such as 24", s.PrefixLength))
+	}
+	if _, err := s.Selector(); err != nil {
+		errs = append(errs, fmt.Errorf("neutron.subnetPerNamespace.namespaces: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // Pool is how many ports are made before anybody asks for them: for each node,
@@ -61,6 +111,9 @@ func (n *Neutron) fill() {
 	if n.Pool.Batch == 0 {
 		n.Pool.Batch = 5
 	}
+	if n.SubnetPerNamespace != nil {
+		n.SubnetPerNamespace.fill()
+	}
 }
 
 func (n *Neutron) validate() error {
@@ -81,6 +134,9 @@ func (n *Neutron) validate() error {
 	}
 	if n.Pool.Min != nil && n.Pool.Max > 0 && *n.Pool.Min > n.Pool.Max {
 		errs = append(errs, fmt.Errorf("neutron.pool: min %d is more than max %d", *n.Pool.Min, n.Pool.Max))
+	}
+	if n.SubnetPerNamespace != nil {
+		errs = append(errs, n.SubnetPerNamespace.validate(n.Default))
 	}
 	for _, g := range n.SecurityGroups {
 		if g == "" {

@@ -3,6 +3,8 @@ package settings
 import (
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 const always = "nbAddresses: [tcp:127.0.0.1:6641]\napiServers: [127.0.0.1:6443]\n"
@@ -35,5 +37,34 @@ func TestNeutronRefused(t *testing.T) {
 	}
 	if _, err := Parse([]byte(always + "neutron: {ruter: r}")); err == nil || !strings.Contains(err.Error(), "ruter") {
 		t.Error(err)
+	}
+}
+
+func TestSubnetPerNamespace(t *testing.T) {
+	t.Parallel()
+	const neutron = always + "neutron: {router: r, default: true, podCIDR: 10.1.0.0/16, subnetPerNamespace: "
+	s, err := Parse([]byte(neutron + "{subnetPool: pool}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	selector, err := s.Neutron.SubnetPerNamespace.Selector()
+	if err != nil || s.Neutron.SubnetPerNamespace.PrefixLength != 24 {
+		t.Errorf("%v: %+v", err, s.Neutron.SubnetPerNamespace)
+	}
+	for name, has := range map[string]bool{"kube-system": false, "default": true} {
+		if selector.Matches(labels.Set{"kubernetes.io/metadata.name": name}) != has {
+			t.Errorf("namespace %s has a Subnet: %v", name, !has)
+		}
+	}
+	for text, part := range map[string]string{
+		neutron + "{}}": "subnetPool",
+		neutron + "{subnetPool: p, prefixLength: 2}}":                     "prefixLength: 2",
+		neutron + "{subnetPool: p, namespaces: {matchLabels: {a b: c}}}}": "namespaces",
+		neutron + "{subnetPool: p, prefix: 24}}":                          "prefix",
+		always + "neutron: {subnetPerNamespace: {subnetPool: p}}":         "neutron.default only",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v does not say %q", text, err, part)
+		}
 	}
 }

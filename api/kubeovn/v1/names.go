@@ -8,6 +8,9 @@ const (
 	LabelSubnet = "ovn.kubernetes.io/subnet"
 	LabelNode   = "ovn.kubernetes.io/node-name"
 
+	// LabelNamespace is on a Subnet that was made for that namespace.
+	LabelNamespace = "isthmus.io/namespace"
+
 	// Annotations on pods are requests; the answer is the pod's IP object.
 	AnnotationIPAddress  = "ovn.kubernetes.io/ip_address"
 	AnnotationMACAddress = "ovn.kubernetes.io/mac_address"

@@ -131,6 +131,7 @@ func (c *cloud) network(subnet string) (decide.CloudNetwork, bool) {
 	s, known := c.Segment(decide.NetworkName(subnet))
 	n := decide.CloudNetwork{ID: s.ID, MTU: s.MTU}
 	for _, sub := range s.Subnets {
+		n.Prefixes = append(n.Prefixes, sub.Prefix)
 		if sub.Gateway.IsValid() {
 			n.Gateways = append(n.Gateways, sub.Gateway)
 		}
@@ -272,7 +273,7 @@ func (c *cluster) wakeAll(ctx context.Context, q *queues) {
 	}
 	var nodes corev1.NodeList
 	var ips v1.IPList
-	if err := errors.Join(c.wakeRules(ctx), c.client.List(ctx, &nodes), c.client.List(ctx, &ips)); err != nil {
+	if err := errors.Join(c.wakeRules(ctx), c.wakeOwnSubnets(ctx, q), c.client.List(ctx, &nodes), c.client.List(ctx, &ips)); err != nil {
 		c.log.Warn("not all are woken", "err", err)
 	}
 	for _, s := range c.everySubnet(ctx, nil) {
@@ -283,6 +284,11 @@ func (c *cluster) wakeAll(ctx context.Context, q *queues) {
 	}
 	for _, ip := range pointers(ips.Items) {
 		q.add(decide.IPUnit(ip))
+	}
+	if !c.settings.Overlay() {
+		for _, n := range c.everyService(ctx, nil) {
+			q.add(decide.ServiceUnit(n.Namespace, n.Name))
+		}
 	}
 	for _, p := range c.wanting.all() {
 		q.add(decide.PodUnit(p.Namespace, p.Name))

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,54 +14,37 @@ import (
 )
 
 // fakeCloud is a Neutron with a router in it, whose id stands for $ROUTER in
-// the scripts' files.
+// the scripts' files; @name stands for the id of whatever is named so.
 type fakeCloud struct {
 	*neutrontest.Cloud
 	octavia *octaviatest.Cloud
 	// front is the clouds.yaml of both.
-	front  string
-	router string
+	front     string
+	router    string
+	byDefault bool
 }
 
 // openstack [default] starts Neutron and names it in the settings; with default
 // it is the cluster's default.
 func (w *world) openstack(args []string) error {
 	w.cloud.Cloud, w.cloud.octavia = neutrontest.New(w.t), octaviatest.New(w.t)
-	id, err := w.make("router", "router1")
+	err := w.foreign([]string{"router", "router1"})
 	if err == nil {
 		w.cloud.front, err = octaviatest.Front(w.t, w.cloud.Cloud, w.cloud.octavia)
 	}
 	if err != nil {
 		return err
 	}
-	w.cloud.router = id
+	id := w.named("@router1")
+	w.cloud.router, w.cloud.byDefault = id, slices.Contains(args, "default")
 	w.nbdb.Nbctl("lr-add", "neutron-"+id, "--", "set", "logical_router", "neutron-"+id, `external_ids:"neutron:router_name"=router1`)
-	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}, externalNetwork: %s}\n",
-		neutrontest.Name, w.cloud.front, slices.Contains(args, "default"), external))
+	return w.settings([]string{"securityGroups: []"})
 }
 
-var authURL = regexp.MustCompile(`auth_url: (\S+)/v3`)
-
-// make makes something as another user of Neutron's would.
-func (w *world) make(kind, name string) (string, error) {
-	text, err := os.ReadFile(w.cloud.CloudsFile)
-	if err != nil {
-		return "", err
-	}
-	url := string(authURL.FindSubmatch(text)[1]) + "/v2.0/" + strings.ReplaceAll(kind, "_", "-") + "s"
-	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(fmt.Sprintf(`{%q:{"name":%q}}`, kind, name)))
-	if err != nil {
-		return "", err
-	}
-	r.Header.Set("X-Auth-Token", "token-0")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	var made map[string]struct{ ID string }
-	err = json.NewDecoder(answer.Body).Decode(&made)
-	return made[kind].ID, err
+// settings MORE writes the settings anew, with more of Neutron's.
+func (w *world) settings(args []string) error {
+	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}, externalNetwork: %s, %s}\n",
+		neutrontest.Name, w.cloud.front, w.cloud.byDefault, external, w.named(args[0])))
 }
 
 // away has all calls to Neutron fail, back ends that. Pods' ports
@@ -138,8 +119,7 @@ func (w *world) names(args []string) error {
 
 // group NAME makes a security group as somebody else would.
 func (w *world) group(args []string) error {
-	_, err := w.make("security_group", args[0])
-	return err
+	return w.foreign([]string{"security_group", args[0]})
 }
 
 // members FILE: each pod's port and the names of its security groups.

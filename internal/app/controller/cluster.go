@@ -43,6 +43,8 @@ type cluster struct {
 	wanting wanting
 	rules   *rules
 	queues  *queues
+	// perNamespace is nil where no namespace has a Subnet of its own.
+	perNamespace *decide.PerNamespace
 }
 
 func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, error) {
@@ -53,6 +55,10 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 	}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.registry.MustRegister(bookkeeper{c})
+	var err error
+	if c.perNamespace, err = perNamespace(o.Settings.Neutron); err != nil {
+		return nil, err
+	}
 	return c, c.index(ctx)
 }
 
@@ -116,7 +122,7 @@ func pointers[T any](items []T) []*T {
 }
 
 // soonOver are reasons that nobody needs to be told of.
-var soonOver = []string{decide.NotBound, neutronUnread, "WaitingForSegment", "WaitingForGroup"}
+var soonOver = []string{decide.NotBound, neutronUnread, namespaceUnread, "WaitingForSegment", "WaitingForGroup"}
 
 // tell puts a problem before the eyes of whoever asks about the object.
 func (c *cluster) tell(o client.Object, out unit.Outcome) {

@@ -38,9 +38,13 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 		return f, err
 	}
 	f.Home = c.home()
-	if f.Project, f.ProjectProblem, err = c.project(ctx, n.Namespace); err != nil {
+	ns, err := c.namespace(ctx, n.Namespace)
+	if err != nil {
 		return f, err
 	}
+	// Which Subnet it is to be is decided when the namespace has been read.
+	f.OwnSubnet = c.perNamespace != nil && ns == nil || c.perNamespace.Has(ns, f.Subnets)
+	f.Project, f.ProjectProblem = c.project(ctx, n.Namespace, ns)
 	if err := c.gatherGroups(ctx, &f); err != nil {
 		return f, err
 	}

@@ -4,30 +4,29 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
-// project is the id of the project that a namespace asks for, empty for ours.
-// That there is none is a fact, a problem, and no error.
-func (c *cluster) project(ctx context.Context, namespace string) (id string, problem, err error) {
+// project is the id of the project that a namespace asks for, empty for ours,
+// or why there is none. The namespace is nil before it has been read.
+func (c *cluster) project(ctx context.Context, namespace string, ns *corev1.Namespace) (string, error) {
 	cl := c.cloud.Load()
 	if cl == nil {
-		return "", nil, nil
+		return "", nil
 	}
-	if unread := cl.unread(); unread != nil {
-		return "", unread, nil
+	if err := cl.unread(); err != nil {
+		return "", err
 	}
-	ns, err := get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: namespace})
-	if err != nil {
-		return "", nil, err
+	if ns == nil {
+		return "", unreadNamespace(namespace)
 	}
-	if id, problem = decide.ProjectAsked(ns); id == "" {
-		return "", problem, nil
+	id, err := decide.ProjectAsked(ns)
+	if err != nil || id == "" {
+		return "", err
 	}
-	return id, cl.checkProject(ctx, id), nil
+	return id, cl.checkProject(ctx, id)
 }
 
 // projectOfBalancer is that of the balancer that stands, if one does: it cannot move.
@@ -35,10 +34,12 @@ func (c *cluster) projectOfBalancer(ctx context.Context, namespace string, recor
 	if record != nil && record.Status.LoadBalancer != nil && record.Status.LoadBalancer.ProjectID != "" {
 		return record.Status.LoadBalancer.ProjectID, nil, nil
 	}
-	if c.cloud.Load().unread() != nil {
-		return "", nil, nil // nor is unreadSegment
+	ns, err := c.namespace(ctx, namespace)
+	if err != nil {
+		return "", nil, err
 	}
-	return c.project(ctx, namespace)
+	id, problem = c.project(ctx, namespace, ns)
+	return id, problem, nil
 }
 
 // checkProject asks Keystone once for each project that is there.

@@ -39,7 +39,7 @@ type serviceFacts struct {
 }
 
 func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (serviceFacts, error) {
-	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Segment: c.serviceSegment()}}
+	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Segment: decide.ServiceNetwork}}
 	var err error
 	if f.record, err = get[kuryr.KuryrLoadBalancer](ctx, c.client, n); err != nil {
 		return f, err
@@ -47,23 +47,15 @@ func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (se
 	if f.Service, err = get[corev1.Service](ctx, c.client, n); f.Service == nil || err != nil {
 		return f, err
 	}
+	if err := c.cloud.Load().unread(); err != nil {
+		return f, err // nor is it known which projects there are
+	}
 	if err := c.gatherEndpoints(ctx, &f.ServiceFacts); err != nil {
 		return f, err
 	}
 	f.ExternalNetwork, f.ExternalProblem = c.external(ctx, f.Service)
 	f.Project, f.ProjectProblem, err = c.projectOfBalancer(ctx, n.Namespace, f.record)
 	return f, err
-}
-
-// unreadSegment stands for the network of cluster IPs before Neutron has been
-// read: nobody knows then either in which project a new balancer belongs.
-const unreadSegment = "of the Services"
-
-func (c *cluster) serviceSegment() string {
-	if c.cloud.Load().unread() != nil {
-		return unreadSegment
-	}
-	return decide.ServiceNetwork
 }
 
 // gatherEndpoints finds who stands behind a Service, and where.

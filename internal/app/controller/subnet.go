@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
@@ -30,6 +31,9 @@ func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (dec
 		} else {
 			f.Others = append(f.Others, s)
 		}
+	}
+	if err := c.gatherOwn(ctx, &f, all); err != nil {
+		return f, err
 	}
 	if f.Subnet == nil {
 		return f, nil
@@ -111,7 +115,9 @@ func (c *cluster) holdSubnet(ctx context.Context, f decide.SubnetFacts, told dec
 func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetTold, out unit.Outcome) error {
 	switch {
 	case told.Deed == decide.Make:
-		return c.client.Create(ctx, f.Template)
+		return c.makeSubnet(ctx, f, out)
+	case told.Deed == decide.Remove:
+		return client.IgnoreNotFound(c.client.Delete(ctx, f.Subnet, client.Preconditions{UID: &f.Subnet.UID}))
 	case told.Deed == decide.Release && out.Applied:
 		if err := c.keepPools(ctx, f.Name); err != nil {
 			return err

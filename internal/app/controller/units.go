@@ -52,6 +52,8 @@ func (c *cluster) wakesSubnet() []wake {
 	return []wake{
 		{of: &v1.Subnet{}, to: itself},
 		{of: &v1.Subnet{}, to: c.subnetsBeside, when: specChanged},
+		{of: &v1.Subnet{}, to: c.ownSubnetsBeside, when: specChanged},
+		{of: &corev1.Namespace{}, to: c.subnetOfNamespace, when: namespaceChanged},
 		{of: &v1.Vpc{}, to: c.subnetsOfVpc, when: specChanged},
 		{of: &corev1.Node{}, to: c.everySubnet, when: nodeChanged},
 		// For the counts, and for a Subnet that waits to be empty: soon is enough,

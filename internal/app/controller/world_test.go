@@ -150,7 +150,7 @@ func (w *world) applyFile(file string) error {
 	if err != nil {
 		return err
 	}
-	text = bytes.ReplaceAll(text, []byte("$ROUTER"), []byte(w.cloud.router))
+	text = []byte(w.named(strings.ReplaceAll(string(text), "$ROUTER", w.cloud.router)))
 	d := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for {
 		u := &unstructured.Unstructured{}
@@ -215,8 +215,21 @@ func (w *world) scale(args []string) error {
 }
 
 func (w *world) nbctl(args []string) error {
+	for i := range args {
+		args[i] = w.named(args[i])
+	}
 	w.nbdb.Nbctl(args...)
 	return nil
+}
+
+// end deletes a namespace, and ends it as its controller would.
+func (w *world) end(args []string) error {
+	ctx := context.Background()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}
+	if err := w.client.Delete(ctx, ns); err != nil {
+		return err
+	}
+	return client.IgnoreNotFound(w.client.SubResource("finalize").Update(ctx, ns))
 }
 
 // neutron makes the router and the network of the seed.
@@ -288,7 +301,7 @@ func (w *world) kube(args []string) error {
 func (w *world) compare(file string, ask func() (string, error)) error {
 	want := ""
 	if file != "-" {
-		want = strings.ReplaceAll(w.ts.ReadFile(file), "$ROUTER", w.cloud.router)
+		want = w.named(strings.ReplaceAll(w.ts.ReadFile(file), "$ROUTER", w.cloud.router))
 	}
 	return eventually(sorted(want), func() (string, error) {
 		got, err := ask()

@@ -1,0 +1,127 @@
+package decide
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+func own() *PerNamespace {
+	return &PerNamespace{Selector: labels.SelectorFromSet(labels.Set{"subnet": "own"}), Pool: "pool", PrefixBits: 24}
+}
+
+func space(name, subnet string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"subnet": subnet}}}
+}
+
+func TestWhichNamespacesHaveSubnets(t *testing.T) {
+	going := space("a", "own")
+	now := metav1.Now()
+	going.DeletionTimestamp = &now
+	for _, row := range []struct {
+		name    string
+		how     *PerNamespace
+		ns      *corev1.Namespace
+		subnets []*v1.Subnet
+		has     bool
+	}{
+		{"one that is selected", own(), space("a", "own"), nil, true},
+		{"one that has its Subnet", own(), space("a", "own"), []*v1.Subnet{subnetOf("ns-a", router0, "10.64.0.0/24", "a")}, true},
+		{"one that has another", own(), space("a", "own"), []*v1.Subnet{subnetOf("x", router0, "10.64.0.0/24", "b", "a")}, false},
+		{"one that is not selected", own(), space("a", "none"), nil, false},
+		{"one that goes", own(), going, nil, false},
+		{"one that is not there", own(), nil, nil, false},
+		{"any where nobody asked for it", nil, space("a", "own"), nil, false},
+	} {
+		if has := row.how.Has(row.ns, row.subnets); has != row.has {
+			t.Errorf("%s: %v", row.name, has)
+		}
+	}
+}
+
+// A namespace's Subnet: first the network, then the object with the prefix that
+// Neutron chose; when it is not to be any more, the object is deleted.
+func TestNamespaceSubnet(t *testing.T) {
+	template := own().Template("a", router0)
+	chosen := Chosen(template, CloudNetwork{ID: "n", Prefixes: []netip.Prefix{prefix("10.64.0.0/24")}, Gateways: []netip.Addr{addr("10.64.0.1")}})
+	if chosen.Spec.CIDRBlock != "10.64.0.0/24" || chosen.Spec.Gateway != "" || template.Spec.CIDRBlock != "" {
+		t.Errorf("the Subnet is %+v", chosen.Spec)
+	}
+	join := intent.Join{Segment: "ns-a", Router: router0, Foreign: true}
+	known := join
+	known.MAC, known.Networks = "02:00:0a:40:00:01", []netip.Prefix{prefix("10.64.0.1/24")}
+	known.SegmentPort, known.RouterPort = "ns-a-neutron-22040ed5", "neutron-22040ed5-ns-a"
+	segment := intent.Segment{Name: "ns-a", Pool: "pool", Prefixes: []netip.Prefix{prefix("10.64.0.0/24")}, Gateways: []netip.Addr{addr("10.64.0.1")}}
+	unasked := segment
+	unasked.Pool = ""
+	want := func(s intent.Segment, j intent.Join) intent.Want {
+		return intent.Want{Fabric: intent.FabricNeutron, Segments: []intent.Segment{s}, Joins: []intent.Join{j}}
+	}
+	for _, row := range []struct {
+		name             string
+		subnet, template *v1.Subnet
+		how              *PerNamespace
+		users            []string
+		deed             Deed
+		want             intent.Want
+	}{
+		{"not there yet", nil, template, own(), nil, Make, want(intent.Segment{Name: "ns-a", Pool: "pool", PrefixBits: 24}, join)},
+		{"there", chosen, template, own(), nil, Hold, want(segment, known)},
+		{"not wanted any more", chosen, nil, nil, []string{"pod/a/p"}, Remove, want(unasked, known)},
+		{"gone", nil, nil, nil, nil, "", intent.Want{}},
+	} {
+		got, told, err := Subnet(SubnetFacts{
+			Name: "ns-a", Subnet: row.subnet, Template: row.template, PerNamespace: row.how, Users: row.users,
+			Vpc: vpcOf(router0), Router: &Router{Name: router0}, Home: router0, UnderlayMTU: 1500,
+		})
+		if diff := cmp.Diff(row.want, got, comparePrefixes); diff != "" || told.Deed != row.deed || err != nil {
+			t.Errorf("%s: %v %q\n%s", row.name, err, told.Deed, diff)
+		}
+	}
+}
+
+// A Subnet that only bears the label is its maker's.
+func TestLabelsOfOthers(t *testing.T) {
+	s := readySubnet("mine", "neutron")
+	s.Labels = map[string]string{v1.LabelNamespace: "a"}
+	if _, told, _ := Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}); told.Deed != Hold {
+		t.Errorf("it is to be %q", told.Deed)
+	}
+}
+
+// An IPv6 prefix's gateway is Neutron's choice, too.
+func TestChosenGateway(t *testing.T) {
+	s := Chosen(own().Template("a", router0), CloudNetwork{Prefixes: []netip.Prefix{prefix("fd64::/64")}, Gateways: []netip.Addr{addr("fd64::")}})
+	if s.Spec.CIDRBlock != "fd64::/64" || s.Spec.Gateway != "fd64::" {
+		t.Errorf("%+v", s.Spec)
+	}
+}
+
+// Pods wait for their namespace's Subnet rather than go to another.
+func TestPodsWaitForTheirSubnet(t *testing.T) {
+	pods := readySubnet(v1.PodSubnet, "neutron")
+	pods.Spec.Namespaces = nil
+	f := PodFacts{
+		Namespace: "a", Name: "p", Home: router0, OwnSubnet: true, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
+		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
+	}
+	if _, _, err := Pod(f); reason(err) != "UnknownSubnet" {
+		t.Error(err)
+	}
+	mine := readySubnet("ns-a", "neutron")
+	f.Subnets = append(f.Subnets, mine)
+	if got, _, err := Pod(f); err != nil || got.Ports[0].Segment != "ns-a" {
+		t.Errorf("%v: %+v", err, got)
+	}
+	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: v1.PodSubnet}
+	if got, _, err := Pod(f); err != nil || got.Ports[0].Segment != PodNetwork {
+		t.Errorf("by annotation: %v: %+v", err, got)
+	}
+}
