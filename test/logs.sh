@@ -7,7 +7,7 @@ kube=(kubectl --kubeconfig "$lab_dir/kube/admin.kubeconfig" --request-timeout 5s
 
 printf '\n### pods and events\n'
 "${kube[@]}" get pods -A -o wide
-"${kube[@]}" get events -A --sort-by .lastTimestamp | tail -n 25
+"${kube[@]}" get events -A --sort-by .metadata.creationTimestamp | tail -n 25
 "${kube[@]}" get vpcs,subnets -o wide
 "${kube[@]}" -n kube-system get pods -o name | while read -r pod; do
   printf '\n### %s\n' "$pod"

@@ -14,17 +14,29 @@ import (
 	"testing"
 	"time"
 
+	labs "github.com/isthmus-cni/isthmus/internal/lab"
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// TestLab is the list of what must hold in a lab, in this order: what comes
-// later takes away what comes before.
+// TestLab is the list of what must hold in a lab, each profile's its own.
 func TestLab(t *testing.T) {
 	l := open(t)
+	switch l.profile {
+	case labs.SharedOVN:
+		l.sharedOVN(t)
+	case labs.Neutron:
+		l.neutron(t)
+	default:
+		t.Fatalf("the lab has profile %q, and nobody has said what must hold there", l.profile)
+	}
+}
+
+// sharedOVN goes in this order: what comes later takes away what comes before.
+func (l *lab) sharedOVN(t *testing.T) {
 	before := l.before(t)
 	t.Run("overlay", l.overlay)
 	t.Run("kubectl ko without OVN's programs", l.onNode)
-	t.Run("walk", l.walk)
+	t.Run("walk", l.walkSharedOVN)
 	t.Run("fifty pods come and go", l.fifty)
 	t.Run("nothing is disturbed by a kill", l.kill)
 	t.Run("pods keep their network without us", l.without)
@@ -36,7 +48,8 @@ func TestLab(t *testing.T) {
 type lab struct {
 	repo string
 	// env is what "isthmus-lab env" gives, over our own.
-	env []string
+	env     []string
+	profile string
 }
 
 func open(t *testing.T) *lab {
@@ -52,10 +65,21 @@ func open(t *testing.T) *lab {
 		t.Fatalf("no lab runs here (bin/isthmus-lab up starts one): %v", err)
 	}
 	l := &lab{repo: repo, env: strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")}
+	l.profile = l.options(t).Profile
 	if _, err := l.try(t, "kubectl", "get", "--raw", "/readyz"); err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// options are what the lab was started with.
+func (l *lab) options(t *testing.T) labs.Options {
+	t.Helper()
+	o, err := labs.Load(filepath.Dir(filepath.Dir(l.variable("KUBECONFIG"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 // variable is what name is in the lab's environment.

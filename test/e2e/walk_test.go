@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +15,39 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/walk"
 )
 
-// The page is the test: see internal/walk.
-func (l *lab) walk(t *testing.T) {
-	const page = "docs/openstack-on-kubernetes.md"
+// walkSharedOVN walks along the page of that profile.
+func (l *lab) walkSharedOVN(t *testing.T) {
+	l.leave(t, "net2") // of "make demo", or of a walk that stopped half way
+	t.Cleanup(func() { l.prefix(t) })
+	l.walk(t, "docs/openstack-on-kubernetes.md")
+}
+
+// walkBareMetal walks along the page of profile neutron.
+func (l *lab) walkBareMetal(t *testing.T) {
+	l.leaveDemo(t)
+	t.Cleanup(func() { l.leaveDemo(t) })
+	l.walk(t, "docs/kuryr-bare-metal.md")
+}
+
+// leaveDemo takes away what the page and "make demo PROFILE=neutron" make.
+func (l *lab) leaveDemo(t *testing.T) {
+	t.Helper()
+	l.kubectl(t, "delete", "service", "demo", "demo-udp", "demo-outside", "--ignore-not-found")
+	l.kubectl(t, "delete", "deployment", "demo", "--ignore-not-found")
+	l.kubectl(t, "delete", "namespace", "private", "--ignore-not-found")
+	l.kubectl(t, "delete", "subnet", "private", "--ignore-not-found", "--timeout=100s")
+	l.kubectl(t, "patch", "vpc", l.vpc(t), "--type=merge", "-p", `{"spec":{"namespaces":[]}}`)
+	until(t, time.Minute, func() error {
+		if left := l.kubectl(t, "get", "klb", "-n", "default", "-o", "name"); strings.Contains(left, "/demo") {
+			return fmt.Errorf("still there: %s", left)
+		}
+		return nil
+	})
+}
+
+// walk does what a page says: the page is the test, see internal/walk.
+func (l *lab) walk(t *testing.T, page string) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(l.repo, page))
 	if err != nil {
 		t.Fatal(err)
@@ -24,8 +56,6 @@ func (l *lab) walk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.leave(t, "net2") // of "make demo", or of a walk that stopped half way
-	t.Cleanup(func() { l.prefix(t) })
 	_, err = walk.Run(t.Context(), doc, walk.Options{
 		Dir: t.TempDir(), Env: l.env, Patience: 2 * time.Minute,
 		Log: func(line string) { t.Log(line) },
