@@ -74,8 +74,11 @@ func (c *cluster) cloudGroups(ctx context.Context, names []string) (map[string]s
 	return ids, nil
 }
 
-// policyServices are all Services that have a balancer, with the pods behind.
+// policyServices are all Services that have a balancer in Neutron, with the pods behind.
 func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, error) {
+	if c.settings.Overlay() {
+		return nil, nil
+	}
 	var all corev1.ServiceList
 	if err := c.client.List(ctx, &all); err != nil {
 		return nil, err
