@@ -169,9 +169,10 @@ type Clouds struct {
 // empty: a pod that has no port yet should not get one.
 func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 	var m Membership
-	ingress, egress := b.isolated(pod)
+	ingress, egress := false, false
 	for _, p := range b.of[pod.Namespace] {
 		if p.selects(pod) {
+			ingress, egress = ingress || p.ingress, egress || p.egress
 			m.Groups = append(m.Groups, p.groupsFor(pod)...)
 		}
 	}
@@ -193,16 +194,6 @@ func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 	}
 	m.Groups = nameSet(m.Groups)
 	return m, problem
-}
-
-// isolated tells in which directions policies isolate a pod.
-func (b *Book) isolated(pod PolicyPod) (ingress, egress bool) {
-	for _, p := range b.of[pod.Namespace] {
-		if p.selects(pod) {
-			ingress, egress = ingress || p.ingress, egress || p.egress
-		}
-	}
-	return ingress, egress
 }
 
 // open are the groups of a pod that is isolated so. Most pods are not at all,

@@ -35,22 +35,12 @@ func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
 	return slices.Compact(out)
 }
 
-// Behind is what waits for a group unit's group to be made: the policies whose
-// rules refer to it, and which pods are to be its members.
-func (b *Book) Behind(u intent.Unit, ports PortCount) ([]types.NamespacedName, func(PolicyPod) bool) {
+// Behind are the policies whose rules refer to a group unit's group.
+func (b *Book) Behind(u intent.Unit, ports PortCount) []types.NamespacedName {
 	is := func(group string) bool { return GroupUnit(group) == u }
-	policies := b.that(func(p *policy) bool {
+	return b.that(func(p *policy) bool {
 		return slices.ContainsFunc(p.sets(), func(s podSet) bool { return slices.ContainsFunc(s.groups(ports), is) })
 	})
-	return policies, func(pod PolicyPod) bool {
-		if slices.ContainsFunc(open(b.isolated(pod)), is) {
-			return true
-		}
-		return slices.ContainsFunc(b.sets, func(s podSet) bool {
-			g, in := s.groupOf(pod)
-			return in && is(g)
-		})
-	}
 }
 
 // UsingPorts are the policies and the shared groups to look at when named ports

@@ -41,13 +41,7 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	return f, err
 }
 
-func (c *cluster) reportCluster(ctx context.Context, f decide.ClusterFacts, _ struct{}, out unit.Outcome) error {
-	if c.rules.end(c.unitOfCluster(), out) { // its groups are what nodes and pods have waited for
-		for _, n := range c.everyNode(ctx, nil) {
-			c.queues.add(decide.NodeUnit(n.Name))
-		}
-		c.wakePods(c.wanting.all())
-	}
+func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, _ struct{}, out unit.Outcome) error {
 	if out.State == unit.Done || slices.Contains(soonOver, out.Reason) {
 		return nil
 	}

@@ -115,15 +115,13 @@ func (q *queues) wait(ctx context.Context) error {
 }
 
 // add wakes the unit; one of a kind that we do not know is let alone.
-func (q *queues) add(u intent.Unit) { q.addAfter(u, 0) }
-
-func (q *queues) addAfter(u intent.Unit, after time.Duration) {
+func (q *queues) add(u intent.Unit) {
 	kind, n := nameOf(u)
 	q.mu.Lock()
 	one := q.of[kind]
 	q.mu.Unlock()
 	if one != nil {
-		enqueue(one, n, after, false)
+		one.Add(reconcile.Request{NamespacedName: n})
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decide.NodeFacts, error) {
 	f := decide.NodeFacts{Name: n.Name, Leases: leases{&c.book}}
-	c.rules.begin(decide.NodeUnit(n.Name))
 	var err error
 	if f.Node, err = get[corev1.Node](ctx, c.client, n); err != nil {
 		return f, err
@@ -32,9 +31,6 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 }
 
 func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
-	if made := c.rules.end(decide.NodeUnit(f.Name), out); made && f.Node != nil && !c.settings.Overlay() {
-		c.wakePods(c.podsOnNode(ctx, f.Node))
-	}
 	if f.Node != nil {
 		c.tell(f.Node, out)
 	} else if err := c.keepPools(ctx, ""); err != nil {

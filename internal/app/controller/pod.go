@@ -150,9 +150,6 @@ func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, o
 	if f.Pod != nil {
 		c.tell(f.Pod, out)
 	}
-	if out.Seen.Changed > 0 || f.Pod == nil {
-		c.wakeHeld()
-	}
 	u := decide.PodUnit(f.Namespace, f.Name)
 	if err := c.bind(u, f.Namespace+"/"+f.Name, ip, out); err != nil {
 		return err

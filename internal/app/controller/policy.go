@@ -19,7 +19,6 @@ import (
 
 func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (decide.PolicyFacts, error) {
 	f := decide.PolicyFacts{Namespace: n.Namespace, Name: n.Name}
-	c.rules.begin(decide.PolicyUnit(n.Namespace, n.Name))
 	var err error
 	if f.Book, f.Ports, err = c.gatherRules(ctx); err != nil {
 		return f, err
@@ -39,7 +38,6 @@ func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (dec
 
 func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (decide.GroupFacts, error) {
 	f := decide.GroupFacts{Unit: unit.Name("group", n)}
-	c.rules.begin(f.Unit)
 	var err error
 	f.Book, f.Ports, err = c.gatherRules(ctx)
 	return f, err
@@ -129,45 +127,30 @@ func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (decide.Policy
 	return decide.PolicyPodOf(p, ns, addrs), true
 }
 
-// reportPolicy tells the policy what is wrong: it has no status. Its groups may
-// be what its pods have waited for.
+// reportPolicy tells the policy what is wrong: it has no status.
 func (c *cluster) reportPolicy(ctx context.Context, f decide.PolicyFacts, _ struct{}, out unit.Outcome) error {
-	np, err := get[networkingv1.NetworkPolicy](ctx, c.client, types.NamespacedName{Namespace: f.Namespace, Name: f.Name})
-	if err != nil {
-		return err
-	}
-	made := c.rules.end(decide.PolicyUnit(f.Namespace, f.Name), out)
-	if np == nil {
-		return nil
-	}
-	if out.Reason != groupInUse { // by pods that are about to leave it
-		c.tell(np, out)
-	}
-	if made {
-		c.wakePods(c.podsThat(ctx, decide.Concerns(np)))
+	return c.tellPolicy(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}, out)
+}
+
+// reportGroup tells the policies that need the group: it has no object.
+func (c *cluster) reportGroup(ctx context.Context, f decide.GroupFacts, _ struct{}, out unit.Outcome) error {
+	for _, n := range f.Book.Behind(f.Unit, f.Ports) {
+		if err := c.tellPolicy(ctx, n, out); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// reportGroup tells the policies that need the group, and wakes them, and its
-// members to be, once it is there.
-func (c *cluster) reportGroup(ctx context.Context, f decide.GroupFacts, _ struct{}, out unit.Outcome) error {
-	policies, members := f.Book.Behind(f.Unit, f.Ports)
-	for _, n := range policies {
-		np, err := get[networkingv1.NetworkPolicy](ctx, c.client, n)
-		if err != nil {
-			return err
-		}
-		if np != nil {
-			c.tell(np, out)
-		}
+// groupInUse is the reason of a Wait for the ports that are in a group. They are
+// about to leave it, which nobody need be told.
+const groupInUse = "InUse"
+
+func (c *cluster) tellPolicy(ctx context.Context, n types.NamespacedName, out unit.Outcome) error {
+	np, err := get[networkingv1.NetworkPolicy](ctx, c.client, n)
+	if np == nil || err != nil || out.Reason == groupInUse {
+		return err
 	}
-	if !c.rules.end(f.Unit, out) {
-		return nil
-	}
-	for _, n := range policies {
-		c.queues.add(decide.PolicyUnit(n.Namespace, n.Name))
-	}
-	c.wakePods(c.podsThat(ctx, members))
+	c.tell(np, out)
 	return nil
 }

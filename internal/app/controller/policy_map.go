@@ -133,20 +133,6 @@ func (c *cluster) podsIn(ctx context.Context, o client.Object) []types.Namespace
 	return out
 }
 
-func (c *cluster) wakePods(pods []types.NamespacedName) {
-	for _, n := range pods {
-		c.queues.add(decide.PodUnit(n.Namespace, n.Name))
-	}
-}
-
-// wakeHeld wakes the units that wait for ports to leave a group, soon: others
-// are leaving, too.
-func (c *cluster) wakeHeld() {
-	for _, u := range c.rules.held() {
-		c.queues.addAfter(u, rulesDelay)
-	}
-}
-
 // wakeRules wakes all policies and all groups that there are to be.
 func (c *cluster) wakeRules(ctx context.Context) error {
 	book, err := c.rules.read(ctx, c.client)

@@ -127,35 +127,6 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 	}
 }
 
-// Whoever has changed a group wakes those who may wait for it; whoever waits
-// for ports to leave a group is woken by a port that does.
-func TestWhoWaitsForGroups(t *testing.T) {
-	t.Parallel()
-	const u = intent.Unit("policy/a/p")
-	r := newRules()
-	for _, step := range []struct {
-		name       string
-		out        unit.Outcome
-		made, held bool
-	}{
-		{"Neutron is being read", unit.Outcome{Reason: neutronUnread}, false, false},
-		{"nothing changed", unit.Outcome{Applied: true}, false, false},
-		{"it is made", unit.Outcome{Applied: true, Seen: intent.Seen{Changed: 1}}, true, false},
-		{"the answer got lost", unit.Outcome{State: unit.Failed}, false, false},
-		{"it was made all the same", unit.Outcome{Applied: true}, true, false},
-		{"ports are in it", unit.Outcome{Reason: groupInUse}, false, true},
-		{"they are not any more", unit.Outcome{Applied: true, Seen: intent.Seen{Changed: 1}}, true, false},
-	} {
-		r.begin(u)
-		if !slices.Contains(r.held(), u) {
-			t.Errorf("%s: a port that leaves meanwhile is not noticed", step.name)
-		}
-		if made := r.end(u, step.out); made != step.made || slices.Contains(r.held(), u) != step.held {
-			t.Errorf("%s: made %v, held %v", step.name, made, r.held())
-		}
-	}
-}
-
 // Before Neutron has been read nobody knows a pod's groups, and a running pod
 // keeps those that it has.
 func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {

@@ -11,8 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/isthmus-cni/isthmus/internal/decide"
-	"github.com/isthmus-cni/isthmus/internal/intent"
-	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
 // rules are all NetworkPolicies, read, and the named ports that pods have. They
@@ -23,14 +21,10 @@ type rules struct {
 	// book is nil if a policy has changed since all were read.
 	book  *decide.Book
 	ports decide.PortCount
-	// leaving are units at work on groups, or waiting for ports to leave them.
-	leaving map[intent.Unit]bool
-	// missed are units whose groups may not be as they were wanted last.
-	missed map[intent.Unit]bool
 }
 
 func newRules() *rules {
-	return &rules{ports: decide.PortCount{}, leaving: map[intent.Unit]bool{}, missed: map[intent.Unit]bool{}}
+	return &rules{ports: decide.PortCount{}}
 }
 
 // read returns the policies as they are now.
@@ -64,44 +58,6 @@ func (r *rules) count(before, after []decide.NamedPort) []decide.NamedPort {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ports.Change(before, after)
-}
-
-// begin is for a unit that has groups, before it is applied: a port that leaves
-// one meanwhile shall be noticed.
-func (r *rules) begin(u intent.Unit) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.leaving[u] = true
-}
-
-// groupInUse is the reason of a Wait for the ports that are in a group.
-const groupInUse = "InUse"
-
-// end notes what came of the unit, and tells whether somebody may have waited
-// for a group of it.
-func (r *rules) end(u intent.Unit, out unit.Outcome) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if out.Applied || out.Reason != groupInUse {
-		delete(r.leaving, u)
-	}
-	made := out.Applied && (out.Seen.Changed > 0 || r.missed[u])
-	delete(r.missed, u)
-	if !out.Applied && out.Reason != neutronUnread {
-		r.missed[u] = true
-	}
-	return made
-}
-
-// held are the units that a port's leaving its groups may help.
-func (r *rules) held() []intent.Unit {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]intent.Unit, 0, len(r.leaving))
-	for u := range r.leaving {
-		out = append(out, u)
-	}
-	return out
 }
 
 // watchRules tells the rules of policies and named ports until ctx ends, and
