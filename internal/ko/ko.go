@@ -84,7 +84,7 @@ func (t *tool) execute(ctx context.Context, args []string) error {
 	}
 	root.PersistentFlags().StringVar(&t.rules.ExplicitPath, "kubeconfig", "", "the kubeconfig file; as kubectl's")
 	root.PersistentFlags().StringVar(&t.overrides.CurrentContext, "context", "", "the kubeconfig's context; as kubectl's")
-	root.AddCommand(t.database(northbound), t.database(southbound), t.neutron(), t.cleanup())
+	root.AddCommand(t.database(northbound), t.database(southbound), t.neutron(), t.pool(), t.cleanup())
 	root.SetArgs(args)
 	root.SetIn(t.In)
 	root.SetOut(t.Out)

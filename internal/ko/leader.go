@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
@@ -60,4 +64,49 @@ func free(l *coordinationv1.Lease) error {
 		return nil
 	}
 	return fmt.Errorf("controller %s still holds Lease %s and would put everything back: stop it, or say --force", *l.Spec.HolderIdentity, where(controllers))
+}
+
+// leader is the pod of the controller that holds the lease.
+func leader(ctx context.Context, client kubernetes.Interface) (*corev1.Pod, error) {
+	lease, err := client.CoordinationV1().Leases(settings.Namespace).Get(ctx, controllers, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("which controller leads: %w", err)
+	}
+	deployment, err := client.AppsV1().Deployments(settings.Namespace).Get(ctx, controllers, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("find the controllers: %w", err)
+	}
+	selector, err := metav1.LabelSelectorAsSelector(deployment.Spec.Selector)
+	if err != nil {
+		return nil, err
+	}
+	all, err := client.CoreV1().Pods(settings.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, fmt.Errorf("list the controllers: %w", err)
+	}
+	holder := ""
+	if lease.Spec.HolderIdentity != nil {
+		holder = *lease.Spec.HolderIdentity
+	}
+	return holding(holder, all.Items)
+}
+
+// holding is the pod of a lease's holder, "HOST_UID". On its node's network
+// its host is called as the machine is: mostly as the node. One that runs alone
+// is meant in any case.
+func holding(holder string, pods []corev1.Pod) (*corev1.Pod, error) {
+	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase != corev1.PodRunning || len(p.Spec.Containers) == 0 })
+	if holder == "" || len(pods) == 0 {
+		return nil, fmt.Errorf("no controller leads: kubectl -n %s get pods -l app=%s shows why", settings.Namespace, controllers)
+	}
+	if len(pods) == 1 {
+		return &pods[0], nil
+	}
+	host, _, _ := strings.Cut(holder, "_")
+	for i, p := range pods {
+		if host == p.Spec.NodeName || host == p.Name || strings.HasPrefix(host, p.Spec.NodeName+".") || strings.HasPrefix(p.Spec.NodeName, host+".") {
+			return &pods[i], nil
+		}
+	}
+	return nil, fmt.Errorf("controller %s leads, and none of the %d that run is on a node of that name", holder, len(pods))
 }

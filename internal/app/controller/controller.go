@@ -31,6 +31,8 @@ type Options struct {
 	Log  *slog.Logger
 	// Address serves /metrics, /healthz and /readyz, ":10661"; "0" serves nothing.
 	Address string
+	// PoolSocket is where the pools of ready ports are served; empty for nowhere.
+	PoolSocket string
 	// Elect is false where nobody else can be running.
 	Elect bool
 }
@@ -51,6 +53,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if err := m.Add(page{o.Address, c}); err != nil {
 		return err
+	}
+	if o.PoolSocket != "" && o.Settings.Neutron != nil {
+		if err := m.Add(poolSocket{o.PoolSocket, c.poolDesk(), o.Log}); err != nil {
+			return err
+		}
 	}
 	if err := m.Add(manager.RunnableFunc(c.lead)); err != nil {
 		return err

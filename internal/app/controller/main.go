@@ -12,18 +12,25 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/isthmus-cni/isthmus/internal/poolwire"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
 // flags of the program, each also in the environment: ISTHMUS_LOG_LEVEL.
 type flags struct {
 	settings, kubeconfig, listen string
+	poolSocket                   string
 	elect                        bool
 	level                        slog.Level
 }
 
 // Main runs the program and returns its exit code.
 func Main(args []string, getenv func(string) string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if len(args) > 0 && args[0] == "pool" {
+		return said(askPool(ctx, args[1:], getenv, os.Stdout))
+	}
 	f, err := parse(args, getenv)
 	if errors.Is(err, pflag.ErrHelp) {
 		return 0
@@ -33,13 +40,20 @@ func Main(args []string, getenv func(string) string) int {
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: f.level}))
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	if err := run(ctx, f, log); err != nil {
 		log.Error("isthmus-controller ends", "err", err)
 		return 1
 	}
 	return 0
+}
+
+// said is the exit code of what prints its own error.
+func said(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }
 
 func parse(args []string, getenv func(string) string) (flags, error) {
@@ -50,6 +64,7 @@ func parse(args []string, getenv func(string) string) (flags, error) {
 	set.StringVar(&f.settings, "settings", settings.File, "file with the cluster's settings")
 	set.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig to use instead of the service account")
 	set.StringVar(&f.listen, "listen", ":10661", "address of /metrics, /healthz and /readyz")
+	set.StringVar(&f.poolSocket, "pool-socket", poolwire.Socket, "where kubectl ko asks for the pools of ready ports; empty for nowhere")
 	set.BoolVar(&f.elect, "leader-elect", true, "work only while this is the elected leader")
 	set.StringVar(&level, "log-level", level, "debug, info, warn or error")
 	var errs []error
@@ -85,5 +100,5 @@ func run(ctx context.Context, f flags, log *slog.Logger) error {
 		return fmt.Errorf("reach the API server: %w", err)
 	}
 	log.Info("isthmus-controller starts", "cluster", s.Cluster)
-	return Run(ctx, Options{Settings: s, REST: config, Log: log, Address: f.listen, Elect: f.elect})
+	return Run(ctx, Options{Settings: s, REST: config, Log: log, Address: f.listen, PoolSocket: f.poolSocket, Elect: f.elect})
 }

@@ -120,6 +120,7 @@ func runScript(t *testing.T, file string) {
 			"settings": command(1, (*world).settings), "end": command(1, (*world).end), "tenant": command(2, (*world).tenant),
 			"members": command(1, (*world).members), "rules": command(2, (*world).rules),
 			"group": command(1, (*world).group), "full": command(0, (*world).full),
+			"pool": command(1, (*world).pool), "pooldo": command(1, (*world).poolDo),
 			"snapshot": command(0, (*world).snapshot), "unchanged": command(0, (*world).unchanged), "same": command(0, (*world).same),
 		},
 	})

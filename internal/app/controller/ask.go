@@ -1,0 +1,52 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/poolwire"
+)
+
+// askPool is the program "pool VERB NAME=VALUE...": it asks the controller in
+// this container about its pools and prints the answer. kubectl ko runs it.
+func askPool(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	if len(args) == 0 {
+		return errors.New("pool: say list, fill or free")
+	}
+	query := url.Values{}
+	for _, a := range args[1:] {
+		name, value, _ := strings.Cut(a, "=")
+		query.Set(name, value)
+	}
+	socket := cmp.Or(getenv("ISTHMUS_POOL_SOCKET"), poolwire.Socket)
+	method := http.MethodPost
+	if args[0] == poolwire.List {
+		method = http.MethodGet
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://controller/"+url.PathEscape(args[0])+"?"+query.Encode(), http.NoBody)
+	if err != nil {
+		return err
+	}
+	var d net.Dialer
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	answer, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("ask the controller, which listens if its settings have a section neutron: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(answer.Body)
+		return errors.New(strings.TrimSpace(string(text)))
+	}
+	_, err = io.Copy(out, answer.Body)
+	return err
+}

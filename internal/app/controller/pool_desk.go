@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron"
+)
+
+// poolDesk is the desk of this cluster's pools.
+func (c *cluster) poolDesk() poolDesk {
+	return poolDesk{
+		stock: c.poolStock, subnetOf: c.subnetOfPool, groupOf: c.groupName, standard: c.standardPool,
+		batch: c.settings.Neutron.Pool.Batch,
+	}
+}
+
+// poolStock is the pools once all of their ports have been read.
+func (c *cluster) poolStock() (poolStock, error) {
+	cl := c.cloud.Load()
+	if cl == nil {
+		return nil, errors.New("this controller does not lead: the pools are the leader's")
+	}
+	if err := cl.unread(); err != nil {
+		return nil, err
+	}
+	return cl, nil
+}
+
+// subnetOfPool is the Subnet of a pool's pods.
+func (c *cluster) subnetOfPool(ctx context.Context, k neutron.PoolKey) (string, error) {
+	subnets, err := c.subnets(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range subnets {
+		if c.feeds(k, s) {
+			return s.Name, nil
+		}
+	}
+	return k.Network, nil
+}
+
+// feeds tells whether a pool's ports are on a Subnet. Several may be on one
+// network.
+func (c *cluster) feeds(k neutron.PoolKey, s *v1.Subnet) bool {
+	if cl := c.cloud.Load(); cl != nil {
+		seen, known := cl.Segment(decide.NetworkName(s.Name))
+		on := func(n neutron.Subnet) bool { return slices.Contains(strings.Split(k.Subnets, ","), n.ID) }
+		if known && seen.ID == k.Network {
+			return slices.ContainsFunc(seen.Subnets, on)
+		}
+	}
+	return s.Status.Network == k.Network
+}
+
+// groupName is the name of a security group as far as it is known.
+func (c *cluster) groupName(id string) string {
+	cl := c.cloud.Load()
+	if cl == nil {
+		return id
+	}
+	if name, ours := cl.GroupName(id); ours {
+		return name
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	for name, known := range cl.groups {
+		if known == id {
+			return name
+		}
+	}
+	return id
+}
+
+// standardPool is that of pods that ask for nothing and that no policy selects,
+// in a Subnet or the default one.
+func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutron.PoolKey, error) {
+	cl := c.cloud.Load()
+	if subnet == "" && !c.settings.Overlay() {
+		subnet = v1.PodSubnet
+	}
+	if subnet == "" {
+		return neutron.PoolKey{}, fmt.Errorf("node %s has no pool yet: say of which Subnet it shall be", node)
+	}
+	there, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: node})
+	if err != nil {
+		return neutron.PoolKey{}, err
+	}
+	if there == nil {
+		return neutron.PoolKey{}, fmt.Errorf("there is no node %s", node)
+	}
+	pod := decide.PolicyPod{Node: node}
+	if c.settings.Overlay() {
+		pod.Node = "" // the node reaches its pods by the host link
+	}
+	m, err := new(decide.Book).Memberships(pod, decide.Clouds{Standard: cl.standard()})
+	if err != nil {
+		return neutron.PoolKey{}, err
+	}
+	return cl.PoolOf(ctx, intent.Port{Segment: decide.NetworkName(subnet), Node: node, Groups: m.Groups, CloudGroups: m.CloudGroups})
+}
