@@ -23,6 +23,18 @@ type ClusterFacts struct {
 	CIDRs   []*networkingv1.ServiceCIDR
 	Subnets []*v1.Subnet
 	Nodes   []NodeAddr
+	// ServiceNetwork is the id of the network for cluster IPs, if one is given.
+	ServiceNetwork string
+	// Project is our cloud project's id, Quotas are its quotas by Neutron's word
+	// for the kind; none where that is not known.
+	Project string
+	Quotas  map[string]Quota
+}
+
+// ClusterTold is what Kubernetes is told beside an outcome.
+type ClusterTold struct {
+	// Short says which quotas may be too small, empty for none.
+	Short string
 }
 
 // MainCIDR is the name of the ServiceCIDR that every cluster has.
@@ -39,33 +51,40 @@ func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
 // Cluster decides: the security groups that pods and nodes are in, and the
 // network of the Services. Kubernetes gives their addresses in one half of it,
 // Neutron in the other, so that they never meet.
-func Cluster(f ClusterFacts) (intent.Want, struct{}, error) {
+func Cluster(f ClusterFacts) (intent.Want, ClusterTold, error) {
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: standardGroups()}
+	told := ClusterTold{Short: Short(f.Quotas, f.Project)}
 	if f.Home == "" {
-		return want, struct{}{}, nil
+		return want, told, nil
 	}
 	main := f.Main()
 	if main == nil {
-		return want, struct{}{}, intent.Wait{Reason: "NoServiceCIDR", For: "ServiceCIDR " + MainCIDR + " in Kubernetes"}
+		return want, told, intent.Wait{Reason: "NoServiceCIDR", For: "ServiceCIDR " + MainCIDR + " in Kubernetes"}
 	}
 	s, err := serviceSegment(main.Spec.CIDRs)
 	if err != nil {
-		return want, struct{}{}, err
+		return want, told, err
 	}
 	if err := f.object(s.Prefixes); err != nil {
-		return want, struct{}{}, err
+		return want, told, err
+	}
+	if s.Existing = f.ServiceNetwork; s.Existing == "" {
+		want.Joins = []intent.Join{f.join(s)}
 	}
 	want.Segments = []intent.Segment{s}
+	if len(f.CIDRs) > 1 {
+		return want, told, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
+			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)}
+	}
+	return want, told, nil
+}
+
+func (f ClusterFacts) join(s intent.Segment) intent.Join {
 	join := intent.Join{Segment: s.Name, Router: f.Home, Foreign: true}
 	for i, g := range s.Gateways {
 		join.Networks = append(join.Networks, netip.PrefixFrom(g, s.Prefixes[i].Bits()))
 	}
-	want.Joins = []intent.Join{join}
-	if len(f.CIDRs) > 1 {
-		return want, struct{}{}, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
-			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)}
-	}
-	return want, struct{}{}, nil
+	return join
 }
 
 func (f ClusterFacts) other() string {
@@ -124,8 +143,12 @@ func otherHalf(parent, p netip.Prefix) (netip.Addr, intent.Range) {
 
 // object is the first reason not to have these networks on the router.
 func (f ClusterFacts) object(prefixes []netip.Prefix) error {
-	if f.stand(prefixes) {
+	switch {
+	case f.stand(prefixes):
 		return nil
+	case f.ServiceNetwork != "":
+		return intent.Wait{Reason: "NotOnRouter", For: fmt.Sprintf(
+			"network %s with subnet %v on router %s: openstack router add subnet", f.ServiceNetwork, prefixes[0], f.Home)}
 	}
 	refuse := func(a, b netip.Prefix, side string) error {
 		return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("the Services' network %v, twice as large as ServiceCIDR %s, overlaps %v of %s", a, MainCIDR, b, side)}

@@ -209,6 +209,22 @@ func TestServiceNetwork(t *testing.T) {
 	}
 }
 
+// A network that is given is used as soon as it is on the router, and not made.
+func TestServiceNetworkGiven(t *testing.T) {
+	f := ClusterFacts{
+		Home: router0, ServiceNetwork: "net", Router: &Router{Name: router0},
+		CIDRs: []*networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}}},
+	}
+	if got, _, err := Cluster(f); reason(err) != "NotOnRouter" || len(got.Segments) != 0 {
+		t.Errorf("%v: %+v", err, got)
+	}
+	f.Router.Networks = []Network{{Prefix: prefix("10.97.255.254/15"), Segment: "neutron-net"}}
+	got, _, err := Cluster(f)
+	if err != nil || len(got.Segments) != 1 || got.Segments[0].Existing != "net" || len(got.Joins) != 0 {
+		t.Errorf("%v: %+v", err, got)
+	}
+}
+
 // Once the network stands, nothing that comes later takes it away.
 func TestServiceNetworkStays(t *testing.T) {
 	got, _, err := Cluster(ClusterFacts{

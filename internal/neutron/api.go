@@ -39,6 +39,8 @@ const (
 	extBirthTags    = "tag-ports-during-bulk-creation"
 	extPortSecurity = "port-security"
 	extBinding      = "binding"
+	extGroups       = "security-group"
+	extRouters      = "router"
 )
 
 // connect signs in and asks what this Neutron can do.
@@ -93,9 +95,12 @@ func (a *api) ask(ctx context.Context) error {
 	for _, e := range all {
 		a.aliases[e.Alias] = true
 	}
-	for _, needed := range []string{extTags, extDescription} {
-		if !a.aliases[needed] {
-			return fmt.Errorf("this Neutron lacks extension %s, without which nobody could tell whose its objects are", needed)
+	for _, needed := range []struct{ alias, what string }{
+		{extTags, "nobody could tell whose its objects are"}, {extDescription, "nobody could tell whose its objects are"},
+		{extGroups, "nothing could come to a pod"}, {extRouters, "no network could be reached"},
+	} {
+		if !a.aliases[needed.alias] {
+			return fmt.Errorf("this Neutron lacks extension %s, without which %s", needed.alias, needed.what)
 		}
 	}
 	return nil

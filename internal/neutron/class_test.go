@@ -104,12 +104,14 @@ func TestSlow(t *testing.T) {
 func TestNeutronLacksWhatWeNeed(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	c.Lack(extTags)
-	_, err := start(t, c, nil).Apply(t.Context(), "subnet/net2", subnetWant(""))
-	if err == nil || !strings.Contains(err.Error(), extTags) {
-		t.Error(err)
+	for _, needed := range []string{extTags, extDescription, extGroups, extRouters} {
+		c.Lack(needed)
+		_, err := start(t, c, nil).Apply(t.Context(), "subnet/net2", subnetWant(""))
+		if err == nil || !strings.Contains(err.Error(), needed) {
+			t.Error(err)
+		}
+		c.Extend(needed)
 	}
-	c.Extend(extTags)
 	c.Lack(extPortSecurity)
 	f := start(t, c, nil)
 	apply(t, f, "subnet/net2", subnetWant(""))

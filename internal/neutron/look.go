@@ -175,7 +175,7 @@ func (a *api) segment(ctx context.Context, s intent.Segment) (Segment, error) {
 	}
 	seen := segmentOf(found[0].object(kindNetwork), all, s.Prefixes)
 	if len(s.Prefixes) > len(seen.Subnets) {
-		return Segment{}, intent.Stop{Reason: "NoSubnet", Why: "network " + s.Existing + " has no subnet for each of the prefixes that are asked for: name those that it has"}
+		return Segment{}, intent.Stop{Reason: "NoSubnet", Why: fmt.Sprintf("network %s has no subnet for each of %v: name those that it has", s.Existing, s.Prefixes)}
 	}
 	return seen, nil
 }

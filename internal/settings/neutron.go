@@ -28,6 +28,12 @@ type Neutron struct {
 	Default bool `json:"default,omitempty"`
 	// PodCIDR is the network of Subnet pods, while that does not exist yet.
 	PodCIDR string `json:"podCIDR,omitempty"`
+	// PodNetwork is one that stands already and has a subnet with PodCIDR, for
+	// Subnet pods while that does not exist yet; ServiceNetwork is one for cluster
+	// IPs, with a subnet twice as large as ServiceCIDR kubernetes and that in one
+	// half of it. Both are on Router. What is not given is made.
+	PodNetwork     string `json:"podNetwork,omitempty"`
+	ServiceNetwork string `json:"serviceNetwork,omitempty"`
 	// ExternalNetwork is where Services of type LoadBalancer have addresses.
 	ExternalNetwork string `json:"externalNetwork,omitempty"`
 	Pool            Pool   `json:"pool,omitzero"`
@@ -123,6 +129,12 @@ func (n *Neutron) validate() error {
 	}
 	if n.Default && n.PodCIDR == "" {
 		errs = append(errs, errors.New("neutron.podCIDR: give the network of the pods, such as 10.0.0.0/16: neutron.default needs one"))
+	}
+	if !n.Default && (n.PodNetwork != "" || n.ServiceNetwork != "") {
+		errs = append(errs, errors.New("neutron.podNetwork, neutron.serviceNetwork: work with neutron.default only: set that, or make a Subnet with spec.network"))
+	}
+	if n.PodNetwork != "" && n.PodNetwork == n.ServiceNetwork {
+		errs = append(errs, errors.New("neutron.serviceNetwork: give another network than neutron.podNetwork"))
 	}
 	for c := range strings.SplitSeq(n.PodCIDR, ",") {
 		if _, err := netip.ParsePrefix(c); n.PodCIDR != "" && err != nil {

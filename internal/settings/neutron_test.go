@@ -35,6 +35,12 @@ func TestNeutronRefused(t *testing.T) {
 			t.Errorf("%v does not say %q", err, part)
 		}
 	}
+	_, err = Parse([]byte(always + "neutron: {podNetwork: a, serviceNetwork: a}"))
+	for _, part := range []string{"neutron.default only", "another network"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not say %q", err, part)
+		}
+	}
 	if _, err := Parse([]byte(always + "neutron: {ruter: r}")); err == nil || !strings.Contains(err.Error(), "ruter") {
 		t.Error(err)
 	}

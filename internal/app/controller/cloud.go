@@ -31,10 +31,14 @@ type cloud struct {
 	router atomic.Pointer[string]
 	// external is the network of floating IPs, nil until somebody needs it.
 	external atomic.Pointer[string]
+	// pods and services are the networks that the settings give.
+	pods, services atomic.Pointer[string]
 
 	mu       sync.Mutex
 	groups   map[string]string // ids of OpenStack's security groups, by name
 	projects map[string]bool   // ids of projects that are there
+	quota    map[string]decide.Quota
+	short    string // what was last told of it
 }
 
 // Reasons of a Wait for Neutron: at every start, and where it cannot be reached.
@@ -78,17 +82,43 @@ func (c *cloud) unread() error {
 // look reads all that is ours, and finds what the settings name. It returns the
 // units that have something else than they had.
 func (c *cloud) look(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
-	if c.settings.Router != "" && c.router.Load() == nil {
-		id, err := c.Find(ctx, neutron.Router, c.settings.Router)
-		if err != nil {
-			return nil, err
-		}
-		c.router.Store(&id)
+	err := errors.Join(
+		c.findOnce(ctx, neutron.Router, c.settings.Router, &c.router),
+		c.findOnce(ctx, neutron.Network, c.settings.PodNetwork, &c.pods),
+		c.findOnce(ctx, neutron.Network, c.settings.ServiceNetwork, &c.services),
+	)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.findGroups(ctx, c.settings.SecurityGroups); err != nil {
 		return nil, err
 	}
 	return c.Refresh(ctx, held)
+}
+
+// findOnce learns the id of what the settings name, if they do.
+func (c *cloud) findOnce(ctx context.Context, what, name string, at *atomic.Pointer[string]) error {
+	if name == "" || at.Load() != nil {
+		return nil
+	}
+	id, err := c.Find(ctx, what, name)
+	if err == nil {
+		at.Store(&id)
+	}
+	return err
+}
+
+// given is the id of what the settings name, empty where they name nothing;
+// false before it was found.
+func given(name string, at *atomic.Pointer[string]) (string, bool) {
+	if name == "" {
+		return "", true
+	}
+	id := at.Load()
+	if id == nil {
+		return "", false
+	}
+	return *id, true
 }
 
 // findGroups learns the ids of groups, by id or name.
@@ -216,6 +246,9 @@ func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, er
 	changed, err := cl.look(ctx, held)
 	if err != nil {
 		return nil, err
+	}
+	if c.lookAtQuotas(ctx, cl) {
+		changed = append(changed, c.unitOfCluster())
 	}
 	return changed, c.keepPools(ctx, "")
 }

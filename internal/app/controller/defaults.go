@@ -22,6 +22,12 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	if c.settings.Overlay() || n.Name != c.settings.Cluster {
 		return f, nil
 	}
+	if name, cl := c.settings.Neutron.ServiceNetwork, c.cloud.Load(); name != "" {
+		if err := cl.unread(); err != nil {
+			return f, err // what is not known yet must not be made
+		}
+		f.ServiceNetwork, _ = given(name, &cl.services)
+	}
 	var cidrs networkingv1.ServiceCIDRList
 	err := c.client.List(ctx, &cidrs)
 	if err != nil {
@@ -37,11 +43,13 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 		return f, err
 	}
 	f.Nodes, f.Home = nodeAddrs(nodes.Items), c.home()
+	f.Project, f.Quotas = c.cloud.Load().Project(), c.cloud.Load().quotas()
 	f.Router, err = c.router(f.Home)
 	return f, err
 }
 
-func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, _ struct{}, out unit.Outcome) error {
+func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, told decide.ClusterTold, out unit.Outcome) error {
+	c.tellShort(f, told)
 	if out.State == unit.Done || slices.Contains(soonOver, out.Reason) {
 		return nil
 	}

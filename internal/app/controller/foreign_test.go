@@ -7,6 +7,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
 var authURL = regexp.MustCompile(`auth_url: (\S+)/v3`)
@@ -67,4 +69,9 @@ func (w *world) named(text string) string {
 		}
 		return name
 	})
+}
+
+// quota KIND NUMBER is what the project may have.
+func (w *world) quota(args []string) error {
+	return w.call(http.MethodPut, "quotas/"+neutrontest.Project, fmt.Sprintf(`{"quota": {%q: %s}}`, args[0], args[1]))
 }

@@ -117,7 +117,7 @@ func runScript(t *testing.T, file string) {
 			"cloud": command(0, (*world).openstack), "away": command(0, (*world).away), "back": command(0, (*world).back),
 			"balancers": command(3, (*world).balancers), "spoil": command(2, (*world).spoil),
 			"names": command(2, (*world).names), "things": command(3, (*world).things), "foreign": command(2, (*world).foreign), "unmake": command(2, (*world).unmake),
-			"settings": command(1, (*world).settings), "end": command(1, (*world).end), "tenant": command(2, (*world).tenant),
+			"settings": command(1, (*world).settings), "quota": command(2, (*world).quota), "end": command(1, (*world).end), "tenant": command(2, (*world).tenant),
 			"members": command(1, (*world).members), "rules": command(2, (*world).rules),
 			"group": command(1, (*world).group), "full": command(0, (*world).full),
 			"pool": command(1, (*world).pool), "pooldo": command(1, (*world).poolDo),

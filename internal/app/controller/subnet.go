@@ -88,11 +88,7 @@ func (c *cluster) underlayMTU(nodes []corev1.Node) int {
 func (c *cluster) template(name string) *v1.Subnet {
 	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: c.home()}}
 	if !c.settings.Overlay() {
-		s.Spec.CIDRBlock, s.Spec.Default, s.Spec.Provider = c.settings.Neutron.PodCIDR, true, string(intent.FabricNeutron)
-		if name != v1.PodSubnet || !c.homeKnown() {
-			return nil
-		}
-		return s
+		return c.podTemplate(name, s)
 	}
 	switch name {
 	case v1.DefaultSubnet:
@@ -102,6 +98,21 @@ func (c *cluster) template(name string) *v1.Subnet {
 	default:
 		return nil
 	}
+	return s
+}
+
+// podTemplate completes a template for Subnet pods, once it is known what the
+// settings name.
+func (c *cluster) podTemplate(name string, s *v1.Subnet) *v1.Subnet {
+	if name != v1.PodSubnet || !c.homeKnown() {
+		return nil
+	}
+	network, known := given(c.settings.Neutron.PodNetwork, &c.cloud.Load().pods)
+	if !known {
+		return nil
+	}
+	s.Spec.CIDRBlock, s.Spec.Default, s.Spec.Provider = c.settings.Neutron.PodCIDR, true, string(intent.FabricNeutron)
+	s.Spec.Network = network
 	return s
 }
 

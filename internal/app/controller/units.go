@@ -30,7 +30,7 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	}
 	if c.settings.Neutron != nil {
 		all = append(all,
-			kind{"cluster", unit.Unit[decide.ClusterFacts, struct{}]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()},
+			kind{"cluster", unit.Unit[decide.ClusterFacts, decide.ClusterTold]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()},
 			kind{"policy", unit.Unit[decide.PolicyFacts, struct{}]{Kind: "policy", Gather: c.gatherPolicy, Decide: decide.Policy, Report: c.reportPolicy}.On(f, c.metrics, c.log), 4, c.wakesPolicy()},
 			kind{"group", unit.Unit[decide.GroupFacts, struct{}]{Kind: "group", Gather: c.gatherGroup, Decide: decide.SharedGroup, Report: c.reportGroup}.On(f, c.metrics, c.log), 4, nil})
 	}

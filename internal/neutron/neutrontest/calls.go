@@ -163,6 +163,9 @@ func (c call) born(o, asked thing) *refusal {
 		return c.port(o, asked)
 	case "security-groups":
 		maps.Copy(o, asked)
+		if refused := c.room(fmt.Sprint(o["project_id"])); refused != nil {
+			return refused
+		}
 		o["security_group_rules"] = c.standardRules(o)
 		return nil
 	case "security-group-rules":

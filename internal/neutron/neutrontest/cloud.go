@@ -39,8 +39,8 @@ type Cloud struct {
 	mu      sync.Mutex
 	things  map[string]map[string]thing // by collection and id
 	ids     int
-	quotas  map[string]int // ports of a project
-	tenants map[string]int // what is answered to who asks for another project
+	quotas  map[string]map[string]int // by project and kind
+	tenants map[string]int            // what is answered to who asks for another project
 	aliases []string
 	token   int
 	revoked bool
@@ -73,8 +73,8 @@ type Fault struct {
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
-		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]int{}, tenants: map[string]int{},
-		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "subnet_allocation"},
+		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]map[string]int{}, tenants: map[string]int{},
+		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "quota_details", "subnet_allocation"},
 	}
 	for _, name := range collections {
 		c.things[name] = map[string]thing{}
@@ -344,19 +344,6 @@ func (c *Cloud) extensions() (int, any) {
 		all = append(all, thing{"alias": a, "name": a})
 	}
 	return http.StatusOK, thing{"extensions": all}
-}
-
-func (c *Cloud) quota(method, project string, raw json.RawMessage) (int, any) {
-	if method == http.MethodDelete {
-		delete(c.quotas, project)
-		return http.StatusNoContent, nil
-	}
-	var asked struct{ Port int }
-	if err := json.Unmarshal(raw, &asked); err != nil {
-		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
-	}
-	c.quotas[project] = asked.Port
-	return http.StatusOK, thing{"quota": asked}
 }
 
 func (c *Cloud) has(alias string) bool { return slices.Contains(c.aliases, alias) }

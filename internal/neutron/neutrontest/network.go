@@ -57,8 +57,8 @@ func (c call) port(o, asked thing) *refusal {
 		return refuse(http.StatusNotFound, "NetworkNotFound", "Network %s could not be found.", network)
 	}
 	project := cmp.Or(fmt.Sprint(orEmpty(asked["project_id"])), Project)
-	if quota, limited := c.quotas[project]; limited && c.count(project) >= quota {
-		return refuse(http.StatusConflict, "OverQuota", "Quota exceeded for resources: ['port'].")
+	if refused := c.room(project); refused != nil {
+		return refused
 	}
 	maps.Copy(o, thing{
 		"network_id": network, "admin_state_up": true, "status": "DOWN", "device_owner": "", "device_id": "", "binding:host_id": "",
@@ -80,16 +80,6 @@ func orEmpty(v any) any {
 		return ""
 	}
 	return v
-}
-
-func (c call) count(project string) int {
-	n := 0
-	for _, p := range c.things["ports"] {
-		if p["project_id"] == project {
-			n++
-		}
-	}
-	return n
 }
 
 // anywhere is one address of each family.

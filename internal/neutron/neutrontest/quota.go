@@ -1,0 +1,58 @@
+package neutrontest
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+)
+
+// quota sets a project's quotas, takes them away, or shows what is used of them.
+func (c *Cloud) quota(method, project string, raw json.RawMessage) (int, any) {
+	switch method {
+	case http.MethodGet:
+		return http.StatusOK, thing{"quota": c.details(project)}
+	case http.MethodDelete:
+		delete(c.quotas, project)
+		return http.StatusNoContent, nil
+	}
+	asked := map[string]int{}
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+	}
+	if c.quotas[project] == nil {
+		c.quotas[project] = map[string]int{}
+	}
+	maps.Copy(c.quotas[project], asked)
+	return http.StatusOK, thing{"quota": c.quotas[project]}
+}
+
+func (c *Cloud) details(project string) thing {
+	out := thing{}
+	for _, collection := range collections {
+		limit, limited := c.quotas[project][one(collection)]
+		if !limited {
+			limit = -1
+		}
+		out[one(collection)] = thing{"limit": limit, "used": c.count(collection, project), "reserved": 0}
+	}
+	return out
+}
+
+func (c *Cloud) count(collection, project string) int {
+	n := 0
+	for _, o := range c.things[collection] {
+		if o["project_id"] == project {
+			n++
+		}
+	}
+	return n
+}
+
+// room is nil if a project may have one more.
+func (c call) room(project string) *refusal {
+	quota, limited := c.quotas[project][c.one]
+	if limited && quota >= 0 && c.count(c.collection, project) >= quota {
+		return refuse(http.StatusConflict, "OverQuota", "Quota exceeded for resources: ['%s'].", c.one)
+	}
+	return nil
+}
