@@ -151,6 +151,20 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// A balancer is made in the project that is asked for, and stays there.
+func TestProject(t *testing.T) {
+	c := octaviatest.New(t)
+	f := start(c, "k")
+	w := web(tcp(80, members(8080, "10.60.0.2")))
+	w.Balancers[0].Project = "P"
+	made := apply(t, f, "service/default/web", w).Balanced["default/web"]
+	w.Balancers[0].Project = "Q"
+	kept := apply(t, f, "service/default/web", w)
+	if b := kept.Balanced["default/web"]; kept.Changed != 0 || made.Project != "P" || b.Project != "P" || b.ID != made.ID {
+		t.Errorf("%+v was made, %+v is there after %d changes", made, b, kept.Changed)
+	}
+}
+
 func TestMembersOfOneName(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")

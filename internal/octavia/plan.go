@@ -74,10 +74,10 @@ func plan(have []balancer, want *balancer) []step {
 }
 
 // canBecome tells whether h need not be made anew: an address and a provider
-// cannot be changed, and what is in error cannot be changed at all.
+// cannot be changed, and what is in error cannot be changed at all. A project
+// cannot be changed either, but to cut off a Service for that would be too much.
 func canBecome(h, w balancer) bool {
-	return h.VIP == w.VIP && h.Subnet == w.Subnet && h.Status != failed &&
-		(w.Project == "" || h.Project == w.Project) && (w.Provider == h.Provider)
+	return h.VIP == w.VIP && h.Subnet == w.Subnet && h.Status != failed && w.Provider == h.Provider
 }
 
 func bring(h, w balancer) []step {
