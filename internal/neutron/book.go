@@ -91,7 +91,8 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lend(all, held)
-	changed := append(f.compare(all), f.regroup(all)...)
+	changed := slices.Concat(f.found, f.compare(all), f.regroup(all))
+	f.found = nil
 	f.restock(all)
 	f.listed = true
 	f.wakeChores()

@@ -193,7 +193,7 @@ func contractPool(t *testing.T, f *Fabric) {
 	if seen.Changed != 0 || len(seen.Ports["ns/quick"].Addrs) != 2 {
 		t.Errorf("a port from the pool: %+v", seen)
 	}
-	eventually(t, 5*time.Second, "the port has its name", func() bool {
+	eventually(t, time.Minute, "the port has its name", func() bool {
 		return slices.Contains(content(t, f), "pod/ns/quick: port ns/quick")
 	})
 	apply(t, f, "pod/ns/quick", intent.Want{})

@@ -89,7 +89,7 @@ func TestCallsOfThePool(t *testing.T) {
 	y.since()
 	apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
 	full(t, f, 2)
-	eventually(t, 5*time.Second, "it has its name", func() bool { return slices.Contains(pods(c), "ns/a") })
+	eventually(t, time.Minute, "it has its name", func() bool { return slices.Contains(pods(c), "ns/a") })
 	f.Close()
 	calls := y.since()
 	if slices.ContainsFunc(calls, func(s string) bool { return !strings.HasSuffix(s, " behind") }) || len(calls) < 2 {

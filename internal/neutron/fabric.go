@@ -60,6 +60,8 @@ type Fabric struct {
 	listed bool
 	// touched are the ids that were made, changed or deleted since Refresh began.
 	touched map[string]bool
+	// found are units that the pool has found to have changed.
+	found []intent.Unit
 	// lent are the units of ports from the pool that have no name yet, by id.
 	lent     map[string]intent.Unit
 	segments map[string]Segment

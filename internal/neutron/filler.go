@@ -305,8 +305,13 @@ func (f *Fabric) cleaning(o object) []step {
 	}
 }
 
-// recount looks for ports of the pool that nobody knows of.
+// recount looks for ports of the pool that nobody knows of. Whatever else it
+// finds is told at once, and again by the next look.
 func (f *Fabric) recount(ctx context.Context) error {
-	_, err := f.Refresh(ctx, nil)
+	changed, err := f.Refresh(ctx, nil)
+	f.mu.Lock()
+	f.found = append(f.found, changed...)
+	f.mu.Unlock()
+	f.wake(slices.Clone(changed))
 	return err
 }

@@ -34,7 +34,7 @@ func poolAs(t *testing.T, o Options) *Fabric {
 
 func full(t *testing.T, f *Fabric, n int) {
 	t.Helper()
-	eventually(t, 5*time.Second, "the pool is full", func() bool {
+	eventually(t, time.Minute, "the pool is full", func() bool {
 		p := f.Pools()
 		return len(p) == 1 && p[0].Ready >= n && p[0].Making == 0 && p[0].Returning == 0
 	})
@@ -78,7 +78,7 @@ func TestPoolNamesAndRefills(t *testing.T) {
 	}
 	full(t, f, 3)
 	want := []string{"pod/ns/a: port ns/a", "pod/ns/first: port ns/first"}
-	eventually(t, 5*time.Second, "it has its name", func() bool {
+	eventually(t, time.Minute, "it has its name", func() bool {
 		return cmp.Equal(want, slices.DeleteFunc(content(t, f), func(s string) bool { return !strings.HasPrefix(s, "pod/") }))
 	})
 	apply(t, f, "pod/ns/a", intent.Want{})
@@ -87,7 +87,7 @@ func TestPoolNamesAndRefills(t *testing.T) {
 		t.Errorf("changed: %v (%v)", changed, err)
 	}
 	f.Drain("node1")
-	eventually(t, 5*time.Second, "a node's pool goes with it", func() bool { return len(c.Names("ports")) == 1 })
+	eventually(t, time.Minute, "a node's pool goes with it", func() bool { return len(c.Names("ports")) == 1 })
 }
 
 // The controller dies when a port has been handed out and has no name yet. If
@@ -116,7 +116,7 @@ func TestPoolAfterACrash(t *testing.T) {
 			t.Errorf("the pod had %s and has %+v", id, b)
 		}
 		full(t, again, 2)
-		eventually(t, 5*time.Second, "it has its name", func() bool {
+		eventually(t, time.Minute, "it has its name", func() bool {
 			return cmp.Equal([]string{"ns/a", "ns/first"}, pods(c))
 		})
 	}
@@ -136,7 +136,7 @@ func TestPoolAccidents(t *testing.T) {
 				return nil
 			})
 			apply := func(u intent.Unit, w intent.Want) {
-				eventually(t, 5*time.Second, string(u), func() bool { _, err := f.Apply(t.Context(), u, w); return err == nil })
+				eventually(t, time.Minute, string(u), func() bool { _, err := f.Apply(t.Context(), u, w); return err == nil })
 			}
 			apply("pod/ns/a", podWant("ns/a", "node1"))
 			apply("pod/ns/b", podWant("ns/b", "node1"))
@@ -170,7 +170,7 @@ func TestPoolAccidents(t *testing.T) {
 func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
 	t.Helper()
 	full(t, f, 2)
-	eventually(t, 5*time.Second, what, func() bool {
+	eventually(t, time.Minute, what, func() bool {
 		// a call of the dead one's may be done after all; the next look finds it
 		if _, err := f.Refresh(t.Context(), nil); err != nil {
 			t.Fatal(err)
@@ -193,7 +193,7 @@ func TestPoolWaitsForTheUnplugging(t *testing.T) {
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
 	c.Set("ports", id, "status", "ACTIVE")
 	apply(t, f, "pod/ns/first", intent.Want{})
-	eventually(t, 5*time.Second, "it is cleaned", func() bool { return !slices.Contains(c.Names("ports"), "ns/first") })
+	eventually(t, time.Minute, "it is cleaned", func() bool { return !slices.Contains(c.Names("ports"), "ns/first") })
 	for i := range 2 {
 		name := fmt.Sprintf("ns/p%d", i)
 		if got := apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID; got == id {
@@ -201,5 +201,49 @@ func TestPoolWaitsForTheUnplugging(t *testing.T) {
 		}
 	}
 	c.Set("ports", id, "status", "DOWN")
-	eventually(t, 10*time.Second, "it is ready", func() bool { return f.Pools()[0].Returning == 0 && f.Pools()[0].Ready >= 1 })
+	eventually(t, time.Minute, "it is ready", func() bool { return f.Pools()[0].Returning == 0 && f.Pools()[0].Ready >= 1 })
+}
+
+// Neutron makes ports and its answer is lost: they are found, used, and none is
+// deleted. What that look finds besides is not lost either.
+func TestPoolFindsWhatItMade(t *testing.T) {
+	t.Parallel()
+	for _, birthTags := range []bool{false, true} {
+		c := neutrontest.New(t)
+		if birthTags {
+			c.Extend(extBirthTags)
+		}
+		var w woken
+		f := poolAs(t, Options{
+			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &Limits{Min: 3, Batch: 3}, Changed: w.changed,
+		})
+		apply(t, f, "policy/ns/web", policyWant())
+		intruder(t, f, "np.web")
+		lost := false
+		c.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
+			if r.Method == http.MethodPost && !lost {
+				lost = true
+				return &neutrontest.Fault{After: true}
+			}
+			return nil
+		})
+		for i := range 3 {
+			name := fmt.Sprintf("ns/p%d", i)
+			apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1"))
+		}
+		eventually(t, time.Minute, "somebody hears of what has changed", func() bool { return w.has("policy/ns/web") })
+		full(t, f, 3)
+		eventually(t, time.Minute, "all have their names", func() bool {
+			return cmp.Equal([]string{"ns/first", "ns/p0", "ns/p1", "ns/p2"}, pods(c))
+		})
+		calls := c.Calls()
+		posts := slices.DeleteFunc(slices.Clone(calls), func(s string) bool { return s != "POST /ports" })
+		if len(posts) > 2 || slices.ContainsFunc(calls, func(s string) bool { return strings.HasPrefix(s, "DELETE /ports") }) {
+			t.Errorf("what was made is not used: %v", calls)
+		}
+		changed, err := f.Refresh(t.Context(), nil)
+		if diff := cmp.Diff([]intent.Unit{"policy/ns/web"}, changed); diff != "" || err != nil {
+			t.Errorf("the next look: %v%s", err, diff)
+		}
+	}
 }

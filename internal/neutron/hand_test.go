@@ -75,7 +75,7 @@ func TestFillAndFree(t *testing.T) {
 	if n, err := f.Free(t.Context(), func(o PoolKey) bool { return o.Node == "node1" }); n != 15 || err != nil {
 		t.Errorf("%d were freed (%v)", n, err)
 	}
-	eventually(t, 5*time.Second, "they are gone", func() bool { return cmp.Equal([]string{"ns/first"}, c.Names("ports")) })
+	eventually(t, time.Minute, "they are gone", func() bool { return cmp.Equal([]string{"ns/first"}, c.Names("ports")) })
 	if p := f.Pools(); len(p) != 0 {
 		t.Errorf("there is still %+v", p)
 	}
