@@ -99,6 +99,7 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 			f.labels.add(u)
 			return changed, nil
 		}
+		steps = f.urgent(steps)
 		f.dissolve(steps)
 		if err := errors.Join(f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
 			return changed, err
@@ -109,6 +110,15 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 		changed += len(steps)
 	}
 	return changed, errors.New("neutron does not show what it was told: somebody else changes it, too")
+}
+
+// urgent leaves out of what is to be done to ports from the pool what can wait:
+// a pod waits for one call that changes its port's groups, not for its tags.
+func (f *Fabric) urgent(steps []step) []step {
+	if !f.haveLent(steps) {
+		return steps
+	}
+	return slices.DeleteFunc(steps, func(s step) bool { return s.verb == tag })
 }
 
 // run does steps in order. Until all are done, nobody knows what is there.

@@ -175,11 +175,32 @@ func contractGroups(t *testing.T, f *Fabric) {
 	guarded.Ports[0].Groups = []string{"np.web"}
 	apply(t, f, "pod/ns/guarded", guarded)
 	apply(t, f, "pod/ns/guarded", intent.Want{})
+	contractProject(t, f)
 	f.Drain("node1")
 	eventually(t, time.Minute, "the group can go", func() bool {
 		_, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{})
 		return err == nil
 	})
+}
+
+// contractProject: a port in another project has groups of ours.
+func contractProject(t *testing.T, f *Fabric) {
+	t.Helper()
+	w := podWant("ns/elsewhere", "node1")
+	w.Ports[0].Groups, w.Ports[0].Project = []string{"np.web"}, "88888888888888888888888888888888"
+	apply(t, f, "pod/ns/elsewhere", w)
+	if same := apply(t, f, "pod/ns/elsewhere", w); same.Changed != 0 {
+		t.Errorf("the same again took %d steps", same.Changed)
+	}
+	changed, err := f.Refresh(t.Context(), nil)
+	if err != nil || len(changed) > 0 {
+		t.Errorf("what Neutron shows is not what it was told, of %v (%v)", changed, err)
+	}
+	mine := slices.DeleteFunc(f.Pools(), func(p PoolStatus) bool { return p.Project != w.Ports[0].Project })
+	if len(mine) != 1 {
+		t.Errorf("the other project has %d pools", len(mine))
+	}
+	apply(t, f, "pod/ns/elsewhere", intent.Want{})
 }
 
 // contractPool: ports are ready, their names come soon, and they come back.

@@ -81,18 +81,36 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 		return
 	}
 	for _, o := range e.want {
-		f.stock.ask(o.fields)
+		f.stock.ask(o.fields, f.always(o.fields))
 	}
 	for _, s := range diff(e.objects, e.want, nil) {
 		if s.verb != create || s.kind != kindPort {
 			continue
 		}
-		if o, ready := f.stock.take(s.fields); ready {
+		f.stock.use(s.fields)
+		o, ready := f.stock.take(s.fields)
+		if !ready {
+			o, ready = f.stock.borrow(s.fields)
+		}
+		if ready {
 			e.objects = append(e.objects, o)
 			f.lent[o.id] = u
 		}
 	}
 	f.wakeChores()
+}
+
+// always tells whether such ports are kept whoever needs them.
+func (f *Fabric) always(want fields) bool {
+	groups, _ := want["security_groups"].(set)
+	if f.Pool == nil || f.Pool.Always == nil || len(groups) == 0 {
+		return false
+	}
+	var names []string
+	for _, id := range groups {
+		names = append(names, f.groups.nameOf(id))
+	}
+	return f.Pool.Always(text(object{fields: want}, "binding:host_id"), sorted(names))
 }
 
 // toPool takes those steps out that delete what the pool can use.

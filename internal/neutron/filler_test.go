@@ -35,8 +35,11 @@ func poolAs(t *testing.T, o Options) *Fabric {
 func full(t *testing.T, f *Fabric, n int) {
 	t.Helper()
 	eventually(t, time.Minute, "the pool is full", func() bool {
-		p := f.Pools()
-		return len(p) == 1 && p[0].Ready >= n && p[0].Making == 0 && p[0].Returning == 0
+		ready, busy := 0, 0
+		for _, p := range f.Pools() {
+			ready, busy = ready+p.Ready, busy+p.Making+p.Returning
+		}
+		return ready >= n && busy == 0
 	})
 }
 
@@ -245,5 +248,71 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 		if diff := cmp.Diff([]intent.Unit{"policy/ns/web"}, changed); diff != "" || err != nil {
 			t.Errorf("the next look: %v%s", err, diff)
 		}
+	}
+}
+
+// A pod with groups that no pool has takes a port of another pool. It has its
+// groups when the pod gets it, and that is one call.
+func TestPoolLendsToOthers(t *testing.T) {
+	t.Parallel()
+	for _, birthTags := range []bool{false, true} {
+		c := neutrontest.New(t)
+		if birthTags {
+			c.Extend(extBirthTags)
+		}
+		var y tally
+		f := poolAs(t, Options{
+			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &Limits{Min: 2, Batch: 2, Sets: 1},
+		})
+		apply(t, f, "policy/ns/web", policyWant())
+		y.since()
+		b := apply(t, f, "pod/ns/a", only("ns/a", "np.web")).Ports["ns/a"]
+		asked := slices.DeleteFunc(y.since(), func(s string) bool { return strings.HasSuffix(s, " behind") })
+		if diff := cmp.Diff([]string{"update port"}, asked); diff != "" {
+			t.Error(diff)
+		}
+		f.mu.Lock()
+		group := f.groups.groups["np.web"].id
+		f.mu.Unlock()
+		if port := c.Thing("ports", b.ID); !cmp.Equal(fmt.Sprint(port["security_groups"]), "["+group+"]") || port["name"] != "ns/a" {
+			t.Errorf("the pod has %v", port)
+		}
+		full(t, f, 2)
+		eventually(t, time.Minute, "it has its tags", func() bool { return slices.Contains(content(t, f), "pod/ns/a: port ns/a") })
+		if seen := apply(t, f, "pod/ns/a", only("ns/a", "np.web")); seen.Changed != 0 || seen.Ports["ns/a"].ID != b.ID {
+			t.Errorf("the same again: %+v", seen)
+		}
+		if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
+			t.Errorf("changed: %v (%v)", changed, err)
+		}
+	}
+}
+
+// If its groups cannot be changed, a pod does not get the port: it waits, and
+// tries again with the same.
+func TestPoolLendsNothingOpen(t *testing.T) {
+	t.Parallel()
+	for _, after := range []bool{false, true} {
+		c := neutrontest.New(t)
+		f := pool(t, c, Limits{Min: 2, Batch: 2, Sets: 1})
+		apply(t, f, "policy/ns/web", policyWant())
+		ready := f.PoolPorts(f.Pools()[0].PoolKey)
+		c.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
+			if r.Method == http.MethodPut {
+				return &neutrontest.Fault{After: after}
+			}
+			return nil
+		})
+		if seen, err := f.Apply(t.Context(), "pod/ns/a", only("ns/a", "np.web")); err == nil || len(seen.Ports) > 0 {
+			t.Errorf("the pod has %+v (%v)", seen, err)
+		}
+		c.Fail(nil)
+		id := apply(t, f, "pod/ns/a", only("ns/a", "np.web")).Ports["ns/a"].ID
+		if !slices.ContainsFunc(ready, func(p PoolPort) bool { return p.ID == id }) {
+			t.Errorf("it got another port: %s", id)
+		}
+		eventually(t, time.Minute, "all is in order", func() bool {
+			return cmp.Equal([]string{"ns/a", "ns/first"}, pods(c)) && len(c.Names("ports")) == 2+1+2 // one is left of the first pool
+		})
 	}
 }

@@ -16,6 +16,13 @@ type Limits struct {
 	Min, Batch int
 	// Max ready ports are kept of those that come back; 0 for any number.
 	Max int
+	// Sets is how many pools of a node are filled, those that are used most: 8
+	// if 0. A pod whose pool has no port takes one of another pool of the same
+	// network and node, and waits until its groups are changed.
+	Sets int
+	// Always says of the names of groups that their pool on a node is among
+	// those. What is not our group has its id for a name. It may be nil.
+	Always func(node string, groups []string) bool
 }
 
 // PoolKey is what the ports of one pool have in common.
@@ -43,6 +50,7 @@ type stock struct {
 	shelves map[PoolKey]*shelf
 	surplus []object
 	hands   map[string]object // what a chore is at work on, by id
+	uses    map[string]int    // how often a node's pods have needed a port
 }
 
 // shelf is one pool.
@@ -55,13 +63,16 @@ type shelf struct {
 	// what came back is still in use.
 	paused, dirty bool
 	tries         map[string]int // of cleaning, by id
+	// used is how often pods have needed such a port lately.
+	used   int
+	always bool
 }
 
 func newStock(l *Limits) *stock {
 	if l != nil {
-		l = &Limits{Min: l.Min, Max: l.Max, Batch: cmp.Or(l.Batch, 5)}
+		l = &Limits{Min: l.Min, Max: l.Max, Batch: cmp.Or(l.Batch, 5), Sets: cmp.Or(l.Sets, mostSets)}
 	}
-	return &stock{limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}}
+	return &stock{limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}, uses: map[string]int{}}
 }
 
 // keyOf is the pool that a port fits into; false if into none: what has an
@@ -93,10 +104,11 @@ func (s *stock) shelf(k PoolKey) *shelf {
 	return s.shelves[k]
 }
 
-// ask tells the pool what ports a pod asks for: such are kept ready from now on.
-func (s *stock) ask(want fields) {
+// ask tells the pool what ports a pod asks for: such may be kept ready from now on.
+func (s *stock) ask(want fields, always bool) {
 	if k, fits := keyOf(want, true); s.limits != nil && fits {
-		s.shelf(k).pattern = want
+		h := s.shelf(k)
+		h.pattern, h.always = want, always
 	}
 }
 
@@ -107,9 +119,7 @@ func (s *stock) take(want fields) (object, bool) {
 	if !fits || h == nil || len(h.ready) == 0 {
 		return object{}, false
 	}
-	o := h.ready[0]
-	h.ready = h.ready[1:]
-	return o, true
+	return h.first(), true
 }
 
 // give takes a port back that its unit no longer wants; false if there is no
@@ -117,7 +127,7 @@ func (s *stock) take(want fields) (object, bool) {
 func (s *stock) give(o object) bool {
 	k, fits := keyOf(o.fields, false)
 	h := s.shelves[k]
-	if s.limits == nil || !fits || h == nil || s.limits.Max > 0 && h.size() >= s.limits.Max {
+	if s.limits == nil || !fits || h == nil || s.limits.Max > 0 && h.size() >= s.limits.Max || !s.kept()[k] {
 		return false
 	}
 	h.returning = append(h.returning, o)
@@ -249,10 +259,10 @@ func (s *stock) discard() chore {
 // refill is the making of a few ports for the pool that has the fewest.
 func (s *stock) refill() chore {
 	var c chore
-	least := 0
+	least, kept := 0, s.kept()
 	for _, k := range s.keys() {
 		h := s.shelves[k]
-		if h.pattern == nil || h.paused || h.size() >= s.limits.Min || c.n > 0 && h.size() >= least {
+		if !kept[k] || h.paused || h.size() >= s.limits.Min || c.n > 0 && h.size() >= least {
 			continue
 		}
 		least = h.size()

@@ -44,7 +44,7 @@ func TestStockFills(t *testing.T) {
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("nobody has asked for anything, but %s", c.text())
 	}
-	s.ask(wish("n1"))
+	s.ask(wish("n1"), false)
 	if _, any := s.take(wish("n1")); any {
 		t.Error("an empty pool has a port")
 	}
@@ -105,7 +105,7 @@ func TestStockTakesBack(t *testing.T) {
 	if s.give(used("a", "n1")) {
 		t.Error("nobody asks for such ports")
 	}
-	s.ask(wish("n1"))
+	s.ask(wish("n1"), false)
 	if !s.give(used("a", "n1")) || !s.give(used("b", "n1")) || s.give(used("c", "n1")) {
 		t.Error("the pool takes two back, not three")
 	}
@@ -123,7 +123,7 @@ func TestStockTakesBack(t *testing.T) {
 func TestStockWaitsForTheUnplugging(t *testing.T) {
 	t.Parallel()
 	s := newStock(&Limits{Min: 0})
-	s.ask(wish("n1"))
+	s.ask(wish("n1"), false)
 	s.give(used("a", "n1"))
 	for range mostTries {
 		c := s.next(true)
@@ -168,26 +168,33 @@ func TestStockDrains(t *testing.T) {
 func TestStockNeverLies(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := newStock(&Limits{Min: rapid.IntRange(0, 3).Draw(t, "min"), Max: rapid.IntRange(0, 4).Draw(t, "max"), Batch: 2})
+		s := newStock(&Limits{
+			Min: rapid.IntRange(0, 3).Draw(t, "min"), Max: rapid.IntRange(0, 4).Draw(t, "max"), Batch: 2, Sets: rapid.IntRange(1, 3).Draw(t, "sets"),
+		})
 		pods, gone, made := map[string]object{}, map[string]bool{}, 0
 		var under []chore
-		node := rapid.SampledFrom([]string{"n1", "n2"})
+		node, group := rapid.SampledFrom([]string{"n1", "n2"}), rapid.SampledFrom([]string{"G", "H", "I"})
 		t.Repeat(map[string]func(*rapid.T){
 			"take": func(t *rapid.T) {
-				w := wish(node.Draw(t, "node"))
-				s.ask(w)
+				w := in(node.Draw(t, "node"), group.Draw(t, "group"))
+				s.ask(w, false)
+				s.use(w)
 				o, any := s.take(w)
+				if !any {
+					o, any = s.borrow(w)
+				}
 				if _, twice := pods[o.id]; any && twice {
 					t.Fatalf("%s is handed out twice", o.id)
 				}
 				if any {
-					pods[o.id] = o
+					pods[o.id] = readyIn(o.id, text(o, "binding:host_id"), w["security_groups"].(set)[0])
 				}
 			},
 			"give": func(t *rapid.T) {
 				for id, o := range pods {
 					delete(pods, id)
-					if !s.give(used(id, text(o, "binding:host_id"))) {
+					o.name = "ns/a"
+					if !s.give(o) {
 						gone[id] = true
 					}
 					break
@@ -236,12 +243,12 @@ func end(t *rapid.T, s *stock, c chore, made int, gone map[string]bool) int {
 	case create:
 		var out []object
 		for i := range c.n {
-			out = append(out, ready(fmt.Sprint("p", made+i+1), c.key.Node))
+			out = append(out, readyIn(fmt.Sprint("p", made+i+1), c.key.Node, c.key.Groups))
 		}
 		s.done(c, out, nil)
 		return c.n
 	case update:
-		s.done(c, []object{ready(c.port.id, c.key.Node)}, nil)
+		s.done(c, []object{readyIn(c.port.id, c.key.Node, c.key.Groups)}, nil)
 	case remove:
 		gone[c.port.id] = true
 		s.done(c, nil, nil)
@@ -260,7 +267,7 @@ func TestHopeless(t *testing.T) {
 		{intent.Wait{Reason: "NotFound"}, false}, {intent.Stop{}, false},
 	} {
 		s := newStock(&Limits{Min: 1})
-		s.ask(wish("n1"))
+		s.ask(wish("n1"), false)
 		s.done(s.next(true), nil, c.err)
 		s.resume()
 		if again := s.next(true).verb == create; again != c.asks {

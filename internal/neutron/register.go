@@ -66,6 +66,16 @@ func (r *register) forget(id string) intent.Unit {
 	return ""
 }
 
+// nameOf is a group's name, or its id if it is none of ours.
+func (r *register) nameOf(id string) string {
+	for name, h := range r.groups {
+		if h.id == id {
+			return name
+		}
+	}
+	return id
+}
+
 // lose forgets the groups that are not there, and returns who names them.
 func (r *register) lose(there func(id string) bool) []intent.Unit {
 	var out []intent.Unit

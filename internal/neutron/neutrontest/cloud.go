@@ -172,6 +172,13 @@ func (c *Cloud) Remove(collection, id string) {
 	delete(c.things[collection], id)
 }
 
+// Thing is an object by its id, nil if there is none.
+func (c *Cloud) Thing(collection, id string) map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.things[collection][id])
+}
+
 // Names are the names of what there is of a collection, sorted.
 func (c *Cloud) Names(collection string) []string {
 	c.mu.Lock()

@@ -1,0 +1,98 @@
+package neutron
+
+import (
+	"cmp"
+	"slices"
+)
+
+// mostSets is how many pools of one node are filled, if Limits do not say.
+const mostSets = 8
+
+// fade is how many uses of a node's pools it takes until a use counts half.
+const fade = 64
+
+// use notes that a pod needs a port that has to come from somewhere.
+func (s *stock) use(want fields) {
+	k, fits := keyOf(want, true)
+	if s.limits == nil || !fits {
+		return
+	}
+	s.shelf(k).used++
+	s.uses[k.Node]++
+	if s.uses[k.Node]%fade == 0 {
+		s.age(k.Node)
+	}
+}
+
+// age has what was used long ago count less, and forgets pools that have
+// nothing and are not used.
+func (s *stock) age(node string) {
+	for k, h := range s.shelves {
+		if k.Node != node {
+			continue
+		}
+		if h.used /= 2; h.used == 0 && h.size() == 0 && !h.always {
+			delete(s.shelves, k)
+		}
+	}
+}
+
+// kept are the pools that are filled: of each node those that always are, and
+// those that are used most, of all that pods have asked for.
+func (s *stock) kept() map[PoolKey]bool {
+	asked := slices.DeleteFunc(s.keys(), func(k PoolKey) bool { return s.shelves[k].pattern == nil })
+	slices.SortStableFunc(asked, func(a, b PoolKey) int { return s.shelves[a].rank(s.shelves[b]) })
+	kept, of := map[PoolKey]bool{}, map[string]int{}
+	for _, k := range asked {
+		if of[k.Node]++; of[k.Node] <= s.limits.Sets {
+			kept[k] = true
+		}
+	}
+	return kept
+}
+
+// rank sorts the shelf that should rather be filled first.
+func (h *shelf) rank(o *shelf) int {
+	if h.always != o.always {
+		return map[bool]int{true: -1, false: 1}[h.always]
+	}
+	return cmp.Compare(o.used, h.used)
+}
+
+// borrow hands out a port whose groups are other than those that are wanted: who
+// takes it must change them first. Those go first that are not kept, then those
+// of which there are most.
+func (s *stock) borrow(want fields) (object, bool) {
+	k, fits := keyOf(want, true)
+	if s.limits == nil || !fits {
+		return object{}, false
+	}
+	kept := s.kept()
+	var from *shelf
+	for _, o := range s.keys() {
+		h := s.shelves[o]
+		switch {
+		case o.place() != k.place() || len(h.ready) == 0:
+		case !kept[o]:
+			return h.first(), true
+		case from == nil || len(h.ready) > len(from.ready):
+			from = h
+		}
+	}
+	if from == nil {
+		return object{}, false
+	}
+	return from.first(), true
+}
+
+// place is a pool's key but for its groups.
+func (k PoolKey) place() PoolKey {
+	k.Groups = ""
+	return k
+}
+
+func (h *shelf) first() object {
+	o := h.ready[0]
+	h.ready = h.ready[1:]
+	return o
+}

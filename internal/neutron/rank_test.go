@@ -1,0 +1,118 @@
+package neutron
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// in is what a pod on a node asks for that is in a group.
+func in(node, group string) fields {
+	f := wish(node)
+	f["security_groups"] = set{group}
+	return f
+}
+
+func readyIn(id, node, group string) object {
+	o := ready(id, node)
+	o.fields["security_groups"] = set{group}
+	return o
+}
+
+// asks is a pod that needs a port and gets none.
+func (s *stock) asks(want fields) {
+	s.ask(want, false)
+	s.use(want)
+}
+
+// fills are the groups of the pools on a node that get ports, in order.
+func fills(s *stock, node string) []string {
+	groups := []string{}
+	for c := s.next(true); c.verb == create; c = s.next(true) {
+		if c.key.Node == node {
+			groups = append(groups, c.key.Groups)
+		}
+	}
+	slices.Sort(groups)
+	return groups
+}
+
+// Many sets are asked for on a node; those most used have pools, and so has the
+// one that always must.
+func TestRank(t *testing.T) {
+	t.Parallel()
+	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 3})
+	s.ask(in("n1", "standard"), true)
+	for i := range 6 {
+		for range i {
+			s.asks(in("n1", fmt.Sprint("g", i)))
+		}
+		s.ask(in("n1", fmt.Sprint("g", i)), false) // of a pod that has its port: that is no use
+	}
+	s.asks(in("n2", "g1"))
+	if diff := cmp.Diff([]string{"g4", "g5", "standard"}, fills(s, "n1")); diff != "" {
+		t.Error(diff)
+	}
+	if s.next(true).verb != "" {
+		t.Error("all are being filled, but there is more to do")
+	}
+}
+
+// What was used long ago counts less than what is used now.
+func TestRankForgets(t *testing.T) {
+	t.Parallel()
+	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 1})
+	for range 3 * fade {
+		s.asks(in("n1", "old"))
+	}
+	s.asks(in("n1", "never again"))
+	for range 2 * fade {
+		s.asks(in("n1", "new"))
+	}
+	if diff := cmp.Diff([]string{"new"}, fills(s, "n1")); diff != "" {
+		t.Error(diff)
+	}
+	if _, kept := s.shelves[PoolKey{"n1", "P", "N", "S", "never again"}]; kept {
+		t.Error("what nobody uses, and has no port, is still known")
+	}
+}
+
+// A port that comes back to a set without a pool of its own is of no use.
+func TestRankTakesNoneBack(t *testing.T) {
+	t.Parallel()
+	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 1})
+	s.asks(in("n1", "much"))
+	s.asks(in("n1", "much"))
+	s.asks(in("n1", "little"))
+	if s.give(readyIn("a", "n1", "little")) || !s.give(readyIn("b", "n1", "much")) {
+		t.Error("the wrong one is taken back")
+	}
+}
+
+// A set without a ready port borrows from another of the same place: first from
+// those that have no pool of their own, then from the fullest.
+func TestBorrow(t *testing.T) {
+	t.Parallel()
+	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 2})
+	s.asks(in("n1", "b"))
+	s.asks(in("n1", "c"))
+	s.add(readyIn("left", "n1", "a"), readyIn("b1", "n1", "b"), readyIn("c1", "n1", "c"), readyIn("c2", "n1", "c"), used("dirty", "n1"))
+	s.add(readyIn("far", "n2", "a"))
+	other := readyIn("other", "n1", "a")
+	other.fields["network_id"] = "M"
+	s.add(other)
+	var got []string
+	for o, any := s.borrow(in("n1", "new")); any; o, any = s.borrow(in("n1", "new")) {
+		got = append(got, o.id)
+	}
+	if diff := cmp.Diff([]string{"left", "c1", "b1", "c2"}, got); diff != "" {
+		t.Error(diff)
+	}
+	w := in("n2", "b")
+	w["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
+	if _, any := s.borrow(w); any {
+		t.Error("who asks for an address got another")
+	}
+}
