@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,11 +53,22 @@ const lookEvery = time.Minute
 
 func newCloud(ctx context.Context, s settings.Settings, log *slog.Logger, changed func(intent.Unit)) *cloud {
 	n := *s.Neutron
+	c := &cloud{settings: n, log: log, groups: map[string]string{}, projects: map[string]bool{}}
 	o := neutron.Options{Owner: s.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Changed: changed, Log: log}
 	if *n.Pool.Min > 0 {
-		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch}
+		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch, Always: c.standardSet}
 	}
-	return &cloud{Fabric: neutron.New(ctx, o), settings: n, log: log, groups: map[string]string{}, projects: map[string]bool{}}
+	c.Fabric = neutron.New(ctx, o)
+	return c
+}
+
+// standardSet tells whether these are the groups of a pod that no NetworkPolicy
+// knows of and that asks for none.
+func (c *cloud) standardSet(node string, groups []string) bool {
+	m, err := decide.NewBook(nil).Memberships(decide.PolicyPod{Node: node}, decide.Clouds{Standard: c.standard()})
+	set := slices.Concat(m.Groups, m.CloudGroups)
+	slices.Sort(set)
+	return err == nil && slices.Equal(groups, set)
 }
 
 // Apply waits, for an event of the controller's own, until Neutron has been read.

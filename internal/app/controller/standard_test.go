@@ -1,0 +1,16 @@
+package controller
+
+import "testing"
+
+// The pool of the pods that no NetworkPolicy knows of is always filled.
+func TestStandardSet(t *testing.T) {
+	t.Parallel()
+	c := &cloud{groups: map[string]string{"web": "0-id-of-web"}}
+	if !c.standardSet("node1", []string{"k8s-pods"}) || c.standardSet("node1", []string{"k8s-pods", "peer/x"}) {
+		t.Error("without settings a pod is in k8s-pods alone")
+	}
+	c.settings.SecurityGroups = []string{"web"}
+	if !c.standardSet("node1", []string{"0-id-of-web", "node/node1"}) || c.standardSet("node2", []string{"0-id-of-web", "node/node1"}) {
+		t.Error("the groups of the settings stand in their place")
+	}
+}
