@@ -87,12 +87,7 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 		if s.verb != create || s.kind != kindPort {
 			continue
 		}
-		f.stock.use(s.fields)
-		o, ready := f.stock.take(s.fields)
-		if !ready {
-			o, ready = f.stock.borrow(s.fields)
-		}
-		if ready {
+		if o, ready := f.stock.obtain(s.fields); ready {
 			e.objects = append(e.objects, o)
 			f.lent[o.id] = u
 		}

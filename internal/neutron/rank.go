@@ -24,6 +24,16 @@ func (s *stock) use(want fields) {
 	}
 }
 
+// obtain hands out a port for a pod that needs one: such as is wanted, or one
+// whose groups must be changed.
+func (s *stock) obtain(want fields) (object, bool) {
+	s.use(want)
+	if o, ready := s.take(want); ready {
+		return o, true
+	}
+	return s.borrow(want)
+}
+
 // age has what was used long ago count less, and forgets pools that have
 // nothing and are not used.
 func (s *stock) age(node string) {
