@@ -3,6 +3,7 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
@@ -143,5 +145,56 @@ func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	}
 	if err := c.gatherGroups(t.Context(), &decide.PodFacts{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A new label of a pod wakes that pod, one of a namespace the pods in it; what
+// the cache does not keep of them wakes nobody.
+func TestLabelsWakePods(t *testing.T) {
+	t.Parallel()
+	space := func(name, team string) *corev1.Namespace {
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"team": team}}}
+	}
+	elsewhere := labelled("c", "x")
+	elsewhere.Namespace = "b"
+	c := ruled(space("a", "red"), space("b", "red"), labelled("a", "x"), labelled("b", "x"), elsewhere)
+	c.settings.Neutron = &settings.Neutron{}
+	for _, row := range []struct {
+		name          string
+		before, after client.Object
+		want          []intent.Unit
+	}{
+		{"a pod's label", labelled("a", "x"), labelled("a", "y"), []intent.Unit{"pod/a/a"}},
+		{"nothing of a pod", labelled("a", "x"), labelled("a", "x"), nil},
+		{"a namespace's label", space("a", "red"), space("a", "blue"), []intent.Unit{"pod/a/a", "pod/a/b"}},
+		{"nothing of a namespace", space("a", "red"), space("a", "red"), nil},
+	} {
+		for _, w := range c.wakesPod() {
+			if reflect.TypeOf(w.of) == reflect.TypeOf(row.after) {
+				w.add(t.Context(), c.queues.of["pod"], row.before, row.after, false)
+			}
+		}
+		if got := c.woken(); !slices.Equal(got, row.want) {
+			t.Errorf("%s: wakes %v", row.name, got)
+		}
+	}
+}
+
+// Of a pod the cache keeps the ports that have a name, and of those what a
+// policy means by it.
+func TestTheCacheKeepsNamedPorts(t *testing.T) {
+	t.Parallel()
+	always := corev1.ContainerRestartPolicyAlways
+	p := labelled("a", "x", corev1.ContainerPort{Name: "dns", ContainerPort: 53, Protocol: corev1.ProtocolUDP}, corev1.ContainerPort{ContainerPort: 9})
+	p.Spec.InitContainers = []corev1.Container{{RestartPolicy: &always, Ports: []corev1.ContainerPort{{Name: "side", ContainerPort: 1}}}}
+	kept, err := keepOfPod(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := decide.NamedPortsOf(kept.(*corev1.Pod)), decide.NamedPortsOf(p); len(want) != 2 || !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if kept, err := keepOfPod(labelled("b", "x", corev1.ContainerPort{ContainerPort: 9})); err != nil || kept.(*corev1.Pod).Spec.Containers != nil {
+		t.Errorf("%v: a pod without named ports keeps containers", err)
 	}
 }
