@@ -215,11 +215,11 @@ func (a *api) take(ctx context.Context, have []balancer, want balancer, steps []
 	return lookAgain(a.settled(ctx, r.on, want.Name), want.Name)
 }
 
-// lookAgain makes nothing of somebody having been quicker, which the next look
-// tells, and a wait of Octavia being at work.
+// lookAgain makes nothing of somebody having been quicker, or of a failure of
+// Octavia's, which the next look tells, and a wait of Octavia being at work.
 func lookAgain(err error, name string) error {
 	switch {
-	case errors.Is(err, errGone):
+	case errors.Is(err, errGone), errors.Is(err, errBroken):
 		return nil
 	case errors.Is(err, errBusy):
 		return busyBalancer(name)
@@ -248,7 +248,7 @@ func (f *Fabric) mayRemake(e *entry, have []balancer) error {
 			return brokenBalancer(h.Name, left)
 		}
 		f.Log.Warn("load balancer is in error and is made anew", "name", h.Name, "id", h.ID, "failures", e.failures)
-		e.next = time.Now().Add(min(later<<min(e.failures, 6), 5*time.Minute)) //nolint:forbidigo // the shell has the clock
+		e.next = time.Now().Add(f.Pause << min(e.failures, 6)) //nolint:forbidigo // the shell has the clock
 		e.failures++
 		return nil
 	}

@@ -21,11 +21,14 @@ const (
 )
 
 // errBusy is Octavia still doing what it was told before; errTaken is an
-// address that somebody has; errGone is something that is not there.
+// address that somebody has; errGone is something that is not there; errBroken
+// is a balancer in error, which takes no call but its deletion.
 var (
 	errBusy  = errors.New("it is still being worked on")
 	errTaken = errors.New("the address is taken")
 	errGone  = errors.New("it is not there")
+
+	errBroken = errors.New("it is in error")
 )
 
 // class says what the failure of a call means: intent.Wait, intent.Stop, one of

@@ -207,6 +207,16 @@ func TestErrorIsMadeAnew(t *testing.T) {
 	same(t, c, webTree([]string{"default/web:TCP:80"}, "default/pod11:8080"))
 }
 
+// What is in error takes no change but its deletion: waiting for it would be for ever.
+func TestErrorInTheMiddle(t *testing.T) {
+	c := octaviatest.New(t)
+	f := start(c, "k")
+	apply(t, f, unit, web(tcp(80, nil)))
+	c.Break(1)
+	apply(t, f, unit, web(tcp(81, members(8080, "10.50.0.11")), tcp(82, nil)))
+	same(t, c, webTree([]string{"default/web:TCP:81", "default/web:TCP:82"}, "default/pod11:8080"))
+}
+
 func TestBusyIsWaitedFor(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")

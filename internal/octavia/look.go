@@ -129,8 +129,8 @@ func membersOf(p pools.Pool) []member {
 const patient = 20 * time.Second
 
 // settled waits until Octavia is done with a balancer, looking less and less
-// often. An error is errBusy if it is not done then,
-// errGone if there is no such balancer.
+// often. An error is errBusy if it is not done then, errBroken if it has failed
+// with the balancer itself, errGone if there is no such balancer.
 func (a *api) settled(ctx context.Context, id, name string) error {
 	bound, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
@@ -150,10 +150,12 @@ func (a *api) settled(ctx context.Context, id, name string) error {
 				b.Listeners = append(b.Listeners, o)
 			}
 		}
-		if !b.busy() {
+		switch {
+		case b.Status == failed:
+			return errBroken
+		case !b.busy():
 			return nil
-		}
-		if rest(bound, pause) != nil {
+		case rest(bound, pause) != nil:
 			return errBusy
 		}
 	}

@@ -35,7 +35,9 @@ func (r *run) do(ctx context.Context, s step) error {
 		if id == "" {
 			return err
 		}
-		if err := r.api.settled(ctx, id, r.name); err != nil {
+		err = r.api.settled(ctx, id, r.name)
+		deletable := s.verb == removeBalancer && errors.Is(err, errBroken)
+		if err != nil && !deletable {
 			return err
 		}
 		if err := rest(ctx, 50*time.Millisecond); err != nil {
