@@ -12,11 +12,11 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
-	"github.com/gophercloud/gophercloud/v2/openstack/config"
-	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions"
 	"github.com/gophercloud/gophercloud/v2/pagination"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/keystone"
 )
 
 // callTimeout is how long one call may take: Neutron makes ten ports in three
@@ -45,14 +45,10 @@ const (
 
 // connect signs in and asks what this Neutron can do.
 func connect(ctx context.Context, o Options) (*api, error) {
-	auth, endpoint, tls, err := clouds.Parse(clouds.WithCloudName(o.Cloud), clouds.WithLocations(o.CloudsFile))
-	if err != nil {
-		return nil, fmt.Errorf("cloud %s of %s: %w", o.Cloud, o.CloudsFile, err)
-	}
-	auth.AllowReauth = true
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = tls
-	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: Counted(transport, o.Count), Timeout: callTimeout}))
+	provider, endpoint, err := keystone.SignIn(ctx, keystone.Login{
+		Cloud: o.Cloud, File: o.CloudsFile, Timeout: callTimeout,
+		Through: func(next http.RoundTripper) http.RoundTripper { return Counted(next, o.Count) },
+	})
 	if err != nil {
 		return nil, class("sign in to", "cloud "+o.Cloud, err)
 	}
@@ -61,7 +57,7 @@ func connect(ctx context.Context, o Options) (*api, error) {
 		return nil, fmt.Errorf("cloud %s: %w", o.Cloud, err)
 	}
 	if a.client, err = openstack.NewNetworkV2(provider, endpoint); err != nil {
-		return nil, fmt.Errorf("neutron of cloud %s: %w", o.Cloud, err)
+		return nil, class("find", "Neutron of cloud "+o.Cloud, err)
 	}
 	if a.identity, err = openstack.NewIdentityV3(provider, endpoint); err != nil {
 		a.identity = nil

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -26,6 +27,9 @@ type Options struct {
 	Cloud, CloudsFile string
 	// Pool is nil where no port is to be made before it is asked for.
 	Pool *Limits
+	// Pause is how long the pool rests at most after Neutron has refused it
+	// something; as long as what was refused takes to change if 0.
+	Pause time.Duration
 	// Changed is called when a unit should be applied again though nothing of
 	// Kubernetes has changed: what was put off has failed. It must not block,
 	// and may be nil.

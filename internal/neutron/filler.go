@@ -244,13 +244,13 @@ func (f *Fabric) work(ctx context.Context) time.Duration {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if f.stock.anyPaused() {
-				return max(pause, soon)
+				return max(pause, f.patience(intent.Wait{After: soon}))
 			}
 			return pause
 		}
 		if err := f.chore(ctx, a, c); err != nil && ctx.Err() == nil {
 			f.Log.Warn("the pool of ports waits", "node", c.key.Node, "net", c.key.Network, "err", err)
-			pause = max(pause, patience(err))
+			pause = max(pause, f.patience(err))
 			if c.verb == remove {
 				return pause
 			}
@@ -259,12 +259,16 @@ func (f *Fabric) work(ctx context.Context) time.Duration {
 	return pause
 }
 
-func patience(err error) time.Duration {
+func (f *Fabric) patience(err error) time.Duration {
+	pause := later
 	var wait intent.Wait
 	if errors.As(err, &wait) {
-		return wait.After
+		pause = wait.After
 	}
-	return later
+	if f.Pause > 0 {
+		return min(pause, f.Pause)
+	}
+	return pause
 }
 
 func (f *Fabric) chore(ctx context.Context, a *api, c chore) error {

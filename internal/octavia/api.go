@@ -9,12 +9,11 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
-	"github.com/gophercloud/gophercloud/v2/openstack/config"
-	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/apiversions"
 
 	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/neutron/keystone"
 )
 
 // callTimeout is how long one call may take. Provider ovn works on the members
@@ -32,14 +31,10 @@ type api struct {
 
 // connect signs in and asks what this Octavia can do.
 func connect(ctx context.Context, o Options) (*api, error) {
-	auth, endpoint, tls, err := clouds.Parse(clouds.WithCloudName(o.Cloud), clouds.WithLocations(o.CloudsFile))
-	if err != nil {
-		return nil, fmt.Errorf("cloud %s of %s: %w", o.Cloud, o.CloudsFile, err)
-	}
-	auth.AllowReauth = true
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = tls
-	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(http.Client{Transport: neutron.Counted(transport, o.Count), Timeout: callTimeout}))
+	provider, endpoint, err := keystone.SignIn(ctx, keystone.Login{
+		Cloud: o.Cloud, File: o.CloudsFile, Timeout: callTimeout,
+		Through: func(next http.RoundTripper) http.RoundTripper { return neutron.Counted(next, o.Count) },
+	})
 	if err != nil {
 		return nil, class("sign in to cloud "+o.Cloud, err)
 	}
@@ -48,10 +43,10 @@ func connect(ctx context.Context, o Options) (*api, error) {
 		return nil, fmt.Errorf("cloud %s: %w", o.Cloud, err)
 	}
 	if a.network, err = openstack.NewNetworkV2(provider, endpoint); err != nil {
-		return nil, fmt.Errorf("neutron of cloud %s: %w", o.Cloud, err)
+		return nil, class("find Neutron of cloud "+o.Cloud, err)
 	}
 	if a.balancers, err = openstack.NewLoadBalancerV2(provider, endpoint); err != nil {
-		return nil, fmt.Errorf("octavia of cloud %s: %w", o.Cloud, err)
+		return nil, class("find Octavia of cloud "+o.Cloud, err)
 	}
 	return a, a.ask(ctx)
 }

@@ -32,6 +32,9 @@ type Options struct {
 	Subnet func(segment string, a netip.Addr) (string, error)
 	// Patience is how long Apply may take before it says intent.Wait; 3 seconds if 0.
 	Patience time.Duration
+	// Pause is how long to wait before a load balancer in error is made anew a
+	// second time, and then twice as long each time, up to 64 times; 5 seconds if 0.
+	Pause time.Duration
 	// Count is told of each call to OpenStack, as neutron.Options.Count is. It may be nil.
 	Count func(kind, verb string, background bool)
 	// Removed is told, in words, of each load balancer and floating IP that is no
@@ -82,6 +85,9 @@ func New(o Options) *Fabric {
 	}
 	if o.Patience == 0 {
 		o.Patience = 3 * time.Second
+	}
+	if o.Pause == 0 {
+		o.Pause = later
 	}
 	return &Fabric{Options: o, turn: make(chan struct{}, 1), units: map[intent.Unit]*entry{}}
 }

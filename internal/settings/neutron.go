@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +46,10 @@ type Neutron struct {
 	// SubnetPerNamespace gives namespaces Subnets of their own, beside Subnet
 	// pods; nil for none.
 	SubnetPerNamespace *SubnetPerNamespace `json:"subnetPerNamespace,omitempty"`
+	// LookEvery is how often OpenStack is looked at for what others have changed
+	// there: it tells nobody. Nothing that waits for OpenStack waits longer. A
+	// minute if nothing is said.
+	LookEvery metav1.Duration `json:"lookEvery,omitzero"`
 }
 
 // SubnetPerNamespace says which namespaces have a Subnet, and where its prefix comes from.
@@ -114,6 +119,9 @@ func (n *Neutron) fill() {
 		five := 5
 		n.Pool.Min = &five
 	}
+	if n.LookEvery.Duration == 0 {
+		n.LookEvery.Duration = time.Minute
+	}
 	if n.Pool.Batch == 0 {
 		n.Pool.Batch = 5
 	}
@@ -149,6 +157,9 @@ func (n *Neutron) validate() error {
 	}
 	if n.SubnetPerNamespace != nil {
 		errs = append(errs, n.SubnetPerNamespace.validate(n.Default))
+	}
+	if n.LookEvery.Duration < 0 {
+		errs = append(errs, errors.New("neutron.lookEvery: a time such as 1m"))
 	}
 	for _, g := range n.SecurityGroups {
 		if g == "" {

@@ -3,6 +3,7 @@ package settings
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 )
@@ -16,7 +17,7 @@ func TestNeutron(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := s.Neutron
-	if n.Cloud != "k8s" || n.CloudsFile != CloudsFile || *n.Pool.Min != 5 || n.Pool.Max != 9 || n.Pool.Batch != 5 || n.LoadBalancerProvider != "ovn" || s.Overlay() {
+	if n.Cloud != "k8s" || n.CloudsFile != CloudsFile || *n.Pool.Min != 5 || n.Pool.Max != 9 || n.Pool.Batch != 5 || n.LoadBalancerProvider != "ovn" || s.Overlay() || n.LookEvery.Duration != time.Minute {
 		t.Errorf("%+v", n)
 	}
 	if s, err := Parse([]byte(always + "neutron: {pool: {min: 0}}")); err != nil || *s.Neutron.Pool.Min != 0 || !s.Overlay() {
@@ -29,8 +30,8 @@ func TestNeutron(t *testing.T) {
 
 func TestNeutronRefused(t *testing.T) {
 	t.Parallel()
-	_, err := Parse([]byte(always + "neutron: {default: true, pool: {min: 9, max: 3}, securityGroups: ['']}"))
-	for _, part := range []string{"neutron.router", "neutron.podCIDR", "min 9 is more than max 3", "securityGroups"} {
+	_, err := Parse([]byte(always + "neutron: {lookEvery: -1s, default: true, pool: {min: 9, max: 3}, securityGroups: ['']}"))
+	for _, part := range []string{"neutron.router", "neutron.podCIDR", "min 9 is more than max 3", "securityGroups", "lookEvery"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}

@@ -16,9 +16,13 @@ func (c *cluster) newBalancers(cl *cloud) *octavia.Fabric {
 	n := c.settings.Neutron
 	return octavia.New(octavia.Options{
 		Owner: c.settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Provider: n.LoadBalancerProvider,
-		Subnet: cl.subnetOf, Log: c.log,
+		Subnet: cl.subnetOf, Pause: c.atMost(balancerPause),
+		Count: c.countCalls("octavia"), Log: c.log,
 	})
 }
+
+// balancerPause is how long a load balancer that is in error again is left alone.
+const balancerPause = 5 * time.Second
 
 // segmentDelay is when to look again for a segment that is being made.
 const segmentDelay = time.Second
@@ -62,7 +66,7 @@ func (c *cluster) watchBalancers(ctx context.Context, b *octavia.Fabric, f *fabr
 		f.mark(u, intent.FabricOctavia, true)
 		q.add(u)
 	}
-	const first, last = time.Second, 30 * time.Second
+	first, last := c.retries()
 	for retry := first; ; retry = min(2*retry, last) {
 		owners, err := b.Units(ctx)
 		for _, u := range owners {
@@ -80,6 +84,6 @@ func (c *cluster) watchBalancers(ctx context.Context, b *octavia.Fabric, f *fabr
 			return ctx.Err()
 		}
 	}
-	b.Watch(ctx, lookEvery, changed)
+	b.Watch(ctx, c.settings.Neutron.LookEvery.Duration, changed)
 	return ctx.Err()
 }

@@ -48,18 +48,18 @@ const (
 	neutronAway   = "NeutronAway"
 )
 
-// Neutron tells nobody what others change, so it is looked at now and then.
-const lookEvery = time.Minute
-
-func newCloud(ctx context.Context, s settings.Settings, log *slog.Logger, changed func(intent.Unit)) *cloud {
-	n := *s.Neutron
-	c := &cloud{settings: n, log: log, groups: map[string]string{}, projects: map[string]bool{}}
-	o := neutron.Options{Owner: s.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Changed: changed, Log: log}
-	if *n.Pool.Min > 0 {
-		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch, Always: c.standardSet}
+func (c *cluster) newCloud(ctx context.Context, changed func(intent.Unit)) *cloud {
+	n := *c.settings.Neutron
+	cl := &cloud{settings: n, log: c.log, groups: map[string]string{}, projects: map[string]bool{}}
+	o := neutron.Options{
+		Owner: c.settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Changed: changed, Pause: n.LookEvery.Duration,
+		Count: c.countCalls("neutron"), Log: c.log,
 	}
-	c.Fabric = neutron.New(ctx, o)
-	return c
+	if *n.Pool.Min > 0 {
+		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch, Always: cl.standardSet}
+	}
+	cl.Fabric = neutron.New(ctx, o)
+	return cl
 }
 
 // standardSet tells whether these are the groups of a pod that no NetworkPolicy
@@ -212,10 +212,10 @@ func (c *cluster) nodeSubnet() string {
 // watchCloud reads Neutron at the start, as often as it takes, and then now and
 // then for what others changed.
 func (c *cluster) watchCloud(ctx context.Context, cl *cloud, f *fabrics, q *queues) error {
-	const first, last = time.Second, 30 * time.Second
+	first, last := c.retries()
 	for retry := first; ctx.Err() == nil; {
 		changed, err := c.lookAtCloud(ctx, cl)
-		pause := lookEvery
+		pause := c.settings.Neutron.LookEvery.Duration
 		if err != nil {
 			pause, retry = retry, min(2*retry, last)
 			cl.keptBy(err)

@@ -20,17 +20,19 @@ type fakeCloud struct {
 	octavia *octaviatest.Cloud
 	// front is the clouds.yaml of both.
 	front     string
+	door      *door
 	router    string
 	byDefault bool
+	every     string
 }
 
-// openstack [default] starts Neutron and names it in the settings; with default
-// it is the cluster's default.
+// openstack [default] [quick] starts Neutron and names it in the settings; with
+// default it is the cluster's default, with quick it is looked at all the time.
 func (w *world) openstack(args []string) error {
 	w.cloud.Cloud, w.cloud.octavia = neutrontest.New(w.t), octaviatest.New(w.t)
 	err := w.foreign([]string{"router", "router1"})
 	if err == nil {
-		w.cloud.front, err = octaviatest.Front(w.t, w.cloud.Cloud, w.cloud.octavia)
+		w.cloud.front, w.cloud.door, err = newFront(w.t, w.cloud.Cloud, w.cloud.octavia)
 	}
 	if err != nil {
 		return err
@@ -38,13 +40,17 @@ func (w *world) openstack(args []string) error {
 	id := w.named("@router1")
 	w.cloud.router, w.cloud.byDefault = id, slices.Contains(args, "default")
 	w.nbdb.Nbctl("lr-add", "neutron-"+id, "--", "set", "logical_router", "neutron-"+id, `external_ids:"neutron:router_name"=router1`)
+	w.cloud.every = "1m"
+	if slices.Contains(args, "quick") {
+		w.cloud.every = "300ms"
+	}
 	return w.settings([]string{"securityGroups: []"})
 }
 
 // settings MORE writes the settings anew, with more of Neutron's.
 func (w *world) settings(args []string) error {
-	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}, externalNetwork: %s, %s}\n",
-		neutrontest.Name, w.cloud.front, w.cloud.byDefault, external, w.named(args[0])))
+	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}, externalNetwork: %s, lookEvery: %s, %s}\n",
+		neutrontest.Name, w.cloud.front, w.cloud.byDefault, external, w.cloud.every, w.named(args[0])))
 }
 
 // away has all calls to Neutron fail, back ends that. Pods' ports
@@ -169,6 +175,9 @@ type thing struct {
 	Last        int    `json:"port_range_max"`
 	Remote      string `json:"remote_ip_prefix"`
 	RemoteGroup string `json:"remote_group_id"`
+	IPs         []struct {
+		Addr string `json:"ip_address"`
+	} `json:"fixed_ips"`
 }
 
 func (w *world) objects(collection string) map[string]thing {

@@ -34,6 +34,7 @@ type cluster struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *unit.Metrics
+	calls    *prometheus.CounterVec
 
 	// fabric is nil until this controller leads; cloud also where there is no Neutron.
 	fabric  atomic.Pointer[ovn.Fabric]
@@ -54,6 +55,7 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 		rules: newRules(), queues: &queues{of: map[string]queue{}},
 	}
 	c.metrics = unit.NewMetrics(c.registry)
+	c.calls = newCalls(c.registry)
 	c.registry.MustRegister(bookkeeper{c})
 	var err error
 	if c.perNamespace, err = perNamespace(o.Settings.Neutron); err != nil {

@@ -66,7 +66,7 @@ func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *queues) (*fabri
 	all := newFabrics()
 	all.of[intent.FabricOVN] = f
 	if c.settings.Neutron != nil {
-		cl := newCloud(ctx, c.settings, c.log, q.add)
+		cl := c.newCloud(ctx, q.add)
 		c.cloud.Store(cl)
 		all.of[intent.FabricNeutron] = cl
 		if !c.settings.Overlay() {
@@ -148,8 +148,8 @@ func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics, 
 func (c *cluster) controller(k kind) (controller.Controller, error) {
 	again := true // A test starts several controllers in one process.
 	one, err := controller.NewUnmanaged(k.name, controller.Options{
-		Reconciler: k.run, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, 30*time.Second),
+		Reconciler: paced{k.run, c.atMost}, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, c.atMost(mostRetry)),
 		Logger:      quiet(c.log),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -97,6 +98,21 @@ func (b bookkeeper) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[0]), subnet, family, "used")
 			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[1]), subnet, family, "available")
 		}
+	}
+}
+
+func newCalls(r prometheus.Registerer) *prometheus.CounterVec {
+	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_openstack_calls_total", Help: "Calls to OpenStack; in the background are those that no object waits for.",
+	}, []string{"service", "verb", "kind", "background"})
+	r.MustRegister(calls)
+	return calls
+}
+
+// countCalls counts the calls of one of the clients of OpenStack.
+func (c *cluster) countCalls(service string) func(kind, verb string, background bool) {
+	return func(kind, verb string, background bool) {
+		c.calls.WithLabelValues(service, verb, kind, strconv.FormatBool(background)).Inc()
 	}
 }
 

@@ -15,6 +15,8 @@ func TestPage(t *testing.T) {
 	c := &cluster{registry: prometheus.NewRegistry()}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.registry.MustRegister(bookkeeper{c})
+	c.calls = newCalls(c.registry)
+	c.countCalls("neutron")("port", "create", true)
 	mux := page{"0", c}.mux()
 	get := func(path string) (int, string) {
 		r := httptest.NewRecorder()
@@ -30,8 +32,12 @@ func TestPage(t *testing.T) {
 	if code, _ := get("/readyz"); code != http.StatusServiceUnavailable {
 		t.Errorf("a leader without OVN is ready: %d", code)
 	}
-	if code, text := get("/metrics"); code != http.StatusOK || !strings.Contains(text, `isthmus_connected{db="nb"} 0`) {
-		t.Errorf("%d\n%s", code, text)
+	for _, line := range []string{
+		`isthmus_connected{db="nb"} 0`, `isthmus_openstack_calls_total{background="true",kind="port",service="neutron",verb="create"} 1`,
+	} {
+		if code, text := get("/metrics"); code != http.StatusOK || !strings.Contains(text, line) {
+			t.Errorf("%d, no %s\n%s", code, line, text)
+		}
 	}
 }
 

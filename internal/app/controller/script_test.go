@@ -121,6 +121,12 @@ func runScript(t *testing.T, file string) {
 			"members": command(1, (*world).members), "rules": command(2, (*world).rules),
 			"group": command(1, (*world).group), "full": command(0, (*world).full),
 			"pool": command(1, (*world).pool), "pooldo": command(1, (*world).poolDo),
+			"fail": command(3, (*world).fail), "lose": command(2, (*world).lose), "hold": command(2, (*world).hold),
+			"happens": command(0, (*world).happens), "heal": command(0, (*world).heal),
+			"login": command(1, (*world).login), "correct": command(0, (*world).correct), "balancer-quota": command(1, (*world).balancerQuota),
+			"vanish": command(2, (*world).vanish),
+			"status": command(3, (*world).status), "broken": command(1, (*world).broken), "slow": command(1, (*world).slow),
+			"note": command(2, (*world).note), "noted": command(0, (*world).asNoted), "bound": command(0, (*world).bound), "run": command(1, (*world).run),
 			"snapshot": command(0, (*world).snapshot), "unchanged": command(0, (*world).unchanged), "same": command(0, (*world).same),
 		},
 	})

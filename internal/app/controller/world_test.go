@@ -37,6 +37,8 @@ type world struct {
 	used   *os.ProcessState
 	cloud  fakeCloud
 	before string
+	// words are what note has noted: a kind and a template, and what they showed.
+	words [3]string
 }
 
 func newWorld(e *testscript.Env) (*world, error) {
@@ -48,6 +50,7 @@ func newWorld(e *testscript.Env) (*world, error) {
 	e.Defer(func() {
 		_ = w.stop(nil)
 		w.checkLog()
+		w.checkEvents()
 		w.clean()
 	})
 	return w, w.prepare()
@@ -123,7 +126,7 @@ func (w *world) restart([]string) error {
 // checkLog looks for what must never be said.
 func (w *world) checkLog() {
 	text, _ := os.ReadFile(w.file("log"))
-	for _, bad := range []string{"forbidden", "panic", "DATA RACE", "claimed twice"} {
+	for _, bad := range slices.Concat(secrets(), []string{"forbidden", "panic", "DATA RACE", "claimed twice"}) {
 		if i := bytes.Index(text, []byte(bad)); i >= 0 {
 			w.t.Errorf("the controller said %q:\n%s", bad, text[max(0, i-300):min(len(text), i+1500)])
 		}
@@ -275,26 +278,28 @@ func (w *world) nb(args []string) error {
 
 // kube FILE KIND TEMPLATE: one line for each object, by a JSONPath template.
 func (w *world) kube(args []string) error {
+	return w.compare(args[0], func() (string, error) { return w.shown(args[1], args[2]) })
+}
+
+func (w *world) shown(kind, template string) (string, error) {
 	j := jsonpath.New("kube").AllowMissingKeys(true)
-	if err := j.Parse(args[2]); err != nil {
-		return err
+	if err := j.Parse(template); err != nil {
+		return "", err
 	}
-	return w.compare(args[0], func() (string, error) {
-		list := &unstructured.UnstructuredList{}
-		list.SetAPIVersion(gvks[args[1]][0])
-		list.SetKind(gvks[args[1]][1] + "List")
-		if err := w.client.List(context.Background(), list); err != nil {
+	list := &unstructured.UnstructuredList{}
+	list.SetAPIVersion(gvks[kind][0])
+	list.SetKind(gvks[kind][1] + "List")
+	if err := w.client.List(context.Background(), list); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, o := range list.Items {
+		if err := j.Execute(&b, o.Object); err != nil {
 			return "", err
 		}
-		var b strings.Builder
-		for _, o := range list.Items {
-			if err := j.Execute(&b, o.Object); err != nil {
-				return "", err
-			}
-			b.WriteString("\n")
-		}
-		return b.String(), nil
-	})
+		b.WriteString("\n")
+	}
+	return b.String(), nil
 }
 
 // compare takes "-" for a file that is empty.
@@ -318,7 +323,7 @@ func sorted(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// event REASON TEXT: some event has both.
+// event REASON TEXT: some event has both; an empty REASON is any.
 func (w *world) event(args []string) error {
 	return eventually("yes", func() (string, error) {
 		var l corev1.EventList
@@ -327,7 +332,7 @@ func (w *world) event(args []string) error {
 		}
 		var got []string
 		for _, e := range l.Items {
-			if e.Reason == args[0] && strings.Contains(e.Message, args[1]) {
+			if (args[0] == "" || e.Reason == args[0]) && strings.Contains(e.Message, args[1]) {
 				return "yes", nil
 			}
 			got = append(got, e.Reason+": "+e.Message)
