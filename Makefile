@@ -57,13 +57,18 @@ e2e: ## end-to-end tests; the lab must be up
 	go test -tags e2e -count 1 -timeout 30m ./test/e2e
 
 .PHONY: bench
-bench: ## the benchmarks
+ifeq ($(PROFILE),neutron)
+bench: lab ## the benchmarks; PROFILE=neutron: pods, Services and policies in the lab, ISTHMUS_BENCH_RUNS times each
+	go test -tags bench -count 1 -timeout 90m -v ./test/bench
+else
+bench:
 	go test -run '^$$' -bench . -benchmem ./api/... ./internal/...
+endif
 
 .PHONY: vet
 vet: ## go vet and gofmt
 	go vet ./api/... ./cmd/... ./internal/...
-	go vet -tags e2e ./test/...
+	go vet -tags e2e,bench ./test/...
 	go vet -tags cloud ./internal/octavia
 	@unformatted=$$(gofmt -l api cmd internal test); \
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi

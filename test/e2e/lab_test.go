@@ -10,11 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	labs "github.com/isthmus-cni/isthmus/internal/lab"
+	"github.com/isthmus-cni/isthmus/test/labenv"
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
@@ -54,18 +54,11 @@ type lab struct {
 
 func open(t *testing.T) *lab {
 	t.Helper()
-	repo, err := filepath.Abs(filepath.Join("..", ".."))
+	found, err := labenv.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", `exports=$(bin/isthmus-lab env) && eval "$exports" && env -0`)
-	cmd.Dir = repo
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("no lab runs here (bin/isthmus-lab up starts one): %v", err)
-	}
-	l := &lab{repo: repo, env: strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")}
-	l.profile = l.options(t).Profile
+	l := &lab{repo: found.Repo, env: found.Env}
 	if _, err := l.try(t, "kubectl", "get", "--raw", "/readyz"); err != nil {
 		t.Fatal(err)
 	}
@@ -84,21 +77,12 @@ func (l *lab) options(t *testing.T) labs.Options {
 
 // variable is what name is in the lab's environment.
 func (l *lab) variable(name string) string {
-	for _, v := range l.env {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
-		}
-	}
-	return ""
+	return (&labenv.Lab{Repo: l.repo, Env: l.env}).Variable(name)
 }
 
 // command is argv as a shell after "isthmus-lab env" would find it.
 func (l *lab) command(ctx context.Context, argv ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "env", argv...) // looks in the PATH of cmd.Env, not in ours
-	cmd.Dir, cmd.Env = l.repo, l.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	return cmd
+	return (&labenv.Lab{Repo: l.repo, Env: l.env}).Command(ctx, argv...)
 }
 
 // try runs a command and returns what it printed to its standard output.

@@ -1,0 +1,215 @@
+//go:build bench
+
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/isthmus-cni/isthmus/internal/settings"
+	"github.com/isthmus-cni/isthmus/test/labenv"
+)
+
+const (
+	namespace = "bench"
+	node      = "node1"
+	tools     = "localhost/isthmus-tools:1"
+	demo      = "localhost/isthmus-demo:1"
+)
+
+// bed is the lab that is measured.
+type bed struct {
+	*labenv.Lab
+	kube kubernetes.Interface
+	runs int
+}
+
+func open(t *testing.T) *bed {
+	t.Helper()
+	lab, err := labenv.Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", lab.Variable("KUBECONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.QPS = -1 // thirty pods at once are thirty calls at once
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bed{lab, kube, 3}
+	if text := os.Getenv("ISTHMUS_BENCH_RUNS"); text != "" {
+		if b.runs, err = strconv.Atoi(text); err != nil || b.runs < 1 {
+			t.Fatalf("ISTHMUS_BENCH_RUNS=%s: a number", text)
+		}
+	}
+	b.makeNamespace(t)
+	return b
+}
+
+func (b *bed) makeNamespace(t *testing.T) {
+	t.Helper()
+	_, err := b.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := b.kube.CoreV1().Namespaces().Delete(context.WithoutCancel(t.Context()), namespace, metav1.DeleteOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	b.until(t, time.Minute, "the namespace has no service account", func() bool {
+		_, err := b.kube.CoreV1().ServiceAccounts(namespace).Get(t.Context(), "default", metav1.GetOptions{})
+		return err == nil
+	})
+}
+
+// until asks ten times a second, for what has no event to wait for.
+func (b *bed) until(t *testing.T, patience time.Duration, or string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patience, or)
+		}
+	}
+}
+
+// run is what a command in the lab's environment prints.
+func (b *bed) run(t *testing.T, argv ...string) string {
+	t.Helper()
+	var said strings.Builder
+	cmd := b.Command(t.Context(), argv...)
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, said.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// lines runs a command until the test ends, and says when it printed what.
+func (b *bed) lines(t *testing.T, argv ...string) <-chan line {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := b.Command(ctx, argv...)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan line, 1000)
+	go func() {
+		defer close(said)
+		for in := bufio.NewScanner(out); in.Scan(); {
+			said <- line{time.Now(), in.Text()}
+		}
+	}()
+	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
+	return said
+}
+
+type line struct {
+	at   time.Time
+	text string
+}
+
+// sample is a metric of the controllers, with its labels as they are written.
+type sample struct {
+	name, labels string
+	value        float64
+}
+
+func (s sample) has(label, value string) bool {
+	return strings.Contains(","+s.labels+",", fmt.Sprintf(",%s=%q,", label, value))
+}
+
+// metrics are those of all controllers: only the one that leads has any of ours.
+func (b *bed) metrics(t *testing.T) []sample {
+	t.Helper()
+	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []sample
+	for _, p := range pods.Items {
+		if !strings.HasPrefix(p.Name, "isthmus-controller") || p.Status.HostIP == "" {
+			continue
+		}
+		r, err := http.Get("http://" + p.Status.HostIP + ":10661/metrics")
+		if err != nil {
+			continue // it may be starting, or ending
+		}
+		all = append(all, parse(r.Body)...)
+		_ = r.Body.Close()
+	}
+	return all
+}
+
+func parse(text io.Reader) []sample {
+	var all []sample
+	for in := bufio.NewScanner(text); in.Scan(); {
+		name, rest, labelled := strings.Cut(in.Text(), "{")
+		labels, number, _ := strings.Cut(rest, "} ")
+		value, err := strconv.ParseFloat(number, 64)
+		if labelled && err == nil {
+			all = append(all, sample{name, labels, value})
+		}
+	}
+	return all
+}
+
+// calls are the calls to OpenStack until now: those that somebody waited for,
+// and those in the background.
+func (b *bed) calls(t *testing.T) (path, background float64) {
+	t.Helper()
+	for _, s := range b.metrics(t) {
+		switch {
+		case s.name != "isthmus_openstack_calls_total":
+		case s.has("background", "true"):
+			background += s.value
+		default:
+			path += s.value
+		}
+	}
+	return path, background
+}
+
+// ready is how many ports the node's fullest pool has ready.
+func (b *bed) ready(t *testing.T) int {
+	t.Helper()
+	most := 0.0
+	for _, s := range b.metrics(t) {
+		if s.name == "isthmus_pool_ports" && s.has("node", node) && s.has("state", "ready") {
+			most = max(most, s.value)
+		}
+	}
+	return int(most)
+}
+
+func median[T ~int64 | ~float64](all []T) T {
+	sorted := slices.Sorted(slices.Values(all))
+	if len(sorted)%2 == 0 {
+		return (sorted[len(sorted)/2-1] + sorted[len(sorted)/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}

@@ -1,0 +1,98 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNeutron measures, and prints a table for docs/benchmarks.md.
+func TestNeutron(t *testing.T) {
+	b := open(t)
+	was := b.settings(t)
+	t.Cleanup(func() { b.configure(t, was) })
+	b.burst(t, cold, 1) // so that there is a pool
+	var table strings.Builder
+	fmt.Fprintf(&table, "| | median of %d | all |\n|---|--:|---|\n", b.runs)
+	t.Cleanup(func() { fmt.Print("\n", table.String(), "\n") })
+	t.Run("refill", func(t *testing.T) { b.measureRefill(t, &table) })
+	for _, n := range []int{1, 10, 30} {
+		for _, w := range []way{host, warm, cold} {
+			t.Run(fmt.Sprintf("%d pods, %s", n, w), func(t *testing.T) { b.measurePods(t, &table, w, n) })
+		}
+	}
+	b.stand(t, "client")
+	server := b.stand(t, "server")
+	t.Run("service", func(t *testing.T) { b.measureService(t, &table) })
+	t.Run("policy", func(t *testing.T) { b.measurePolicy(t, &table, server) })
+}
+
+func (b *bed) measureRefill(t *testing.T, table *strings.Builder) {
+	var pool, loop, share []float64
+	for range b.runs {
+		b.quiet(t)
+		loop = append(loop, b.bare(t))
+		pool = append(pool, b.refill(t))
+		share = append(share, 100*pool[len(pool)-1]/loop[len(loop)-1])
+	}
+	b.pool(t, map[string]any{"min": batch * batches, "max": 2 * batch * batches, "batch": batch})
+	row(table, "a bare loop of creates, ports/s", "%.2f", loop)
+	row(table, "the pool is filled, ports/s", "%.2f", pool)
+	row(table, "the pool's share of the loop, %", "%.0f", share)
+}
+
+var named = map[way]string{
+	host: "on their node's network: the kubelet's own share", warm: "with a port of the pool", cold: "without one",
+}
+
+func (b *bed) measurePods(t *testing.T, table *strings.Builder, w way, n int) {
+	var took, path, background []float64
+	for range b.runs {
+		one, waited, behind := b.burst(t, w, n)
+		took, path, background = append(took, one.Seconds()), append(path, waited), append(background, behind)
+	}
+	row(table, fmt.Sprintf("%d pods at once %s: created → all Ready, s", n, named[w]), "%.2f", took)
+	if w != host {
+		row(table, "calls to OpenStack for each that it waits for", "%.2f", path)
+		row(table, "calls to OpenStack for each in the background", "%.2f", background)
+	}
+}
+
+func (b *bed) measureService(t *testing.T, table *strings.Builder) {
+	var took []float64
+	for range b.runs {
+		took = append(took, b.service(t).Seconds())
+		b.quiet(t)
+	}
+	row(table, "Service created → first answer, s", "%.2f", took)
+}
+
+func (b *bed) measurePolicy(t *testing.T, table *strings.Builder, server string) {
+	var closed, opened []time.Duration
+	for range b.runs {
+		shut, open := b.policy(t, server)
+		closed, opened = append(closed, shut), append(opened, open)
+		b.quiet(t)
+	}
+	row(table, "NetworkPolicy created → enforced, s", "%.2f", seconds(closed))
+	row(table, "NetworkPolicy deleted → open, s", "%.2f", seconds(opened))
+}
+
+func seconds(all []time.Duration) []float64 {
+	var out []float64
+	for _, d := range all {
+		out = append(out, d.Seconds())
+	}
+	return out
+}
+
+func row(table *strings.Builder, what, format string, all []float64) {
+	var each []string
+	for _, v := range all {
+		each = append(each, fmt.Sprintf(format, v))
+	}
+	fmt.Fprintf(table, "| %s | "+format+" | %s |\n", what, median(all), strings.Join(each, " "))
+}

@@ -1,0 +1,128 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+)
+
+// way is how pods get their network.
+type way string
+
+const (
+	// host pods are on their node's network: what they take is the kubelet's.
+	host way = "host"
+	// warm pods find a port in the pool; cold ones have none made for them
+	// before, for they ask for an address.
+	warm way = "warm"
+	cold way = "cold"
+)
+
+// burst makes n pods at once and returns how long it takes until the last is
+// Ready, and the calls to OpenStack for each of them.
+func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, background float64) {
+	t.Helper()
+	if w == warm {
+		b.until(t, 3*time.Minute, fmt.Sprintf("the pool has no %d ports", n), func() bool { return b.ready(t) >= n })
+	}
+	b.quiet(t)
+	pathBefore, backgroundBefore := b.calls(t)
+	label := fmt.Sprintf("%s-%d-%d", w, n, time.Now().UnixNano())
+	options := metav1.ListOptions{LabelSelector: "burst=" + label}
+	pods := b.kube.CoreV1().Pods(namespace)
+	events, err := pods.Watch(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	begin := time.Now()
+	var all errgroup.Group
+	for i := range n {
+		all.Go(func() error {
+			_, err := pods.Create(t.Context(), pod(w, label, i), metav1.CreateOptions{})
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	up := map[string]bool{}
+	late := time.After(5 * time.Minute)
+	for len(up) < n {
+		select {
+		case e, goesOn := <-events.ResultChan():
+			if !goesOn {
+				t.Fatal("the API server has ended the watch")
+			}
+			if p, is := e.Object.(*corev1.Pod); is && isReady(p) {
+				up[p.Name] = true
+			}
+		case <-late:
+			t.Fatalf("%d of %d pods are Ready after five minutes", len(up), n)
+		}
+	}
+	took = time.Since(begin)
+	b.quiet(t)
+	path, background = b.calls(t)
+	now := int64(0)
+	if err := pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, options); err != nil {
+		t.Fatal(err)
+	}
+	b.until(t, 3*time.Minute, "pods do not go", func() bool {
+		left, err := pods.List(t.Context(), options)
+		return err == nil && len(left.Items) == 0
+	})
+	return took, (path - pathBefore) / float64(n), (background - backgroundBefore) / float64(n)
+}
+
+// quiet waits until five seconds have passed without a call but those that look
+// at what others did: names are written and pools filled by then.
+func (b *bed) quiet(t *testing.T) {
+	t.Helper()
+	changes := func() float64 {
+		sum := 0.0
+		for _, s := range b.metrics(t) {
+			if s.name == "isthmus_openstack_calls_total" && !s.has("verb", "list") {
+				sum += s.value
+			}
+		}
+		return sum
+	}
+	last, since := changes(), time.Now()
+	b.until(t, 5*time.Minute, "OpenStack is called all the time", func() bool {
+		if now := changes(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 5*time.Second
+	})
+}
+
+func isReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+func pod(w way, label string, i int) *corev1.Pod {
+	none := int64(0)
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", label, i), Labels: map[string]string{"burst": label}},
+		Spec: corev1.PodSpec{
+			NodeSelector: map[string]string{corev1.LabelHostname: node}, HostNetwork: w == host, TerminationGracePeriodSeconds: &none,
+			Containers: []corev1.Container{{Name: "main", Image: tools, Command: []string{"sleep", "604800"}}},
+		},
+	}
+	if w == cold {
+		p.Annotations = map[string]string{v1.AnnotationIPAddress: fmt.Sprintf("10.1.250.%d", 10+i)}
+	}
+	return p
+}

@@ -1,0 +1,185 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/keystone"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// How many ports are made to see how quickly that goes, and how many in one call.
+const (
+	batch   = 5
+	batches = 6
+)
+
+// settings are the cluster's, as they stand in its ConfigMap.
+func (b *bed) settings(t *testing.T) string {
+	t.Helper()
+	c, err := b.kube.CoreV1().ConfigMaps(settings.Namespace).Get(t.Context(), settings.ConfigMap, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Data[settings.Key]
+}
+
+// configure writes the settings and starts the controller anew with them. It
+// also works when the test has ended.
+func (b *bed) configure(t *testing.T, text string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	patch, err := json.Marshal(map[string]any{"data": map[string]string{settings.Key: text}})
+	if err == nil {
+		_, err = b.kube.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, settings.ConfigMap, types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.restart(ctx, t)
+}
+
+// pool sets the limits of the pools.
+func (b *bed) pool(t *testing.T, limits map[string]any) {
+	t.Helper()
+	var all map[string]any
+	if err := yaml.Unmarshal([]byte(b.settings(t)), &all); err != nil {
+		t.Fatal(err)
+	}
+	neutron, is := all["neutron"].(map[string]any)
+	if !is {
+		t.Fatal("this lab is not of profile neutron")
+	}
+	neutron["pool"] = limits
+	text, err := yaml.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.configure(t, string(text))
+}
+
+func (b *bed) restart(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for _, argv := range [][]string{
+		{"kubectl", "-n", settings.Namespace, "rollout", "restart", "deployment/isthmus-controller"},
+		{"kubectl", "-n", settings.Namespace, "rollout", "status", "deployment/isthmus-controller", "--timeout=120s"},
+	} {
+		if out, err := b.Command(ctx, argv...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", argv, err, out)
+		}
+	}
+}
+
+// refill is how many ports a second the controller makes ready for the pool of
+// a node, from when the first batch is there until all are.
+func (b *bed) refill(t *testing.T) float64 {
+	t.Helper()
+	had := b.ready(t)
+	b.pool(t, map[string]any{"min": had + batch*batches, "batch": batch})
+	first, begin := 0, time.Time{}
+	for {
+		now := b.ready(t)
+		switch {
+		case first == 0 && now > had:
+			first, begin = now, time.Now()
+		case now >= had+batch*batches:
+			return float64(now-first) / time.Since(begin).Seconds()
+		}
+		time.Sleep(50 * time.Millisecond)
+		if t.Context().Err() != nil {
+			t.Fatal("the pool is not filled")
+		}
+	}
+}
+
+// bare is how many ports a second a loop that does nothing else has Neutron
+// make, of the same kind, in calls of the same size, by the same user.
+func (b *bed) bare(t *testing.T) float64 {
+	t.Helper()
+	c := b.neutron(t)
+	port := b.portLike(t, c)
+	var many []map[string]any
+	for range batch {
+		many = append(many, port)
+	}
+	var ids []string
+	defer func() { remove(t, c, ids) }()
+	var begin time.Time
+	for i := range batches {
+		var made struct{ Ports []struct{ ID string } }
+		if _, err := c.Post(t.Context(), c.ServiceURL("ports"), map[string]any{"ports": many}, &made, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range made.Ports {
+			ids = append(ids, p.ID)
+		}
+		if i == 0 {
+			begin = time.Now()
+		}
+	}
+	return float64(batch*(batches-1)) / time.Since(begin).Seconds()
+}
+
+func (b *bed) neutron(t *testing.T) *gophercloud.ServiceClient {
+	t.Helper()
+	provider, endpoint, err := keystone.SignIn(t.Context(), keystone.Login{
+		Cloud: "k8s", File: b.Variable("OS_CLIENT_CONFIG_FILE"), Timeout: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := openstack.NewNetworkV2(provider, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// portLike asks for what a port of the node's pool has.
+func (b *bed) portLike(t *testing.T, c *gophercloud.ServiceClient) map[string]any {
+	t.Helper()
+	var found struct {
+		Ports []struct {
+			Network string `json:"network_id"`
+			IPs     []struct {
+				Subnet string `json:"subnet_id"`
+			} `json:"fixed_ips"`
+			Groups []string `json:"security_groups"`
+			Host   string   `json:"binding:host_id"`
+		}
+	}
+	if _, err := c.Get(t.Context(), c.ServiceURL("ports")+"?name=kuryr-pool-port", &found, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range found.Ports {
+		if p.Host == node {
+			return map[string]any{
+				"name": "bench", "network_id": p.Network, "fixed_ips": []map[string]string{{"subnet_id": p.IPs[0].Subnet}},
+				"security_groups": p.Groups, "binding:host_id": p.Host, "device_owner": "compute:bench",
+			}
+		}
+	}
+	t.Fatalf("the pool of %s is empty", node)
+	return nil
+}
+
+func remove(t *testing.T, c *gophercloud.ServiceClient, ids []string) {
+	t.Helper()
+	for _, id := range ids {
+		_, err := c.Delete(context.WithoutCancel(t.Context()), c.ServiceURL("ports", id), &gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}

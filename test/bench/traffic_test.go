@@ -1,0 +1,137 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// patience is how long a client waits for an answer, in seconds.
+const patience = 1
+
+// ask has the client ask for a URL again and again, five at a time a fifth of a
+// patience apart, and say yes or no, until stop is called.
+func (b *bed) ask(t *testing.T, url string) (said <-chan line, stop func()) {
+	t.Helper()
+	shell := []string{"kubectl", "-n", namespace, "exec", "client", "--", "sh", "-c"}
+	said = b.lines(t, append(shell, fmt.Sprintf(`touch /tmp/ask; for i in 0 1 2 3 4; do (sleep 0.$((i * 2)); while [ -e /tmp/ask ]; do
+if timeout %d curl %s >/dev/null 2>&1; then echo yes; else echo no; fi; sleep 0.1; done) & done; wait`, patience, url))...)
+	return said, func() {
+		b.run(t, append(shell, "rm -f /tmp/ask")...)
+		for range said { // until all have ended
+		}
+	}
+}
+
+// stand makes a pod of the demo's program, and returns its address when it is Ready.
+func (b *bed) stand(t *testing.T, name string) string {
+	t.Helper()
+	none := int64(0)
+	pods := b.kube.CoreV1().Pods(namespace)
+	_, err := pods.Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"bench": name}},
+		Spec: corev1.PodSpec{
+			NodeSelector: map[string]string{corev1.LabelHostname: node}, TerminationGracePeriodSeconds: &none,
+			Containers: []corev1.Container{{Name: "main", Image: demo}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p *corev1.Pod
+	b.until(t, time.Minute, "pod "+name+" is not Ready", func() bool {
+		p, err = pods.Get(t.Context(), name, metav1.GetOptions{})
+		return err == nil && isReady(p)
+	})
+	return p.Status.PodIP
+}
+
+// await is when the first such line comes; what was said before now counts not.
+func await(t *testing.T, said <-chan line, text string) time.Time {
+	t.Helper()
+	late := time.After(2 * time.Minute)
+	for {
+		select {
+		case l, more := <-said:
+			if !more {
+				t.Fatal("the client has ended")
+			}
+			if l.text == text {
+				return l.at
+			}
+		case <-late:
+			t.Fatalf("the client never says %s", text)
+		}
+	}
+}
+
+// forget takes what has been said so far.
+func forget(said <-chan line) {
+	for range len(said) {
+		<-said
+	}
+}
+
+// service is how long it takes from the Service's creation to the first answer
+// at its cluster IP. The client asks before there is a Service.
+func (b *bed) service(t *testing.T) time.Duration {
+	t.Helper()
+	services := b.kube.CoreV1().Services(namespace)
+	wanted := func(address string) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "bench"}, Spec: corev1.ServiceSpec{
+			ClusterIP: address, Selector: map[string]string{"bench": "server"}, Ports: []corev1.ServicePort{{Port: 8080}},
+		}}
+	}
+	spare, err := services.Create(t.Context(), wanted(""), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := spare.Spec.ClusterIP
+	said, stop := b.ask(t, address+":8080")
+	defer stop()
+	await(t, said, "no")
+	begin := time.Now()
+	if _, err := services.Create(t.Context(), wanted(address), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	took := await(t, said, "yes").Sub(begin)
+	if err := services.Delete(t.Context(), "bench", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return took
+}
+
+// policy is how long it takes until a policy that lets nobody in holds: from its
+// creation to the begin of the first connection that is not answered, and from
+// its deletion to the first answer.
+func (b *bed) policy(t *testing.T, server string) (closed, opened time.Duration) {
+	t.Helper()
+	policies := b.kube.NetworkingV1().NetworkPolicies(namespace)
+	said, stop := b.ask(t, server+":8080")
+	defer stop()
+	await(t, said, "yes")
+	forget(said)
+	begin := time.Now()
+	_, err := policies.Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "bench"}, Spec: networkingv1.NetworkPolicySpec{
+		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"bench": "server"}},
+		PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed = await(t, said, "no").Add(-patience * time.Second).Sub(begin)
+	b.quiet(t)
+	forget(said)
+	begin = time.Now()
+	if err := policies.Delete(t.Context(), "bench", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	opened = await(t, said, "yes").Sub(begin)
+	return closed, opened
+}
