@@ -18,6 +18,9 @@ const (
 	SubnetPool    = "subnetpool"
 )
 
+// NotFound is the reason of Find's Wait for what is not there.
+const NotFound = "NotFound"
+
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // Find is the id of what somebody else made, by its name: in our own project,
@@ -45,7 +48,7 @@ func (a *api) find(ctx context.Context, what string, query url.Values, name stri
 	case err != nil:
 		return wire{}, fmt.Errorf("find %s %s: %w", what, name, err)
 	case len(found) == 0:
-		return wire{}, intent.Wait{Reason: "NotFound", For: fmt.Sprintf("%s %s in Neutron", what, name), After: later}
+		return wire{}, intent.Wait{Reason: NotFound, For: fmt.Sprintf("%s %s in Neutron", what, name), After: later}
 	case len(found) > 1:
 		return wire{}, intent.Stop{Reason: "Ambiguous", Why: fmt.Sprintf("%d of Neutron's %ss are named %s: give the id", len(found), what, name)}
 	}

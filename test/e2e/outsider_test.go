@@ -55,6 +55,7 @@ func (l *lab) abroad(t *testing.T, machines []*reach.Outside) {
 		t.Fatal(err)
 	}
 	a.makeNetwork(t)
+	a.open(t, abroadName)
 	for _, m := range machines {
 		a.machine(t, m)
 	}
@@ -99,8 +100,7 @@ func (a *abroad) makeNetwork(t *testing.T) {
 	})
 }
 
-// group is a security group that lets everything through: what is looked at is
-// what the pods' own let through.
+// group is a security group that lets out, and nobody in.
 func (a *abroad) group(t *testing.T, name string) string {
 	t.Helper()
 	if id, made := a.groups[name]; made {
@@ -109,11 +109,16 @@ func (a *abroad) group(t *testing.T, name string) string {
 	ctx, c := t.Context(), a.tenant.ServiceClient
 	id := must[*groups.SecGroup](t, "security group")(groups.Create(ctx, c, groups.CreateOpts{Name: name}).Extract()).ID
 	later(t, "security group "+name, func(ctx context.Context) error { return groups.Delete(ctx, c, id).ExtractErr() })
-	must[*rules.SecGroupRule](t, "rule")(rules.Create(ctx, c, rules.CreateOpts{
-		SecGroupID: id, Direction: rules.DirIngress, EtherType: rules.EtherType4,
-	}).Extract())
 	a.groups[name] = id
 	return id
+}
+
+// open lets everybody in: what is looked at is what the pods' groups let through.
+func (a *abroad) open(t *testing.T, group string) {
+	t.Helper()
+	must[*rules.SecGroupRule](t, "rule")(rules.Create(t.Context(), a.tenant.ServiceClient, rules.CreateOpts{
+		SecGroupID: a.group(t, group), Direction: rules.DirIngress, EtherType: rules.EtherType4,
+	}).Extract())
 }
 
 // machine is a port and a network namespace behind it that answers.

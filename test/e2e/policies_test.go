@@ -271,7 +271,7 @@ func (s *stage) clients(t *testing.T, rows string) reach.Case {
 		t.Fatal(err)
 	}
 	s.apply(t, manifest(t, "networking.k8s.io/v1", c.World.Policies[0]))
-	t.Cleanup(func() { s.kubectl(t, "-n", "a", "delete", "networkpolicy", "web") })
+	t.Cleanup(func() { s.kubectl(t, "-n", "a", "delete", "--ignore-not-found", "networkpolicy", "web") })
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -102,7 +103,7 @@ func (c *cloud) look(ctx context.Context, held map[string]intent.Unit) ([]intent
 	if err != nil {
 		return nil, err
 	}
-	if err := c.findGroups(ctx, c.settings.SecurityGroups); err != nil {
+	if err := errors.Join(c.findAgain(ctx), c.findGroups(ctx, c.settings.SecurityGroups)); err != nil {
 		return nil, err
 	}
 	return c.Refresh(ctx, held)
@@ -131,6 +132,28 @@ func given(name string, at *atomic.Pointer[string]) (string, bool) {
 		return "", false
 	}
 	return *id, true
+}
+
+// findAgain asks for the groups that are known by name: one that somebody
+// deleted and made anew has another id. Whoever has a rule for the old one has
+// lost it with the group, and Refresh tells.
+func (c *cloud) findAgain(ctx context.Context) error {
+	c.mu.Lock()
+	names := slices.Sorted(maps.Keys(c.groups))
+	c.mu.Unlock()
+	for _, name := range names {
+		id, err := c.Find(ctx, neutron.SecurityGroup, name)
+		var wait intent.Wait
+		if gone := errors.As(err, &wait) && wait.Reason == neutron.NotFound; err != nil && !gone {
+			return err
+		}
+		c.mu.Lock()
+		if c.groups[name] = id; err != nil {
+			delete(c.groups, name)
+		}
+		c.mu.Unlock()
+	}
+	return nil
 }
 
 // findGroups learns the ids of groups, by id or name.
