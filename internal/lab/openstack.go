@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
+	"github.com/isthmus-cni/isthmus/internal/lab/kube"
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
@@ -43,7 +44,7 @@ func public() netip.Prefix { return netip.MustParsePrefix("172.24.4.0/24") }
 
 // world is what lies beyond it.
 func (l *Lab) world() ovn.Outside {
-	return ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public()}
+	return ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public(), Services: netip.MustParsePrefix(kube.ServiceCIDR)}
 }
 
 func (l *Lab) openstack() ([]supervise.Component, error) {

@@ -2,16 +2,106 @@
 
 package e2e
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
-// neutron is the list of profile neutron; the last one takes Isthmus away and
-// brings it back.
+// neutron is the list of profile neutron.
 func (l *lab) neutron(t *testing.T) {
 	t.Run("walk", l.walkBareMetal)
+	t.Run("nodes reach pods and Services and the API server its webhooks", l.nodesReach)
+	t.Run("what somebody deletes comes back", l.forgets)
+	t.Run("balancers of OpenStack's on a router that we joined", l.joinedBalancers)
+	t.Run("pods keep their network without the controller and the agents", l.restart)
+	t.Run("pods keep their network without Neutron and Octavia", l.withoutCloud)
 }
 
 // vpc is the one that stands for Neutron's router1.
 func (l *lab) vpc(t *testing.T) string {
 	t.Helper()
 	return "neutron-" + l.run(t, "openstack", "router", "show", "router1", "-f", "value", "-c", "id")
+}
+
+// tenant runs the openstack client in the project that the cluster is in, and
+// returns the words that it prints.
+func (l *lab) tenant(t *testing.T, args ...string) []string {
+	t.Helper()
+	return strings.Fields(l.run(t, append([]string{"env", "OS_CLOUD=k8s", "openstack"}, args...)...))
+}
+
+// portOf is the id of the port that Neutron has under a pod's name, "namespace/name".
+func (l *lab) portOf(t *testing.T, pod string) (string, error) {
+	t.Helper()
+	ids := l.tenant(t, "port", "list", "--name", pod, "-f", "value", "-c", "ID")
+	if len(ids) != 1 {
+		return "", fmt.Errorf("%d ports are called %s", len(ids), pod)
+	}
+	return ids[0], nil
+}
+
+// pair makes a namespace with a pod that serves a file on each node, "a" and
+// "b", and a Service of that name before them.
+func (l *lab) pair(t *testing.T, namespace string) {
+	t.Helper()
+	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", namespace))
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", namespace, "--timeout=150s") })
+	l.apply(t, server(namespace, "a", "node1")+server(namespace, "b", "node2")+service(namespace, "both"))
+	l.ready(t, namespace+"/a", namespace+"/b")
+	l.kubectl(t, "-n", namespace, "wait", "--for=condition=openstack.org/LoadBalancerReady", "service/both", "--timeout=120s")
+}
+
+// service has the pods of server behind it.
+func service(namespace, name string) string {
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Service
+metadata: {namespace: %s, name: %s}
+spec: {selector: {app: e2e}, ports: [{port: 80}]}
+---`, namespace, name)
+}
+
+// clusterIP is a Service's, "namespace/name".
+func (l *lab) clusterIP(t *testing.T, service string) string {
+	t.Helper()
+	namespace, name, _ := strings.Cut(service, "/")
+	return l.kubectl(t, "-n", namespace, "get", "service", name, "-o", "jsonpath={.spec.clusterIP}")
+}
+
+// serves tells whether a pod gets the whole file from an address.
+func (l *lab) serves(t *testing.T, pod, address string) error {
+	t.Helper()
+	out, err := l.try(t, podArgv(pod, fetch(address))...)
+	if err == nil && strings.TrimSpace(out) != fmt.Sprint(megabytes<<20) {
+		err = fmt.Errorf("pod %s got %s bytes from %s", pod, strings.TrimSpace(out), address)
+	}
+	return err
+}
+
+// accounted fails unless each pod of a namespace has one claim, and the port
+// that it names bears the pod's name.
+func (l *lab) accounted(t *testing.T, namespace string) error {
+	t.Helper()
+	pods := strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}"))
+	claimed := map[string]string{} // port's id → pod
+	for line := range strings.Lines(l.kubectl(t, "get", "ips", "-o", `jsonpath={range .items[*]}{.spec.namespace} {.spec.podName} {.spec.attach.ovs.ifaceID}{"\n"}{end}`)) {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == namespace {
+			claimed[words[2]] = words[1]
+		}
+	}
+	named := l.tenant(t, "port", "list", "--device-owner", "compute:kuryr", "-f", "value", "-c", "ID", "-c", "Name")
+	right, ports := 0, 0
+	for i := 0; i+1 < len(named); i += 2 {
+		if pod, ours := strings.CutPrefix(named[i+1], namespace+"/"); ours {
+			ports++
+			if claimed[named[i]] == pod {
+				right++
+			}
+		}
+	}
+	if len(pods) != len(claimed) || len(pods) != ports || len(pods) != right {
+		return fmt.Errorf("%d pods have %d claims and %d ports, of which %d are those of the claims", len(pods), len(claimed), ports, right)
+	}
+	return nil
 }

@@ -1,6 +1,6 @@
 // Command hello is what the walkthroughs' pods run: it says which pod it is,
 // over HTTP on port 8080 and to any datagram on port 9090; with ports as
-// arguments, "tcp/80 udp/53", on those. Called curl or udp it asks another one,
+// arguments, "tcp/80 udp/53", on those; at "hook/8443" it is an admission webhook. Called curl or udp it asks another one,
 // and with "reach" as its first argument it tries many. It stands for programs
 // that cannot be linked statically and look up names, and knows nothing of the lab.
 package main
@@ -82,11 +82,18 @@ func open(ctx context.Context, port string, failed chan<- error) error {
 		}
 		return err
 	}
-	stream, err := listen.Listen(ctx, protocol, ":"+number)
+	stream, err := listen.Listen(ctx, "tcp", ":"+number)
 	if err == nil {
-		go func() { failed <- greeter().Serve(stream) }()
+		go func() { failed <- attend(stream, protocol) }()
 	}
 	return err
+}
+
+func attend(stream net.Listener, protocol string) error {
+	if protocol == hook {
+		return admitter().ServeTLS(stream, filepath.Join(tlsDir, "tls.crt"), filepath.Join(tlsDir, "tls.key"))
+	}
+	return greeter().Serve(stream)
 }
 
 func greeter() *http.Server {

@@ -59,3 +59,14 @@ func TestReachTellsWhoAnswers(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
+
+func TestAdmitRefusesByName(t *testing.T) {
+	for name, want := range map[string]string{"refused-1": `"allowed":false,"status":{"message":"refused by `, "welcome": `"allowed":true`} {
+		w := httptest.NewRecorder()
+		body := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","name":"` + name + `"}}`
+		admit(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

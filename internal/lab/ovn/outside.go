@@ -18,6 +18,9 @@ type Outside struct {
 	Host    host.Node
 	// Network has the bridge's address as its first.
 	Network netip.Prefix
+	// Services are cluster IPs, which the control plane reaches by way of the
+	// gateway node: webhooks are there.
+	Services netip.Prefix
 }
 
 // External is the name of the component that keeps the bridge's address.
@@ -36,6 +39,7 @@ func (o Outside) Components() []supervise.Component {
 		},
 		{Name: o.Gateway.name("masquerade"), Needs: []string{Host(n)}, Do: o.masquerade},
 		{Name: Host(o.Host), Needs: []string{Network}, Do: o.join},
+		{Name: o.Gateway.name("services"), Needs: []string{Host(n)}, Do: o.route},
 	}
 }
 
@@ -43,14 +47,24 @@ func (o Outside) Components() []supervise.Component {
 // address: nobody else knows the way back. Forwarding needs no rule, nothing
 // forbids it.
 func (o Outside) masquerade(ctx context.Context) error {
+	n := o.Gateway.Node
 	const chain = "ip isthmus-lab postrouting"
 	rules := strings.Join([]string{
 		"add table ip isthmus-lab",
 		"add chain " + chain + " { type nat hook postrouting priority srcnat; }",
 		"flush chain " + chain,
 		fmt.Sprintf("add rule %s ip saddr %s oifname != %q masquerade", chain, o.Network.Masked(), External),
+		fmt.Sprintf("add rule %s ip saddr %s ip daddr %s masquerade", chain, n.Site.Gateway().Addr(), o.Services),
 	}, "\n")
-	_, err := host.Run(ctx, o.Gateway.Node.Enter("nft", rules)...)
+	_, err := host.Run(ctx, n.Enter("nft", rules)...)
+	return err
+}
+
+// route leads the machine itself, where the control plane runs, to the
+// Services. Of two labs side by side the later one has it.
+func (o Outside) route(ctx context.Context) error {
+	n := o.Gateway.Node
+	_, err := host.Run(ctx, "ip", "route", "replace", o.Services.String(), "via", n.Addr.Addr().String(), "dev", n.Site.Bridge())
 	return err
 }
 

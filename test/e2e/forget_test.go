@@ -1,0 +1,116 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// nobodyTells is how long something may be gone that OpenStack tells nobody of:
+// it is looked at once a minute.
+const nobodyTells = 4 * time.Minute
+
+// forgets: a port, a load balancer and a member that somebody deletes behind
+// our back come back, and those who use them go on.
+func (l *lab) forgets(t *testing.T) {
+	l.pair(t, "forgets")
+	a, both := l.address(t, "forgets/a"), l.clusterIP(t, "forgets/both")
+	var before string
+	until(t, time.Minute, func() (err error) { before, err = l.portOf(t, "forgets/a"); return err })
+	l.tenant(t, "port", "delete", before)
+	until(t, nobodyTells, func() error {
+		now, err := l.portOf(t, "forgets/a")
+		if err == nil && now == before {
+			err = errors.New("the port is still there")
+		}
+		if err == nil {
+			err = l.serves(t, "forgets/b", a)
+		}
+		return err
+	})
+	if now := l.address(t, "forgets/a"); now != a {
+		t.Errorf("the pod had address %s, and now %s", a, now)
+	}
+	until(t, time.Minute, func() error { return l.serves(t, "forgets/a", both) })
+
+	l.tenant(t, "loadbalancer", "delete", "--cascade", "--wait", "forgets/both")
+	until(t, nobodyTells, func() error { return l.serves(t, "forgets/a", both) })
+
+	const pool = "forgets/both:TCP:80"
+	members := l.tenant(t, "loadbalancer", "member", "list", pool, "-f", "value", "-c", "id")
+	if len(members) != 2 {
+		t.Fatalf("the pool has members %q", members)
+	}
+	l.tenant(t, "loadbalancer", "member", "delete", pool, members[0])
+	until(t, nobodyTells, func() error {
+		now := l.tenant(t, "loadbalancer", "member", "list", pool, "-f", "value", "-c", "id", "-c", "provisioning_status")
+		if len(now) != 4 || strings.Contains(strings.Join(now, " "), members[0]) {
+			return fmt.Errorf("the pool has members %q", now)
+		}
+		return nil
+	})
+}
+
+// restart ends our daemons the hard way, twice. Pods that run do not notice,
+// those that come meanwhile come up.
+func (l *lab) restart(t *testing.T) {
+	l.pair(t, "restart")
+	b := l.address(t, "restart/b")
+	lost := l.watched(t, "restart/a", b, func() {
+		l.apply(t, many("restart", 6))
+		for range 2 {
+			for _, program := range []string{"isthmus-controller", "isthmus-agent"} {
+				for _, pid := range daemons(t, program) {
+					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+						t.Errorf("kill %s: %v", program, err)
+					}
+				}
+			}
+			l.kubectl(t, "-n", "restart", "scale", "deployment/many", "--replicas=8")
+			l.kubectl(t, "-n", "restart", "rollout", "status", "deployment/many", "--timeout=170s")
+		}
+	})
+	if lost > 1 {
+		t.Errorf("lost %d packets from pod to pod", lost)
+	}
+	l.rolledOut(t)
+	l.kubectl(t, "-n", "restart", "scale", "deployment/many", "--replicas=3")
+	until(t, 3*time.Minute, func() error { return l.accounted(t, "restart") })
+}
+
+// withoutCloud: Neutron's and Octavia's APIs are dead. Pods that run do not
+// notice, and the pool has a port for one more.
+func (l *lab) withoutCloud(t *testing.T) {
+	l.pair(t, "without")
+	both := l.clusterIP(t, "without/both")
+	b := l.address(t, "without/b")
+	lost := l.watched(t, "without/a", b, func() {
+		t.Cleanup(func() { l.run(t, "isthmus-lab", "up") })
+		for _, api := range []string{"neutron", "octavia"} {
+			l.run(t, "isthmus-lab", "kill", api)
+		}
+		l.apply(t, server("without", "pooled", "node1"))
+		l.ready(t, "without/pooled")
+		if err := l.serves(t, "without/pooled", b); err != nil {
+			t.Error(err)
+		}
+		if err := l.serves(t, "without/pooled", both); err != nil {
+			t.Error(err)
+		}
+		l.apply(t, service("without", "later"))
+		for _, api := range []string{"neutron", "octavia"} {
+			l.run(t, "isthmus-lab", "start", api)
+		}
+	})
+	if lost > 1 {
+		t.Errorf("lost %d packets from pod to pod", lost)
+	}
+	later := l.clusterIP(t, "without/later")
+	until(t, nobodyTells, func() error { return l.serves(t, "without/a", later) })
+	until(t, 3*time.Minute, func() error { return l.accounted(t, "without") })
+}
