@@ -9,6 +9,8 @@ printf '\n### pods and events\n'
 "${kube[@]}" get pods -A -o wide
 "${kube[@]}" get events -A --sort-by .metadata.creationTimestamp | tail -n 25
 "${kube[@]}" get vpcs,subnets -o wide
+"${kube[@]}" get klb -A -o wide 2>/dev/null # profile neutron has them
+"${kube[@]}" get ips -o wide | tail -n 40
 "${kube[@]}" -n kube-system get pods -o name | while read -r pod; do
   printf '\n### %s\n' "$pod"
   "${kube[@]}" -n kube-system logs "$pod" --all-containers --tail 40
