@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
@@ -13,7 +15,8 @@ func TestAGroupMadeAnewByTheSameNameIsFound(t *testing.T) {
 	old := fake.Add("security-groups", map[string]any{"name": "vms"})
 	none := 0
 	s := settings.Settings{Cluster: "c", Neutron: &settings.Neutron{Cloud: neutrontest.Name, CloudsFile: fake.CloudsFile, Pool: settings.Pool{Min: &none}}}
-	c := newCloud(t.Context(), s, slog.New(slog.DiscardHandler), nil)
+	of := &cluster{settings: s, log: slog.New(slog.DiscardHandler), calls: newCalls(prometheus.NewRegistry())}
+	c := of.newCloud(t.Context(), nil)
 	defer c.Close()
 	if err := c.findGroups(t.Context(), []string{"vms"}); err != nil {
 		t.Fatal(err)
