@@ -59,6 +59,7 @@ func open(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{repo: found.Repo, env: found.Env}
+	l.profile = l.options(t).Profile
 	if _, err := l.try(t, "kubectl", "get", "--raw", "/readyz"); err != nil {
 		t.Fatal(err)
 	}
