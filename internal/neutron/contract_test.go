@@ -176,7 +176,7 @@ func contractGroups(t *testing.T, f *Fabric) {
 	apply(t, f, "pod/ns/guarded", guarded)
 	apply(t, f, "pod/ns/guarded", intent.Want{})
 	contractProject(t, f)
-	f.Drain("node1")
+	f.Keep(func(k PoolKey) bool { return k.Node != "node1" })
 	eventually(t, time.Minute, "the group can go", func() bool {
 		_, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{})
 		return err == nil

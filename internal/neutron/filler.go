@@ -139,14 +139,6 @@ func (f *Fabric) dissolve(steps []step) {
 	}
 }
 
-// Drain ends the pools of a node that is no more.
-func (f *Fabric) Drain(node string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stock.drain(func(k PoolKey) bool { return k.Node == node })
-	f.wakeChores()
-}
-
 // Pools are all pools of ready ports, sorted.
 func (f *Fabric) Pools() []PoolStatus {
 	f.mu.Lock()

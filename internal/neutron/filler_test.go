@@ -89,7 +89,7 @@ func TestPoolNamesAndRefills(t *testing.T) {
 	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
 		t.Errorf("changed: %v (%v)", changed, err)
 	}
-	f.Drain("node1")
+	f.Keep(func(k PoolKey) bool { return k.Node != "node1" })
 	eventually(t, time.Minute, "a node's pool goes with it", func() bool { return len(c.Names("ports")) == 1 })
 }
 
