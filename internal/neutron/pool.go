@@ -16,12 +16,12 @@ type Limits struct {
 	Min, Batch int
 	// Max ready ports are kept of those that come back; 0 for any number.
 	Max int
-	// Sets is how many pools of a node are filled, those that are used most: 8
-	// if 0. A pod whose pool has no port takes one of another pool of the same
-	// network and node, and waits until its groups are changed.
+	// Sets is how many pools are filled of a node's in one network, subnets and
+	// project, those that are used most: 8 if 0. A pod whose pool has no port
+	// takes one of another of these, and waits until its groups are changed.
 	Sets int
-	// Always says of the names of groups that their pool on a node is among
-	// those. What is not our group has its id for a name. It may be nil.
+	// Always says of the names of groups that their pools on a node are filled
+	// besides those. What is not our group has its id for a name. It may be nil.
 	Always func(node string, groups []string) bool
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// mostSets is how many pools of one node are filled, if Limits do not say.
+// mostSets is how many pools of one place are filled, if Limits do not say.
 const mostSets = 8
 
 // fade is how many uses of a node's pools it takes until a use counts half.
@@ -47,26 +47,21 @@ func (s *stock) age(node string) {
 	}
 }
 
-// kept are the pools that are filled: of each node those that always are, and
-// those that are used most, of all that pods have asked for.
+// kept are the pools that are filled, of all that pods have asked for: those that
+// always are, and besides them of each place those that are used most.
 func (s *stock) kept() map[PoolKey]bool {
 	asked := slices.DeleteFunc(s.keys(), func(k PoolKey) bool { return s.shelves[k].pattern == nil })
-	slices.SortStableFunc(asked, func(a, b PoolKey) int { return s.shelves[a].rank(s.shelves[b]) })
-	kept, of := map[PoolKey]bool{}, map[string]int{}
+	slices.SortStableFunc(asked, func(a, b PoolKey) int { return cmp.Compare(s.shelves[b].used, s.shelves[a].used) })
+	kept, of := map[PoolKey]bool{}, map[PoolKey]int{}
 	for _, k := range asked {
-		if of[k.Node]++; of[k.Node] <= s.limits.Sets {
+		if s.shelves[k].always {
 			kept[k] = true
+			continue
 		}
+		of[k.place()]++
+		kept[k] = of[k.place()] <= s.limits.Sets
 	}
 	return kept
-}
-
-// rank sorts the shelf that should rather be filled first.
-func (h *shelf) rank(o *shelf) int {
-	if h.always != o.always {
-		return map[bool]int{true: -1, false: 1}[h.always]
-	}
-	return cmp.Compare(o.used, h.used)
 }
 
 // borrow hands out a port whose groups are other than those that are wanted: who

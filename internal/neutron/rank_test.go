@@ -39,8 +39,8 @@ func fills(s *stock, node string) []string {
 	return groups
 }
 
-// Many sets are asked for on a node; those most used have pools, and so has the
-// one that always must.
+// Many sets are asked for in one place; those most used have pools, and besides
+// them the one that always must.
 func TestRank(t *testing.T) {
 	t.Parallel()
 	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 3})
@@ -52,11 +52,35 @@ func TestRank(t *testing.T) {
 		s.ask(in("n1", fmt.Sprint("g", i)), false) // of a pod that has its port: that is no use
 	}
 	s.asks(in("n2", "g1"))
-	if diff := cmp.Diff([]string{"g4", "g5", "standard"}, fills(s, "n1")); diff != "" {
+	if diff := cmp.Diff([]string{"g3", "g4", "g5", "standard"}, fills(s, "n1")); diff != "" {
 		t.Error(diff)
 	}
 	if s.next(true).verb != "" {
 		t.Error("all are being filled, but there is more to do")
+	}
+}
+
+// Networks and projects of a node do not compete: each has its pools.
+func TestRankOfEachPlace(t *testing.T) {
+	t.Parallel()
+	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 1})
+	want := []string{}
+	for i := range 9 {
+		for _, field := range []string{"network_id", "project_id"} {
+			name := fmt.Sprint("of ", field, i)
+			for g, times := range map[string]int{name: 2, "little": 1} {
+				w := in("n1", g)
+				w[field] = fmt.Sprint(i)
+				for range times {
+					s.asks(w)
+				}
+			}
+			want = append(want, name)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, fills(s, "n1")); diff != "" {
+		t.Error(diff)
 	}
 }
 
