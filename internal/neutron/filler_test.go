@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -248,6 +249,36 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 		if diff := cmp.Diff([]intent.Unit{"policy/ns/web"}, changed); diff != "" || err != nil {
 			t.Errorf("the next look: %v%s", err, diff)
 		}
+	}
+}
+
+// A look finds a port whose making Neutron has not answered yet, and a pod gets
+// it: no other pod does.
+func TestPoolFindsWhatItIsMaking(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	reached, on := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
+		if r.Method == http.MethodPost {
+			once.Do(func() { f = &neutrontest.Fault{Reached: reached, Until: on} })
+		}
+		return f
+	})
+	port := func(name string) string {
+		return apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID
+	}
+	port("ns/last") // empties the pool
+	<-reached
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	a := port("ns/a")
+	close(on)
+	full(t, f, 1)
+	if b := port("ns/b"); a == "" || a == b {
+		t.Errorf("two pods have ports %q and %q", a, b)
 	}
 }
 

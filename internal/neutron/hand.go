@@ -136,8 +136,9 @@ func (s *stock) more(k PoolKey, n int) chore {
 	if h.pattern != nil {
 		like = h.pattern
 	}
-	h.making += n
-	return chore{verb: create, key: k, n: n, like: like}
+	c := chore{verb: create, key: k, n: n, like: like}
+	s.begin(c)
+	return c
 }
 
 // like is what ports of a pool are made like that no pod has asked for.

@@ -2,7 +2,6 @@ package neutron
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -51,6 +50,10 @@ type stock struct {
 	surplus []object
 	hands   map[string]object // what a chore is at work on, by id
 	uses    map[string]int    // how often a node's pods have needed a port
+	// births is how many creations are under way, and early what was found while
+	// there are any, by id: it may be theirs.
+	births int
+	early  map[string]bool
 }
 
 // shelf is one pool.
@@ -72,7 +75,9 @@ func newStock(l *Limits) *stock {
 	if l != nil {
 		l = &Limits{Min: l.Min, Max: l.Max, Batch: cmp.Or(l.Batch, 5), Sets: cmp.Or(l.Sets, mostSets)}
 	}
-	return &stock{limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}, uses: map[string]int{}}
+	return &stock{
+		limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}, uses: map[string]int{}, early: map[string]bool{},
+	}
 }
 
 // keyOf is the pool that a port fits into; false if into none: what has an
@@ -136,13 +141,18 @@ func (s *stock) give(o object) bool {
 
 func (h *shelf) size() int { return len(h.ready) + len(h.returning) + h.making }
 
-// add puts ports into stock that have just been made or found. Those that bear
-// a unit's name must be cleaned first.
+// add puts ports into stock that have been found. Those that bear a unit's
+// name must be cleaned first.
 func (s *stock) add(found ...object) {
 	for _, o := range found {
 		k, fits := keyOf(o.fields, false)
+		if s.limits == nil || s.knows(o.id) {
+			continue
+		}
+		if s.births > 0 {
+			s.early[o.id] = true
+		}
 		switch {
-		case s.limits == nil || s.knows(o.id):
 		case !fits:
 			s.surplus = append(s.surplus, o)
 		case o.name == pooledName && text(o, "device_id") == "":
@@ -269,7 +279,7 @@ func (s *stock) refill() chore {
 		c = chore{verb: create, key: k, n: s.batch(least), like: h.pattern}
 	}
 	if c.n > 0 {
-		s.shelves[c.key].making += c.n
+		s.begin(c)
 	}
 	return c
 }
@@ -288,35 +298,15 @@ func (s *stock) done(c chore, result []object, err error) {
 	delete(s.hands, c.port.id)
 	h := s.shelves[c.key]
 	switch {
-	case c.verb == remove && err != nil:
+	case c.verb == create:
+		s.born(c, s.unseen(result), err)
+	case c.verb == remove && err != nil, c.verb == update && h == nil:
 		s.surplus = append(s.surplus, c.port)
 	case c.verb == remove:
-	case h == nil && c.verb == update:
-		s.surplus = append(s.surplus, c.port)
-	case h == nil:
-		s.surplus = append(s.surplus, result...)
-	case c.verb == create:
-		h.making, h.paused = max(0, h.making-c.n), err != nil
-		if hopeless(err) {
-			h.pattern = nil // until somebody asks again
-		}
-		for _, o := range result {
-			if !s.knows(o.id) {
-				h.ready = append(h.ready, o)
-			}
-		}
 	default:
 		h.making = max(0, h.making-1)
 		s.cleaned(h, c.port, result, err)
 	}
-}
-
-// hopeless tells whether ports of that kind cannot be made, ever or for want
-// of what they refer to.
-func hopeless(err error) bool {
-	var stop intent.Stop
-	var wait intent.Wait
-	return errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == "NotFound"
 }
 
 // cleaned puts a port that came back where it belongs. It may still be plugged:

@@ -3,6 +3,7 @@ package neutron
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,6 +164,34 @@ func TestStockDrains(t *testing.T) {
 	}
 }
 
+// A look finds ports whose making Neutron has not answered yet. A pod takes one:
+// the answer neither offers it to another pod nor, where the pool has ended
+// meanwhile, has it deleted.
+func TestStockFindsWhatIsBeingMade(t *testing.T) {
+	t.Parallel()
+	for _, drained := range []bool{false, true} {
+		s := newStock(&Limits{Min: 2, Batch: 2})
+		s.ask(wish("n1"), false)
+		making := s.next(true)
+		s.add(ready("a", "n1"))
+		if o, any := s.take(wish("n1")); !any || o.id != "a" {
+			t.Fatal("what was found is not handed out")
+		}
+		if drained {
+			s.drain(func(PoolKey) bool { return true })
+		}
+		s.done(making, []object{ready("a", "n1"), ready("b", "n1")}, nil)
+		left := []string{s.next(false).port.id}
+		for o, any := s.take(wish("n1")); any; o, any = s.take(wish("n1")) {
+			left = append(left, o.id)
+		}
+		want := map[bool][]string{false: {"", "b"}, true: {"b"}}[drained]
+		if diff := cmp.Diff(want, left); diff != "" || s.next(false).verb != "" {
+			t.Errorf("drained: %v: deleted, then handed out: %s", drained, diff)
+		}
+	}
+}
+
 // Whatever happens, in whatever order: no port is in two places, none is lost,
 // and none that is a pod's is handed out again.
 func TestStockNeverLies(t *testing.T) {
@@ -170,8 +199,8 @@ func TestStockNeverLies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := func(name string, least, most int) int { return rapid.IntRange(least, most).Draw(t, name) }
 		s := newStock(&Limits{Min: number("min", 0, 3), Max: number("max", 0, 4), Batch: 2, Sets: number("sets", 1, 3)})
-		pods, gone, made := map[string]object{}, map[string]bool{}, 0
-		var under []chore
+		pods, gone, made, ids := map[string]object{}, map[string]bool{}, 0, 0
+		var under []*work
 		node, group := rapid.SampledFrom([]string{"n1", "n2"}), rapid.SampledFrom([]string{"G", "H", "I"})
 		t.Repeat(map[string]func(*rapid.T){
 			"take": func(t *rapid.T) {
@@ -197,22 +226,24 @@ func TestStockNeverLies(t *testing.T) {
 			},
 			"begin": func(*rapid.T) {
 				if c := s.next(true); c.verb != "" {
-					under = append(under, c)
+					under = append(under, begun(c, ids))
+					ids += c.n
 				}
 			},
 			"end": func(t *rapid.T) {
 				if len(under) == 0 {
 					t.Skip("nothing under way")
 				}
-				c := under[0]
+				w := under[0]
 				under = under[1:]
-				made += end(t, s, c, made, gone)
+				made += w.end(t, s, gone)
 			},
+			"look":   func(*rapid.T) { made += look(s, under) },
 			"drain":  func(t *rapid.T) { n := node.Draw(t, "node"); s.drain(func(k PoolKey) bool { return k.Node == n }) },
 			"resume": func(*rapid.T) { s.resume() },
 			"found": func(*rapid.T) {
-				made++
-				o := ready(fmt.Sprint("p", made), "n1")
+				made, ids = made+1, ids+1
+				o := ready(fmt.Sprint("p", ids), "n1")
 				s.add(o, o)
 			},
 			"": func(t *rapid.T) {
@@ -233,25 +264,58 @@ func (s *stock) total() int {
 	return n
 }
 
-// end ends a chore, well or not, and counts what was made.
-func end(t *rapid.T, s *stock, c chore, made int, gone map[string]bool) int {
-	if rapid.Bool().Draw(t, "fails") {
-		s.done(c, nil, errors.New("no"))
+// work is a chore under way. What it makes may be found before it ends.
+type work struct {
+	chore
+	makes []object
+	known bool
+}
+
+func begun(c chore, ids int) *work {
+	w := &work{chore: c}
+	for i := range c.n {
+		w.makes = append(w.makes, readyIn(fmt.Sprint("p", ids+i+1), c.key.Node, c.key.Groups))
+	}
+	return w
+}
+
+// look finds what is being made, and counts what nobody knew of. The next look
+// would tell whose it is.
+func look(s *stock, under []*work) int {
+	found := 0
+	for _, w := range under {
+		if n := w.found(); n > 0 {
+			found += n
+			s.add(w.makes...)
+		}
+	}
+	return found
+}
+
+// found counts what it has made that nobody knew of.
+func (w *work) found() int {
+	if w.known {
 		return 0
 	}
-	switch c.verb {
+	w.known = true
+	return len(w.makes)
+}
+
+// end ends it, well or not, and counts what nobody knew of.
+func (w *work) end(t *rapid.T, s *stock, gone map[string]bool) int {
+	if rapid.Bool().Draw(t, "fails") {
+		s.done(w.chore, nil, errors.New("no"))
+		return 0
+	}
+	switch w.verb {
 	case create:
-		var out []object
-		for i := range c.n {
-			out = append(out, readyIn(fmt.Sprint("p", made+i+1), c.key.Node, c.key.Groups))
-		}
-		s.done(c, out, nil)
-		return c.n
+		s.done(w.chore, slices.Clone(w.makes), nil)
+		return w.found()
 	case update:
-		s.done(c, []object{readyIn(c.port.id, c.key.Node, c.key.Groups)}, nil)
+		s.done(w.chore, []object{readyIn(w.port.id, w.key.Node, w.key.Groups)}, nil)
 	case remove:
-		gone[c.port.id] = true
-		s.done(c, nil, nil)
+		gone[w.port.id] = true
+		s.done(w.chore, nil, nil)
 	case tag:
 	}
 	return 0
