@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// neutron is the list of profile neutron.
+// neutron is the list of profile neutron; the last one takes Isthmus away.
 func (l *lab) neutron(t *testing.T) {
 	t.Run("walk", l.walkBareMetal)
 	t.Run("nodes reach pods and Services and the API server its webhooks", l.nodesReach)
@@ -16,6 +16,8 @@ func (l *lab) neutron(t *testing.T) {
 	t.Run("balancers of OpenStack's on a router that we joined", l.joinedBalancers)
 	t.Run("pods keep their network without the controller and the agents", l.restart)
 	t.Run("pods keep their network without Neutron and Octavia", l.withoutCloud)
+	t.Run("NetworkPolicies hold", l.policies)
+	t.Run("uninstall leaves nothing in OpenStack", l.uninstallCloud)
 }
 
 // vpc is the one that stands for Neutron's router1.
