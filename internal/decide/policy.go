@@ -177,7 +177,7 @@ func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 		}
 	}
 	clouds, problem := pod.cloudGroups(c.IDs)
-	if clouds == nil && !ingress && !egress {
+	if len(clouds) == 0 && !ingress && !egress {
 		clouds = c.Standard
 	}
 	m.CloudGroups = nameSet(clouds)

@@ -211,7 +211,7 @@ func TestMemberships(t *testing.T) {
 		"standard, selected":           {b, pod, []string{"std"}, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
 		"asks for groups":              {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("y, x,y") }), []string{"std"}, []string{"node/n"}, []string{"1", "y"}, false},
 		"asks for groups, selected":    {b, with(func(p *PolicyPod) { p.Asked = text("x") }), []string{"std"}, []string{"node/n", "policy/ns/web", "policy/ns/web/http/tcp/80"}, []string{"1"}, false},
-		"asks for none":                {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("") }), []string{"std"}, []string{GroupPods}, nil, false},
+		"asks for none":                {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("") }), []string{"std"}, []string{"node/n"}, []string{"std"}, false},
 		"asks for what it may":         {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y,x") }), nil, []string{"node/n"}, []string{"1"}, false},
 		"asks for what is not there":   {b, with(func(p *PolicyPod) { p.Asked = text("x,z") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
 		"asks for what it may not":     {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y") }), nil, []string{GroupPods}, nil, true},

@@ -35,7 +35,7 @@ func controllerPods(nodes ...string) []runtime.Object {
 
 const twoPools = `[{"node":"node1","subnet":"pods","groups":["k8s-pods"],"ready":5,"returning":1,"making":0,
   "ports":[{"id":"p1","addresses":["10.1.0.5","fd00::5"],"state":"ready"},{"id":"p2","addresses":["10.1.0.6"],"state":"returning"}]},
- {"node":"node2","subnet":"net-of-vms","groups":["k8s-probes","web"],"ready":0,"returning":0,"making":3}]`
+ {"node":"node2","subnet":"net-of-vms","groups":["node/node1","web"],"ready":0,"returning":0,"making":3}]`
 
 func TestPoolCommands(t *testing.T) {
 	t.Parallel()
@@ -47,7 +47,7 @@ func TestPoolCommands(t *testing.T) {
 			want: `
 NODE    SUBNET       GROUPS           READY   RETURNING   MAKING
 node1   pods         k8s-pods         5       1           0
-node2   net-of-vms   k8s-probes,web   0       0           3
+node2   net-of-vms   node/node1,web   0       0           3
 `,
 		},
 		{

@@ -47,8 +47,8 @@ type Neutron struct {
 	// pods; nil for none.
 	SubnetPerNamespace *SubnetPerNamespace `json:"subnetPerNamespace,omitempty"`
 	// LookEvery is how often OpenStack is looked at for what others have changed
-	// there: it tells nobody. Nothing that waits for OpenStack waits longer. A
-	// minute if nothing is said.
+	// there: it tells nobody. Nothing that waits for OpenStack waits longer, but
+	// for a load balancer that fails again and again. A minute if nothing is said.
 	LookEvery metav1.Duration `json:"lookEvery,omitzero"`
 }
 

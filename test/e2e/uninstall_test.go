@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,12 +40,18 @@ func (l *lab) uninstallCloud(t *testing.T) {
 	if err != nil {
 		t.Fatalf("compare Neutron with OVN: %v\n%s", err, said)
 	}
+	own := strings.Fields(l.run(t, "env", "OS_CLOUD=admin", "openstack", "port", "list", "--router", "router1", "-f", "value", "-c", "ID"))
 	for line := range strings.Lines(string(said)) {
-		if strings.Contains(line, " WARNING ") || strings.Contains(line, " ERROR ") {
+		bad := strings.Contains(line, " WARNING ") || strings.Contains(line, " ERROR ")
+		if m := routerPort.FindStringSubmatch(line); bad && (m == nil || !slices.Contains(own, m[1])) {
 			t.Errorf("Neutron finds in OVN what is none of its own: %s", line)
 		}
 	}
 }
+
+// routerPort is what Zed's tool says of each of Neutron's own ports on a router,
+// also where Isthmus never was.
+var routerPort = regexp.MustCompile(`Router Port port_id=(\S+) needs to be updated for networks changed`)
 
 // oursInOpenStack lists what bears the cluster's mark, in all projects.
 func (l *lab) oursInOpenStack(t *testing.T) []string {

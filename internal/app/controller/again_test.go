@@ -18,27 +18,24 @@ func TestAGroupMadeAnewByTheSameNameIsFound(t *testing.T) {
 	of := &cluster{settings: s, log: slog.New(slog.DiscardHandler), calls: newCalls(prometheus.NewRegistry())}
 	c := of.newCloud(t.Context(), nil)
 	defer c.Close()
-	if err := c.findGroups(t.Context(), []string{"vms"}); err != nil {
-		t.Fatal(err)
-	}
-	look := func(want string, known bool) {
+	look := func(want string) {
 		t.Helper()
 		if _, err := c.look(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if id, is := c.group("vms"); is != known || id != want {
-			t.Errorf("group vms is %q, %v; want %q, %v", id, is, want, known)
+		if id, err := c.groupID(t.Context(), "vms"); err != nil || id != want {
+			t.Errorf("group vms is %q (%v), want %q", id, err, want)
 		}
 	}
-	look(old, true)
-	fake.Remove("security-groups", old)
-	look("", false)
-	if err := c.findGroups(t.Context(), []string{"vms"}); err == nil {
-		t.Error("what is not there was found")
-	}
+	look(old)
+	fake.Remove("security-groups", old) // or gave it another name
+	look(old)
 	fresh := fake.Add("security-groups", map[string]any{"name": "vms"})
-	if err := c.findGroups(t.Context(), []string{"vms"}); err != nil {
-		t.Fatal(err)
+	look(fresh)
+	fake.Add("security-groups", map[string]any{"name": "vms"}) // which one is meant now?
+	look(fresh)
+	ids, err := c.groupIDs(t.Context(), []string{"vms", "others", old})
+	if err != nil || len(ids) != 2 || ids["vms"] != fresh || ids[old] != old {
+		t.Errorf("groups are %v (%v)", ids, err)
 	}
-	look(fresh, true)
 }

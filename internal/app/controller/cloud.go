@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,9 @@ func (c *cluster) newCloud(ctx context.Context, changed func(intent.Unit)) *clou
 // standardSet tells whether these are the groups of a pod that no NetworkPolicy
 // knows of and that asks for none.
 func (c *cloud) standardSet(node string, groups []string) bool {
+	if !c.settings.Default {
+		node = "" // nodes have no groups where they are not in Neutron
+	}
 	m, err := decide.NewBook(nil).Memberships(decide.PolicyPod{Node: node}, decide.Clouds{Standard: c.standard()})
 	set := slices.Concat(m.Groups, m.CloudGroups)
 	slices.Sort(set)
@@ -103,8 +107,11 @@ func (c *cloud) look(ctx context.Context, held map[string]intent.Unit) ([]intent
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.findAgain(ctx), c.findGroups(ctx, c.settings.SecurityGroups)); err != nil {
-		return nil, err
+	c.findAgain(ctx)
+	for _, name := range c.settings.SecurityGroups {
+		if _, err := c.groupID(ctx, name); err != nil {
+			return nil, err
+		}
 	}
 	return c.Refresh(ctx, held)
 }
@@ -136,57 +143,67 @@ func given(name string, at *atomic.Pointer[string]) (string, bool) {
 
 // findAgain asks for the groups that are known by name: one that somebody
 // deleted and made anew has another id. Whoever has a rule for the old one has
-// lost it with the group, and Refresh tells.
-func (c *cloud) findAgain(ctx context.Context) error {
+// lost it with the group, and Refresh tells. One that is not found now keeps its
+// id: it may only have another name.
+func (c *cloud) findAgain(ctx context.Context) {
 	c.mu.Lock()
 	names := slices.Sorted(maps.Keys(c.groups))
 	c.mu.Unlock()
 	for _, name := range names {
-		id, err := c.Find(ctx, neutron.SecurityGroup, name)
-		var wait intent.Wait
-		if gone := errors.As(err, &wait) && wait.Reason == neutron.NotFound; err != nil && !gone {
-			return err
+		if id, err := c.Find(ctx, neutron.SecurityGroup, name); err == nil {
+			c.noteGroup(name, id)
 		}
-		c.mu.Lock()
-		if c.groups[name] = id; err != nil {
-			delete(c.groups, name)
-		}
-		c.mu.Unlock()
 	}
-	return nil
 }
 
-// findGroups learns the ids of groups, by id or name.
-func (c *cloud) findGroups(ctx context.Context, names []string) error {
-	for _, name := range names {
-		if _, known := c.group(name); known {
-			continue
-		}
-		id, err := c.Find(ctx, neutron.SecurityGroup, name)
-		if err != nil {
-			return err
-		}
-		c.mu.Lock()
-		c.groups[name] = id
-		c.mu.Unlock()
-	}
-	return nil
-}
-
-func (c *cloud) group(name string) (string, bool) {
+func (c *cloud) noteGroup(name, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id, known := c.groups[name]
-	return id, known
+	c.groups[name] = id
 }
 
-// standard are the ids of the settings' security groups.
+// groupID is that of a group of OpenStack's, by id or name. It asks once.
+func (c *cloud) groupID(ctx context.Context, name string) (string, error) {
+	c.mu.Lock()
+	id, known := c.groups[name]
+	c.mu.Unlock()
+	if known {
+		return id, nil
+	}
+	id, err := c.Find(ctx, neutron.SecurityGroup, name)
+	if err == nil && id != name {
+		c.noteGroup(name, id)
+	}
+	return id, err
+}
+
+// groupIDs are the ids of OpenStack's own groups, by id or name. That one is not
+// there, or that others have its name, is a fact; that nobody knows, an error.
+func (c *cloud) groupIDs(ctx context.Context, names []string) (map[string]string, error) {
+	ids := map[string]string{}
+	for _, name := range names {
+		var wait intent.Wait
+		var stop intent.Stop
+		id, err := c.groupID(ctx, name)
+		if errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == neutron.NotFound {
+			continue
+		}
+		if err != nil {
+			return ids, err
+		}
+		ids[name] = id
+	}
+	return ids, nil
+}
+
+// standard are the ids of the settings' security groups, all of which are known
+// once Neutron has been read.
 func (c *cloud) standard() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var ids []string
 	for _, name := range c.settings.SecurityGroups {
-		if id, known := c.group(name); known {
-			ids = append(ids, id)
-		}
+		ids = append(ids, cmp.Or(c.groups[name], name))
 	}
 	return ids
 }
@@ -274,6 +291,7 @@ func (c *cloud) keptBy(err error) {
 }
 
 func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, error) {
+	ctx = neutron.Background(ctx)
 	held, err := c.heldPorts(ctx)
 	if err != nil {
 		return nil, err
@@ -341,7 +359,8 @@ func (c *cluster) wakeAll(ctx context.Context, q *queues) {
 	}
 	var nodes corev1.NodeList
 	var ips v1.IPList
-	if err := errors.Join(c.wakeRules(ctx), c.wakeOwnSubnets(ctx, q), c.client.List(ctx, &nodes), c.client.List(ctx, &ips)); err != nil {
+	var pods corev1.PodList // all of them: one may be at work, and has not been told yet
+	if err := errors.Join(c.wakeRules(ctx), c.wakeOwnSubnets(ctx, q), c.client.List(ctx, &nodes), c.client.List(ctx, &ips), c.client.List(ctx, &pods)); err != nil {
 		c.log.Warn("not all are woken", "err", err)
 	}
 	for _, s := range c.everySubnet(ctx, nil) {
@@ -358,7 +377,7 @@ func (c *cluster) wakeAll(ctx context.Context, q *queues) {
 			q.add(decide.ServiceUnit(n.Namespace, n.Name))
 		}
 	}
-	for _, p := range c.wanting.all() {
+	for _, p := range pods.Items {
 		q.add(decide.PodUnit(p.Namespace, p.Name))
 	}
 }

@@ -103,8 +103,8 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 	return pointers(l.Items), err
 }
 
-// gatherGroups finds what decides a pod's security groups. That one which it
-// asks for is not known is a fact, but for a pod that runs: it keeps those that it has.
+// gatherGroups finds what decides a pod's security groups. While nobody can say
+// whether one that it asks for is there, a pod that runs keeps those that it has.
 func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	cl := c.cloud.Load()
 	if cl == nil {
@@ -119,16 +119,13 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	if err := c.gatherPolicies(ctx, f); err != nil {
 		return err
 	}
-	f.Standard, f.CloudGroups = cl.standard(), map[string]string{}
-	for _, name := range decide.GroupsAsked(f.Pod) {
-		if err := cl.findGroups(ctx, []string{name}); err != nil && f.Claim != nil {
-			return err
-		}
-		if id, known := cl.group(name); known {
-			f.CloudGroups[name] = id
-		}
+	var err error
+	f.Standard = cl.standard()
+	f.CloudGroups, err = cl.groupIDs(ctx, decide.GroupsAsked(f.Pod))
+	if f.Claim == nil {
+		return nil // what is not known is waited for
 	}
-	return nil
+	return err
 }
 
 func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err error) {

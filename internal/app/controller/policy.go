@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 
@@ -32,7 +31,7 @@ func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (dec
 	if np == nil || err != nil {
 		return f, err
 	}
-	f.CloudGroups, err = c.cloudGroups(ctx, decide.CloudGroupsOf(np))
+	f.CloudGroups, err = c.cloud.Load().groupIDs(ctx, decide.CloudGroupsOf(np))
 	return f, err
 }
 
@@ -51,25 +50,6 @@ func (c *cluster) gatherRules(ctx context.Context) (*decide.Book, decide.PortCou
 	}
 	book, err := c.rules.read(ctx, c.client)
 	return book, c.rules.inUse(), err
-}
-
-// cloudGroups are the ids of OpenStack's own groups, by id or name. That one is
-// not there is a fact; that nobody knows whether it is, an error.
-func (c *cluster) cloudGroups(ctx context.Context, names []string) (map[string]string, error) {
-	cl, ids := c.cloud.Load(), map[string]string{}
-	for _, name := range names {
-		var wait intent.Wait
-		var stop intent.Stop
-		err := cl.findGroups(ctx, []string{name})
-		if errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == "NotFound" {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		ids[name], _ = cl.group(name)
-	}
-	return ids, nil
 }
 
 // policyServices are all Services that have a balancer in Neutron, with the pods behind.
