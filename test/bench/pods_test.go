@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
@@ -39,7 +40,7 @@ func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, backg
 	label := fmt.Sprintf("%s-%d-%d", w, n, time.Now().UnixNano())
 	options := metav1.ListOptions{LabelSelector: "burst=" + label}
 	pods := b.kube.CoreV1().Pods(namespace)
-	events, err := pods.Watch(t.Context(), options)
+	events, err := b.watch(t, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +83,19 @@ func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, backg
 		return err == nil && len(left.Items) == 0
 	})
 	return took, (path - pathBefore) / float64(n), (background - backgroundBefore) / float64(n)
+}
+
+// watch begins with what is there: an API server on an etcd without progress
+// notices ends a watch that does not say from where.
+func (b *bed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, error) {
+	t.Helper()
+	pods := b.kube.CoreV1().Pods(namespace)
+	none, err := pods.List(t.Context(), options)
+	if err != nil {
+		return nil, err
+	}
+	options.ResourceVersion = none.ResourceVersion
+	return pods.Watch(t.Context(), options)
 }
 
 // quiet waits until five seconds have passed without a call but those that look
