@@ -10,6 +10,10 @@ func TestStandardSet(t *testing.T) {
 		t.Error("without settings a pod is in k8s-pods alone")
 	}
 	c.settings.SecurityGroups = []string{"web"}
+	if !c.standardSet("node1", []string{"0-id-of-web"}) {
+		t.Error("nodes have groups where they are in Neutron only")
+	}
+	c.settings.Default = true
 	if !c.standardSet("node1", []string{"0-id-of-web", "node/node1"}) || c.standardSet("node2", []string{"0-id-of-web", "node/node1"}) {
 		t.Error("the groups of the settings stand in their place")
 	}
