@@ -112,8 +112,8 @@ func (f *Fabric) lend(all map[intent.Unit][]object, held map[string]intent.Unit)
 			switch {
 			case !pooled(u) && f.stock.knows(o.id):
 				to = poolUnit(text(o, "binding:host_id"))
-			case !pooled(u) || !lent:
-				continue
+			case !pooled(u) || !lent || f.stock.knows(o.id):
+				continue // what the pool has back, nobody holds: held may be of a moment ago
 			default:
 				f.lent[o.id] = to
 			}

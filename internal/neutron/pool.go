@@ -130,6 +130,9 @@ func (s *stock) take(want fields) (object, bool) {
 // give takes a port back that its unit no longer wants; false if there is no
 // use for it.
 func (s *stock) give(o object) bool {
+	if s.knows(o.id) {
+		return true // twice in stock it would be handed out twice
+	}
 	k, fits := keyOf(o.fields, false)
 	h := s.shelves[k]
 	if s.limits == nil || !fits || h == nil || s.limits.Max > 0 && h.size() >= s.limits.Max || !s.kept()[k] {

@@ -1,0 +1,48 @@
+package neutron
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// Claims are read before Neutron is: a pod may have gone in between, and the
+// pool have its port back.
+func TestAPortThatThePoolHasBackIsNobodys(t *testing.T) {
+	t.Parallel()
+	f := pool(t, neutrontest.New(t), Limits{Min: 3, Batch: 3})
+	held := map[string]intent.Unit{}
+	for _, p := range f.Pools() {
+		for _, o := range f.stock.shelves[p.PoolKey].ready {
+			held[o.id] = "pod/ns/gone"
+		}
+	}
+	if len(held) == 0 {
+		t.Fatal("the pool is empty")
+	}
+	if changed, err := f.Refresh(t.Context(), held); err != nil || len(changed) > 0 {
+		t.Errorf("changed %v (%v)", changed, err)
+	}
+	apply(t, f, "pod/ns/gone", intent.Want{})
+	ids := map[string]string{}
+	for i := range 8 {
+		name := fmt.Sprintf("ns/p%d", i)
+		id := apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID
+		if other, twice := ids[id]; twice {
+			t.Errorf("%s and %s have port %s", other, name, id)
+		}
+		ids[id] = name
+	}
+}
+
+func TestStockTakesNothingTwice(t *testing.T) {
+	s := newStock(&Limits{Min: 1})
+	s.asks(wish("n1"))
+	o := object{kind: kindPort, id: "1", name: pooledName, fields: wish("n1")}
+	s.add(o)
+	if !s.give(o) || s.status()[0].Ready != 1 || s.status()[0].Returning != 0 {
+		t.Errorf("a port that is in stock came back: %+v", s.status())
+	}
+}
