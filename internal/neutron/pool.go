@@ -102,6 +102,20 @@ func keyOf(f fields, wanted bool) (PoolKey, bool) {
 	return k, !own && k.Node != "" && k.Network != "" && k.Subnets != "" && k.Groups != ""
 }
 
+// unchosen is what is wanted without the addresses that it must have.
+func unchosen(want fields) fields {
+	f := maps.Clone(want)
+	delete(f, "mac_address")
+	if ips, is := f["fixed_ips"].(fixedIPs); is {
+		anyOf := slices.Clone(ips)
+		for i := range anyOf {
+			anyOf[i].Addr = ""
+		}
+		f["fixed_ips"] = anyOf
+	}
+	return f
+}
+
 func (s *stock) shelf(k PoolKey) *shelf {
 	if s.shelves[k] == nil {
 		s.shelves[k] = &shelf{tries: map[string]int{}}
@@ -110,7 +124,11 @@ func (s *stock) shelf(k PoolKey) *shelf {
 }
 
 // ask tells the pool what ports a pod asks for: such may be kept ready from now on.
+// Where they always are, a pod that has its port asks for more like it, too.
 func (s *stock) ask(want fields, always bool) {
+	if always {
+		want = unchosen(want)
+	}
 	if k, fits := keyOf(want, true); s.limits != nil && fits {
 		h := s.shelf(k)
 		h.pattern, h.always = want, always

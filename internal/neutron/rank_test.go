@@ -60,6 +60,28 @@ func TestRank(t *testing.T) {
 	}
 }
 
+// After a start all pods have their ports, and no new one may come for long: the
+// pool that always is filled is filled for the next.
+func TestRunningPodsFillWhatAlwaysIs(t *testing.T) {
+	t.Parallel()
+	has := func(group, addr string) fields {
+		f := in("n1", group)
+		f["mac_address"] = "fa:16:3e:00:00:01"
+		f["fixed_ips"] = fixedIPs{{Subnet: "s", Addr: addr}}
+		return f
+	}
+	s := newStock(&Limits{Min: 1, Batch: 1})
+	s.ask(has("standard", "10.0.0.5"), true)
+	s.ask(has("other", "10.0.0.6"), false)
+	c := s.next(true)
+	if c.verb != create || c.key.Groups != "standard" || s.next(true).verb != "" {
+		t.Fatalf("%+v is done first", c)
+	}
+	if _, chosen := c.like["mac_address"]; chosen || c.like["fixed_ips"].(fixedIPs)[0].Addr != "" {
+		t.Errorf("ports are made with another's addresses: %v", c.like)
+	}
+}
+
 // Networks and projects of a node do not compete: each has its pools.
 func TestRankOfEachPlace(t *testing.T) {
 	t.Parallel()

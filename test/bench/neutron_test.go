@@ -88,10 +88,13 @@ func seconds(all []time.Duration) []float64 {
 	return out
 }
 
+// row is also printed at once, for whoever cannot wait for the rest.
 func row(table *strings.Builder, what, format string, all []float64) {
 	var each []string
 	for _, v := range all {
 		each = append(each, fmt.Sprintf(format, v))
 	}
-	fmt.Fprintf(table, "| %s | "+format+" | %s |\n", what, median(all), strings.Join(each, " "))
+	line := fmt.Sprintf("| %s | "+format+" | %s |\n", what, median(all), strings.Join(each, " "))
+	table.WriteString(line)
+	fmt.Print(line)
 }

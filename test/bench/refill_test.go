@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -88,8 +87,6 @@ func (b *bed) refill(t *testing.T) float64 {
 	t.Helper()
 	had := b.ready(t)
 	b.pool(t, map[string]any{"min": had + batch*batches, "batch": batch})
-	// a controller that starts fills a pool when a pod asks for such ports
-	b.stand(t, fmt.Sprintf("asks-%d", time.Now().UnixNano()))
 	first, begin := 0, time.Time{}
 	for {
 		now := b.ready(t)
