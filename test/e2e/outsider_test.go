@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"testing"
 
@@ -144,12 +143,14 @@ func (a *abroad) machine(t *testing.T, m *reach.Outside) {
 		on("ip", "netns", "delete", m.Name)
 	})
 	on("ip", "netns", "add", m.Name)
-	on("ovs-vsctl", "add-port", "br-int", m.Name, "--", "set", "Interface", m.Name, "type=internal",
-		fmt.Sprintf("mac=%q", p.MACAddress), "external_ids:iface-id="+p.ID)
-	on("ip", "link", "set", m.Name, "netns", m.Name)
+	on("ip", "link", "add", m.Name, "type", "veth", "peer", "name", "eth0", "address", p.MACAddress, "netns", m.Name)
+	on("ethtool", "-K", m.Name, "tx", "off") // the userspace datapath fills in no checksums
+	on("ip", "link", "set", m.Name, "up")
+	on("ovs-vsctl", "add-port", "br-int", m.Name, "--", "set", "Interface", m.Name, "external_ids:iface-id="+p.ID)
 	inside := func(argv ...string) string { return on(append([]string{"ip", "netns", "exec", m.Name}, argv...)...) }
-	inside("ip", "addr", "add", netip.PrefixFrom(m.Addr, abroadPrefix.Bits()).String(), "dev", m.Name)
-	inside("ip", "link", "set", m.Name, "address", p.MACAddress, "mtu", "1400", "up")
+	inside("ethtool", "-K", "eth0", "tx", "off")
+	inside("ip", "addr", "add", netip.PrefixFrom(m.Addr, abroadPrefix.Bits()).String(), "dev", "eth0")
+	inside("ip", "link", "set", "eth0", "mtu", "1400", "up")
 	gateway := abroadPrefix.Addr().As4()
 	gateway[3] = 254
 	inside("ip", "route", "add", "default", "via", netip.AddrFrom4(gateway).String())
