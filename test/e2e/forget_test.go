@@ -96,11 +96,8 @@ func (l *lab) withoutCloud(t *testing.T) {
 		}
 		l.apply(t, server("without", "pooled", "node1"))
 		l.ready(t, "without/pooled")
-		if err := l.serves(t, "without/pooled", b); err != nil {
-			t.Error(err)
-		}
-		if err := l.serves(t, "without/pooled", both); err != nil {
-			t.Error(err)
+		for _, address := range []string{b, both} {
+			until(t, time.Minute, func() error { return l.serves(t, "without/pooled", address) })
 		}
 		l.apply(t, service("without", "later"))
 		for _, api := range []string{"neutron", "octavia"} {
