@@ -54,10 +54,13 @@ func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
 
 // portOf is the port that a claim says.
 func portOf(ip *v1.IP) intent.Port {
-	return intent.Port{
-		Name: ip.Name, Segment: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
-		Version: ip.Spec.Attach.OVS.IfaceIDVer, Node: ip.Spec.NodeName,
+	p := intent.Port{
+		Name: ip.Name, Segment: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip), Node: ip.Spec.NodeName,
 	}
+	if a := ip.Spec.Attach.OVS; a != nil {
+		p.Version = a.IfaceIDVer
+	}
+	return p
 }
 
 // Addrs are the addresses that ip claims.

@@ -31,12 +31,24 @@ func FabricOf(s *v1.Subnet) intent.Fabric {
 	return intent.FabricOVN
 }
 
-// FabricOfIP is what made a claim's port: Neutron's are plugged by their id, ours by name.
+// FabricOfIP is what made a claim's port.
 func FabricOfIP(ip *v1.IP) intent.Fabric {
-	if a := ip.Spec.Attach.OVS; a != nil && a.IfaceID != ip.Name {
+	if CloudPort(ip) != "" {
 		return intent.FabricNeutron
 	}
 	return intent.FabricOVN
+}
+
+// CloudPort is the id of a claim's port in Neutron; empty if that made none.
+// Neutron's are plugged by their id, ours by name.
+func CloudPort(ip *v1.IP) string {
+	switch a := ip.Spec.Attach; {
+	case a.VLAN != nil:
+		return a.VLAN.Port
+	case a.OVS != nil && a.OVS.IfaceID != ip.Name:
+		return a.OVS.IfaceID
+	}
+	return ""
 }
 
 // NetworkName is the name of a Subnet's network in Neutron.
@@ -147,11 +159,15 @@ func neutronPort(name string, ip *v1.IP) intent.Port {
 	}
 }
 
-// Bind completes a claim with the port that the fabric made for it.
+// Bind completes a claim with what the fabric chose for its port.
 func Bind(ip *v1.IP, b intent.Bound) {
 	s := &ip.Spec
-	s.Attach = v1.Attach{OVS: &v1.AttachOVS{IfaceID: b.ID}}
-	s.MacAddress = string(b.MAC)
+	if s.Attach.VLAN != nil {
+		s.Attach.VLAN.Tag, s.Attach.VLAN.Port = int32(b.Tag), b.ID
+	} else {
+		s.Attach = v1.Attach{OVS: &v1.AttachOVS{IfaceID: b.ID}}
+	}
+	s.MacAddress = cmp.Or(string(b.MAC), s.MacAddress)
 	if s.MTU == 0 {
 		s.MTU = int32(b.MTU)
 	}

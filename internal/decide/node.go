@@ -20,6 +20,10 @@ type NodeFacts struct {
 	Join *v1.Subnet
 	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
 	Home string
+	// Nested is true for a virtual machine with a trunk port; Parent is that port,
+	// nil if it is not found.
+	Nested bool
+	Parent *Parent
 	// Services are the prefixes that Services have addresses in.
 	Services []netip.Prefix
 	// Claim is the IP object that bears the node port's name, if any.
@@ -30,10 +34,14 @@ type NodeFacts struct {
 // Node decides: in Neutron a port beside the pods' and the group that guards the
 // node's pods; elsewhere a port on Subnet join, a group of the node's pods of Vpc
 // ovn-cluster, and a policy that leads what those send out of the Vpc to
-// the node. Told is the claim; nil if there must be none.
+// the node. Told is the claim; nil if there must be none. A virtual machine has
+// none of this: it reaches its pods by their host links.
 func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
-	if f.Node == nil {
+	switch {
+	case f.Node == nil, f.Nested && f.Parent != nil:
 		return intent.Want{}, nil, nil
+	case f.Nested:
+		return intent.Want{}, nil, noParent(f.Name)
 	}
 	if homeOf(f.Home) != v1.DefaultVpc {
 		return nodeInNeutron(f)

@@ -82,10 +82,12 @@ func (f PodFacts) admits(s *v1.Subnet) error {
 		return err
 	}
 	if (s.Spec.Claim == "onBind" || FabricOf(s) == intent.FabricNeutron) && f.Pod.Spec.NodeName == "" {
-		return intent.Wait{Reason: NotBound, For: "the pod to be bound to a node"}
+		return notBound()
 	}
 	return nil
 }
+
+func notBound() error { return intent.Wait{Reason: NotBound, For: "the pod to be bound to a node"} }
 
 // NotBound is the reason of pods that wait for the scheduler: nothing to tell.
 const NotBound = "NotBound"

@@ -23,9 +23,13 @@ type PodFacts struct {
 	// Kept is true if the pod's StatefulSet still wants a pod of that name.
 	Kept bool
 	// OnNode is true if the Node that the pod is bound to exists.
-	OnNode  bool
-	Subnets []*v1.Subnet
-	Vpcs    []*v1.Vpc
+	OnNode bool
+	// Nested is true if that Node is a virtual machine with a trunk port; Parent
+	// is that port, nil if it is not found. SomeNested is true if any Node is one.
+	Nested, SomeNested bool
+	Parent             *Parent
+	Subnets            []*v1.Subnet
+	Vpcs               []*v1.Vpc
 	// SameMAC are the claims that have the MAC which the pod asks for.
 	SameMAC []*v1.IP
 	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
@@ -76,14 +80,21 @@ func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 	if ip.Spec.NodeName != "" {
 		ip.Labels[v1.LabelNode] = ip.Spec.NodeName
 	}
+	if err := f.plug(ip); err != nil {
+		return intent.Want{}, ip, err
+	}
 	if f.fabric(ip) == intent.FabricNeutron {
 		return f.neutron(ip)
 	}
 	port := portOf(ip)
-	if f.OnNode && f.vpcOf(ip.Spec.Subnet) == v1.DefaultVpc {
+	f.behind(&port, ip)
+	if f.OnNode && !f.nested() && f.vpcOf(ip.Spec.Subnet) == v1.DefaultVpc {
 		port.Groups = []string{NodeGroup(ip.Spec.NodeName)}
 	}
-	return intent.Want{Ports: []intent.Port{port}}, ip, nil
+	if f.early() {
+		err = notBound()
+	}
+	return intent.Want{Ports: []intent.Port{port}}, ip, err
 }
 
 // NeedsPort is false for pods that have none: not any more, or on the host's network.
@@ -107,9 +118,13 @@ func uid(p *corev1.Pod) string {
 func (f PodFacts) mine() bool { return f.Claim != nil && IPUnit(f.Claim) == f.unit() }
 
 // standing is a copy of the claim, if it is this very pod's and its addresses
-// are its own: after a crash another may have got them.
+// are its own: after a crash another may have got them. A port of Neutron's
+// cannot become one that is plugged otherwise.
 func (f PodFacts) standing() *v1.IP {
-	if !f.mine() || f.Claim.Spec.PodUID != uid(f.Pod) || f.Claim.Spec.Attach.OVS == nil {
+	if !f.mine() || f.Claim.Spec.PodUID != uid(f.Pod) || !Attached(f.Claim) {
+		return nil
+	}
+	if FabricOfIP(f.Claim) == intent.FabricNeutron && f.nested() != (f.Claim.Spec.Attach.VLAN != nil) {
 		return nil
 	}
 	if !holds(f.Leases, f.unit(), f.Claim) {

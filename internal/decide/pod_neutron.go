@@ -54,20 +54,21 @@ func (f PodFacts) neutron(ip *v1.IP) (intent.Want, *v1.IP, error) {
 		return intent.Want{}, nil, problem
 	}
 	port := neutronPort(f.Namespace+"/"+f.Name, ip)
+	f.behind(&port, ip)
 	port.Project, port.Groups, port.CloudGroups = f.Project, m.Groups, m.CloudGroups
 	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{port}}, ip, problem
 }
 
 // memberships are the security groups of the pod: ours, and OpenStack's own.
-// Nodes have guard groups only where they are in Neutron, too: elsewhere they
-// reach their pods by the host link.
+// Nodes have guard groups only where they are in Neutron, too: elsewhere, and
+// from inside a virtual machine, they reach their pods by the host link.
 func (f PodFacts) memberships(ip *v1.IP) (Membership, error) {
 	book := f.Book
 	if book == nil {
 		book = &Book{}
 	}
 	pod := PolicyPodOf(f.Pod, f.InNamespace, Addrs(ip))
-	if homeOf(f.Home) == v1.DefaultVpc {
+	if homeOf(f.Home) == v1.DefaultVpc || f.nested() {
 		pod.Node = ""
 	}
 	return book.Memberships(pod, Clouds{Standard: f.Standard, IDs: f.CloudGroups})
@@ -83,5 +84,5 @@ func GroupsAsked(p *corev1.Pod) []string {
 
 // Attached tells whether a claim says how to plug the interface.
 func Attached(ip *v1.IP) bool {
-	return ip != nil && (ip.Spec.Attach.OVS != nil || ip.Spec.Attach.VLAN != nil)
+	return ip != nil && (ip.Spec.Attach.OVS != nil || ip.Spec.Attach.VLAN != nil && ip.Spec.Attach.VLAN.Tag != 0)
 }

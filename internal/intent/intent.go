@@ -101,9 +101,15 @@ type Port struct {
 	Groups []string
 	// Unknown is true when the port also takes traffic for other addresses.
 	Unknown bool
-	// Parent and Tag are set for a port behind another port: nested in a VM.
+	// Parent names the port that this one is behind, for a port nested in a
+	// virtual machine: Neutron's id of it, and its name in OVN. Tag is the VLAN id
+	// that it had; without any, or where another behind Parent has it, the fabric
+	// chooses. Which it is, is seen.
 	Parent string
 	Tag    int
+	// Awaited asks for a Wait as long as the port is not up: nobody else will
+	// see it come up. Not for one that was up, for that stays usable.
+	Awaited bool
 	// Node is the machine that binds it, if known.
 	Node string
 	// CloudGroups are ids of security groups that are not ours, beside Groups.
@@ -209,8 +215,8 @@ type Seen struct {
 	Changed int
 	// Up tells which of the unit's ports are bound and up, by name.
 	Up map[string]bool
-	// Ports are what a fabric that gives out addresses itself made of the
-	// unit's ports, by name.
+	// Ports are what the fabric made of those of the unit's ports that it had
+	// something to choose for: addresses, or the tag of one behind another.
 	Ports map[string]Bound
 	// Floating are the addresses from outside of the unit's balancers, by name.
 	Floating map[string]netip.Addr
@@ -218,7 +224,8 @@ type Seen struct {
 	Balanced map[string]Balanced
 }
 
-// Bound is a port as the fabric made it.
+// Bound is a port as the fabric made it; what the fabric did not choose is left
+// out.
 type Bound struct {
 	// ID is what the interface must bear to bind it: external_ids:iface-id.
 	ID  string
@@ -227,6 +234,8 @@ type Bound struct {
 	Addrs    []netip.Prefix
 	Gateways []netip.Addr
 	MTU      int
+	// Tag is the VLAN id of a port behind another.
+	Tag int
 }
 
 // Wait is an error: nothing is wrong, but something must come first.

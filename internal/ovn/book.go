@@ -25,8 +25,9 @@ type book struct {
 
 	// dirty are units to be looked at; true: told without a look.
 	dirty map[intent.Unit]bool
-	// routers are names to be looked at.
+	// routers are names to be looked at, hosts words that lead to other ports.
 	routers map[string]bool
+	hosts   map[string]bool
 	notify  *Notify
 	wake    chan struct{}
 }
@@ -41,7 +42,7 @@ func newBook() *book {
 	return &book{
 		pages: map[intent.Unit]*page{}, users: map[named]map[intent.Unit]bool{}, inherited: map[intent.Unit]bool{},
 		owners: map[string]string{}, shown: map[string]Router{},
-		dirty: map[intent.Unit]bool{}, routers: map[string]bool{}, wake: make(chan struct{}, 1),
+		dirty: map[intent.Unit]bool{}, routers: map[string]bool{}, hosts: map[string]bool{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -144,6 +145,15 @@ func (b *book) touchRouter(name string) {
 	b.ring()
 }
 
+func (b *book) touchHosts(words []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range words {
+		b.hosts[w] = true
+	}
+	b.ring()
+}
+
 // own notes a router's ports, disown that they are no more.
 func (b *book) own(router string, ports []string) {
 	b.mu.Lock()
@@ -187,18 +197,19 @@ func (b *book) reopen(units map[intent.Unit]bool, routers map[string]bool, owner
 	for name := range b.shown {
 		b.routers[name] = true
 	}
+	b.hosts[""] = true
 	b.opened = true
 	b.ring()
 }
 
 // take hands over what is marked, but for units that are being applied: how
 // those stand is seen at the end.
-func (b *book) take() (n Notify, units map[intent.Unit]bool, routers map[string]bool) {
+func (b *book) take() (n Notify, units map[intent.Unit]bool, routers, hosts map[string]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	units = map[intent.Unit]bool{}
 	if b.notify == nil {
-		return Notify{}, nil, nil
+		return Notify{}, nil, nil, nil
 	}
 	for u, sure := range b.dirty {
 		if p := b.pages[u]; p == nil || p.busy == 0 {
@@ -207,7 +218,8 @@ func (b *book) take() (n Notify, units map[intent.Unit]bool, routers map[string]
 		}
 	}
 	routers, b.routers = b.routers, map[string]bool{}
-	return *b.notify, units, routers
+	hosts, b.hosts = b.hosts, map[string]bool{}
+	return *b.notify, units, routers, hosts
 }
 
 // show notes a router as it is and says whether that is news.

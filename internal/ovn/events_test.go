@@ -32,11 +32,14 @@ func isStop(err error, reason string) bool {
 type news struct {
 	units   chan intent.Unit
 	routers chan string
+	hosts   chan string
 }
 
 func listen(f *Fabric) news {
-	n := news{make(chan intent.Unit, 1000), make(chan string, 1000)}
-	f.Watch(Notify{Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }})
+	n := news{make(chan intent.Unit, 1000), make(chan string, 1000), make(chan string, 1000)}
+	f.Watch(Notify{
+		Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }, Host: func(w string) { n.hosts <- w },
+	})
 	return n
 }
 

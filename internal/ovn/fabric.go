@@ -75,7 +75,13 @@ type Notify struct {
 	// Router is called when a router appeared, changed or went; also once for
 	// each that is there at first.
 	Router func(name string)
+	// Host is called when the ports that a word leads to may be others than they
+	// were; with an empty word when any may be.
+	Host func(word string)
 }
+
+// PortNotUp is the reason of units whose port is on its way.
+const PortNotUp = "PortNotUp"
 
 var errNotConnected = errors.New("OVN's northbound database cannot be reached")
 

@@ -25,6 +25,7 @@ const (
 	neutronNetwork = "neutron:network_name"
 	neutronSubnets = "neutron:subnet_ids"
 	neutronMTU     = "neutron:mtu"
+	neutronServer  = "neutron:device_id"
 	// a router's port to its external network, and the mark on that port
 	neutronGateway  = "neutron:gw_port_id"
 	neutronLeadsOut = "neutron:is_ext_gw"

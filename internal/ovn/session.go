@@ -28,6 +28,7 @@ type session struct {
 	client  client.Client
 	tables  map[string]*cache.RowCache
 	members *members
+	hosts   *hosts
 	// gone is closed when the connection is lost.
 	gone chan struct{}
 }
@@ -60,7 +61,7 @@ func connect(ctx context.Context, o Options, h func(*session) cache.EventHandler
 	if err != nil {
 		return nil, err
 	}
-	s := &session{client: c, tables: map[string]*cache.RowCache{}, gone: make(chan struct{}), members: newMembers()}
+	s := &session{client: c, tables: map[string]*cache.RowCache{}, gone: make(chan struct{}), members: newMembers(), hosts: newHosts()}
 	never := make(chan struct{})
 	go func() { // the client tells it once, and only to who listens already
 		defer close(s.gone)
@@ -96,6 +97,7 @@ func (s *session) load(ctx context.Context, owner string, h cache.EventHandler) 
 		s.tables[t] = replica.Table(t)
 	}
 	replica.AddEventHandler(h)
+	s.hosts.read(s.view())
 	return s.members.read(ctx, s, owner)
 }
 

@@ -26,7 +26,7 @@ func (f *Fabric) tellAll(ctx context.Context) {
 }
 
 func (f *Fabric) tell() {
-	n, units, routers := f.book.take()
+	n, units, routers, hosts := f.book.take()
 	for u, sure := range units {
 		if sure || f.stale(u) {
 			n.Unit(u)
@@ -36,6 +36,9 @@ func (f *Fabric) tell() {
 		if r, there := f.Router(name); f.book.show(name, r, there) {
 			n.Router(name)
 		}
+	}
+	for word := range hosts {
+		n.Host(word)
 	}
 }
 
@@ -115,6 +118,7 @@ func (f *Fabric) changedSwitch(s *session, r *nbdb.LogicalSwitch, was, is model.
 
 func (f *Fabric) changedPort(s *session, r *nbdb.LogicalSwitchPort, was, is model.Model) {
 	f.touchUsersOf(nbdb.LogicalSwitchPortTable, r.Name, was, is)
+	f.book.touchHosts(s.hosts.change(was, is))
 	if is == nil {
 		s.members.forget(r.UUID)
 		return

@@ -43,8 +43,10 @@ type Port struct {
 	Container, Link string
 	// Pod is "namespace/name", and UID tells it from others of that name.
 	Pod, UID string
-	// IfaceID and IfaceIDVer name the port in OVN; Tag is set in mode VLAN instead.
+	// IfaceID and IfaceIDVer name the port in OVN. In mode VLAN there are the MAC
+	// of the node's trunk interface and a Tag instead.
 	IfaceID, IfaceIDVer string
+	Parent              intent.MAC
 	Tag                 int
 	MAC                 intent.MAC
 	Addrs               []netip.Prefix

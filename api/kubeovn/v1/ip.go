@@ -95,7 +95,12 @@ type AttachOVS struct {
 type AttachVLAN struct {
 	// Parent is the MAC of the node's trunk interface.
 	Parent string `json:"parent"`
-	Tag    int32  `json:"tag"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4094
+	Tag int32 `json:"tag"`
+	// Port is the id of the port in Neutron, empty where it is OVN's alone.
+	// +optional
+	Port string `json:"port,omitempty"`
 }
 
 // IPList is a list of IPs.

@@ -20,6 +20,18 @@ const (
 	// interface that bears the tunnel address.
 	AnnotationUnderlayMTU = "isthmus.io/underlay-mtu"
 
+	// Plug, PlugOVS or PlugVLAN: how pods of a Node are plugged. As an annotation
+	// it is what the agent found there; as a label it is the user's word, and wins.
+	Plug     = "isthmus.io/plug"
+	PlugOVS  = "ovs"
+	PlugVLAN = "vlan"
+	// LabelPodVIF is Kuryr's word for the same: nested-vlan or neutron-vif.
+	LabelPodVIF = "pod_vif"
+	// ParentPort is the id of the Neutron port that a Node has as a virtual
+	// machine, for pods behind it; a label or an annotation, and only needed
+	// where the port is not found by the Node's provider id or address.
+	ParentPort = "isthmus.io/parent-port"
+
 	// Finalizer is on our own kinds only, never on pods.
 	Finalizer = "kubeovn.io/isthmus-controller"
 

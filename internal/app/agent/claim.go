@@ -22,7 +22,7 @@ func portOf(ip *v1.IP, a cniwire.Attachment) (plug.Port, error) {
 		p.IfaceID, p.IfaceIDVer = spec.Attach.OVS.IfaceID, spec.Attach.OVS.IfaceIDVer
 	}
 	if spec.Attach.VLAN != nil {
-		p.Tag = int(spec.Attach.VLAN.Tag)
+		p.Parent, p.Tag = intent.MAC(strings.ToLower(spec.Attach.VLAN.Parent)), int(spec.Attach.VLAN.Tag)
 	}
 	var err error
 	if p.Addrs, err = addrsOf(spec); err == nil {

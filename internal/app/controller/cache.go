@@ -72,6 +72,12 @@ func keepOfNode(o any) (any, error) {
 		return o, nil
 	}
 	kept := &corev1.Node{TypeMeta: n.TypeMeta, ObjectMeta: keepOfMeta(n.ObjectMeta)}
+	kept.Spec.ProviderID = n.Spec.ProviderID
+	for _, l := range []string{v1.Plug, v1.LabelPodVIF, v1.ParentPort} {
+		if value, ok := n.Labels[l]; ok {
+			metav1.SetMetaDataLabel(&kept.ObjectMeta, l, value)
+		}
+	}
 	kept.Status.Addresses = n.Status.Addresses
 	return kept, nil
 }
@@ -101,7 +107,7 @@ func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
-	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, decide.AnnotationSecurityGroups, decide.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
+	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, v1.Plug, v1.ParentPort, decide.AnnotationSecurityGroups, decide.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
 		if value, ok := m.Annotations[name]; ok {
 			if kept.Annotations == nil {
 				kept.Annotations = map[string]string{}

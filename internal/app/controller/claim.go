@@ -30,15 +30,17 @@ func (c *cluster) reportClaim(ctx context.Context, u intent.Unit, had, ip *v1.IP
 	return nil
 }
 
-// bind completes a claim with the port that a fabric made for it by that name,
-// if it makes such ports, and notes whose its addresses are.
-func (c *cluster) bind(u intent.Unit, port string, ip *v1.IP, out unit.Outcome) error {
-	b, made := out.Seen.Ports[port]
-	if ip == nil || !made || out.State != unit.Done {
+// bind completes a claim with what the fabric chose for its port, the only one
+// of the unit, and notes whose its addresses are.
+func (c *cluster) bind(u intent.Unit, ip *v1.IP, out unit.Outcome) error {
+	if ip == nil || out.State != unit.Done {
 		return nil
 	}
-	decide.Bind(ip, b)
-	return c.book.Hold(ip.Spec.Subnet, string(u), decide.Addrs(ip))
+	for _, b := range out.Seen.Ports {
+		decide.Bind(ip, b)
+		return c.book.Hold(ip.Spec.Subnet, string(u), decide.Addrs(ip))
+	}
+	return nil
 }
 
 // writeClaim costs one write, or none where nothing changes.

@@ -262,8 +262,8 @@ func (c *cluster) heldPorts(ctx context.Context) (map[string]intent.Unit, error)
 	}
 	held := map[string]intent.Unit{}
 	for _, ip := range pointers(ips.Items) {
-		if decide.FabricOfIP(ip) == intent.FabricNeutron {
-			held[ip.Spec.Attach.OVS.IfaceID] = decide.IPUnit(ip)
+		if id := decide.CloudPort(ip); id != "" {
+			held[id] = decide.IPUnit(ip)
 		}
 	}
 	return held, nil

@@ -124,7 +124,7 @@ func pointers[T any](items []T) []*T {
 }
 
 // soonOver are reasons that nobody needs to be told of.
-var soonOver = []string{decide.NotBound, neutronUnread, namespaceUnread, "WaitingForSegment", "WaitingForGroup"}
+var soonOver = []string{decide.NotBound, neutronUnread, namespaceUnread, "WaitingForSegment", "WaitingForGroup", ovn.PortNotUp}
 
 // tell puts a problem before the eyes of whoever asks about the object.
 func (c *cluster) tell(o client.Object, out unit.Outcome) {

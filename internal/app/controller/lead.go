@@ -173,7 +173,10 @@ func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *que
 		all.mark(u, intent.FabricOVN, true)
 		q.add(u)
 	}
-	f.Watch(ovn.Notify{Unit: changed, Router: func(name string) { c.routerChanged(ctx, name, q) }})
+	f.Watch(ovn.Notify{
+		Unit: changed, Router: func(name string) { c.routerChanged(ctx, name, q) },
+		Host: func(word string) { c.hostChanged(ctx, word, q) },
+	})
 	owners, err := f.Units(ctx)
 	if err != nil {
 		return fmt.Errorf("sweep: %w", err)

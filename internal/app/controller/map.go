@@ -139,6 +139,8 @@ const (
 	indexSticky = "sticky"
 	indexMAC    = "mac"
 	indexAddr   = "addr"
+	indexClue   = "clue"
+	indexNested = "nested"
 )
 
 func (c *cluster) index(ctx context.Context) error {
@@ -146,6 +148,8 @@ func (c *cluster) index(ctx context.Context) error {
 		c.indexBy(ctx, &corev1.Pod{}, indexNode, func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName }),
 		c.indexBy(ctx, &v1.IP{}, indexMAC, func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress }),
 		c.indexBy(ctx, &v1.IP{}, indexSticky, stickyIn),
+		c.cache.IndexField(ctx, &corev1.Node{}, indexClue, cluesOfNode),
+		c.indexBy(ctx, &corev1.Node{}, indexNested, nested),
 	)
 	if err != nil || c.settings.Overlay() {
 		return err

@@ -22,6 +22,11 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 		return f, err
 	}
 	f.Home = c.home()
+	if f.Nested = decide.Nested(f.Node); f.Nested {
+		if f.Parent, err = c.parent(decide.CluesOf(f.Node, nil)); err != nil {
+			return f, err
+		}
+	}
 	if f.Join, err = get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: c.nodeSubnet()}); err != nil || c.settings.Overlay() {
 		return f, err
 	}
@@ -36,7 +41,7 @@ func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP,
 	} else if err := c.keepPools(ctx, ""); err != nil {
 		return err
 	}
-	if err := c.bind(decide.NodeUnit(f.Name), decide.NodePort(f.Name), ip, out); err != nil {
+	if err := c.bind(decide.NodeUnit(f.Name), ip, out); err != nil {
 		return err
 	}
 	return c.reportClaim(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out)

@@ -28,7 +28,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	if f.Kept, err = c.kept(ctx, f.Claim); err != nil || f.Pod == nil {
 		return f, err
 	}
-	if f.OnNode, err = c.nodeExists(ctx, f.Pod.Spec.NodeName); err != nil {
+	if err := c.gatherPlug(ctx, &f); err != nil {
 		return f, err
 	}
 	if f.SameMAC, err = c.sameMAC(ctx, f.Pod); err != nil {
@@ -83,14 +83,6 @@ func ordinal(pod string) (set string, n int32, ok bool) {
 	}
 	number, err := strconv.ParseInt(pod[i+1:], 10, 32)
 	return pod[:i], int32(number), err == nil
-}
-
-func (c *cluster) nodeExists(ctx context.Context, name string) (bool, error) {
-	if name == "" {
-		return false, nil
-	}
-	n, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: name})
-	return n != nil, err
 }
 
 func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) {
@@ -148,8 +140,11 @@ func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, o
 		c.tell(f.Pod, out)
 	}
 	u := decide.PodUnit(f.Namespace, f.Name)
-	if err := c.bind(u, f.Namespace+"/"+f.Name, ip, out); err != nil {
+	if err := c.bind(u, ip, out); err != nil {
 		return err
+	}
+	if told := decide.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
+		c.events.Eventf(f.Pod, nil, corev1.EventTypeWarning, "VLANMoved", "Connect", "%s", told)
 	}
 	return c.reportClaim(ctx, u, f.Claim, ip, out)
 }

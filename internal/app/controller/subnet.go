@@ -74,7 +74,8 @@ func (c *cluster) underlayMTU(nodes []corev1.Node) int {
 	least := 0
 	for i := range nodes {
 		m, err := strconv.Atoi(nodes[i].Annotations[v1.AnnotationUnderlayMTU])
-		if err == nil && m > 0 && (least == 0 || m < least) {
+		// No tunnel begins in a virtual machine.
+		if err == nil && m > 0 && !decide.Nested(&nodes[i]) && (least == 0 || m < least) {
 			least = m
 		}
 	}

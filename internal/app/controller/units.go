@@ -81,7 +81,7 @@ func (c *cluster) wakesPod() []wake {
 		{of: &v1.Subnet{}, to: c.wantingPods, when: usableChanged},
 		{of: &v1.Vpc{}, to: c.wantingPods, when: specChanged},
 		{of: &v1.IP{}, to: c.wantingPods, when: went, after: freedDelay},
-		{of: &corev1.Node{}, to: c.podsOnNode, when: cameOrWent},
+		{of: &corev1.Node{}, to: c.podsOnNode, when: plugChanged},
 		{of: &appsv1.StatefulSet{}, to: c.podsOfStatefulSet, when: scaled},
 	}
 	if c.settings.Neutron != nil { // Policies: see also watchRules.

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
 // Here is which changes matter: the less wakes, the less work.
@@ -44,7 +45,17 @@ func nodeChanged(before, after client.Object) bool {
 	}
 	b, a := before.(*corev1.Node), after.(*corev1.Node)
 	return b.Annotations[v1.AnnotationUnderlayMTU] != a.Annotations[v1.AnnotationUnderlayMTU] ||
-		!slices.Equal(b.Status.Addresses, a.Status.Addresses)
+		!slices.Equal(b.Status.Addresses, a.Status.Addresses) || plugChanged(before, after)
+}
+
+// plugChanged: how the node's pods are plugged, or what the node's own port is
+// found by.
+func plugChanged(before, after client.Object) bool {
+	if cameOrWent(before, after) {
+		return true
+	}
+	b, a := before.(*corev1.Node), after.(*corev1.Node)
+	return decide.Nested(b) != decide.Nested(a) || decide.Nested(a) && !equality.Semantic.DeepEqual(decide.CluesOf(b, nil), decide.CluesOf(a, nil))
 }
 
 // namespaceChanged compares what the cache keeps of a namespace.

@@ -1,0 +1,78 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/isthmus-cni/isthmus/internal/decide"
+)
+
+// gatherPlug finds how a pod is plugged where it runs.
+func (c *cluster) gatherPlug(ctx context.Context, f *decide.PodFacts) error {
+	if f.Pod.Spec.NodeName == "" {
+		var one corev1.NodeList
+		err := c.client.List(ctx, &one, client.MatchingFields{indexNested: "true"}, client.Limit(1))
+		f.SomeNested = len(one.Items) > 0
+		return err
+	}
+	n, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: f.Pod.Spec.NodeName})
+	if err != nil {
+		return err
+	}
+	f.OnNode, f.Nested = n != nil, decide.Nested(n)
+	if clues := decide.CluesOf(n, f.Claim); f.Nested || clues.MAC != "" {
+		f.Parent, err = c.parent(clues)
+	}
+	return err
+}
+
+// parent is a node's own port, nil if there is none. Neutron has written it down
+// in OVN, so Neutron itself is not asked. Where OVN cannot be seen now, that is
+// an error: that a port is not to be found would then mean nothing.
+func (c *cluster) parent(clues decide.Clues) (*decide.Parent, error) {
+	f := c.fabric.Load()
+	var ports []decide.HostPort
+	for _, p := range f.Hosts(clues.Words()...) {
+		ports = append(ports, decide.HostPort(p))
+	}
+	if !f.Connected() {
+		return nil, fmt.Errorf("OVN's northbound database %v cannot be reached", c.settings.NBAddresses)
+	}
+	return clues.Parent(ports), nil
+}
+
+// hostChanged wakes the nodes, with their pods, that a word leads to: all
+// virtual machines if it is empty.
+func (c *cluster) hostChanged(ctx context.Context, word string, q *queues) {
+	by := client.MatchingFields{indexClue: word}
+	if word == "" {
+		by = client.MatchingFields{indexNested: "true"}
+	}
+	var nodes corev1.NodeList
+	_ = c.client.List(ctx, &nodes, by)
+	for i := range nodes.Items {
+		q.add(decide.NodeUnit(nodes.Items[i].Name))
+		for _, n := range c.podsOnNode(ctx, &nodes.Items[i]) {
+			q.add(decide.PodUnit(n.Namespace, n.Name))
+		}
+	}
+}
+
+// cluesOfNode are what leads to a virtual machine's port; no other node's port matters.
+func cluesOfNode(o client.Object) []string {
+	if n := o.(*corev1.Node); decide.Nested(n) {
+		return decide.CluesOf(n, nil).Words()
+	}
+	return nil
+}
+
+func nested(o client.Object) string {
+	if decide.Nested(o.(*corev1.Node)) {
+		return "true"
+	}
+	return ""
+}

@@ -1,0 +1,194 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Nested tells whether the node is a virtual machine whose pods are plugged as
+// VLANs on its trunk port. What the user says goes before what the agent found.
+func Nested(n *corev1.Node) bool {
+	switch {
+	case n == nil:
+		return false
+	case n.Labels[v1.Plug] != "":
+		return n.Labels[v1.Plug] == v1.PlugVLAN
+	case n.Labels[v1.LabelPodVIF] != "":
+		return n.Labels[v1.LabelPodVIF] == "nested-vlan"
+	}
+	return n.Annotations[v1.Plug] == v1.PlugVLAN
+}
+
+// Parent is the port in OpenStack that a node has as a virtual machine.
+type Parent struct {
+	// Port is its id.
+	Port string
+	MAC  intent.MAC
+}
+
+// HostPort is a port of somebody else's that may be a node's.
+type HostPort struct {
+	ID     string
+	MAC    intent.MAC
+	Server string
+	Addrs  []netip.Addr
+}
+
+// Clues are what a node's port is found by.
+type Clues struct {
+	// Port is its id, if the user says it, Server the id of the virtual machine.
+	Port, Server string
+	// MAC is what the claim of a pod there says already.
+	MAC   intent.MAC
+	Addrs []netip.Addr
+}
+
+// CluesOf are a node's, and those of the claim of a pod on it; both may be nil.
+func CluesOf(n *corev1.Node, claim *v1.IP) Clues {
+	var c Clues
+	if claim != nil && claim.Spec.Attach.VLAN != nil {
+		c.MAC = intent.MAC(claim.Spec.Attach.VLAN.Parent)
+	}
+	if n == nil {
+		return c
+	}
+	c.Port = cmp.Or(n.Labels[v1.ParentPort], n.Annotations[v1.ParentPort])
+	c.Server = serverOf(n.Spec.ProviderID)
+	for _, a := range n.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
+			c.Addrs = append(c.Addrs, addr)
+		}
+	}
+	return c
+}
+
+// serverOf reads "openstack:///<server>" and "openstack://<region>/<server>".
+func serverOf(providerID string) string {
+	rest, ok := strings.CutPrefix(providerID, "openstack://")
+	if !ok {
+		return ""
+	}
+	return rest[strings.LastIndexByte(rest, '/')+1:]
+}
+
+// Words are all that a port may be looked up by.
+func (c Clues) Words() []string {
+	var words []string
+	for _, w := range []string{c.Port, c.Server, string(c.MAC)} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	for _, a := range c.Addrs {
+		words = append(words, a.String())
+	}
+	return words
+}
+
+// Parent finds the node's port among those that a clue leads to: the one that
+// the user names, the one that a pod of the node is behind already, one of the
+// virtual machine that the provider id names, one that has the node's address.
+// Two that fit equally well are none: projects may use the same addresses. Pods
+// that were behind a port which is no more do not follow the address to another.
+func (c Clues) Parent(ports []HostPort) *Parent {
+	if c.Port != "" {
+		return only(ports, func(p HostPort) bool { return p.ID == c.Port })
+	}
+	addressed := func(p HostPort) bool {
+		return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return slices.Contains(c.Addrs, a) })
+	}
+	for _, fits := range []func(HostPort) bool{
+		func(p HostPort) bool { return c.MAC != "" && p.MAC == c.MAC },
+		func(p HostPort) bool { return c.Server != "" && p.Server == c.Server && addressed(p) },
+		func(p HostPort) bool { return c.Server != "" && p.Server == c.Server },
+		func(p HostPort) bool { return c.MAC == "" && addressed(p) },
+	} {
+		if found := only(ports, fits); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+func only(ports []HostPort, fits func(HostPort) bool) *Parent {
+	var found *Parent
+	for _, p := range ports {
+		if !fits(p) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = &Parent{Port: p.ID, MAC: p.MAC}
+	}
+	return found
+}
+
+// NoParentPort is the reason of pods and Nodes whose node's port is not found.
+const NoParentPort = "NoParentPort"
+
+func noParent(node string) error {
+	return intent.Wait{Reason: NoParentPort, For: fmt.Sprintf("the port in OpenStack that Node %s has as a virtual machine: "+
+		"exactly one port must have the Node's InternalIP, or annotate the Node with %s=<port id>", node, v1.ParentPort)}
+}
+
+// nested tells whether the pod's node is a virtual machine. While nobody knows
+// the node, a claim that stands says it.
+func (f PodFacts) nested() bool {
+	return f.Nested || !f.OnNode && f.mine() && f.Claim.Spec.Attach.VLAN != nil
+}
+
+// early is true for a pod of which nobody knows yet how it is to be plugged: its
+// address and its port are there in time, but no claim before it is bound.
+func (f PodFacts) early() bool { return f.SomeNested && f.Pod.Spec.NodeName == "" }
+
+// plug makes the claim say how the pod is plugged on its node. A port that is no
+// more takes nothing from the claim: it may come back.
+func (f PodFacts) plug(ip *v1.IP) error {
+	s := &ip.Spec
+	switch {
+	case !f.nested() && FabricOfIP(ip) == intent.FabricOVN && s.Attach.VLAN != nil:
+		s.Attach = v1.Attach{OVS: &v1.AttachOVS{IfaceID: ip.Name, IfaceIDVer: s.PodUID}}
+		s.HostLink = f.vpcOf(s.Subnet) != homeOf(f.Home)
+	case !f.nested():
+	case f.Parent == nil:
+		return noParent(s.NodeName)
+	default:
+		if s.Attach.VLAN == nil {
+			s.Attach = v1.Attach{VLAN: &v1.AttachVLAN{}}
+		}
+		s.Attach.VLAN.Parent, s.HostLink = string(f.Parent.MAC), true
+	}
+	return nil
+}
+
+// behind puts the port behind that of the pod's node, where it has one. It is
+// awaited until the claim says so.
+func (f PodFacts) behind(p *intent.Port, ip *v1.IP) {
+	if !f.nested() {
+		return
+	}
+	p.Parent, p.Tag = f.Parent.Port, int(ip.Spec.Attach.VLAN.Tag)
+	was := f.Claim
+	p.Awaited = was == nil || was.Spec.PodUID != ip.Spec.PodUID || was.Spec.Attach.VLAN == nil || was.Spec.Attach.VLAN.Parent != ip.Spec.Attach.VLAN.Parent
+}
+
+// Retagged says that a running pod's VLAN id is another than it was; empty if it is not.
+func Retagged(was, is *v1.IP) string {
+	if was == nil || is == nil || was.Spec.PodUID != is.Spec.PodUID {
+		return ""
+	}
+	a, b := was.Spec.Attach.VLAN, is.Spec.Attach.VLAN
+	if a == nil || b == nil || a.Tag == b.Tag {
+		return ""
+	}
+	return fmt.Sprintf("the pod's VLAN id on its node is %d now, not %d: somebody else took that on the node's port", b.Tag, a.Tag)
+}

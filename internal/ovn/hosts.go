@@ -1,0 +1,131 @@
+package ovn
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ovn-kubernetes/libovsdb/model"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+)
+
+// HostPort is a port of somebody else's that a machine may be plugged into:
+// Neutron's, named by its id there.
+type HostPort struct {
+	ID     string
+	MAC    intent.MAC
+	Server string
+	Addrs  []netip.Addr
+}
+
+// words are all that a host port may be looked up by.
+func (p HostPort) words() []string {
+	words := []string{p.ID, string(p.MAC)}
+	if p.Server != "" {
+		words = append(words, p.Server)
+	}
+	for _, a := range p.Addrs {
+		words = append(words, a.String())
+	}
+	return words
+}
+
+// hostOf is the host port that a row is, if it is one.
+func hostOf(m model.Model) (HostPort, bool) {
+	r, ok := m.(*nbdb.LogicalSwitchPort)
+	if !ok || r.Type != "" || r.ParentName != nil || r.ExternalIDs[keyOwner] != "" {
+		return HostPort{}, false
+	}
+	p := portOf(r)
+	return HostPort{ID: r.Name, MAC: intent.MAC(strings.ToLower(string(p.MAC))), Server: r.ExternalIDs[neutronServer], Addrs: p.Addrs}, true
+}
+
+// hosts knows which ports a word leads to. The words are kept up with the
+// replica; what a port is like is read there.
+type hosts struct {
+	mu    sync.Mutex
+	named map[string]map[string]bool // names of ports by word
+}
+
+func newHosts() *hosts { return &hosts{named: map[string]map[string]bool{}} }
+
+// read takes all ports of the replica. What changes meanwhile is told after it.
+func (h *hosts) read(v *view) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range v.all(nbdb.LogicalSwitchPortTable) {
+		if p, is := hostOf(m); is {
+			h.add(p)
+		}
+	}
+}
+
+func (h *hosts) add(p HostPort) {
+	for _, w := range p.words() {
+		if h.named[w] == nil {
+			h.named[w] = map[string]bool{}
+		}
+		h.named[w][p.ID] = true
+	}
+}
+
+func (h *hosts) remove(p HostPort) {
+	for _, w := range p.words() {
+		delete(h.named[w], p.ID)
+		if len(h.named[w]) == 0 {
+			delete(h.named, w)
+		}
+	}
+}
+
+// change keeps up with a row, and returns the words that lead elsewhere now.
+func (h *hosts) change(was, is model.Model) []string {
+	before, had := hostOf(was)
+	after, has := hostOf(is)
+	if a, b := before.words(), after.words(); had == has && slices.Equal(a, b) {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var words []string
+	if had {
+		h.remove(before)
+		words = append(words, before.words()...)
+	}
+	if has {
+		h.add(after)
+		words = append(words, after.words()...)
+	}
+	return words
+}
+
+func (h *hosts) find(words []string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var names []string
+	for _, w := range words {
+		for name := range h.named[w] {
+			names = append(names, name)
+		}
+	}
+	return setOf(names...)
+}
+
+// Hosts are the ports of others that any of the words leads to: an id, a MAC, an
+// address, the id of a virtual machine. In the order of their ids.
+func (f *Fabric) Hosts(words ...string) []HostPort {
+	s := f.current()
+	v := s.view()
+	var found []HostPort
+	for _, name := range s.hosts.find(words) {
+		for _, m := range v.named(nbdb.LogicalSwitchPortTable, name) {
+			if p, is := hostOf(m); is {
+				found = append(found, p)
+			}
+		}
+	}
+	return found
+}
