@@ -81,19 +81,19 @@ func (b *bed) restart(ctx context.Context, t *testing.T) {
 	}
 }
 
-// refill is how many ports a second the controller makes ready for the pool of
-// a node, from when the first batch is there until all are.
+// refill is how many ports a second the controller makes ready for the pools of
+// all nodes, from when the first batch is there until the pool of one has all.
 func (b *bed) refill(t *testing.T) float64 {
 	t.Helper()
-	had := b.ready(t)
+	had, hadAll := b.ready(t), b.readyAll(t)
 	b.pool(t, map[string]any{"min": had + batch*batches, "batch": batch})
 	first, begin := 0, time.Time{}
 	for {
-		now := b.ready(t)
+		now := b.readyAll(t)
 		switch {
-		case first == 0 && now > had:
+		case first == 0 && now > hadAll:
 			first, begin = now, time.Now()
-		case now >= had+batch*batches:
+		case b.ready(t) >= had+batch*batches:
 			return float64(now-first) / time.Since(begin).Seconds()
 		}
 		time.Sleep(50 * time.Millisecond)
