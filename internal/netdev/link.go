@@ -18,7 +18,7 @@ import (
 func (m *Machine) addVeth(pod *Namespace, s plug.Veth) (made bool, err error) {
 	switch err := m.checkVeth(pod, s); {
 	case err == nil:
-		return false, nil
+		return false, m.remark(s)
 	case has(pod, s.Link) && !has(m.node, s.Host):
 		return false, fmt.Errorf("the pod has an interface %s already, which is not ours", s.Link)
 	}
@@ -40,6 +40,15 @@ func (m *Machine) addVeth(pod *Namespace, s plug.Veth) (made bool, err error) {
 		return true, err
 	}
 	return true, m.up(pod, s, host)
+}
+
+// remark has the mark say what it says today; it costs nothing if it does.
+func (m *Machine) remark(s plug.Veth) error {
+	host, err := m.node.LinkByName(s.Host)
+	if err != nil || host.Attrs().Alias == s.Alias {
+		return err
+	}
+	return m.node.LinkSetAlias(host, s.Alias)
 }
 
 func (m *Machine) veth(s plug.Veth) *netlink.Veth {

@@ -16,13 +16,16 @@ import (
 
 // Machine is the node as far as pods' interfaces are concerned.
 type Machine struct {
-	ovs  *Switch
-	node *Namespace
+	ovs        *Switch
+	node       *Namespace
+	namespaces string
 }
 
 // NewMachine works in the network namespace of the calling thread. It never
-// closes ovs.
-func NewMachine(ovs *Switch) (*Machine, error) {
+// closes ovs, which is nil on a node that plugs nothing into a switch.
+// namespaces is the directory where the container runtime keeps those of pods:
+// looked into for a pod whose own was not handed to us.
+func NewMachine(ovs *Switch, namespaces string) (*Machine, error) {
 	file, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("open the node's network namespace: %w", err)
@@ -31,7 +34,7 @@ func NewMachine(ovs *Switch) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Machine{ovs: ovs, node: node}, nil
+	return &Machine{ovs: ovs, node: node, namespaces: namespaces}, nil
 }
 
 // Close lets go of the node's namespace; it changes nothing.
@@ -47,7 +50,7 @@ func (m *Machine) Do(ctx context.Context, pod *Namespace, steps []plug.Step) (er
 	var made []plug.Step
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.afterwards(ctx, made))
+			err = errors.Join(err, m.afterwards(ctx, pod, made))
 		}
 	}()
 	for _, s := range steps {
@@ -65,18 +68,19 @@ func (m *Machine) Do(ctx context.Context, pod *Namespace, steps []plug.Step) (er
 	return nil
 }
 
-func (m *Machine) afterwards(ctx context.Context, made []plug.Step) error {
+func (m *Machine) afterwards(ctx context.Context, pod *Namespace, made []plug.Step) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	return m.Undo(ctx, made)
+	return m.Undo(ctx, pod, made)
 }
 
 // Undo takes the steps back, last first, tries all of them, and is content
-// with what is not there.
-func (m *Machine) Undo(ctx context.Context, steps []plug.Step) error {
+// with what is not there. pod may be nil: what is in there is then looked for
+// from the node.
+func (m *Machine) Undo(ctx context.Context, pod *Namespace, steps []plug.Step) error {
 	var errs []error
 	for _, s := range slices.Backward(steps) {
-		if err := m.undo(ctx, s); err != nil {
+		if err := m.undo(ctx, pod, s); err != nil {
 			errs = append(errs, fmt.Errorf("undo %s: %w", s, err))
 		}
 	}
@@ -99,6 +103,8 @@ func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made boo
 	switch s := s.(type) {
 	case plug.Veth:
 		return m.addVeth(pod, s)
+	case plug.VLANLink:
+		return m.addVLAN(pod, s)
 	case plug.ChecksumOff:
 		return false, m.checksumOff(pod, s)
 	case plug.Address:
@@ -117,10 +123,12 @@ func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made boo
 
 // undo has little to do: addresses and routes go with their link, and the wait
 // made nothing.
-func (m *Machine) undo(ctx context.Context, s plug.Step) error {
+func (m *Machine) undo(ctx context.Context, pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
 		return m.delLink(s.Host)
+	case plug.VLANLink:
+		return m.delVLAN(pod, s)
 	case plug.SwitchPort:
 		return m.ovs.Remove(ctx, s.Name)
 	}
@@ -132,6 +140,8 @@ func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
 		return m.checkVeth(pod, s)
+	case plug.VLANLink:
+		return m.checkVLAN(pod, s)
 	case plug.Address:
 		return checkAddress(pod, s.Link, s.Prefix)
 	case plug.PodRoute:
@@ -144,19 +154,30 @@ func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	return nil
 }
 
-// Links are the node's links that bear our alias, with their container.
-func (m *Machine) Links() (map[string]string, error) {
+// Link is one of the node's links that bear our mark. Those made later have a
+// higher Index.
+type Link struct {
+	Name  string
+	Index int
+	Mark  plug.Mark
+	// peer is the kernel's number for the namespace of the other end.
+	peer int
+}
+
+// Links are the node's links that bear our mark.
+func (m *Machine) Links() ([]Link, error) {
 	links, err := m.node.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("list the node's links: %w", err)
 	}
-	ours := map[string]string{}
+	var all []Link
 	for _, l := range links {
-		if container, ok := plug.ParseAlias(l.Attrs().Alias); ok {
-			ours[l.Attrs().Name] = container
+		a := l.Attrs()
+		if mark, ours := plug.ParseAlias(a.Alias); ours {
+			all = append(all, Link{Name: a.Name, Index: a.Index, Mark: mark, peer: a.NetNsID})
 		}
 	}
-	return ours, nil
+	return all, nil
 }
 
 // RemoveLink deletes a link of the node with its peer; that it is not there is

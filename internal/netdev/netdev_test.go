@@ -39,7 +39,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	err := ovstest.Inside(w.node.NetNS, func() (err error) {
-		w.machine, err = netdev.NewMachine(w.ovs)
+		w.machine, err = netdev.NewMachine(w.ovs, "")
 		return err
 	})
 	if err != nil {
@@ -81,8 +81,8 @@ func (w *world) left(t *testing.T) string {
 		t.Fatal(err)
 	}
 	var all []string
-	for name := range links {
-		all = append(all, name)
+	for _, l := range links {
+		all = append(all, l.Name)
 	}
 	all = append(all, w.node.Vsctl(t, "list-ports", "br-int"))
 	return strings.TrimSpace(strings.Join(all, " "))
@@ -117,7 +117,7 @@ func TestPlugTwiceCheckUnplugTwice(t *testing.T) {
 		t.Errorf("the node's side: %s", onNode)
 	}
 	for range 2 {
-		if err := w.machine.Undo(ctx, plug.Remains("c1", "eth0")); err != nil {
+		if err := w.machine.Undo(ctx, nil, plug.Remains(plug.OVS, "c1", "eth0")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestNewSandboxTakesOver(t *testing.T) {
 	if err := w.machine.Do(ctx, second, steps(t, "new")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.machine.Undo(ctx, plug.Remains("old", "eth0")); err != nil {
+	if err := w.machine.Undo(ctx, nil, plug.Remains(plug.OVS, "old", "eth0")); err != nil {
 		t.Fatal(err)
 	}
 	if ports := w.node.Vsctl(t, "list-ports", "br-int"); ports != plug.HostName("new", "eth0") {

@@ -4,11 +4,11 @@
 package plug
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -43,8 +43,8 @@ type Port struct {
 	Container, Link string
 	// Pod is "namespace/name", and UID tells it from others of that name.
 	Pod, UID string
-	// IfaceID and IfaceIDVer name the port in OVN. In mode VLAN there are the MAC
-	// of the node's trunk interface and a Tag instead.
+	// IfaceID and IfaceIDVer name the port in OVN. In mode VLAN there is Tag
+	// instead, on the node's interface with the MAC Parent.
 	IfaceID, IfaceIDVer string
 	Parent              intent.MAC
 	Tag                 int
@@ -76,59 +76,110 @@ type Node struct {
 	// Underlay6 whether they run over IPv6. 0 if unknown.
 	UnderlayMTU int
 	Underlay6   bool
+	// Trunk is the node's interface for VLANs in mode VLAN, with its MTU.
+	Trunk    string
+	TrunkMTU int
 }
 
-// Steps says what plugs p into n, in order: the switch comes last, so that no
-// packet meets a half-made interface, and then the wait for OVN.
+// Steps says what plugs p into n, in order.
 func Steps(p Port, n Node) ([]Step, error) {
 	if err := fits(p, n); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pod %s: %w", p.Pod, err)
 	}
+	if n.Mode == VLAN {
+		return onTrunk(p, n), nil
+	}
+	return onSwitch(p, n), nil
+}
+
+// onSwitch has the switch last, so that no packet meets a half-made interface,
+// and then the wait for OVN.
+func onSwitch(p Port, n Node) []Step {
 	host := HostName(p.Container, p.Link)
-	steps := []Step{Veth{Host: host, Link: p.Link, MAC: p.MAC, MTU: p.MTU, Alias: Alias(p.Container, p.Pod)}}
+	steps := []Step{Veth{Host: host, Link: p.Link, MAC: p.MAC, MTU: p.MTU, Alias: p.mark().Alias()}}
 	if n.Userspace {
 		steps = append(steps, ChecksumOff{Host: host, Link: p.Link})
 	}
-	for _, a := range p.Addrs {
-		steps = append(steps, Address{Link: p.Link, Prefix: a})
-	}
-	steps = append(steps, routes(p)...)
+	steps = slices.Concat(steps, addresses(p), routes(p))
 	if p.HostLink {
 		steps = append(steps, hostLink(p)...)
 	}
-	return append(steps, switchPort(p, n, host), Installed{Name: host}), nil
+	return append(steps, switchPort(p, n, host), Installed{Name: host})
 }
 
-// Remains are the steps whose undo removes all that any Steps may have made
-// for this interface; it needs no claim.
-func Remains(container, link string) []Step {
-	host := HostName(container, link)
-	return []Step{Veth{Host: host, Link: link}, Veth{Host: hostLinkName(container, link), Link: HostLink}, SwitchPort{Name: host}}
+// onTrunk has the host link first, and always: from there the node finds the
+// pod's namespace again, which is all that it remembers of a VLAN in there.
+func onTrunk(p Port, n Node) []Step {
+	link := VLANLink{
+		Host: HostLinkName(p.Container, p.Link), Trunk: n.Trunk, Tag: p.Tag,
+		Link: p.Link, MAC: p.MAC, MTU: p.MTU, Alias: p.mark().Alias(),
+	}
+	return slices.Concat(hostLink(p), []Step{link}, addresses(p), routes(p))
+}
+
+// Remains are the steps whose undo removes all that Steps may have made
+// for this interface in that mode; it needs no claim.
+func Remains(mode Mode, container, link string) []Step {
+	host, second := HostName(container, link), HostLinkName(container, link)
+	if mode == VLAN {
+		return []Step{Veth{Host: second, Link: HostLink}, VLANLink{Host: second, Link: link}}
+	}
+	return []Step{Veth{Host: host, Link: link}, Veth{Host: second, Link: HostLink}, SwitchPort{Name: host}}
 }
 
 // fits says why p cannot be plugged into n at all.
 func fits(p Port, n Node) error {
-	if n.Mode != OVS || p.Tag != 0 {
-		return fmt.Errorf("pod %s: its claim asks for a VLAN link on a trunk port, which this node cannot give yet", p.Pod)
-	}
-	if p.IfaceID == "" {
-		return fmt.Errorf("pod %s: its claim names no port (attach.ovs.ifaceID)", p.Pod)
-	}
 	if len(p.Addrs) == 0 {
-		return fmt.Errorf("pod %s: its claim has no address", p.Pod)
+		return errors.New("its claim has no address")
 	}
 	if _, err := net.ParseMAC(string(p.MAC)); err != nil {
-		return fmt.Errorf("pod %s: its claim: %w", p.Pod, err)
+		return fmt.Errorf("its claim: %w", err)
+	}
+	if n.Mode == VLAN {
+		return fitsTrunk(p, n)
+	}
+	return fitsSwitch(p, n)
+}
+
+func fitsTrunk(p Port, n Node) error {
+	switch {
+	case p.IfaceID != "":
+		return errors.New("its claim is for a node with Open vSwitch, but this node plugs pods on a trunk port: " +
+			"the Node's label isthmus.io/plug says which, and a pod that was bound before is to be deleted")
+	case p.Tag < 1 || p.Tag > 4094:
+		return fmt.Errorf("its claim names no VLAN from 1 to 4094 (attach.vlan.tag is %d)", p.Tag)
+	case n.TrunkMTU > 0 && p.MTU > n.TrunkMTU:
+		return fmt.Errorf("its MTU of %d does not fit: the node's trunk interface %s has %d; "+
+			"set the Subnet's spec.mtu to %d or raise the MTU of the trunk port's network", p.MTU, n.Trunk, n.TrunkMTU, n.TrunkMTU)
+	}
+	return nil
+}
+
+func fitsSwitch(p Port, n Node) error {
+	if p.Tag != 0 {
+		return errors.New("its claim asks for a VLAN link on a trunk port, but this node plugs pods into Open vSwitch: " +
+			"the Node's label isthmus.io/plug says which, and a pod that was bound before is to be deleted")
+	}
+	if p.IfaceID == "" {
+		return errors.New("its claim names no port (attach.ovs.ifaceID)")
 	}
 	overhead := tunnelOverhead4
 	if n.Underlay6 {
 		overhead = tunnelOverhead6
 	}
 	if most := n.UnderlayMTU - overhead; n.UnderlayMTU > 0 && p.MTU > most {
-		return fmt.Errorf("pod %s: its MTU of %d does not fit: the node's underlay has %d, which leaves %d in a tunnel; "+
-			"set the Subnet's spec.mtu to %d or raise the MTU of the node's tunnel interface", p.Pod, p.MTU, n.UnderlayMTU, most, most)
+		return fmt.Errorf("its MTU of %d does not fit: the node's underlay has %d, which leaves %d in a tunnel; "+
+			"set the Subnet's spec.mtu to %d or raise the MTU of the node's tunnel interface", p.MTU, n.UnderlayMTU, most, most)
 	}
 	return nil
+}
+
+func addresses(p Port) []Step {
+	var steps []Step
+	for _, a := range p.Addrs {
+		steps = append(steps, Address{Link: p.Link, Prefix: a})
+	}
+	return steps
 }
 
 // routes puts the default routes first, because others may go through the same gateway.
@@ -157,9 +208,9 @@ func (p Port) route(r Route) Step {
 }
 
 func hostLink(p Port) []Step {
-	name, one := hostLinkName(p.Container, p.Link), netip.PrefixFrom(HostAddr, HostAddr.BitLen())
+	name, one := HostLinkName(p.Container, p.Link), netip.PrefixFrom(HostAddr, HostAddr.BitLen())
 	return []Step{
-		Veth{Host: name, Link: HostLink, Alias: Alias(p.Container, p.Pod)},
+		Veth{Host: name, Link: HostLink, Alias: p.mark().Alias()},
 		NodeAddress{Host: name, Prefix: one},
 		PodRoute{Link: HostLink, To: one},
 	}
@@ -192,7 +243,7 @@ func switchPort(p Port, n Node, host string) SwitchPort {
 		ids[KeyIfaceIDVer] = p.IfaceIDVer
 	}
 	if p.HostLink {
-		ids[KeyHostLink] = hostLinkName(p.Container, p.Link)
+		ids[KeyHostLink] = HostLinkName(p.Container, p.Link)
 		ids[KeyAddrs] = joinAddrs(p.Addrs)
 	}
 	return SwitchPort{Bridge: n.Bridge, Name: host, IDs: ids}
@@ -204,37 +255,4 @@ func joinAddrs(prefixes []netip.Prefix) string {
 		all = append(all, p.Addr().String())
 	}
 	return strings.Join(all, ",")
-}
-
-// HostName names the node's side of a pod's interface. Whoever knows the
-// sandbox finds it, without a record.
-func HostName(container, link string) string { return "i" + digest(container, link) }
-
-// HostNames are all the names that an interface's steps can give on the node.
-func HostNames(container, link string) []string {
-	return []string{HostName(container, link), hostLinkName(container, link)}
-}
-
-func hostLinkName(container, link string) string { return "h" + digest(container, link) }
-
-// digest is short enough for a Linux interface name with its prefix.
-func digest(container, link string) string {
-	sum := sha256.Sum256([]byte(container + "/" + link))
-	return hex.EncodeToString(sum[:6])
-}
-
-const aliasPrefix = "isthmus "
-
-// Alias marks a link of the node as ours, so that GC finds it without its
-// switch port. The kernel takes up to 255 bytes.
-func Alias(container, pod string) string {
-	text := aliasPrefix + container + " " + pod
-	return text[:min(len(text), 255)]
-}
-
-// ParseAlias returns the container of a link of ours.
-func ParseAlias(alias string) (container string, ours bool) {
-	rest, ours := strings.CutPrefix(alias, aliasPrefix)
-	container, _, _ = strings.Cut(rest, " ")
-	return container, ours
 }

@@ -23,6 +23,13 @@ func port() Port {
 	}
 }
 
+// nested is the same pod on a node that is a virtual machine.
+func nested() (Port, Node) {
+	p := port()
+	p.IfaceID, p.IfaceIDVer, p.Parent, p.Tag = "", "", "fa:16:3e:00:00:01", 101
+	return p, Node{Mode: VLAN, Trunk: "ens3", TrunkMTU: 1442}
+}
+
 func node() Node {
 	return Node{Mode: OVS, Bridge: "br-int", Owner: "kubernetes", UnderlayMTU: 1500}
 }
@@ -40,6 +47,7 @@ func TestSteps(t *testing.T) {
 			p.Addrs[0] = netip.MustParsePrefix("12.0.1.2/32")
 			p.Routes = []Route{{To: netip.MustParsePrefix("10.96.0.0/12"), Via: netip.MustParseAddr("12.0.1.1")}}
 		},
+		"nested": func(p *Port, n *Node) { *p, *n = nested() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, n := port(), node()
@@ -51,7 +59,8 @@ func TestSteps(t *testing.T) {
 			golden(t, name, text(steps))
 		})
 	}
-	golden(t, "remains", text(Remains(port().Container, "eth0")))
+	golden(t, "remains", text(Remains(OVS, port().Container, "eth0")))
+	golden(t, "remains-nested", text(Remains(VLAN, port().Container, "eth0")))
 }
 
 func text(steps []Step) string {
@@ -81,12 +90,15 @@ func golden(t *testing.T, name, got string) {
 
 func TestStepsRefuses(t *testing.T) {
 	for says, change := range map[string]func(*Port, *Node){
-		"does not fit":  func(p *Port, _ *Node) { p.MTU = 1443 },
-		"leaves 1422":   func(p *Port, n *Node) { p.MTU = 1442; n.Underlay6 = true },
-		"VLAN link":     func(p *Port, _ *Node) { p.Tag = 101 },
-		"names no port": func(p *Port, _ *Node) { p.IfaceID = "" },
-		"no address":    func(p *Port, _ *Node) { p.Addrs = nil },
-		"invalid MAC":   func(p *Port, _ *Node) { p.MAC = "x" },
+		"does not fit":      func(p *Port, _ *Node) { p.MTU = 1443 },
+		"leaves 1422":       func(p *Port, n *Node) { p.MTU = 1442; n.Underlay6 = true },
+		"VLAN link":         func(p *Port, _ *Node) { p.Tag = 101 },
+		"with Open vSwitch": func(p *Port, n *Node) { *p, *n = nested(); p.IfaceID = "a.net2" },
+		"from 1 to 4094":    func(p *Port, n *Node) { *p, *n = nested(); p.Tag = 4095 },
+		"ens3 has 1442":     func(p *Port, n *Node) { *p, *n = nested(); p.MTU = 1443 },
+		"names no port":     func(p *Port, _ *Node) { p.IfaceID = "" },
+		"no address":        func(p *Port, _ *Node) { p.Addrs = nil },
+		"invalid MAC":       func(p *Port, _ *Node) { p.MAC = "x" },
 	} {
 		p, n := port(), node()
 		change(&p, &n)
@@ -96,15 +108,22 @@ func TestStepsRefuses(t *testing.T) {
 	}
 }
 
-// What Remains names must cover every veth and port that Steps can make.
+// What Remains names must cover every link and port that Steps can make.
 func TestRemainsCoversSteps(t *testing.T) {
-	p := port()
+	p, n := port(), node()
 	p.HostLink = true
-	steps, err := Steps(p, node())
+	covers(t, p, n)
+	p, n = nested()
+	covers(t, p, n)
+}
+
+func covers(t *testing.T, p Port, n Node) {
+	t.Helper()
+	steps, err := Steps(p, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(made(steps), made(Remains(p.Container, p.Link))); d != "" {
+	if d := cmp.Diff(made(steps), made(Remains(n.Mode, p.Container, p.Link))); d != "" {
 		t.Error(d)
 	}
 }
@@ -114,6 +133,8 @@ func made(steps []Step) (names []string) {
 		switch s := s.(type) {
 		case Veth:
 			names = append(names, "veth "+s.Host)
+		case VLANLink:
+			names = append(names, "vlan "+s.Link+" behind "+s.Host)
 		case SwitchPort:
 			names = append(names, "port "+s.Name)
 		}
@@ -126,9 +147,15 @@ func TestNames(t *testing.T) {
 	if a == b || len(a) > 15 || HostName("c1", "net1") == a {
 		t.Errorf("names %q, %q are not distinct and short", a, b)
 	}
-	container, ours := ParseAlias(Alias("c1", "ns/"+strings.Repeat("p", 300)))
-	if container != "c1" || !ours {
-		t.Errorf("alias gives %q %v", container, ours)
+	want := Mark{Container: "c1", Link: "eth0", UID: "u1", Tag: 101, Pod: "ns/p"}
+	if m, ours := ParseAlias(want.Alias()); m != want || !ours {
+		t.Errorf("alias gives %+v %v", m, ours)
+	}
+	if m, _ := ParseAlias(Mark{Container: "c1", Link: "eth0", UID: "u1", Pod: "ns/" + strings.Repeat("p", 300)}.Alias()); m.UID != "u1" {
+		t.Errorf("a long name's alias gives %+v", m)
+	}
+	if m, _ := ParseAlias("isthmus c1 ns/p"); m != (Mark{Container: "c1", Pod: "ns/p"}) {
+		t.Errorf("an earlier release's alias gives %+v", m)
 	}
 	if _, ours := ParseAlias("uplink"); ours {
 		t.Error("takes a foreign link for ours")

@@ -27,6 +27,19 @@ type Veth struct {
 	Alias      string
 }
 
+// VLANLink is made inside the pod, on the interface Trunk of the node. Host is
+// the node's side of the host link, by which the pod is found again when only
+// the sandbox is known. The claim decides who has a VLAN: an earlier sandbox of
+// ours loses it.
+type VLANLink struct {
+	Host, Trunk string
+	Tag         int
+	Link        string
+	MAC         intent.MAC
+	MTU         int
+	Alias       string
+}
+
 // ChecksumOff makes both sides send whole checksums.
 type ChecksumOff struct{ Host, Link string }
 
@@ -62,6 +75,7 @@ type SwitchPort struct {
 type Installed struct{ Name string }
 
 func (Veth) step()        {}
+func (VLANLink) step()    {}
 func (ChecksumOff) step() {}
 func (Address) step()     {}
 func (PodRoute) step()    {}
@@ -71,6 +85,20 @@ func (Installed) step()   {}
 
 func (s Veth) String() string {
 	text := fmt.Sprintf("veth %s to %s", s.Link, s.Host)
+	if s.MAC != "" {
+		text += fmt.Sprintf(" mac %s", s.MAC)
+	}
+	if s.MTU != 0 {
+		text += fmt.Sprintf(" mtu %d", s.MTU)
+	}
+	return text
+}
+
+func (s VLANLink) String() string {
+	if s.Tag == 0 {
+		return "VLAN link " + s.Link
+	}
+	text := fmt.Sprintf("VLAN %d of %s as %s", s.Tag, s.Trunk, s.Link)
 	if s.MAC != "" {
 		text += fmt.Sprintf(" mac %s", s.MAC)
 	}

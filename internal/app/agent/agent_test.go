@@ -99,7 +99,7 @@ func start(t *testing.T) *world {
 	ovs := netdev.NewSwitch(netdev.SwitchOptions{Endpoint: w.node.Endpoint})
 	var machine *netdev.Machine
 	err := ovstest.Inside(w.node.NetNS, func() (err error) {
-		machine, err = netdev.NewMachine(ovs)
+		machine, err = netdev.NewMachine(ovs, "")
 		return err
 	})
 	if err != nil {
@@ -215,8 +215,8 @@ func (w *world) left() string {
 		w.t.Fatal(err)
 	}
 	var all []string
-	for l := range links {
-		all = append(all, l)
+	for _, l := range links {
+		all = append(all, l.Name)
 	}
 	return strings.TrimSpace(strings.Join(all, " ") + " " + w.node.Vsctl(w.t, "list-ports", "br-int"))
 }

@@ -60,7 +60,7 @@ func (p *pods) ask(ctx context.Context, r cniwire.Request, netns *os.File) (*cni
 	case cniwire.Add:
 		return p.add(ctx, r, netns)
 	case cniwire.Del:
-		return nil, p.machine.Undo(ctx, plug.Remains(r.Container, r.Link))
+		return nil, p.machine.Undo(ctx, nil, plug.Remains(plug.OVS, r.Container, r.Link))
 	case cniwire.Check:
 		return nil, p.check(ctx, r, netns)
 	}
@@ -164,9 +164,9 @@ func (p *pods) collect(ctx context.Context, keep []cniwire.Attachment) error {
 			errs = append(errs, p.busy.idle(container, func() error { return p.ovs.Remove(ctx, port.Name) }))
 		}
 	}
-	for name, container := range links {
-		if !alive[name] {
-			errs = append(errs, p.busy.idle(container, func() error { return p.machine.RemoveLink(name) }))
+	for _, l := range links {
+		if !alive[l.Name] {
+			errs = append(errs, p.busy.idle(l.Mark.Container, func() error { return p.machine.RemoveLink(l.Name) }))
 		}
 	}
 	return errors.Join(errs...)

@@ -91,7 +91,7 @@ func assemble(o Options, s settings.Settings, config *rest.Config, log *slog.Log
 		metrics.setConnected("ovs", ovs.Connected())
 		wake.send()
 	}})
-	machine, err := netdev.NewMachine(ovs)
+	machine, err := netdev.NewMachine(ovs, "")
 	if err != nil {
 		return nil, err
 	}
