@@ -206,18 +206,6 @@ func (b *bed) ready(t *testing.T) int {
 	return int(most)
 }
 
-// readyAll is how many ports all pools have ready.
-func (b *bed) readyAll(t *testing.T) int {
-	t.Helper()
-	sum := 0.0
-	for _, s := range b.metrics(t) {
-		if s.name == "isthmus_pool_ports" && s.has("state", "ready") {
-			sum += s.value
-		}
-	}
-	return int(sum)
-}
-
 func median[T ~int64 | ~float64](all []T) T {
 	sorted := slices.Sorted(slices.Values(all))
 	if len(sorted)%2 == 0 {

@@ -32,9 +32,21 @@ if timeout %d curl %s >/dev/null 2>&1; then echo yes; else echo no; fi; sleep 0.
 // stand makes a pod of the demo's program, and returns its address when it is Ready.
 func (b *bed) stand(t *testing.T, name string) string {
 	t.Helper()
+	b.create(t, name)
+	var p *corev1.Pod
+	b.until(t, time.Minute, "pod "+name+" is not Ready", func() bool {
+		var err error
+		p, err = b.kube.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+		return err == nil && isReady(p)
+	})
+	return p.Status.PodIP
+}
+
+// create makes the pod and does not wait for it.
+func (b *bed) create(t *testing.T, name string) {
+	t.Helper()
 	none := int64(0)
-	pods := b.kube.CoreV1().Pods(namespace)
-	_, err := pods.Create(t.Context(), &corev1.Pod{
+	_, err := b.kube.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"bench": name}},
 		Spec: corev1.PodSpec{
 			NodeSelector: map[string]string{corev1.LabelHostname: node}, TerminationGracePeriodSeconds: &none,
@@ -44,12 +56,6 @@ func (b *bed) stand(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var p *corev1.Pod
-	b.until(t, time.Minute, "pod "+name+" is not Ready", func() bool {
-		p, err = pods.Get(t.Context(), name, metav1.GetOptions{})
-		return err == nil && isReady(p)
-	})
-	return p.Status.PodIP
 }
 
 // await is when the first such line comes; what was said before now counts not.
