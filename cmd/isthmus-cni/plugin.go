@@ -67,7 +67,12 @@ func (plugin) del(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	_, err = ask(c, request(cniwire.Del, args), nil)
+	// It may be gone already, which is no reason to leave the rest.
+	netns, err := os.Open(args.Netns)
+	if err == nil {
+		defer netns.Close()
+	}
+	_, err = ask(c, request(cniwire.Del, args), netns)
 	return err
 }
 

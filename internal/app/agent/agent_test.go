@@ -34,6 +34,11 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	// In a virtual machine there is no Go.
+	if program = os.Getenv("ISTHMUS_TEST_CNI"); program != "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
 	dir, err := os.MkdirTemp("", "D-cni-")
 	if err != nil {
 		panic(err)
@@ -83,19 +88,22 @@ func claim(uid string) *v1.IP {
 	}
 }
 
-// world is a node with an agent, without Kubernetes.
+// world is a node with an agent, without Kubernetes. Its switch is node, if it has one.
 type world struct {
 	t      *testing.T
 	node   *ovstest.Node
 	socket string
 	claims *book
 	pods   *pods
+	ovs    *netdev.Switch
 	stop   func()
 }
 
+func newBook() *book { return &book{claims: map[string]*v1.IP{}} }
+
 func start(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, node: ovstest.Start(t), claims: &book{claims: map[string]*v1.IP{}}}
+	w := &world{t: t, node: ovstest.Start(t), claims: newBook()}
 	ovs := netdev.NewSwitch(netdev.SwitchOptions{Endpoint: w.node.Endpoint})
 	var machine *netdev.Machine
 	err := ovstest.Inside(w.node.NetNS, func() (err error) {
@@ -105,24 +113,29 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.pods = &pods{
-		claims: w.claims, ovs: ovs, machine: machine, bridge: "br-int", owner: "test",
-		underlay: func() (int, bool) { return 1500, false },
-	}
-	dir, err := os.MkdirTemp("", "D-agent-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.socket = filepath.Join(dir, "agent.sock")
+	way := onSwitch{ovs: ovs, machine: machine, bridge: "br-int", owner: "test", underlay: func() (int, bool) { return 1500, false }}
+	w.pods, w.ovs = &pods{claims: w.claims, machine: machine, way: way}, ovs
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); ovs.Run(ctx) }()
 	if err := ovs.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	w.serve()
-	t.Cleanup(func() { w.stop(); cancel(); <-done; machine.Close(); os.RemoveAll(dir) })
+	t.Cleanup(func() { cancel(); <-done; machine.Close() })
+	w.begin()
 	return w
+}
+
+// begin starts the agent's server for the test.
+func (w *world) begin() {
+	w.t.Helper()
+	dir, err := os.MkdirTemp("", "D-agent-")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.socket = filepath.Join(dir, "agent.sock")
+	w.serve()
+	w.t.Cleanup(func() { w.stop(); os.RemoveAll(dir) })
 }
 
 // serve starts the agent's server; w.stop stops it.
@@ -218,7 +231,10 @@ func (w *world) left() string {
 	for _, l := range links {
 		all = append(all, l.Name)
 	}
-	return strings.TrimSpace(strings.Join(all, " ") + " " + w.node.Vsctl(w.t, "list-ports", "br-int"))
+	if w.node != nil {
+		all = append(all, w.node.Vsctl(w.t, "list-ports", "br-int"))
+	}
+	return strings.TrimSpace(strings.Join(all, " "))
 }
 
 func TestEverySpecVersion(t *testing.T) {
@@ -294,7 +310,7 @@ func TestStatusWithoutOVS(t *testing.T) {
 	w := start(t)
 	w.must(call{verb: "STATUS"})
 	w.node.StopDatabase(t)
-	for w.pods.ovs.Connected() {
+	for w.ovs.Connected() {
 		time.Sleep(time.Millisecond)
 	}
 	if _, told := w.run(call{verb: "STATUS"}); told == nil || told.Code != types.ErrPluginNotAvailable {

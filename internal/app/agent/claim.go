@@ -101,6 +101,9 @@ func resultOf(p plug.Port, netns string) *cniwire.Result {
 		{Name: p.Link, MAC: string(p.MAC), MTU: p.MTU, NetNS: netns},
 		{Name: plug.HostName(p.Container, p.Link), MTU: p.MTU},
 	}}
+	if p.Tag != 0 {
+		r.Interfaces[1] = cniwire.Interface{Name: plug.HostLinkName(p.Container, p.Link)}
+	}
 	for _, a := range p.Addrs {
 		r.Addresses = append(r.Addresses, cniwire.Address{Prefix: a.String(), Gateway: gatewayFor(p, a.Addr())})
 	}

@@ -8,4 +8,9 @@
 //	                                        └─ netdev: netlink, the node's Open_vSwitch database
 //
 //	Subnets, own IP, own Node, switch ports ──▶ node ─▶ nodenet.Apply
+//
+// How pods are plugged is chosen once, at the start. A node that is a virtual
+// machine on a trunk port has no switch: its pods are VLANs on that port, their
+// claims are what the node's network follows from, and OVN is not waited for,
+// since the claim comes when the port is up.
 package agent

@@ -10,9 +10,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// follow binds running pods to the ports that their claims name now: one that
-// somebody deleted in OpenStack comes back under another id.
-func (n *node) follow(ctx context.Context) error {
+// followPorts binds running pods to the ports that their claims name now: one
+// that somebody deleted in OpenStack comes back under another id.
+func (n *node) followPorts(ctx context.Context) error {
 	var claims v1.IPList
 	if err := n.kube.cache.List(ctx, &claims); err != nil {
 		return fmt.Errorf("list IPs: %w", err)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
+	"github.com/isthmus-cni/isthmus/internal/plug"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -66,6 +68,39 @@ func TestKube(t *testing.T) {
 	t.Cleanup(k.http.CloseIdleConnections)
 	t.Run("await", func(t *testing.T) { awaits(t, k) })
 	t.Run("node", func(t *testing.T) { keepsNode(t, server) })
+	t.Run("virtual machine", func(t *testing.T) { keepsVM(t, server) })
+}
+
+// keepsVM runs the whole agent where there is no Open vSwitch: it says so, lets
+// pods be plugged, touches nothing that only a switch's node has, and ends when
+// it is told that the node has a switch.
+func keepsVM(t *testing.T, server *kubetest.Server) {
+	ns, dir := ovstest.NetNS(t), t.TempDir()
+	a := assembleAs(t, ns, server, dir, choice{plug.VLAN, true})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- a.run(ctx) }()
+	defer a.node.machine.Close()
+	k, self := a.kube.client, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node2"}}
+	if err := k.Create(ctx, self); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		return k.Get(ctx, client.ObjectKey{Name: "node2"}, self) == nil && self.Annotations[v1.Plug] == v1.PlugVLAN
+	}, "how pods are plugged was not told")
+	if mtu, told := self.Annotations[v1.AnnotationUnderlayMTU]; told {
+		t.Errorf("an underlay's MTU of %s was told", mtu)
+	}
+	conflist := filepath.Join(dir, "net.d", confName)
+	eventually(t, func() bool { _, err := os.Stat(conflist); return err == nil }, "no network configuration")
+	self.Labels = map[string]string{v1.Plug: v1.PlugOVS}
+	if err := k.Update(ctx, self); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, errOtherWay) {
+		t.Errorf("after the label: %v", err)
+	}
 }
 
 // awaits: a claim that is not there, then one for an earlier pod, then the right one.
@@ -173,24 +208,36 @@ func followsClaim(t *testing.T, host *ovstest.Node, k client.Client) {
 	}
 }
 
-// assembleIn is assemble for a node in a namespace.
+// assembleIn is assemble for a node with a switch.
 func assembleIn(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir string) *agent {
 	t.Helper()
+	return assembleAs(t, host.NetNS, server, dir, choice{mode: plug.OVS}, func(o *Options) { o.NodeName, o.OVS = "node1", host.Endpoint })
+}
+
+// assembleAs is assemble for a node in a namespace.
+func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, dir string, chosen choice, change ...func(*Options)) *agent {
+	t.Helper()
 	o := Default()
-	o.NodeName, o.OVS, o.Listen = "node1", host.Endpoint, "127.0.0.1:0"
+	o.NodeName, o.OVS, o.Listen = "node2", "unix:"+filepath.Join(dir, "db.sock"), "127.0.0.1:0"
+	for _, c := range change {
+		c(&o)
+	}
 	o.Socket, o.Plugin = filepath.Join(dir, "s"), program
 	o.BinDir, o.ConfDir = filepath.Join(dir, "bin"), filepath.Join(dir, "net.d")
-	s := settings.Default()
+	k, err := newKube(server.Config, o.NodeName)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var a *agent
-	err := ovstest.Inside(host.NetNS, func() (err error) {
-		a, err = assemble(o, s, server.Config, slog.New(slog.DiscardHandler))
+	err = ovstest.Inside(ns, func() (err error) {
+		a, err = assemble(o, settings.Default(), k, chosen, slog.New(slog.DiscardHandler))
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns := netns.NsHandle(host.NetNS.Fd())
-	a.node.net = nodenet.New(nodenet.Options{Plug: a.node.plugOVN0, Unplug: a.node.unplugOVN0, NetNS: &ns})
+	h := netns.NsHandle(ns.Fd())
+	a.node.net = nodenet.New(nodenet.Options{Plug: a.node.plugOVN0, Unplug: a.node.unplugOVN0, NetNS: &h})
 	return a
 }
 
@@ -246,5 +293,8 @@ func TestParse(t *testing.T) {
 	}
 	if _, err := Parse(nil, func(string) string { return "" }); err == nil {
 		t.Error("takes no node name")
+	}
+	if _, err := Parse([]string{"--plug", "vxlan"}, func(k string) string { return env[k] }); err == nil {
+		t.Error("takes a plug that there is not")
 	}
 }

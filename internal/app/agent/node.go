@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"reflect"
 	"strconv"
@@ -15,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -32,10 +35,15 @@ type node struct {
 	fixedMTU int
 
 	kube    *kube
-	ovs     *netdev.Switch
+	pods    *pods
 	machine *netdev.Machine
 	net     *nodenet.Network
-	log     *slog.Logger
+	// One of the two is there: the node's own switch, or its trunk.
+	ovs   *netdev.Switch
+	trunk *onTrunk
+	// fixed is true if the agent's options say which, whatever the Node's labels do.
+	fixed bool
+	log   *slog.Logger
 
 	wake  wakeup
 	dirty atomic.Bool // the kernel may no longer be as the last Apply left it
@@ -67,7 +75,7 @@ func (n *node) run(ctx context.Context) error {
 	if !n.kube.cache.WaitForCacheSync(ctx) {
 		return nil
 	}
-	if err := n.ovs.Ready(ctx); err != nil {
+	if n.ovs != nil && n.ovs.Ready(ctx) != nil {
 		return nil
 	}
 	n.wake.send()
@@ -75,6 +83,9 @@ func (n *node) run(ctx context.Context) error {
 		err := n.once(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errOtherWay) {
+			return err
 		}
 		if err == nil {
 			retry = firstRetry
@@ -113,6 +124,14 @@ func (n *node) once(ctx context.Context) error {
 	return errors.Join(n.annotate(ctx), n.apply(ctx), n.follow(ctx))
 }
 
+// follow binds running pods to what their claims name now.
+func (n *node) follow(ctx context.Context) error {
+	if n.trunk != nil {
+		return n.followTags(ctx)
+	}
+	return n.followPorts(ctx)
+}
+
 func (n *node) apply(ctx context.Context) error {
 	state, err := n.gather(ctx)
 	if err != nil {
@@ -132,6 +151,10 @@ func (n *node) apply(ctx context.Context) error {
 
 // gather reads and decides nothing that nodenet could decide.
 func (n *node) gather(ctx context.Context) (nodenet.State, error) {
+	if n.trunk != nil {
+		pods, err := n.nested(ctx)
+		return nodenet.State{Probes: nestedProbes(pods)}, err
+	}
 	var subnets v1.SubnetList
 	if err := n.kube.cache.List(ctx, &subnets); err != nil {
 		return nodenet.State{}, fmt.Errorf("list Subnets: %w", err)
@@ -206,8 +229,11 @@ func (n *node) watch(ctx context.Context) error {
 	}
 }
 
-// look finds the MTU of what carries the tunnels.
+// look finds the MTU of what carries the tunnels, where there are any.
 func (n *node) look() {
+	if n.ovs == nil {
+		return
+	}
 	u := underlay{mtu: n.fixedMTU}
 	for _, a := range n.ovs.TunnelAddrs() {
 		u.six = u.six || a.Is6()
@@ -226,18 +252,31 @@ func (n *node) underlay() (mtu int, six bool) {
 	return n.fixedMTU, false
 }
 
-// annotate tells the controller the underlay's MTU.
+// annotate tells the controller how pods are plugged here, and the underlay's MTU.
 func (n *node) annotate(ctx context.Context) error {
 	self, err := n.self(ctx)
-	mtu, _ := n.underlay()
-	if self == nil || err != nil || mtu == 0 || self.Annotations[v1.AnnotationUnderlayMTU] == strconv.Itoa(mtu) {
+	if self == nil || err != nil {
 		return err
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"%d"}}}`, v1.AnnotationUnderlayMTU, mtu)
+	if err := n.contradicted(self); err != nil {
+		return err
+	}
+	news := map[string]string{v1.Plug: string(n.pods.way.mode())}
+	if mtu, _ := n.underlay(); mtu != 0 && n.ovs != nil {
+		news[v1.AnnotationUnderlayMTU] = strconv.Itoa(mtu)
+	}
+	maps.DeleteFunc(news, func(key, value string) bool { return self.Annotations[key] == value })
+	if len(news) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": news}})
+	if err != nil {
+		return err
+	}
 	if err := n.kube.client.Patch(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}, client.RawPatch("application/merge-patch+json", patch)); err != nil {
 		return fmt.Errorf("annotate Node %s: %w", n.name, err)
 	}
-	n.log.Info("underlay MTU told", "node", n.name, "mtu", mtu)
+	n.log.Info("the Node tells", "node", n.name, "annotations", news)
 	return nil
 }
 
@@ -268,11 +307,26 @@ func (n *node) event(ctx context.Context, r nodenet.Refusal) error {
 		Source:         corev1.EventSource{Component: "isthmus-agent", Host: n.name},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}
-	for _, port := range n.ovs.Ports(plug.KeyPod, r.Pod) {
-		e.InvolvedObject.UID = uid(port)
-	}
+	e.InvolvedObject.UID = n.uidOf(ctx, r.Pod)
 	if err := n.kube.client.Create(ctx, e); err != nil {
 		return fmt.Errorf("tell why pod %s cannot be probed (%s): %w", r.Pod, r.Why, err)
 	}
 	return nil
+}
+
+// uidOf is that of the pod that is plugged here, empty if nobody knows.
+func (n *node) uidOf(ctx context.Context, pod string) (found types.UID) {
+	if n.trunk != nil {
+		pods, _ := n.nested(ctx)
+		for _, p := range pods {
+			if p.claim.Spec.Namespace+"/"+p.claim.Spec.PodName == pod {
+				found = types.UID(p.claim.Spec.PodUID)
+			}
+		}
+		return found
+	}
+	for _, port := range n.ovs.Ports(plug.KeyPod, pod) {
+		found = uid(port)
+	}
+	return found
 }

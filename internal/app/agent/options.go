@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
+	"github.com/isthmus-cni/isthmus/internal/plug"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -22,6 +24,11 @@ type Options struct {
 	// OVS is the endpoint of the node's switch database, Bridge the one that
 	// ovn-controller serves.
 	OVS, Bridge string
+	// Plug is how pods are plugged: ovs, vlan, or auto to find out.
+	Plug string
+	// Trunk is the interface for the pods' VLANs, empty for the one whose MAC the
+	// claims say. Namespaces is where the container runtime keeps pods' network namespaces.
+	Trunk, Namespaces string
 	// Socket is where the CNI plugin finds the agent.
 	Socket string
 	// Plugin is the plugin's program in our image; it is copied to BinDir, and
@@ -36,15 +43,17 @@ type Options struct {
 // Default options.
 func Default() Options {
 	return Options{
-		Settings: settings.File,
-		OVS:      "unix:/run/openvswitch/db.sock",
-		Bridge:   "br-int",
-		Socket:   cniwire.DefaultSocket,
-		Plugin:   "/isthmus-cni",
-		BinDir:   "/opt/cni/bin",
-		ConfDir:  "/etc/cni/net.d",
-		Listen:   ":10662",
-		LogLevel: "info",
+		Settings:   settings.File,
+		OVS:        "unix:/run/openvswitch/db.sock",
+		Bridge:     "br-int",
+		Plug:       plugAuto,
+		Namespaces: "/run/netns",
+		Socket:     cniwire.DefaultSocket,
+		Plugin:     "/isthmus-cni",
+		BinDir:     "/opt/cni/bin",
+		ConfDir:    "/etc/cni/net.d",
+		Listen:     ":10662",
+		LogLevel:   "info",
 	}
 }
 
@@ -61,6 +70,10 @@ func Parse(args []string, getenv func(string) string) (Options, error) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig to use instead of the service account")
 	f.StringVar(&o.OVS, "ovs", o.OVS, "endpoint of the node's Open_vSwitch database")
 	f.StringVar(&o.Bridge, "bridge", o.Bridge, "integration bridge that ovn-controller serves")
+	f.StringVar(&o.Plug, "plug", o.Plug, "how pods are plugged: ovs into Open vSwitch, vlan on the trunk port of a virtual machine; "+
+		"auto goes by the Node's label isthmus.io/plug, else by whether Open vSwitch runs here")
+	f.StringVar(&o.Trunk, "trunk-interface", o.Trunk, "interface for the pods' VLANs, by default the one with the MAC address of the trunk port")
+	f.StringVar(&o.Namespaces, "netns-dir", o.Namespaces, "where the container runtime keeps the network namespaces of pods")
 	f.StringVar(&o.Socket, "socket", o.Socket, "unix socket for the CNI plugin")
 	f.StringVar(&o.Plugin, "cni-plugin", o.Plugin, "the CNI plugin to install, none if empty")
 	f.StringVar(&o.BinDir, "cni-bin-dir", o.BinDir, "directory of CNI plugins")
@@ -90,6 +103,9 @@ func envName(flag string) string {
 func (o Options) Validate() error {
 	if o.NodeName == "" {
 		return errors.New("the node's name is not known: set NODE_NAME or --node-name")
+	}
+	if !slices.Contains([]string{plugAuto, string(plug.OVS), string(plug.VLAN)}, o.Plug) {
+		return fmt.Errorf("--plug is %q, not auto, ovs or vlan", o.Plug)
 	}
 	if o.Plugin != "" && (o.BinDir == "" || o.ConfDir == "") {
 		return errors.New("--cni-plugin needs --cni-bin-dir and --cni-conf-dir")

@@ -29,25 +29,20 @@ const (
 	checkTime = 5 * time.Second
 )
 
-// pods plugs this node's pods. It remembers nothing: what it made is in the
-// switch's database, and named after the sandbox.
+// pods plugs this node's pods. It remembers nothing: what it made is named after
+// the sandbox, and says in the switch's database or in its alias whose it is.
 type pods struct {
 	claims  claims
-	ovs     *netdev.Switch
+	way     way
 	machine *netdev.Machine
-	bridge  string
-	owner   string
-	// underlay gives the tunnels' MTU, 0 if unknown, and whether they run over IPv6.
-	underlay func() (mtu int, six bool)
-	busy     busy
+	busy    busy
 }
 
 // ask does what the plugin asks. netns is closed by the caller.
 func (p *pods) ask(ctx context.Context, r cniwire.Request, netns *os.File) (*cniwire.Result, error) {
 	switch r.Verb {
 	case cniwire.Status:
-		_, err := p.node()
-		return nil, err
+		return nil, p.way.ready()
 	case cniwire.GC:
 		return nil, p.collect(ctx, r.Keep)
 	}
@@ -60,7 +55,7 @@ func (p *pods) ask(ctx context.Context, r cniwire.Request, netns *os.File) (*cni
 	case cniwire.Add:
 		return p.add(ctx, r, netns)
 	case cniwire.Del:
-		return nil, p.machine.Undo(ctx, nil, plug.Remains(plug.OVS, r.Container, r.Link))
+		return nil, p.del(ctx, r, netns)
 	case cniwire.Check:
 		return nil, p.check(ctx, r, netns)
 	}
@@ -97,11 +92,11 @@ func (p *pods) plan(ctx context.Context, r cniwire.Request) (plug.Port, []plug.S
 	if err != nil {
 		return plug.Port{}, nil, err
 	}
-	node, err := p.node()
+	port, err := portOf(claim, r.Attachment)
 	if err != nil {
 		return plug.Port{}, nil, err
 	}
-	port, err := portOf(claim, r.Attachment)
+	node, err := p.way.node(port)
 	if err != nil {
 		return plug.Port{}, nil, err
 	}
@@ -109,19 +104,14 @@ func (p *pods) plan(ctx context.Context, r cniwire.Request) (plug.Port, []plug.S
 	return port, steps, err
 }
 
-// node is what the node is like now; an error says why no pod can be plugged.
-func (p *pods) node() (plug.Node, error) {
-	if !p.ovs.Connected() {
-		return plug.Node{}, netdev.ErrAway
+// del needs no claim. Without the pod's namespace, which may be gone, the rest is
+// found from the node.
+func (p *pods) del(ctx context.Context, r cniwire.Request, netns *os.File) error {
+	pod, err := open(netns)
+	if err == nil {
+		defer pod.Close()
 	}
-	userspace, ok := p.ovs.Bridge(p.bridge)
-	if !ok {
-		return plug.Node{}, &cniwire.Error{
-			Code: cniwire.CodeTryAgainLater, Msg: "the node has no bridge " + p.bridge, Details: "is ovn-controller running on this node?",
-		}
-	}
-	mtu, six := p.underlay()
-	return plug.Node{Mode: plug.OVS, Bridge: p.bridge, Owner: p.owner, Userspace: userspace, UnderlayMTU: mtu, Underlay6: six}, nil
+	return p.machine.Undo(ctx, pod, plug.Remains(p.way.mode(), r.Container, r.Link))
 }
 
 func (p *pods) check(ctx context.Context, r cniwire.Request, netns *os.File) error {
@@ -147,9 +137,8 @@ func (p *pods) check(ctx context.Context, r cniwire.Request, netns *os.File) err
 	return nil
 }
 
-// collect removes what is ours and belongs to none of keep: ports by their
-// mark, links by their alias. The runtime asks nothing else meanwhile; if it
-// does all the same, that sandbox is left alone.
+// collect removes what is ours and belongs to none of keep. The runtime asks
+// nothing else meanwhile; if it does all the same, that sandbox is left alone.
 func (p *pods) collect(ctx context.Context, keep []cniwire.Attachment) error {
 	alive := map[string]bool{}
 	for _, a := range keep {
@@ -157,19 +146,7 @@ func (p *pods) collect(ctx context.Context, keep []cniwire.Attachment) error {
 			alive[name] = true
 		}
 	}
-	links, err := p.machine.Links()
-	errs := []error{err}
-	for _, port := range p.ovs.Ports(plug.KeyOwner, p.owner) {
-		if container := port.IDs[plug.KeyContainer]; container != "" && !alive[port.Name] {
-			errs = append(errs, p.busy.idle(container, func() error { return p.ovs.Remove(ctx, port.Name) }))
-		}
-	}
-	for _, l := range links {
-		if !alive[l.Name] {
-			errs = append(errs, p.busy.idle(l.Mark.Container, func() error { return p.machine.RemoveLink(l.Name) }))
-		}
-	}
-	return errors.Join(errs...)
+	return p.way.sweep(ctx, alive, &p.busy)
 }
 
 func open(netns *os.File) (*netdev.Namespace, error) {
@@ -202,5 +179,5 @@ func failure(v cniwire.Verb, err error) *cniwire.Error {
 }
 
 func passing(err error) bool {
-	return errors.Is(err, netdev.ErrAway) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return errors.Is(err, netdev.ErrAway) || errors.Is(err, netdev.ErrVLANTaken) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

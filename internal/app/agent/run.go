@@ -15,12 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
+	"github.com/isthmus-cni/isthmus/internal/plug"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -46,9 +46,10 @@ func Main(ctx context.Context, args []string, getenv func(string) string) int {
 	return 0
 }
 
-// agent is all the parts of one.
+// agent is all the parts of one. Without a switch of the node's there is no ovs.
 type agent struct {
 	o        Options
+	chosen   choice
 	log      *slog.Logger
 	ovs      *netdev.Switch
 	kube     *kube
@@ -72,46 +73,53 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a, err := assemble(o, s, config, log)
+	k, err := newKube(config, o.NodeName)
+	if err != nil {
+		return err
+	}
+	chosen, err := choose(ctx, o, k.client, log)
+	if err != nil {
+		return err
+	}
+	a, err := assemble(o, s, k, chosen, log)
 	if err != nil {
 		return err
 	}
 	defer a.node.machine.Close()
-	log.Info("isthmus-agent starts", "node", o.NodeName, "cluster", s.Cluster)
+	log.Info("isthmus-agent starts", "node", o.NodeName, "cluster", s.Cluster, "plug", chosen.mode)
 	return a.run(ctx)
 }
 
-func assemble(o Options, s settings.Settings, config *rest.Config, log *slog.Logger) (*agent, error) {
+func assemble(o Options, s settings.Settings, k *kube, chosen choice, log *slog.Logger) (*agent, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := NewMetrics(registry)
 	wake := make(wakeup, 1)
-	var ovs *netdev.Switch
-	ovs = netdev.NewSwitch(netdev.SwitchOptions{Endpoint: o.OVS, Log: log, Changed: func() {
-		metrics.setConnected("ovs", ovs.Connected())
-		wake.send()
-	}})
-	machine, err := netdev.NewMachine(ovs, "")
+	a := &agent{o: o, chosen: chosen, log: log, kube: k, registry: registry}
+	if chosen.mode == plug.OVS {
+		a.ovs = netdev.NewSwitch(netdev.SwitchOptions{Endpoint: o.OVS, Log: log, Changed: func() {
+			metrics.setConnected("ovs", a.ovs.Connected())
+			wake.send()
+		}})
+	}
+	machine, err := netdev.NewMachine(a.ovs, o.Namespaces)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKube(config, o.NodeName)
-	if err != nil {
-		return nil, err
-	}
-	n := &node{
+	p := &pods{claims: apiClaims{k.client}, machine: machine}
+	a.node = &node{
 		name: o.NodeName, bridge: o.Bridge, owner: s.Cluster, join: parsePrefixes(s.JoinCIDR), fixedMTU: s.UnderlayMTU,
-		kube: k, ovs: ovs, machine: machine, log: log, wake: wake,
+		kube: k, pods: p, machine: machine, ovs: a.ovs, fixed: o.Plug != plugAuto, log: log, wake: wake,
 	}
-	n.net = nodenet.New(nodenet.Options{Log: log, Plug: n.plugOVN0, Unplug: n.unplugOVN0})
-	p := &pods{
-		claims: apiClaims{k.client}, ovs: ovs, machine: machine,
-		bridge: o.Bridge, owner: s.Cluster, underlay: n.underlay,
+	a.node.net = nodenet.New(nodenet.Options{Log: log, Plug: a.node.plugOVN0, Unplug: a.node.unplugOVN0})
+	if a.ovs != nil {
+		p.way = onSwitch{ovs: a.ovs, machine: machine, bridge: o.Bridge, owner: s.Cluster, underlay: a.node.underlay}
+	} else {
+		a.node.trunk = &onTrunk{machine: machine, nic: o.Trunk}
+		p.way = a.node.trunk
 	}
-	return &agent{
-		o: o, log: log, ovs: ovs, kube: k, node: n, registry: registry,
-		server: &server{pods: p, metrics: metrics, log: log},
-	}, nil
+	a.server = &server{pods: p, metrics: metrics, log: log}
+	return a, nil
 }
 
 // run starts all parts. What requests need outlives ctx until they are done.
@@ -131,14 +139,14 @@ func (a *agent) run(ctx context.Context) error {
 	asked, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(inner, stop)()
-	g.Go(func() error { return a.ovs.Run(inner) })
+	g.Go(func() error { return a.switched(inner) })
 	g.Go(func() error { return a.kube.run(inner, a.node.wake.send, a.log) })
 	g.Go(func() error { return a.node.run(inner) })
 	g.Go(func() error { return a.node.watch(inner) })
 	g.Go(func() error { return a.serveHTTP(inner, health) })
 	g.Go(func() error { defer end(); return a.server.serve(asked, l) })
 	g.Go(func() error {
-		err := install(asked, a.o, a.ovs.Ready, a.log)
+		err := install(asked, a.o, a.canPlug, a.log)
 		if asked.Err() != nil {
 			return nil
 		}
@@ -147,13 +155,32 @@ func (a *agent) run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// switched keeps the connection to the node's switch, or waits for one to come.
+func (a *agent) switched(ctx context.Context) error {
+	switch {
+	case a.ovs != nil:
+		return a.ovs.Run(ctx)
+	case a.chosen.found:
+		return watchForSwitch(ctx, a.o.OVS, a.log)
+	}
+	return nil
+}
+
+// canPlug waits until the node's switch answers, where it is needed.
+func (a *agent) canPlug(ctx context.Context) error {
+	if a.ovs == nil {
+		return nil
+	}
+	return a.ovs.Ready(ctx)
+}
+
 // serveHTTP serves metrics and health until ctx ends.
 func (a *agent) serveHTTP(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if _, err := a.server.pods.node(); err != nil {
+		if err := a.server.pods.way.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

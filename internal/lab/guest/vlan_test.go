@@ -15,8 +15,9 @@ func TestVLAN(t *testing.T) {
 	needMachine(t)
 	c, enter := bootConfig(t)
 	dev := nic{TAP: "tap0", MAC: "fa:16:3e:00:00:01", MTU: 1442, Address: netip.MustParsePrefix("10.77.0.99/24")}
-	spec := Spec{Name: "b-boot", Memory: 256, Modules: []string{"veth"}, Files: []File{program(t, "netdev")}}
-	m, err := c.build(t.Context(), spec, dev)
+	m, err := c.build(t.Context(), Spec{Name: "b-boot", Memory: 512, Modules: []string{"veth"}, Files: []File{
+		goProgram(t, "netdev", "test", "-c"), goProgram(t, "app/agent", "test", "-c"), goProgram(t, "../cmd/isthmus-cni", "build"),
+	}}, dev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,32 +25,39 @@ func TestVLAN(t *testing.T) {
 		console, _ := os.ReadFile(m.console())
 		t.Fatalf("%v\n%s", err, console)
 	}
-	r, err := c.Exec(t.Context(), m.name, []string{"/root/netdev.test", "-test.v", "-test.run", "VLAN"}, nil)
-	if err != nil {
-		t.Fatal(err)
+	for _, program := range []string{"netdev", "agent"} {
+		t.Run(program, func(t *testing.T) {
+			run := []string{"env", "ISTHMUS_TEST_CNI=/root/isthmus-cni", "/root/" + program, "-test.v", "-test.run", "VLAN"}
+			r, err := c.Exec(t.Context(), m.name, run, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := string(r.Stdout)
+			if r.Code != 0 || strings.Contains(out, "--- SKIP") || !strings.Contains(out, "--- PASS") {
+				t.Errorf("exit code %d: %s%s", r.Code, out, r.Stderr)
+			}
+			t.Log(out)
+		})
 	}
-	out := string(r.Stdout)
-	if r.Code != 0 || strings.Contains(out, "--- SKIP") || !strings.Contains(out, "--- PASS") {
-		t.Errorf("exit code %d: %s%s", r.Code, out, r.Stderr)
-	}
-	t.Log(out)
 }
 
-// program is a package's tests as a static program.
-func program(t *testing.T, pkg string) File {
+// goProgram is made of a package below internal; static, and with the flags of
+// make build, so that most of it is compiled already.
+func goProgram(t *testing.T, pkg string, verb ...string) File {
 	t.Helper()
-	look(t, "../../"+pkg, "../../plug")
-	out := filepath.Join(t.TempDir(), pkg)
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-ldflags", "-s -w", "-o", out, "../../"+pkg)
+	dir, name := filepath.Join("../..", pkg), filepath.Base(pkg)
+	look(t, dir, "../../plug", "../../netdev", "../../netdev/trunktest")
+	out := filepath.Join(t.TempDir(), name)
+	cmd := exec.CommandContext(t.Context(), "go", append(verb, "-trimpath", "-ldflags", "-s -w", "-o", out, dir)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the tests of %s: %v: %s", pkg, err, text)
+		t.Fatalf("build %s: %v: %s", pkg, err, text)
 	}
 	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return File{Path: "root/" + pkg + ".test", Mode: 0o755, Data: data}
+	return File{Path: "root/" + name, Mode: 0o755, Data: data}
 }
 
 // look has go test see what this test depends on, or it would take its last

@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fsnotify/fsnotify"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/plug"
+)
+
+// plugAuto has the agent find out how pods are plugged.
+const plugAuto = "auto"
+
+// choice is how this node plugs pods. It was found if nobody said it.
+type choice struct {
+	mode  plug.Mode
+	found bool
+}
+
+// choose goes by the option, then by the Node's label, then by what runs here.
+func choose(ctx context.Context, o Options, nodes client.Reader, log *slog.Logger) (choice, error) {
+	if o.Plug != plugAuto {
+		return choice{mode: plug.Mode(o.Plug)}, nil
+	}
+	self, err := awaitSelf(ctx, o.NodeName, nodes, log)
+	if err != nil {
+		return choice{}, err
+	}
+	if asked := decide.PlugAsked(self); asked != "" {
+		return choice{mode: plug.Mode(asked)}, nil
+	}
+	return choice{find(self, hasSwitch(o.OVS)), true}, nil
+}
+
+// find tells Open vSwitch that is stopped for a while from none by what was found
+// before, which is still on the Node.
+func find(self *corev1.Node, hasSwitch bool) plug.Mode {
+	if hasSwitch {
+		return plug.OVS
+	}
+	return plug.Mode(cmp.Or(self.Annotations[v1.Plug], v1.PlugVLAN))
+}
+
+// awaitSelf is the Node as it is, empty if there is none yet.
+func awaitSelf(ctx context.Context, name string, nodes client.Reader, log *slog.Logger) (*corev1.Node, error) {
+	self := &corev1.Node{}
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		err := nodes.Get(ctx, client.ObjectKey{Name: name}, self)
+		if err == nil || apierrors.IsNotFound(err) {
+			return self, nil
+		}
+		if retry == firstRetry {
+			log.Warn("cannot read how this node plugs pods, trying again", "node", name, "err", err)
+		}
+		if !pause(ctx, retry) {
+			return nil, fmt.Errorf("get Node %s: %w", name, err)
+		}
+	}
+}
+
+// hasSwitch is true if a switch database listens there, as far as a file tells.
+func hasSwitch(endpoint string) bool {
+	file, local := strings.CutPrefix(endpoint, "unix:")
+	if !local {
+		return true
+	}
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// errOtherWay ends an agent whose node plugs pods otherwise by now: it is
+// started again, and then knows.
+var errOtherWay = errors.New("this node is to plug pods in another way now: the agent has to start again")
+
+// contradicted says that the Node's label asks for another way than this.
+func (n *node) contradicted(self *corev1.Node) error {
+	mode := n.pods.way.mode()
+	if asked := decide.PlugAsked(self); !n.fixed && asked != "" && asked != string(mode) {
+		return fmt.Errorf("label of Node %s asks for plug %s, not %s: %w", self.Name, asked, mode, errOtherWay)
+	}
+	return nil
+}
+
+// watchForSwitch ends the agent when Open vSwitch runs on a node that seemed to
+// have none: it may only have started after us.
+func watchForSwitch(ctx context.Context, endpoint string, log *slog.Logger) error {
+	err := switchComes(ctx, endpoint)
+	if err != nil && !errors.Is(err, errOtherWay) {
+		log.Warn("if Open vSwitch is started on this node, nobody will notice", "err", err)
+		return nil
+	}
+	return err
+}
+
+// switchComes is nil when ctx ends first.
+func switchComes(ctx context.Context, endpoint string) error {
+	file := strings.TrimPrefix(endpoint, "unix:")
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch for %s: %w", file, err)
+	}
+	defer w.Close()
+	if err := w.Add(filepath.Dir(file)); err != nil {
+		return fmt.Errorf("watch for %s: %w", file, err)
+	}
+	for !hasSwitch(endpoint) {
+		select {
+		case <-w.Events:
+		case err := <-w.Errors:
+			return fmt.Errorf("watch for %s: %w", file, err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return fmt.Errorf("there is an Open vSwitch now, %s: %w", file, errOtherWay)
+}

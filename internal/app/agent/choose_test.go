@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/plug"
+)
+
+// nodeReader has one Node, or none.
+type nodeReader struct {
+	client.Reader
+	node   *corev1.Node
+	failed int // how often it does not answer first
+}
+
+func (r *nodeReader) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	if r.failed > 0 {
+		r.failed--
+		return errors.New("the API server is away")
+	}
+	if r.node == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "nodes"}, key.Name)
+	}
+	r.node.DeepCopyInto(o.(*corev1.Node))
+	return nil
+}
+
+func TestChoose(t *testing.T) {
+	dir := t.TempDir()
+	there, gone := filepath.Join(dir, "db.sock"), filepath.Join(dir, "none")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name, option, file, label, annotation string
+		want                                  choice
+	}{
+		{"no switch", "auto", "unix:" + gone, "", "", choice{plug.VLAN, true}},
+		{"a switch", "auto", "unix:" + there, "", "", choice{plug.OVS, true}},
+		{"a switch elsewhere", "auto", "tcp:127.0.0.1:6640", "", "", choice{plug.OVS, true}},
+		{"a switch that came later", "auto", "unix:" + there, "", "vlan", choice{plug.OVS, true}},
+		{"a switch that is stopped", "auto", "unix:" + gone, "", "ovs", choice{plug.OVS, true}},
+		{"the label", "auto", "unix:" + there, "vlan", "ovs", choice{plug.VLAN, false}},
+		{"the option", "ovs", "unix:" + gone, "vlan", "vlan", choice{plug.OVS, false}},
+	} {
+		o := Default()
+		o.Plug, o.OVS = row.option, row.file
+		n := &corev1.Node{}
+		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation}
+		got, err := choose(t.Context(), o, &nodeReader{node: n, failed: 1}, slog.New(slog.DiscardHandler))
+		if err != nil || got != row.want {
+			t.Errorf("%s: %+v, %v", row.name, got, err)
+		}
+	}
+	o := Default()
+	o.OVS = "unix:" + gone
+	if got, err := choose(t.Context(), o, &nodeReader{}, slog.New(slog.DiscardHandler)); err != nil || got.mode != plug.VLAN {
+		t.Errorf("without a Node: %+v, %v", got, err)
+	}
+}
+
+// Open vSwitch may only be started after the agent.
+func TestSwitchComes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "db.sock")
+	done := make(chan error, 1)
+	go func() { done <- watchForSwitch(t.Context(), "unix:"+file, slog.New(slog.DiscardHandler)) }()
+	for _, name := range []string{file + ".pid", file} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; !errors.Is(err, errOtherWay) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- watchForSwitch(ctx, "unix:"+file+".later", slog.New(slog.DiscardHandler)) }()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("when it is told to stop: %v", err)
+	}
+	if err := watchForSwitch(t.Context(), "unix:/nowhere/db.sock", slog.New(slog.DiscardHandler)); err != nil {
+		t.Errorf("without a directory: %v", err)
+	}
+}

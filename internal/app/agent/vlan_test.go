@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/netdev"
+	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
+	"github.com/isthmus-cni/isthmus/internal/netdev/trunktest"
+	"github.com/isthmus-cni/isthmus/internal/nodenet"
+	"github.com/isthmus-cni/isthmus/internal/plug"
+)
+
+// vm is a node on a trunk port, with an agent and without Open vSwitch.
+type vm struct {
+	*world
+	*trunktest.Trunk
+	way *onTrunk
+}
+
+func startVM(t *testing.T) *vm {
+	t.Helper()
+	w := &vm{world: &world{t: t, claims: newBook()}, Trunk: trunktest.New(t, "eth0")}
+	var machine *netdev.Machine
+	err := ovstest.Inside(w.Node, func() (err error) {
+		machine, err = netdev.NewMachine(nil, w.Pods)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(machine.Close)
+	w.way = &onTrunk{machine: machine}
+	w.pods = &pods{claims: w.claims, machine: machine, way: w.way}
+	w.begin()
+	return w
+}
+
+func tagged(uid string, tag int32) *v1.IP {
+	ip := claim(uid)
+	ip.Spec.Attach = v1.Attach{VLAN: &v1.AttachVLAN{Parent: strings.ToUpper(trunktest.MAC), Tag: tag}}
+	ip.Spec.V4IPAddress, ip.Spec.V4Gateway, ip.Spec.Routes = "12.0.101.2", "12.0.101.1", nil
+	if tag == 102 {
+		ip.Spec.V4IPAddress, ip.Spec.V4Gateway = "12.0.102.2", "12.0.102.1"
+	}
+	return ip
+}
+
+func TestVLANLifeOfAPod(t *testing.T) {
+	w := startVM(t)
+	w.claims.put(tagged("uid-1", 101))
+	ns := w.Pod("a")
+	w.must(call{verb: "STATUS"})
+	first := w.must(call{verb: "ADD", container: "c1", netns: ns})
+	if again := w.must(call{verb: "ADD", container: "c1", netns: ns}); !bytes.Equal(first, again) {
+		t.Errorf("ADD again: %s, not %s", again, first)
+	}
+	if !bytes.Contains(first, []byte(plug.HostLinkName("c1", "eth0"))) {
+		t.Errorf("the result names no host link: %s", first)
+	}
+	w.Reaches(ns, 101)
+	w.must(call{verb: "CHECK", container: "c1", netns: ns, prev: first})
+	w.must(call{verb: "DEL", container: "c1", netns: ns, prev: first})
+	w.must(call{verb: "DEL", container: "c1"})
+	w.empty(ns)
+	// The runtime may also forget to say which namespace it was.
+	w.must(call{verb: "ADD", container: "c2", netns: ns})
+	w.must(call{verb: "DEL", container: "c2"})
+	w.empty(ns)
+}
+
+func (w *vm) empty(pods ...*os.File) {
+	w.world.t.Helper()
+	if left := w.left(); left != "" {
+		w.world.t.Errorf("left: %s", left)
+	}
+	for _, ns := range pods {
+		if tags := w.VLANs(ns); len(tags) > 0 {
+			w.world.t.Errorf("left in the pod: VLANs %v", tags)
+		}
+	}
+}
+
+func TestVLANRefusals(t *testing.T) {
+	w := startVM(t)
+	big, other := tagged("uid-1", 101), tagged("uid-1", 101)
+	big.Spec.MTU, other.Spec.Attach.VLAN.Parent = 1443, "fa:16:3e:00:00:09"
+	for says, ip := range map[string]*v1.IP{
+		"set the Subnet's spec.mtu to 1442":         big,
+		"has the MAC address fa:16:3e:00:00:09":     other,
+		"is for a node with Open vSwitch, but this": claim("uid-1"),
+	} {
+		w.claims.put(ip)
+		if _, told := w.run(call{verb: "ADD", container: "c1", netns: w.Pod("a")}); told == nil || !strings.Contains(told.Details, says) {
+			t.Errorf("got %v, want %q", told, says)
+		}
+		w.Forget("a")
+	}
+	w.empty()
+	w.way.nic = "eth7"
+	if _, told := w.run(call{verb: "STATUS"}); told == nil || told.Code != types.ErrPluginNotAvailable || !strings.Contains(told.Details, "eth7") {
+		t.Errorf("STATUS: %v", told)
+	}
+}
+
+func TestVLANGCKeepsTheLiving(t *testing.T) {
+	w := startVM(t)
+	dead, live := w.Pod("dead"), w.Pod("live")
+	w.claims.put(tagged("uid-1", 101))
+	w.must(call{verb: "ADD", container: "dead", netns: dead})
+	w.claims.put(tagged("uid-2", 102))
+	w.must(call{verb: "ADD", container: "live", uid: "uid-2", netns: live})
+	w.must(call{verb: "GC", keep: []types.GCAttachment{{ContainerID: "live", IfName: "eth0"}}})
+	if tags := slices.Concat(w.VLANs(dead), w.VLANs(live)); !slices.Equal(tags, []int{102}) || w.left() != plug.HostLinkName("live", "eth0") {
+		t.Errorf("VLANs %v, links %s", tags, w.left())
+	}
+	w.Reaches(live, 102)
+}
+
+// A running pod follows its claim to another VLAN.
+func TestVLANFollowsClaim(t *testing.T) {
+	w := startVM(t)
+	ns := w.Pod("a")
+	w.claims.put(tagged("uid-1", 101))
+	w.must(call{verb: "ADD", container: "c1", netns: ns})
+	moved := func() []nestedPod {
+		links, err := w.pods.machine.Links()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return retagged(nestedPods(links, []v1.IP{*tagged("uid-1", 102), *tagged("uid-2", 101)}))
+	}
+	pods := moved()
+	if len(pods) != 1 {
+		t.Fatalf("to move: %+v", pods)
+	}
+	if err := w.way.retag(t.Context(), pods[0]); err != nil {
+		t.Fatal(err)
+	}
+	w.Reaches(ns, 102)
+	if pods := moved(); len(pods) > 0 {
+		t.Errorf("again to move: %+v", pods)
+	}
+}
+
+func TestNestedProbes(t *testing.T) {
+	mark := func(container, uid string) plug.Mark {
+		return plug.Mark{Container: container, Link: "eth0", UID: uid, Tag: 101}
+	}
+	host := func(container string) string { return plug.HostLinkName(container, "eth0") }
+	links := []netdev.Link{
+		{Name: host("old"), Index: 3, Mark: mark("old", "uid-1")}, {Name: host("new"), Index: 9, Mark: mark("new", "uid-1")},
+		{Name: "i0", Index: 10, Mark: mark("new", "uid-1")}, {Name: host("lost"), Index: 4, Mark: mark("lost", "uid-3")},
+	}
+	other := *claim("uid-3") // which is plugged into a switch
+	got := nestedProbes(nestedPods(links, []v1.IP{*tagged("uid-1", 101), *tagged("uid-2", 102), other, {ObjectMeta: metav1.ObjectMeta{Name: "node-x"}}}))
+	want := []nodenet.Probe{{Pod: "net2/a", Addr: netip.MustParseAddr("12.0.101.2"), Link: host("new")}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+}

@@ -1,0 +1,172 @@
+// Package trunktest gives a test a node with a trunk port: a network namespace
+// with an interface whose other end, in a namespace of its own, stands for all
+// that is behind the port. It needs a kernel with 8021q; where this machine's has
+// none, internal/lab/guest runs the tests in a virtual machine.
+package trunktest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
+)
+
+// MAC and MTU are those of the node's interface.
+const (
+	MAC = "fa:16:3e:00:00:01"
+	MTU = 1442
+)
+
+// Trunk is such a node.
+type Trunk struct {
+	// NIC is the node's interface, Far the other end's.
+	NIC, Far string
+	// Node and Out are the two namespaces.
+	Node, Out *os.File
+	// Pods is the directory of pods' namespaces.
+	Pods string
+
+	t *testing.T
+}
+
+// New skips the test where the kernel cannot do it. Behind the trunk VLANs 101
+// and 102 are there, as Behind makes them.
+func New(t *testing.T, nic string) *Trunk {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	w := &Trunk{NIC: nic, Far: "up0", Node: ovstest.NetNS(t), Out: ovstest.NetNS(t), Pods: t.TempDir(), t: t}
+	mac, err := net.ParseMAC(MAC)
+	w.must(err)
+	w.must(w.Handle(w.Node).LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: nic, MTU: MTU, HardwareAddr: mac}, PeerName: w.Far, PeerNamespace: netlink.NsFd(w.Out.Fd()),
+	}))
+	w.up(w.Node, nic)
+	w.up(w.Out, w.Far)
+	for _, tag := range []int{101, 102} {
+		if _, err := w.AddVLAN(w.Out, w.Far, fmt.Sprintf("v%d", tag), tag); errors.Is(err, unix.EOPNOTSUPP) {
+			t.Skip("this kernel has no 8021q: internal/lab/guest runs this test in one that has")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func (w *Trunk) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Handle is open until the test ends.
+func (w *Trunk) Handle(ns *os.File) *netlink.Handle {
+	w.t.Helper()
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	w.must(err)
+	w.t.Cleanup(h.Close)
+	return h
+}
+
+func (w *Trunk) up(ns *os.File, name string) netlink.Link {
+	w.t.Helper()
+	h := w.Handle(ns)
+	l, err := h.LinkByName(name)
+	w.must(err)
+	w.must(h.LinkSetUp(l))
+	return l
+}
+
+// AddVLAN makes a link with the address 12.0.<tag>.1/24.
+func (w *Trunk) AddVLAN(ns *os.File, parent, name string, tag int) (netlink.Link, error) {
+	w.t.Helper()
+	h := w.Handle(ns)
+	l, err := h.LinkByName(parent)
+	w.must(err)
+	err = h.LinkAdd(&netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name, ParentIndex: l.Attrs().Index}, VlanId: tag, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q})
+	if err != nil {
+		return nil, err
+	}
+	addr, err := netlink.ParseAddr(fmt.Sprintf("12.0.%d.1/24", tag))
+	w.must(err)
+	made := w.up(ns, name)
+	return made, h.AddrAdd(made, addr)
+}
+
+// Pod is a namespace that the container runtime keeps under that name.
+func (w *Trunk) Pod(name string) *os.File {
+	w.t.Helper()
+	ns, file := ovstest.NetNS(w.t), filepath.Join(w.Pods, name)
+	w.must(os.WriteFile(file, nil, 0o600))
+	w.must(unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()), file, "", unix.MS_BIND, ""))
+	w.t.Cleanup(func() { _ = unix.Unmount(file, unix.MNT_DETACH) })
+	return ns
+}
+
+// Forget has the runtime keep the namespace no longer.
+func (w *Trunk) Forget(name string) {
+	w.t.Helper()
+	w.must(unix.Unmount(filepath.Join(w.Pods, name), unix.MNT_DETACH))
+}
+
+// VLANs are those that a namespace has links for.
+func (w *Trunk) VLANs(ns *os.File) (tags []int) {
+	w.t.Helper()
+	links, err := w.Handle(ns).LinkList()
+	w.must(err)
+	for _, l := range links {
+		if v, is := l.(*netlink.Vlan); is {
+			tags = append(tags, v.VlanId)
+		}
+	}
+	return tags
+}
+
+// Reaches expects that a pod connects to 12.0.<tag>.1, which is behind the
+// trunk, and is seen there as 12.0.<tag>.2.
+func (w *Trunk) Reaches(pod *os.File, tag int) {
+	w.t.Helper()
+	var l net.Listener
+	w.must(ovstest.Inside(w.Out, func() (err error) {
+		l, err = net.Listen("tcp4", fmt.Sprintf("12.0.%d.1:80", tag))
+		return err
+	}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c, err := l.Accept(); err == nil {
+			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
+			c.Close()
+		}
+	}()
+	defer func() { l.Close(); <-done }()
+	var seen []byte
+	w.must(ovstest.Inside(pod, func() (err error) {
+		seen, err = hear(l.Addr().String())
+		return err
+	}))
+	if want := fmt.Sprintf("12.0.%d.2", tag); string(seen) != want {
+		w.t.Errorf("seen as %s, not %s", seen, want)
+	}
+}
+
+func hear(address string) ([]byte, error) {
+	c, err := net.DialTimeout("tcp4", address, 20*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return io.ReadAll(c)
+}
