@@ -183,6 +183,7 @@ func (f PodFacts) behind(p *intent.Port, ip *v1.IP) {
 	if !f.nested() {
 		return
 	}
+	p.Version = ip.Spec.PodUID
 	p.Parent, p.Tag = f.Parent.Port, int(ip.Spec.Attach.VLAN.Tag)
 	was := f.Claim
 	p.Awaited = was == nil || was.Spec.PodUID != ip.Spec.PodUID || was.Spec.Attach.VLAN == nil || was.Spec.Attach.VLAN.Parent != ip.Spec.Attach.VLAN.Parent

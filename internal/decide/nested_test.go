@@ -107,7 +107,7 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	want, ip, err := Pod(f)
 	port := intent.Port{
 		Name: "p.ns", Segment: "ovn-default", MAC: "02:00:0a:10:00:02", Addrs: []netip.Addr{netip.MustParseAddr("10.16.0.2")},
-		Node: "w", Parent: "vm-port", Awaited: true,
+		Node: "w", Parent: "vm-port", Version: "u", Awaited: true,
 	}
 	if diff := cmp.Diff(intent.Want{Ports: []intent.Port{port}}, want, comparePrefixes); diff != "" || err != nil {
 		t.Fatal(err, diff)
@@ -142,7 +142,7 @@ func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 	f.Claim = early
 	f.Nested, f.Parent = true, inVM().Parent
 	want, ip, err := Pod(f)
-	if err != nil || ip.Spec.Attach.OVS != nil || want.Ports[0].Version != "" || !want.Ports[0].Awaited || !ip.Spec.HostLink {
+	if err != nil || ip.Spec.Attach.OVS != nil || !want.Ports[0].Awaited || !ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, want.Ports, ip.Spec)
 	}
 	Bind(ip, intent.Bound{Tag: 7})

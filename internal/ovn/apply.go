@@ -1,6 +1,7 @@
 package ovn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,8 +46,8 @@ func told(err error) bool {
 }
 
 func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
-	r := &request{unit: u, want: w, abandoned: ctx.Done(), done: make(chan error, 1)}
-	if err := f.submit(ctx, r); err != nil {
+	r, err := f.submitAgain(ctx, u, w)
+	if err != nil {
 		// What the database refuses may by now have a better explanation.
 		if _, reason := f.plan(u, w, new(names)); told(reason) {
 			return intent.Seen{}, reason
@@ -54,6 +55,30 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want) (inten
 		return intent.Seen{}, err
 	}
 	return f.await(ctx, r)
+}
+
+// submitAgain does not take it for an answer that somebody else got the VLAN id:
+// there are others, as soon as the replica shows whose that one is.
+func (f *Fabric) submitAgain(ctx context.Context, u intent.Unit, w intent.Want) (*request, error) {
+	timer := time.NewTimer(seenTimeout)
+	defer timer.Stop()
+	for {
+		rung := f.bell.next()
+		r := &request{unit: u, want: w, abandoned: ctx.Done(), done: make(chan error, 1)}
+		err := f.submit(ctx, r)
+		if !errors.Is(err, errTagTaken) {
+			return r, err
+		}
+		select {
+		case <-rung:
+		case <-timer.C:
+			return r, err
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-f.ended:
+			return r, errNotConnected
+		}
+	}
 }
 
 func (f *Fabric) submit(ctx context.Context, r *request) error {
@@ -85,7 +110,7 @@ func (f *Fabric) await(ctx context.Context, r *request) (intent.Seen, error) {
 			return intent.Seen{}, err
 		}
 		if len(left.ops) == 0 {
-			return intent.Seen{Changed: r.plan.changed, Up: f.up(r.want)}, nil
+			return f.seen(r)
 		}
 		select {
 		case <-rung:
@@ -110,6 +135,7 @@ func (f *Fabric) plan(u intent.Unit, w intent.Want, n *names) (*plan, error) {
 		}
 	}
 	a := v.around(h, w, have)
+	a.tags = s.siblings.tags(w.Ports, have)
 	if v.err != nil {
 		return nil, v.err
 	}
@@ -122,14 +148,30 @@ func (f *Fabric) plan(u intent.Unit, w intent.Want, n *names) (*plan, error) {
 	return p, nil
 }
 
-func (f *Fabric) up(w intent.Want) map[string]bool {
-	v := f.current().view()
-	up := map[string]bool{}
-	for _, p := range w.Ports {
-		for _, m := range v.named(nbdb.LogicalSwitchPortTable, p.Name) {
-			state := m.(*nbdb.LogicalSwitchPort).Up
-			up[p.Name] = state != nil && *state
+// seen is what became of a request; a Wait if a port that it awaits is not up.
+func (f *Fabric) seen(r *request) (intent.Seen, error) {
+	seen := intent.Seen{Changed: r.plan.changed, Up: map[string]bool{}, Ports: map[string]intent.Bound{}}
+	var wait error
+	for _, p := range r.want.Ports {
+		for _, m := range f.current().view().named(nbdb.LogicalSwitchPortTable, p.Name) {
+			seen.Up[p.Name] = up(m)
+			if c, is := childOf(m); is {
+				seen.Ports[p.Name] = intent.Bound{Tag: c.tag}
+			}
+		}
+		if p.Awaited && !seen.Up[p.Name] {
+			wait = cmp.Or(wait, f.notUp(p))
 		}
 	}
-	return up
+	return seen, wait
+}
+
+// notUp says what a port is waiting for. An event tells when it is up.
+func (f *Fabric) notUp(p intent.Port) error {
+	for _, m := range f.current().view().named(nbdb.LogicalSwitchPortTable, p.Parent) {
+		if !up(m) {
+			return intent.Wait{Reason: "ParentDown", For: fmt.Sprintf("port %s, which port %s is behind, to come up: is that virtual machine running, and its chassis?", p.Parent, p.Name)}
+		}
+	}
+	return intent.Wait{Reason: PortNotUp, For: "port " + p.Name + " to come up"}
 }

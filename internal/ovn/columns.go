@@ -126,6 +126,8 @@ func ovsSet[T any](values []T, atom func(T) any) ovsdb.OvsSet {
 // blank says whether a value is what the database gives a column by itself.
 func blank(v any) bool {
 	switch v := v.(type) {
+	case nil:
+		return true
 	case string:
 		return v == ""
 	case int:

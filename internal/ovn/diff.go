@@ -163,6 +163,7 @@ func (d *difference) insert(w row) {
 	if uniqueByGuard[w.table] {
 		d.guardName(w)
 	}
+	d.guardTag(w, columns{})
 	fresh := ovsdb.Row{}
 	for column, v := range w.columns {
 		if !blank(v) {
@@ -188,6 +189,7 @@ func (d *difference) update(h had, w row) {
 		return
 	}
 	d.changed++
+	d.guardTag(w, h.columns)
 	d.ops = append(d.ops, op{must: true, Operation: ovsdb.Operation{
 		Op: ovsdb.OperationUpdate, Table: w.table, Row: changed, Where: byUUID(h.uuid),
 	}})

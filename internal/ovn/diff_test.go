@@ -30,6 +30,7 @@ func TestPlans(t *testing.T) {
 	}
 	a := around{
 		switches: map[string]string{"net2": "LS-net2", "net3": "LS-net3"}, groups: map[string]string{"pg_a": "PG-a", "pg_b": "PG-b"},
+		tags: map[string]int{"p.ns": 7},
 		routers: map[string]surroundingRouter{
 			"ovn-cluster": {uuid: "LR-cluster", ours: true},
 			"neutron-r":   {uuid: "LR-neutron", balancers: []string{"LB-2", "LB-1"}, subnet: "sub-1"},

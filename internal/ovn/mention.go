@@ -40,6 +40,7 @@ func mentions(w intent.Want) []mention {
 	for _, p := range w.Ports {
 		own(nbdb.LogicalSwitchPortTable, p.Name)
 		other(nbdb.LogicalSwitchTable, p.Segment)
+		other(nbdb.LogicalSwitchPortTable, p.Parent)
 		for _, g := range p.Groups {
 			other(nbdb.PortGroupTable, g)
 		}

@@ -1,7 +1,9 @@
 package ovn
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -40,6 +42,31 @@ func (d *difference) guardName(w row) {
 			Columns: []string{"name"}, Until: "!=", Rows: []ovsdb.Row{{"name": name}},
 		},
 		refused: fmt.Errorf("a row %s has just appeared in %s", name, w.table),
+	})
+}
+
+// errTagTaken says that another port has just got the VLAN id.
+var errTagTaken = errors.New("another port behind the same one has just got the VLAN id")
+
+// guardTag makes the transaction fail if another port has the VLAN id that this
+// one is about to get: somebody else may have chosen it at the same time.
+func (d *difference) guardTag(w row, had columns) {
+	parent, tag := w.columns["parent_name"], w.columns["tag"]
+	if blank(parent) || reflect.DeepEqual(parent, had["parent_name"]) && reflect.DeepEqual(tag, had["tag"]) {
+		return
+	}
+	now := 0
+	d.ops = append(d.ops, op{
+		Operation: ovsdb.Operation{
+			Op: ovsdb.OperationWait, Table: w.table, Timeout: &now,
+			Where: []ovsdb.Condition{
+				{Column: "parent_name", Function: ovsdb.ConditionEqual, Value: wire(parent)},
+				{Column: "tag", Function: ovsdb.ConditionEqual, Value: wire(tag)},
+			},
+			Columns: []string{"parent_name", "tag"}, Until: "!=",
+			Rows: []ovsdb.Row{{"parent_name": wire(parent), "tag": wire(tag)}},
+		},
+		refused: errTagTaken,
 	})
 }
 

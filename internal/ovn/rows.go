@@ -35,6 +35,8 @@ type row struct {
 type around struct {
 	switches, groups map[string]string // UUIDs by name
 	routers          map[string]surroundingRouter
+	// tags are the VLAN ids of the unit's ports behind others, by their names.
+	tags map[string]int
 	// taken says by whom a name is borne that the unit wants for a row.
 	taken map[named]holder
 }
@@ -186,7 +188,7 @@ func (t *translation) port(p intent.Port) {
 		id: id{nbdb.LogicalSwitchPortTable, key}, home: t.refSwitch(p.Segment), groups: groups,
 		columns: columns{
 			"name": p.Name, "type": "", "addresses": addresses(p), "port_security": security(p),
-			"options": options(p), "parent_name": parent(p), "tag": tag(p), "external_ids": marks,
+			"options": options(p), "parent_name": parent(p), "tag": t.tag(p), "external_ids": marks,
 		},
 	})
 }
@@ -214,8 +216,9 @@ func addressLine(p intent.Port) string {
 	return strings.Join(words, " ")
 }
 
+// options say which interface binds the port; none does where it is behind another.
 func options(p intent.Port) pairs {
-	if p.Version == "" {
+	if p.Version == "" || p.Parent != "" {
 		return pairs{}
 	}
 	return pairs{"iface-id-ver": p.Version}
@@ -228,11 +231,15 @@ func parent(p intent.Port) set {
 	return set{p.Parent}
 }
 
-func tag(p intent.Port) ints {
-	if p.Parent == "" || p.Tag == 0 {
+func (t *translation) tag(p intent.Port) ints {
+	if p.Parent == "" {
 		return ints{}
 	}
-	return ints{p.Tag}
+	tag, ok := t.tags[p.Name]
+	if !ok {
+		t.await(NoVLAN, "a VLAN id behind port %s: all %d are in use there, delete pods on that node", p.Parent, mostTags)
+	}
+	return ints{tag}
 }
 
 // reroute makes one policy for each address family that is meant.

@@ -25,10 +25,11 @@ const (
 // The client's own reconnecting is not used: it keeps a replica without saying
 // which rows went meanwhile, and cannot be stopped while it tries.
 type session struct {
-	client  client.Client
-	tables  map[string]*cache.RowCache
-	members *members
-	hosts   *hosts
+	client   client.Client
+	tables   map[string]*cache.RowCache
+	members  *members
+	hosts    *hosts
+	siblings *siblings
 	// gone is closed when the connection is lost.
 	gone chan struct{}
 }
@@ -61,7 +62,7 @@ func connect(ctx context.Context, o Options, h func(*session) cache.EventHandler
 	if err != nil {
 		return nil, err
 	}
-	s := &session{client: c, tables: map[string]*cache.RowCache{}, gone: make(chan struct{}), members: newMembers(), hosts: newHosts()}
+	s := &session{client: c, tables: map[string]*cache.RowCache{}, gone: make(chan struct{}), members: newMembers(), hosts: newHosts(), siblings: newSiblings(o.Owner)}
 	never := make(chan struct{})
 	go func() { // the client tells it once, and only to who listens already
 		defer close(s.gone)
@@ -98,6 +99,7 @@ func (s *session) load(ctx context.Context, owner string, h cache.EventHandler) 
 	}
 	replica.AddEventHandler(h)
 	s.hosts.read(s.view())
+	s.siblings.read(s.view())
 	return s.members.read(ctx, s, owner)
 }
 

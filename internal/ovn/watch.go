@@ -119,6 +119,7 @@ func (f *Fabric) changedSwitch(s *session, r *nbdb.LogicalSwitch, was, is model.
 func (f *Fabric) changedPort(s *session, r *nbdb.LogicalSwitchPort, was, is model.Model) {
 	f.touchUsersOf(nbdb.LogicalSwitchPortTable, r.Name, was, is)
 	f.book.touchHosts(s.hosts.change(was, is))
+	f.changedSiblings(s, was, is)
 	if is == nil {
 		s.members.forget(r.UUID)
 		return
@@ -126,6 +127,18 @@ func (f *Fabric) changedPort(s *session, r *nbdb.LogicalSwitchPort, was, is mode
 	// A port behind another has nobody on its node who sees it come up.
 	if r.ParentName != nil && r.ExternalIDs[keyOwner] == f.owner && up(is) && !up(was) {
 		f.book.call(intent.Unit(r.ExternalIDs[keyUnit]))
+	}
+}
+
+// changedSiblings marks those of ours that must give way to a port behind the
+// same one, and those that found no place there.
+func (f *Fabric) changedSiblings(s *session, was, is model.Model) {
+	clash, freed := s.siblings.change(was, is)
+	for _, u := range clash {
+		f.book.touch(u)
+	}
+	if freed != "" {
+		f.book.touchUsers(nbdb.LogicalSwitchPortTable, freed)
 	}
 }
 

@@ -1,0 +1,198 @@
+package ovn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
+)
+
+// behind is a pod whose port is behind vm1.
+func behind(name string, tag int) intent.Want {
+	w := pod(name, "net")
+	w.Ports[0].Parent, w.Ports[0].Tag = "vm1", tag
+	return w
+}
+
+// child is a port of somebody else's behind vm1, as Neutron makes subports.
+func childByHand(s *ovntest.Server, name string, tag int) {
+	s.Nbctl("lsp-add", "neutron-net", name, "--", "set", "logical_switch_port", name, "parent_name=vm1", fmt.Sprint("tag=", tag))
+}
+
+// nest is a database with Neutron's machine vm1 and a switch of ours.
+func nest(t *testing.T) (*ovntest.Server, *Fabric, news) {
+	t.Helper()
+	s := ovntest.New(t, ovntest.Northbound)
+	neutron(s)
+	f := dial(t, s)
+	n := listen(f)
+	apply(t, f, "subnet/net", intent.Want{Segments: []intent.Segment{{Name: "net"}}})
+	return s, f, n
+}
+
+func tagIn(s *ovntest.Server, port string) string {
+	return strings.TrimSpace(s.Nbctl("get", "logical_switch_port", port, "tag"))
+}
+
+func TestAPortBehindAnother(t *testing.T) {
+	s, f, _ := nest(t)
+	seen := apply(t, f, "pod/ns/p", behind("p.ns", 0))
+	tag := seen.Ports["p.ns"].Tag
+	if tag < 1 || tag > mostTags || tagIn(s, "p.ns") != fmt.Sprint(tag) {
+		t.Fatalf("told %d, there is %s", tag, tagIn(s, "p.ns"))
+	}
+	if row := s.Nbctl("--bare", "--columns=parent_name,options", "list", "logical_switch_port", "p.ns"); strings.TrimSpace(row) != "vm1" {
+		t.Errorf("%q", row)
+	}
+	// Whoever comes after a restart keeps it.
+	f.Close()
+	f = dial(t, s)
+	if seen := apply(t, f, "pod/ns/p", behind("p.ns", 0)); seen.Changed != 0 || seen.Ports["p.ns"].Tag != tag {
+		t.Errorf("again: %+v", seen)
+	}
+	// And who is no longer behind it has none.
+	if seen := apply(t, f, "pod/ns/p", pod("p.ns", "net")); len(seen.Ports) != 0 || tagIn(s, "p.ns") != "[]" {
+		t.Errorf("%+v, %s", seen, tagIn(s, "p.ns"))
+	}
+}
+
+func TestATagIsChosenAgainstAllOthers(t *testing.T) {
+	s, f, _ := nest(t)
+	childByHand(s, "neutrons", 7)
+	s.Nbctl("lsp-add", "neutron-net", "vm2", "--", "lsp-add", "neutron-net", "elsewhere",
+		"--", "set", "logical_switch_port", "elsewhere", "parent_name=vm2", "tag=8")
+	for _, row := range []struct {
+		name       string
+		asks       int
+		gets, gone bool
+	}{{"p1", 7, false, false}, {"p2", 8, true, false}, {"p3", 8, false, false}} {
+		seen := apply(t, f, intent.Unit("pod/ns/"+row.name), behind(row.name, row.asks))
+		if got := seen.Ports[row.name].Tag; (got == row.asks) != row.gets {
+			t.Errorf("%s asked for %d and got %d", row.name, row.asks, got)
+		}
+	}
+}
+
+// Those that choose at the same time do not choose the same.
+func TestManyBehindOne(t *testing.T) {
+	s, f, _ := nest(t)
+	const many = 200
+	errs := make(chan error, many)
+	for i := range many {
+		go func() {
+			name := fmt.Sprint("p", i)
+			_, err := f.Apply(within(t), intent.Unit("pod/ns/"+name), behind(name, 0))
+			errs <- err
+		}()
+	}
+	for range many {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	tags := strings.Fields(s.Nbctl("--bare", "--columns=tag", "find", "logical_switch_port", "parent_name=vm1"))
+	slices.Sort(tags)
+	if n := len(slices.Compact(tags)); n != many {
+		t.Errorf("%d different tags for %d ports", n, many)
+	}
+	if n, err := f.Clear(within(t)); n != many+1 || err != nil {
+		t.Errorf("cleared %d: %v", n, err)
+	}
+}
+
+// The database itself refuses a tag that somebody took when we did not see it.
+func TestATagThatIsTakenMeanwhile(t *testing.T) {
+	s, f, _ := nest(t)
+	both := []intent.Want{behind("p1", 7), behind("p2", 7)}
+	errs := together(t, f, both...)
+	if errs[0] != nil || errs[1] != errTagTaken {
+		t.Errorf("%v", errs)
+	}
+	if seen := apply(t, f, "x/1", both[1]); seen.Ports["p2"].Tag == 7 || tagIn(s, "p1") != "7" {
+		t.Errorf("%+v", seen)
+	}
+}
+
+// Neutron may give a machine's subport a VLAN id that is ours: ours gives way.
+func TestNeutronTakesATagOfOurs(t *testing.T) {
+	s, f, n := nest(t)
+	apply(t, f, "pod/ns/p", behind("p.ns", 7))
+	apply(t, f, "pod/ns/q", behind("q.ns", 8))
+	childByHand(s, "neutrons", 7)
+	if u := next(t, n.units); u != "pod/ns/p" {
+		t.Errorf("%s was told", u)
+	}
+	seen := apply(t, f, "pod/ns/p", behind("p.ns", 7))
+	if seen.Ports["p.ns"].Tag == 7 || tagIn(s, "neutrons") != "7" || tagIn(s, "q.ns") != "8" {
+		t.Errorf("%+v", seen)
+	}
+}
+
+func TestNoTagIsLeft(t *testing.T) {
+	s, f, n := nest(t)
+	apply(t, f, "pod/ns/p", behind("p.ns", 9))
+	var args []string
+	for i := 1; i <= mostTags; i++ {
+		if i != 9 {
+			args = append(args, "--", "lsp-add", "neutron-net", fmt.Sprint("c", i), "--",
+				"set", "logical_switch_port", fmt.Sprint("c", i), "parent_name=vm1", fmt.Sprint("tag=", i))
+		}
+	}
+	s.Nbctl(args[1:]...)
+	if _, err := f.Apply(within(t), "pod/ns/q", behind("q.ns", 0)); !isWait(err, NoVLAN) {
+		t.Fatalf("%v", err)
+	}
+	s.Nbctl("lsp-del", "c12")
+	if u := next(t, n.units); u != "pod/ns/q" {
+		t.Errorf("%s was told", u)
+	}
+	if seen := apply(t, f, "pod/ns/q", behind("q.ns", 0)); seen.Ports["q.ns"].Tag != 12 {
+		t.Errorf("%+v", seen)
+	}
+}
+
+// A claim is not told before its port is up, and is told then.
+func TestAPortThatIsAwaited(t *testing.T) {
+	s, f, n := nest(t)
+	w := behind("p.ns", 0)
+	w.Ports[0].Awaited = true
+	if _, err := f.Apply(within(t), "pod/ns/p", w); !isWait(err, "ParentDown") {
+		t.Errorf("%v", err)
+	}
+	s.Nbctl("set", "logical_switch_port", "vm1", "up=true")
+	if _, err := f.Apply(within(t), "pod/ns/p", w); !isWait(err, PortNotUp) {
+		t.Errorf("%v", err)
+	}
+	s.Nbctl("set", "logical_switch_port", "p.ns", "up=true")
+	if u := next(t, n.units); u != "pod/ns/p" {
+		t.Errorf("%s was told", u)
+	}
+	if seen := apply(t, f, "pod/ns/p", w); !seen.Up["p.ns"] || seen.Ports["p.ns"].Tag == 0 {
+		t.Errorf("%+v", seen)
+	}
+}
+
+func TestWhichPortsMachinesHave(t *testing.T) {
+	s, f, n := nest(t)
+	apply(t, f, "pod/ns/p", pod("p.ns", "net"))
+	s.Nbctl("set", "logical_switch_port", "vm1", `external_ids:"neutron:device_id"=server-1`)
+	for len(f.Hosts("server-1")) == 0 {
+		_ = next(t, n.hosts)
+	}
+	for _, word := range []string{"vm1", "fa:16:3e:00:00:05", "10.10.1.5", "server-1"} {
+		found := f.Hosts(word, "nothing")
+		if len(found) != 1 || found[0].ID != "vm1" || found[0].MAC != "fa:16:3e:00:00:05" || found[0].Server != "server-1" {
+			t.Errorf("%s: %+v", word, found)
+		}
+	}
+	if ours := f.Hosts("p.ns", "12.0.1.2"); len(ours) != 0 {
+		t.Errorf("ours: %+v", ours)
+	}
+	s.Nbctl("lsp-del", "vm1")
+	for len(f.Hosts("10.10.1.5", "server-1")) > 0 {
+		_ = next(t, n.hosts)
+	}
+}
