@@ -207,7 +207,7 @@ func TestVLANChurn(t *testing.T) {
 		ns := w.Pod(fmt.Sprint("p", worker))
 		pod := w.open(ns)
 		plans := map[string][]plug.Step{}
-		for i := range 50 {
+		for i := range 25 {
 			container := fmt.Sprintf("c%d-%d", worker, i)
 			plans[container] = w.steps(container, 201+worker)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netns"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -150,6 +151,26 @@ func TestVLANFollowsClaim(t *testing.T) {
 	if pods := moved(); len(pods) > 0 {
 		t.Errorf("again to move: %+v", pods)
 	}
+}
+
+// The node reaches its pods by their host links, under their own addresses, and
+// with no other way to them.
+func TestVLANProbes(t *testing.T) {
+	w := startVM(t)
+	ns := w.Pod("a")
+	w.claims.put(tagged("uid-1", 101))
+	w.must(call{verb: "ADD", container: "c1", netns: ns})
+	links, err := w.pods.machine.Links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := netns.NsHandle(w.Node.Fd())
+	state := nodenet.State{Probes: nestedProbes(nestedPods(links, []v1.IP{*tagged("uid-1", 101)}))}
+	refused, err := nodenet.New(nodenet.Options{NetNS: &h}).Apply(t.Context(), state)
+	if err != nil || len(refused) > 0 {
+		t.Fatalf("refused %v, %v", refused, err)
+	}
+	w.Answers(ns, w.Node, "12.0.101.2:80", "169.254.1.1")
 }
 
 func TestNestedProbes(t *testing.T) {

@@ -52,7 +52,7 @@ func New(t *testing.T, nic string) *Trunk {
 	w.must(w.Handle(w.Node).LinkAdd(&netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: nic, MTU: MTU, HardwareAddr: mac}, PeerName: w.Far, PeerNamespace: netlink.NsFd(w.Out.Fd()),
 	}))
-	w.up(w.Node, nic)
+	w.address(w.up(w.Node, nic))
 	w.up(w.Out, w.Far)
 	for _, tag := range []int{101, 102} {
 		if _, err := w.AddVLAN(w.Out, w.Far, fmt.Sprintf("v%d", tag), tag); errors.Is(err, unix.EOPNOTSUPP) {
@@ -62,6 +62,16 @@ func New(t *testing.T, nic string) *Trunk {
 		}
 	}
 	return w
+}
+
+// address gives the node one in its parent's network, and a way out of there.
+func (w *Trunk) address(l netlink.Link) {
+	w.t.Helper()
+	h := w.Handle(w.Node)
+	addr, err := netlink.ParseAddr("192.168.1.10/24")
+	w.must(err)
+	w.must(h.AddrAdd(l, addr))
+	w.must(h.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.IPv4(192, 168, 1, 1)}))
 }
 
 func (w *Trunk) must(err error) {
@@ -138,9 +148,15 @@ func (w *Trunk) VLANs(ns *os.File) (tags []int) {
 // trunk, and is seen there as 12.0.<tag>.2.
 func (w *Trunk) Reaches(pod *os.File, tag int) {
 	w.t.Helper()
+	w.Answers(w.Out, pod, fmt.Sprintf("12.0.%d.1:80", tag), fmt.Sprintf("12.0.%d.2", tag))
+}
+
+// Answers expects that client connects to an address of server and is seen there as that.
+func (w *Trunk) Answers(server, client *os.File, address, as string) {
+	w.t.Helper()
 	var l net.Listener
-	w.must(ovstest.Inside(w.Out, func() (err error) {
-		l, err = net.Listen("tcp4", fmt.Sprintf("12.0.%d.1:80", tag))
+	w.must(ovstest.Inside(server, func() (err error) {
+		l, err = net.Listen("tcp4", address)
 		return err
 	}))
 	done := make(chan struct{})
@@ -153,12 +169,12 @@ func (w *Trunk) Reaches(pod *os.File, tag int) {
 	}()
 	defer func() { l.Close(); <-done }()
 	var seen []byte
-	w.must(ovstest.Inside(pod, func() (err error) {
-		seen, err = hear(l.Addr().String())
+	w.must(ovstest.Inside(client, func() (err error) {
+		seen, err = hear(address)
 		return err
 	}))
-	if want := fmt.Sprintf("12.0.%d.2", tag); string(seen) != want {
-		w.t.Errorf("seen as %s, not %s", seen, want)
+	if string(seen) != as {
+		w.t.Errorf("seen as %s, not %s", seen, as)
 	}
 }
 
