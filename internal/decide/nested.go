@@ -14,24 +14,9 @@ import (
 )
 
 // Nested tells whether the node is a virtual machine whose pods are plugged as
-// VLANs on its trunk port. What the user says goes before what the agent found.
+// VLANs on its trunk port.
 func Nested(n *corev1.Node) bool {
-	return n != nil && cmp.Or(PlugAsked(n), n.Annotations[v1.Plug]) == v1.PlugVLAN
-}
-
-// PlugAsked is how the user has the node's pods plugged, empty if he does not say.
-func PlugAsked(n *corev1.Node) string {
-	vlan := map[string]string{v1.Plug: v1.PlugVLAN, v1.LabelPodVIF: "nested-vlan"}
-	for _, label := range []string{v1.Plug, v1.LabelPodVIF} {
-		switch n.Labels[label] {
-		case "":
-		case vlan[label]:
-			return v1.PlugVLAN
-		default:
-			return v1.PlugOVS
-		}
-	}
-	return ""
+	return n != nil && v1.Nested(n.Labels, n.Annotations)
 }
 
 // Parent is the port in OpenStack that a node has as a virtual machine.

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -42,6 +43,13 @@ func node(name, address string) *corev1.Node {
 	if address != "" {
 		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: name}, {Type: corev1.NodeInternalIP, Address: address}}
 	}
+	return n
+}
+
+// nestedNode is a virtual machine.
+func nestedNode(name string) *corev1.Node {
+	n := node(name, "192.168.1.61")
+	n.Annotations = map[string]string{v1.Plug: v1.PlugVLAN}
 	return n
 }
 
@@ -168,9 +176,20 @@ func TestDatabaseOnNode(t *testing.T) {
 	}
 }
 
+// Virtual machines have nothing of OVN to run.
+func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
+	t.Parallel()
+	objects := agentPod()
+	b := newBench(append(objects, configMap(configured), nestedNode(objects[1].(*corev1.Pod).Spec.NodeName))...)
+	b.look = func(name string) (string, error) { return "", errors.New(name + " is not there") }
+	if err := b.execute(t.Context(), []string{"nbctl", "show"}); err == nil || !strings.Contains(err.Error(), "on a node with OVN") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNeutronConfig(t *testing.T) {
 	t.Parallel()
-	b := newBench(configMap(configured), node("node2", ""), node("node1", "172.31.0.11"))
+	b := newBench(configMap(configured), node("node2", ""), node("node1", "172.31.0.11"), nestedNode("worker1"))
 	if err := b.execute(t.Context(), []string{"neutron", "config"}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -41,10 +42,14 @@ func (t *tool) neutronConfig(ctx context.Context) error {
 // host is a node as Open vSwitch must know it.
 type host struct{ Name, Address string }
 
-// hosts are the nodes by name, with their first internal address.
+// hosts are the nodes by name, with their first internal address; not those
+// that are virtual machines and have no switch.
 func hosts(nodes []corev1.Node) []host {
 	var all []host
 	for _, n := range nodes {
+		if v1.Nested(n.Labels, n.Annotations) {
+			continue
+		}
 		h := host{Name: n.Name}
 		for _, a := range n.Status.Addresses {
 			if a.Type == corev1.NodeInternalIP && h.Address == "" {

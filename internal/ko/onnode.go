@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -53,12 +54,29 @@ func onNode(ctx context.Context, client kubernetes.Interface, argv []string) (*c
 	if err != nil {
 		return nil, fmt.Errorf("list the agents: %w", err)
 	}
+	nested, err := nestedNodes(ctx, client)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range running.Items {
-		if p.Status.Phase == corev1.PodRunning && len(p.Spec.Containers) > 0 {
+		if p.Status.Phase == corev1.PodRunning && len(p.Spec.Containers) > 0 && !nested[p.Spec.NodeName] {
 			return podFor(p.Spec.NodeName, p.Spec.Containers[0].Image, argv), nil
 		}
 	}
-	return nil, fmt.Errorf("no pod of DaemonSet %s runs", agents)
+	return nil, fmt.Errorf("no pod of DaemonSet %s runs on a node with OVN", agents)
+}
+
+// nestedNodes are virtual machines: they have nothing of OVN.
+func nestedNodes(ctx context.Context, client kubernetes.Interface) (map[string]bool, error) {
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	nested := map[string]bool{}
+	for _, n := range nodes.Items {
+		nested[n.Name] = v1.Nested(n.Labels, n.Annotations)
+	}
+	return nested, nil
 }
 
 func podFor(node, image string, argv []string) *corev1.Pod {

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
-	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
@@ -38,7 +37,7 @@ func choose(ctx context.Context, o Options, nodes client.Reader, log *slog.Logge
 	if err != nil {
 		return choice{}, err
 	}
-	if asked := decide.PlugAsked(self); asked != "" {
+	if asked := v1.PlugAsked(self.Labels); asked != "" {
 		return choice{mode: plug.Mode(asked)}, nil
 	}
 	return choice{find(self, hasSwitch(o.OVS)), true}, nil
@@ -87,7 +86,7 @@ var errOtherWay = errors.New("this node is to plug pods in another way now: the 
 // contradicted says that the Node's label asks for another way than this.
 func (n *node) contradicted(self *corev1.Node) error {
 	mode := n.pods.way.mode()
-	if asked := decide.PlugAsked(self); !n.fixed && asked != "" && asked != string(mode) {
+	if asked := v1.PlugAsked(self.Labels); !n.fixed && asked != "" && asked != string(mode) {
 		return fmt.Errorf("label of Node %s asks for plug %s, not %s: %w", self.Name, asked, mode, errOtherWay)
 	}
 	return nil
