@@ -76,7 +76,7 @@ func TestKube(t *testing.T) {
 // it is told that the node has a switch.
 func keepsVM(t *testing.T, server *kubetest.Server) {
 	ns, dir := ovstest.NetNS(t), t.TempDir()
-	a := assembleAs(t, ns, server, dir, choice{plug.VLAN, true})
+	a := assembleAs(t, ns, server, optionsIn(dir, "node2"), choice{plug.VLAN, true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
@@ -211,19 +211,23 @@ func followsClaim(t *testing.T, host *ovstest.Node, k client.Client) {
 // assembleIn is assemble for a node with a switch.
 func assembleIn(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir string) *agent {
 	t.Helper()
-	return assembleAs(t, host.NetNS, server, dir, choice{mode: plug.OVS}, func(o *Options) { o.NodeName, o.OVS = "node1", host.Endpoint })
+	o := optionsIn(dir, "node1")
+	o.OVS = host.Endpoint
+	return assembleAs(t, host.NetNS, server, o, choice{mode: plug.OVS})
+}
+
+// optionsIn have all that an agent writes in one directory, and no switch.
+func optionsIn(dir, node string) Options {
+	o := Default()
+	o.NodeName, o.OVS, o.Listen = node, "unix:"+filepath.Join(dir, "db.sock"), "127.0.0.1:0"
+	o.Socket, o.Plugin = filepath.Join(dir, "s"), program
+	o.BinDir, o.ConfDir = filepath.Join(dir, "bin"), filepath.Join(dir, "net.d")
+	return o
 }
 
 // assembleAs is assemble for a node in a namespace.
-func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, dir string, chosen choice, change ...func(*Options)) *agent {
+func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, o Options, chosen choice) *agent {
 	t.Helper()
-	o := Default()
-	o.NodeName, o.OVS, o.Listen = "node2", "unix:"+filepath.Join(dir, "db.sock"), "127.0.0.1:0"
-	for _, c := range change {
-		c(&o)
-	}
-	o.Socket, o.Plugin = filepath.Join(dir, "s"), program
-	o.BinDir, o.ConfDir = filepath.Join(dir, "bin"), filepath.Join(dir, "net.d")
 	k, err := newKube(server.Config, o.NodeName)
 	if err != nil {
 		t.Fatal(err)
