@@ -41,6 +41,7 @@ const (
 	extBinding      = "binding"
 	extGroups       = "security-group"
 	extRouters      = "router"
+	extTrunk        = "trunk"
 )
 
 // connect signs in and asks what this Neutron can do.

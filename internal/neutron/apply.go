@@ -67,7 +67,8 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 		return intent.Seen{}, err
 	}
 	f.remember(u, w, e)
-	return f.seen(w, e, changed), nil
+	seen := f.seen(w, e, changed)
+	return seen, f.awaited(u, w, seen)
 }
 
 // know makes sure that what the entry says is there, is, and nothing else.
@@ -83,7 +84,10 @@ func (f *Fabric) know(ctx context.Context, a *api, m mark, e *entry) error {
 	if err != nil {
 		return err
 	}
-	e.objects, e.sure = append(found, lent...), true
+	if e.objects, err = f.placed(ctx, a, append(found, lent...)); err != nil {
+		return err
+	}
+	e.sure = true
 	return nil
 }
 
@@ -136,19 +140,26 @@ func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []step) error 
 	return nil
 }
 
-// together is how many of the first steps go in one call: ports that are made.
+// together is how many of the first steps go in one call: ports that are made,
+// or put behind the same one, or taken from there.
 func together(steps []step) int {
 	n := 1
-	for n < len(steps) && n < bulk && steps[0].verb == create && steps[n].verb == create &&
-		steps[0].kind == kindPort && steps[n].kind == kindPort {
+	for n < len(steps) && n < bulk && bulky(steps[0], steps[n]) {
 		n++
 	}
 	return n
 }
 
+func bulky(a, b step) bool {
+	if a.verb != b.verb || a.kind != kindPort || b.kind != kindPort {
+		return false
+	}
+	return a.verb == create || (a.verb == attach || a.verb == detach) && a.fields["parent"] == b.fields["parent"]
+}
+
 func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 	for i := range steps {
-		steps[i].object = e.resolved(steps[i].object)
+		steps[i].object = e.resolved(steps[i])
 	}
 	s := steps[0]
 	leave, err := f.quiet.enter(ctx, s)
@@ -187,12 +198,17 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 			f.Removed(s.called())
 		}
 		return err
+	case attach:
+		return f.attach(ctx, a, e, steps)
+	case detach:
+		return f.detach(ctx, a, e, steps)
 	}
 	return fmt.Errorf("no such step: %s", s)
 }
 
 // resolved puts ids in place of refs to what is there by now.
-func (e *entry) resolved(o object) object {
+func (e *entry) resolved(s step) object {
+	o := s.object
 	id := func(r ref) string {
 		for _, h := range e.objects {
 			if h.kind == r.kind && h.name == r.name {
@@ -201,7 +217,7 @@ func (e *entry) resolved(o object) object {
 		}
 		return ""
 	}
-	if o.id == "" && o.tags != nil && o.fields == nil { // what has just been made is tagged
+	if o.id == "" && (s.verb == tag || s.verb == attach) { // it has just been made
 		o.id = id(ref{o.kind, o.name})
 	}
 	f := fields{}
@@ -232,11 +248,15 @@ func (f *Fabric) made(e *entry, w wire, k kind) {
 	e.objects = named(append(append(e.objects, o), w.rules()...))
 }
 
-// changed keeps the tags: the answer to a change may show old ones.
+// changed keeps the tags: the answer to a change may show old ones. It does not
+// show what a port is behind.
 func (f *Fabric) changed(e *entry, o object) {
 	f.touch(o.id)
 	if i := e.index(o); i >= 0 {
 		o.tags = e.objects[i].tags
+		if parent, vlan := e.objects[i].fields["parent"], e.objects[i].fields["vlan"]; parent != nil {
+			o.fields["parent"], o.fields["vlan"] = parent, vlan
+		}
 		e.objects[i] = o
 		e.objects = named(e.objects)
 	}
@@ -272,6 +292,7 @@ func (f *Fabric) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.groups.forget(id)
+	f.rises.forget(id)
 	maps.DeleteFunc(f.segments, func(_ string, s Segment) bool { return s.ID == id })
 }
 
@@ -311,14 +332,14 @@ func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Seen {
 	d := &differ{have: e.objects, kept: map[ref]object{}}
 	for _, p := range w.Ports {
 		i := slices.IndexFunc(e.want, func(o object) bool { return o.kind == kindPort && o.name == cut(p.Name) })
-		h, found := d.choose(object{kind: kindPort, name: e.want[i].name, fields: e.resolved(e.want[i]).fields})
+		h, found := d.choose(object{kind: kindPort, name: e.want[i].name, fields: e.resolved(step{object: e.want[i]}).fields})
 		if !found {
 			continue
 		}
 		d.kept[ref{kindPort, p.Name}] = h
 		s, _ := f.Segment(p.Segment)
 		seen.Ports[p.Name] = bound(h, s)
-		seen.Up[p.Name] = h.fields["status"] == "ACTIVE" // a hint: Neutron loses events
+		seen.Up[p.Name] = f.isUp(h) // a hint: Neutron loses events
 	}
 	return seen
 }

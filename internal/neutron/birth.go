@@ -34,7 +34,13 @@ func (s *stock) born(c chore, made []object, err error) {
 	if hopeless(err) {
 		h.pattern = nil // until somebody asks again
 	}
-	h.ready = append(h.ready, made...)
+	for _, o := range made {
+		if text(o, "parent") == c.key.Parent {
+			h.ready = append(h.ready, o)
+		} else { // it could not be put where it belongs
+			s.surplus = append(s.surplus, o)
+		}
+	}
 }
 
 // hopeless tells whether ports of that kind cannot be made, ever or for want

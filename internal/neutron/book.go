@@ -59,7 +59,7 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := a.lookAll(ctx, f.Owner)
+	all, _, err := a.lookAll(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +84,15 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	f.mu.Lock()
 	clear(f.touched)
 	f.mu.Unlock()
-	all, err := a.lookAll(ctx, f.Owner)
+	all, trunks, err := a.lookAll(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if trunks != nil {
+		f.trunks.relearn(trunks, f.touched)
+	}
 	f.lend(all, held)
 	changed := slices.Concat(f.found, f.compare(all), f.regroup(all))
 	f.found = nil
@@ -111,7 +114,7 @@ func (f *Fabric) lend(all map[intent.Unit][]object, held map[string]intent.Unit)
 			}
 			switch {
 			case !pooled(u) && f.stock.knows(o.id):
-				to = poolUnit(text(o, "binding:host_id"))
+				to = poolUnit(f.stock.nodeOf(o))
 			case !pooled(u) || !lent || f.stock.knows(o.id):
 				continue // what the pool has back, nobody holds: held may be of a moment ago
 			default:

@@ -39,6 +39,9 @@ func (a *api) createMany(ctx context.Context, steps []step) ([]wire, error) {
 // birth is what an object is made of.
 func birth(s step) fields {
 	f := maps.Clone(s.fields)
+	for _, k := range []string{"parent", "vlan", "node"} {
+		delete(f, k) // not said of a port
+	}
 	for k, v := range f {
 		// what a rule leaves out must not be sent as null
 		if v == nil && s.kind == kindRule {

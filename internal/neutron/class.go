@@ -42,6 +42,10 @@ func class(v verb, what string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	case a.code == http.StatusNotFound && v == remove:
 		return nil
+	case a.code == http.StatusNotFound && v == detach:
+		return notBehind{fmt.Errorf("%s: %s", doing, a.text)}
+	case a.word == "TrunkNotFound":
+		return intent.Wait{Reason: NoTrunk, For: doing + ": " + a.text, After: later}
 	case a.word == "SecurityGroupNotFound":
 		// a port or a rule names it; or it is itself what we change
 		return noGroup{anyUUID.FindAllString(a.text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.text, After: later}}
@@ -70,6 +74,9 @@ type noGroup struct {
 
 func (n noGroup) Unwrap() error { return n.error }
 
+// notBehind is the failure to detach several ports because not all are attached.
+type notBehind struct{ error }
+
 var anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // missing: what we change is gone, and looking again tells; what we refer to
@@ -93,6 +100,8 @@ func (a answer) conflict(doing string) error {
 		return wait("SubnetFull", later)
 	case a.word == "IpAddressAlreadyAllocated", a.word == "IpAddressInUse", a.word == "MacAddressInUse":
 		return wait("AddressTaken", later)
+	case a.word == "DuplicateSubPort":
+		return vlanTaken{wait("VLANTaken", soon)}
 	case strings.Contains(a.word, "InUse"):
 		return wait("InUse", later)
 	}

@@ -16,14 +16,16 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := a.lookAll(ctx, f.Owner)
+	all, _, err := a.lookAll(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, u := range inward(all) {
 		for _, s := range diff(all[u], nil, nil) {
-			out = append(out, s.called())
+			if s.verb == remove {
+				out = append(out, s.called())
+			}
 		}
 	}
 	return out, nil
@@ -60,7 +62,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	}
 	cleared := 0
 	for {
-		all, err := a.lookAll(ctx, f.Owner)
+		all, _, err := a.lookAll(ctx, f.Owner)
 		if err != nil || len(all) == 0 {
 			return cleared, err
 		}

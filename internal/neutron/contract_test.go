@@ -51,6 +51,7 @@ func contract(t *testing.T, o Options) {
 	contractIntruder(t, f)
 	contractCrash(t, f)
 	contractPrefixes(t, f, r)
+	contractTrunk(t, f)
 	contractQuotas(t, f)
 	if n, err := f.Clear(t.Context()); n == 0 || err != nil {
 		t.Error(n, err)

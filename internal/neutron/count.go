@@ -78,6 +78,10 @@ func inside(parts []string, verb string) (string, string) {
 		return "router_interface", "create"
 	case "remove_router_interface":
 		return "router_interface", "delete"
+	case "add_subports":
+		return "subport", "create"
+	case "remove_subports":
+		return "subport", "delete"
 	case "members":
 		return "member", verb
 	}

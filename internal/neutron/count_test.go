@@ -42,6 +42,8 @@ func TestCallName(t *testing.T) {
 		"PUT /v2.0/ports/3fa85f64":                           {"port", "update"},
 		"PUT /v2.0/ports/3fa85f64/tags":                      {"port", "tag"},
 		"PUT /v2.0/routers/3fa85f64/add_router_interface":    {"router_interface", "create"},
+		"PUT /v2.0/trunks/3fa85f64/add_subports":             {"subport", "create"},
+		"PUT /v2.0/trunks/3fa85f64/remove_subports":          {"subport", "delete"},
 		"PUT /v2.0/routers/3fa85f64/remove_router_interface": {"router_interface", "delete"},
 		"DELETE /v2.0/networks/3fa85f64":                     {"network", "delete"},
 		"POST /identity/v3/auth/tokens":                      {"token", "create"},

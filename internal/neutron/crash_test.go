@@ -23,18 +23,21 @@ func policyWant() intent.Want {
 
 // life is all that a small cluster goes through: each state is applied wholly
 // before the next one begins.
-func life(router string) []map[intent.Unit]intent.Want {
+func life(router, parent string) []map[intent.Unit]intent.Want {
 	none := intent.Want{}
 	moved := podWant("ns/b", "node2")
 	moved.Ports[0].Version = "another"
 	guarded := podWant("ns/a", "node1")
 	guarded.Ports[0].Groups = []string{"np.web"}
+	nested, nestedGuarded := nestedWant("ns/n", parent), nestedWant("ns/n", parent)
+	nestedGuarded.Ports[0].Groups = []string{"np.web"}
+	nested.Ports[0].Awaited, nestedGuarded.Ports[0].Awaited = false, false
 	return []map[intent.Unit]intent.Want{
 		{"subnet/net2": subnetWant(router)},
 		{"policy/ns/web": policyWant()},
-		{"pod/ns/a": podWant("ns/a", "node1"), "pod/ns/b": podWant("ns/b", "node1")},
-		{"pod/ns/a": guarded, "pod/ns/b": moved},
-		{"pod/ns/a": none, "pod/ns/b": none},
+		{"pod/ns/a": podWant("ns/a", "node1"), "pod/ns/b": podWant("ns/b", "node1"), "pod/ns/n": nested},
+		{"pod/ns/a": guarded, "pod/ns/b": moved, "pod/ns/n": nestedGuarded},
+		{"pod/ns/a": none, "pod/ns/b": none, "pod/ns/n": none},
 		{"policy/ns/web": none},
 		{"subnet/net2": none},
 	}
@@ -93,7 +96,7 @@ func TestAccidentAtEveryCall(t *testing.T) {
 	for _, a := range []accident{
 		{restart: true}, {restart: true, after: true}, {}, {after: true}, {restart: true, after: true, birthTags: true},
 	} {
-		for upTo := range life("") {
+		for upTo := range life("", "") {
 			want := flawless(t, upTo+1)
 			for n, more := 1, true; more; n++ {
 				more = a.happen(t, upTo+1, n, want)
@@ -110,8 +113,9 @@ func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bo
 	if a.birthTags {
 		c.Extend(extBirthTags)
 	}
+	parent, _ := c.Trunk("vm1")
 	f := start(t, c, nil)
-	states := life(router(t, f))[:upTo]
+	states := life(router(t, f), parent)[:upTo]
 	if err := walk(t.Context(), f, states[:upTo-1]); err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +190,9 @@ func settle(t *testing.T, f *Fabric, all map[intent.Unit]intent.Want) {
 func flawless(t *testing.T, upTo int) map[string][]string {
 	t.Helper()
 	c := neutrontest.New(t)
+	parent, _ := c.Trunk("vm1")
 	f := start(t, c, nil)
-	settle(t, f, world(life(router(t, f))[:upTo]))
+	settle(t, f, world(life(router(t, f), parent)[:upTo]))
 	return everything(t, c, f)
 }
 

@@ -43,6 +43,8 @@ type Options struct {
 	Removed func(what string)
 	// Log may be nil.
 	Log *slog.Logger
+
+	pace pace
 }
 
 // Fabric is Neutron as one owner sees it.
@@ -73,6 +75,8 @@ type Fabric struct {
 	// doubtful are the units of which something is gone that they still know.
 	doubtful map[intent.Unit]bool
 	standard map[string]string // ids of the default groups by project
+	trunks   trunks
+	rises    rises
 	stock    *stock
 }
 
@@ -90,9 +94,12 @@ func New(ctx context.Context, o Options) *Fabric {
 		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
 		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), standard: map[string]string{}, stock: newStock(o.Pool),
+		trunks: trunks{}, rises: newRises(),
 	}
+	f.stock.up = f.rises.isUp
 	f.tasks.Go(func() { f.labelAll(ctx) })
 	f.tasks.Go(func() { f.fill(ctx) })
+	f.tasks.Go(func() { f.watchRises(ctx) })
 	return f
 }
 
@@ -159,6 +166,9 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (a
 	for _, p := range w.Ports {
 		if s, known := f.Segment(p.Segment); known {
 			out.segments[p.Segment] = s
+		}
+		if err := f.askTrunk(ctx, a, p); err != nil {
+			return out, err
 		}
 		if len(p.Groups)+len(p.CloudGroups) > 0 {
 			continue

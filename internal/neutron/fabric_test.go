@@ -106,7 +106,7 @@ func content(t *testing.T, f *Fabric) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := a.lookAll(t.Context(), f.Owner)
+	all, _, err := a.lookAll(t.Context(), f.Owner)
 	if err != nil {
 		t.Fatal(err)
 	}

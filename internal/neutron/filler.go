@@ -112,16 +112,18 @@ func (f *Fabric) always(want fields) bool {
 func (f *Fabric) toPool(e *entry, steps []step) []step {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.DeleteFunc(steps, func(s step) bool {
+	given := map[string]bool{}
+	for _, s := range steps {
 		i := e.index(s.object)
 		if s.verb != remove || s.kind != kindPort || i < 0 || !f.stock.give(e.objects[i]) {
-			return false
+			continue
 		}
+		given[s.id] = true
 		e.objects = slices.Delete(e.objects, i, i+1)
 		delete(f.lent, s.id)
 		f.wakeChores()
-		return true
-	})
+	}
+	return slices.DeleteFunc(steps, func(s step) bool { return given[s.id] && s.kind == kindPort })
 }
 
 // dissolve ends the pools on what is about to be deleted.
@@ -149,13 +151,18 @@ func (f *Fabric) Pools() []PoolStatus {
 // restock takes over the pool's ports that are there, and forgets those that
 // are not.
 func (f *Fabric) restock(all map[intent.Unit][]object) {
-	there := map[string]bool{}
-	for _, objects := range all {
+	behind := map[string]string{} // what is there
+	for u, objects := range all {
 		for _, o := range objects {
-			there[o.id] = true
+			behind[o.id] = text(o, "parent")
+			f.stock.locate(u, o)
 		}
 	}
-	f.stock.keep(func(o object) bool { return there[o.id] || f.touched[o.id] })
+	maps.DeleteFunc(f.rises.up, func(id string, _ bool) bool { _, there := behind[id]; return !there && !f.touched[id] })
+	f.stock.keep(func(o object) bool {
+		parent, there := behind[o.id]
+		return there && parent == text(o, "parent") || f.touched[o.id]
+	})
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range all[u] {
 			if pooled(u) && o.kind == kindPort && !f.touched[o.id] {
@@ -243,7 +250,7 @@ func (f *Fabric) work(ctx context.Context) time.Duration {
 		if err := f.chore(ctx, a, c); err != nil && ctx.Err() == nil {
 			f.Log.Warn("the pool of ports waits", "node", c.key.Node, "net", c.key.Network, "err", err)
 			pause = max(pause, f.patience(err))
-			if c.verb == remove {
+			if c.verb == remove || c.verb == detach {
 				return pause
 			}
 		}
@@ -268,17 +275,21 @@ func (f *Fabric) chore(ctx context.Context, a *api, c chore) error {
 	var err error
 	switch c.verb {
 	case create:
-		err = f.run(ctx, a, e, f.pattern(c))
+		err = f.breed(ctx, a, e, c)
 	case update:
 		e.objects = []object{c.port}
 		err = f.run(ctx, a, e, f.cleaning(c.port))
 	case remove:
 		e.objects = []object{c.port}
 		err = f.run(ctx, a, e, []step{{remove, c.port}})
-	case tag:
+	case detach:
+		e.objects = c.ports
+		err = f.run(ctx, a, e, diff(c.ports, nil, nil)[:len(c.ports)])
+	case tag, attach:
 	}
 	f.mu.Lock()
 	f.stock.done(c, e.objects, err)
+	f.await(c, e.objects)
 	f.mu.Unlock()
 	if err != nil && c.verb == create && !told(err) {
 		return errors.Join(err, f.recount(ctx)) // some may have been made
@@ -291,6 +302,7 @@ func (f *Fabric) chore(ctx context.Context, a *api, c chore) error {
 func (f *Fabric) pattern(c chore) []step {
 	m := mark{f.Owner, poolUnit(c.key.Node)}
 	like := maps.Clone(c.like)
+	delete(like, "vlan") // of the pod that asked for it
 	like["name"], like["device_id"], like["description"] = pooledName, "", m.description()
 	var steps []step
 	for range c.n {
@@ -305,7 +317,9 @@ func (f *Fabric) pattern(c chore) []step {
 
 // cleaning makes a unit's port nobody's again.
 func (f *Fabric) cleaning(o object) []step {
-	m := mark{f.Owner, poolUnit(text(o, "binding:host_id"))}
+	f.mu.Lock()
+	m := mark{f.Owner, poolUnit(f.stock.nodeOf(o))}
+	f.mu.Unlock()
 	return []step{
 		{update, object{kind: kindPort, name: o.name, id: o.id, fields: fields{
 			"name": pooledName, "device_id": "", "description": m.description(),

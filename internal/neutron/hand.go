@@ -140,19 +140,3 @@ func (s *stock) more(k PoolKey, n int) chore {
 	s.begin(c)
 	return c
 }
-
-// like is what ports of a pool are made like that no pod has asked for.
-func (k PoolKey) like() fields {
-	var ips fixedIPs
-	for _, id := range split(k.Subnets) {
-		ips = append(ips, fixedIP{Subnet: id})
-	}
-	f := fields{
-		"admin_state_up": true, "device_owner": deviceOwner, "project_id": k.Project, "network_id": k.Network,
-		"binding:host_id": k.Node, "fixed_ips": ips,
-	}
-	if k.Groups != "" {
-		f["security_groups"] = set(split(k.Groups))
-	}
-	return f
-}

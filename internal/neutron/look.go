@@ -67,26 +67,49 @@ func joinsOf(w wire, all []object) []object {
 	})
 }
 
-// lookAll reads all that is an owner's, by unit.
-func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]object, error) {
+// lookAll reads all that is an owner's, by unit, and the trunks if any of it is
+// behind another port.
+func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]object, []wire, error) {
 	var all []object
 	ours := func(o object) bool { _, is := unitOf(owner, o); return is }
-	queries := map[kind]url.Values{kindPort: {"device_owner": {deviceOwner}}}
-	for _, k := range []kind{kindGroup, kindNetwork, kindSubnet, kindPort} {
-		found, err := a.list(ctx, k, queries[k])
+	queries := []struct {
+		kind
+		url.Values
+	}{
+		{kindGroup, nil}, {kindNetwork, nil}, {kindSubnet, nil},
+		{kindPort, url.Values{"device_owner": {deviceOwner, subportOwner}}},
+		// what is behind no other any more
+		{kindPort, url.Values{"device_owner": {""}, "tags": {tagOwner + owner}}},
+	}
+	for _, q := range queries {
+		found, err := a.list(ctx, q.kind, q.Values)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = appendNew(all, k, found, ours)
+		all = appendNew(all, q.kind, found, ours)
 	}
 	found, err := a.list(ctx, kindPort, url.Values{"device_owner": {joinOwner}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, w := range found {
 		all = append(all, joinsOf(w, all)...)
 	}
-	return byUnit(owner, all), nil
+	all, trunks, err := a.placeAll(ctx, all)
+	return byUnit(owner, all), trunks, err
+}
+
+// placeAll says of the ports which they are behind, if any of them is.
+func (a *api) placeAll(ctx context.Context, all []object) ([]object, []wire, error) {
+	if !slices.ContainsFunc(all, func(o object) bool { return o.kind == kindPort && nests(o.fields) }) {
+		return all, nil, nil
+	}
+	found, err := a.list(ctx, kindTrunk, nil)
+	b := trunks{}
+	for _, w := range found {
+		b.learn(w)
+	}
+	return b.place(all), found, err
 }
 
 // byUnit sorts objects by who has them; what bears no mark goes with what it

@@ -22,6 +22,8 @@ const (
 	// kindJoin is a subnet's place on a router. It is no object of Neutron's own.
 	kindJoin kind = "router_interface"
 	kindPort kind = "port"
+	// kindTrunk is somebody else's: a port that others may be behind.
+	kindTrunk kind = "trunk"
 )
 
 // order is that of creation: each after what it may refer to. Deletion goes
@@ -43,7 +45,9 @@ type object struct {
 }
 
 // fields are an object's attributes by Neutron's names: string, bool, int, nil,
-// set, fixedIPs, ranges, or a ref to another object of the same unit.
+// set, fixedIPs, ranges, or a ref to another object of the same unit. A port that
+// is behind another has parent and vlan besides; node says of one that is wanted
+// on which that is.
 type fields map[string]any
 
 type (
@@ -67,8 +71,10 @@ type (
 // What Kuryr calls things.
 const (
 	deviceOwner = "compute:kuryr"
-	pooledName  = "kuryr-pool-port"
-	joinOwner   = "network:router_interface"
+	// subportOwner is Neutron's own word for a port behind another, as long as it is.
+	subportOwner = "trunk:subport"
+	pooledName   = "kuryr-pool-port"
+	joinOwner    = "network:router_interface"
 )
 
 // Segment is a network as it stands in Neutron, ours or not.

@@ -16,6 +16,9 @@ const (
 	create verb = "create"
 	update verb = "update"
 	tag    verb = "tag"
+	// attach puts a port behind another, detach takes it away from there.
+	attach verb = "attach"
+	detach verb = "detach"
 	remove verb = "delete"
 )
 
@@ -94,12 +97,28 @@ func (d *differ) object(w object) {
 		return
 	}
 	d.kept[ref{w.kind, w.name}] = h
-	if changed := differing(h.fields, w.fields); len(changed) > 0 {
+	changed := differing(h.fields, w.fields)
+	parent, moves := changed["parent"]
+	delete(changed, "parent")
+	if moves && nests(h.fields) && h.fields["parent"] != nil {
+		d.steps = append(d.steps, step{detach, object{kind: h.kind, name: w.name, id: h.id, fields: fields{"parent": h.fields["parent"]}}})
+	}
+	if len(changed) > 0 {
 		d.steps = append(d.steps, step{update, object{kind: h.kind, name: w.name, id: h.id, fields: changed}})
 	}
 	if tags := retag(h.tags, w.tags); w.kind.tagged() && !slices.Equal(tags, sorted(h.tags)) {
 		d.steps = append(d.steps, step{tag, object{kind: h.kind, name: w.name, id: h.id, tags: tags}})
 	}
+	if moves {
+		d.steps = append(d.steps, attaching(object{kind: h.kind, name: w.name, id: h.id}, parent, w.fields["vlan"]))
+	}
+}
+
+// attaching puts a port behind another, with a VLAN id that it had if that is
+// free. All that is to be so from the start comes before.
+func attaching(o object, parent, vlan any) step {
+	o.fields = fields{"parent": parent, "vlan": vlan}
+	return step{attach, o}
 }
 
 func (d *differ) create(w object) {
@@ -110,6 +129,9 @@ func (d *differ) create(w object) {
 	d.steps = append(d.steps, step{create, w})
 	if w.tags == nil && len(tags) > 0 {
 		d.steps = append(d.steps, step{tag, object{kind: w.kind, name: w.name, tags: tags}})
+	}
+	if parent, nested := w.fields["parent"]; nested {
+		d.steps = append(d.steps, attaching(object{kind: w.kind, name: w.name}, parent, w.fields["vlan"]))
 	}
 }
 
@@ -135,8 +157,20 @@ func mayBecome(h, w object) bool {
 	if h.name != w.name && (h.kind != kindPort || h.name != pooledName) {
 		return false
 	}
+	if h.kind == kindPort && !mayNest(h, w) {
+		return false
+	}
 	changed := differing(h.fields, w.fields)
 	return !slices.ContainsFunc(fixed[w.kind], func(k string) bool { _, differs := changed[k]; return differs })
+}
+
+// mayNest: a port that is bound to a node by itself never gets behind another,
+// nor the other way round.
+func mayNest(h, w object) bool {
+	if nests(w.fields) {
+		return nests(h.fields) || text(h, "binding:host_id") == ""
+	}
+	return !nests(h.fields)
 }
 
 // resolve puts ids in place of refs to what stays.
@@ -152,14 +186,19 @@ func (d *differ) resolve(f fields) fields {
 	return out
 }
 
+// deletes begins with the ports behind others: Neutron deletes none that is.
 func (d *differ) deletes() []step {
-	var steps []step
+	var steps, detaches []step
 	for _, h := range slices.SortedFunc(slices.Values(d.have), func(a, b object) int { return byOrder(b, a) }) {
-		if !d.stays(h) && !d.goesWith(h) {
-			steps = append(steps, step{remove, object{kind: h.kind, name: h.name, id: h.id, fields: h.fields}})
+		if d.stays(h) || d.goesWith(h) {
+			continue
 		}
+		if h.fields["parent"] != nil {
+			detaches = append(detaches, step{detach, object{kind: h.kind, name: h.name, id: h.id, fields: fields{"parent": h.fields["parent"]}}})
+		}
+		steps = append(steps, step{remove, object{kind: h.kind, name: h.name, id: h.id, fields: h.fields}})
 	}
-	return steps
+	return append(detaches, steps...)
 }
 
 func (d *differ) stays(h object) bool {
@@ -189,12 +228,15 @@ func (d *differ) goesWith(h object) bool {
 
 // birthOnly are fields that matter when an object is made, and cannot be changed
 // or asked for: whose project it is in, and where its prefix comes from.
-var birthOnly = []string{"project_id", "subnetpool_id", "prefixlen"}
+var birthOnly = []string{"project_id", "subnetpool_id", "prefixlen", "vlan", "node"}
 
 // differing are the wanted fields that are not so.
 func differing(have, want fields) fields {
 	out := fields{}
 	for k, w := range want {
+		if k == "device_owner" && nests(want) {
+			continue // Neutron says it, and takes nobody else's word
+		}
 		if !slices.Contains(birthOnly, k) && !satisfies(have[k], w) {
 			out[k] = w
 		}

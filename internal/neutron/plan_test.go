@@ -151,7 +151,6 @@ func TestTranslateRefuses(t *testing.T) {
 		{intent.Want{Balancers: []intent.Balancer{{Name: "b"}}}, known(), "NotSupported"},
 		{intent.Want{Joins: []intent.Join{{Segment: "theirs", Router: "r"}}}, known(), "NotOurs"},
 		{port(intent.Port{Name: "p", Segment: "unknown"}), known(), "WaitingForSegment"},
-		{port(intent.Port{Name: "p", Segment: "net2", Parent: "q", Tag: 1}), known(), "NotSupported"},
 		{port(intent.Port{Name: "p", Segment: "net2", Groups: []string{"unknown"}}), known(), "WaitingForGroup"},
 		{port(intent.Port{Name: "p", Segment: "net2", Groups: []string{"np.db"}, Unknown: true}), known(), "InvalidSpec"},
 		{port(intent.Port{Name: "p", Segment: "net2", Unknown: true}), bare, "NotSupported"},

@@ -20,15 +20,9 @@ type Limits struct {
 	// takes one of another of these, and waits until its groups are changed.
 	Sets int
 	// Always says of the names of groups that their pools on a node are filled
-	// besides those. What is not our group has its id for a name. It may be nil.
+	// besides those; without a node, behind a virtual machine's port. What is not
+	// our group has its id for a name. It may be nil.
 	Always func(node string, groups []string) bool
-}
-
-// PoolKey is what the ports of one pool have in common.
-type PoolKey struct {
-	Node, Project, Network string
-	// Subnets and Groups are ids, sorted, with commas between.
-	Subnets, Groups string
 }
 
 // PoolStatus is one pool for people.
@@ -50,10 +44,13 @@ type stock struct {
 	surplus []object
 	hands   map[string]object // what a chore is at work on, by id
 	uses    map[string]int    // how often a node's pods have needed a port
+	nodes   map[string]string // where the ports are that others are behind
 	// births is how many creations are under way, and early what was found while
 	// there are any, by id: it may be theirs.
 	births int
-	early  map[string]bool
+	// up tells of a port behind another whether it has been up.
+	up    func(object) bool
+	early map[string]bool
 }
 
 // shelf is one pool.
@@ -77,43 +74,8 @@ func newStock(l *Limits) *stock {
 	}
 	return &stock{
 		limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}, uses: map[string]int{}, early: map[string]bool{},
+		nodes: map[string]string{}, up: rises{}.isUp,
 	}
-}
-
-// keyOf is the pool that a port fits into; false if into none: what has an
-// address or a MAC of its own choice must be made as it is wanted.
-func keyOf(f fields, wanted bool) (PoolKey, bool) {
-	ips, _ := f["fixed_ips"].(fixedIPs)
-	groups, _ := f["security_groups"].(set)
-	k := PoolKey{Groups: strings.Join(sorted(groups), ",")}
-	k.Node, _ = f["binding:host_id"].(string)
-	k.Project, _ = f["project_id"].(string)
-	k.Network, _ = f["network_id"].(string)
-	var subnets []string
-	for _, ip := range ips {
-		if ip.Subnet == "" || wanted && ip.Addr != "" {
-			return k, false
-		}
-		subnets = append(subnets, ip.Subnet)
-	}
-	k.Subnets = strings.Join(sorted(subnets), ",")
-	_, mac := f["mac_address"]
-	own := wanted && mac || f["device_owner"] != deviceOwner || f["port_security_enabled"] == false
-	return k, !own && k.Node != "" && k.Network != "" && k.Subnets != "" && k.Groups != ""
-}
-
-// unchosen is what is wanted without the addresses that it must have.
-func unchosen(want fields) fields {
-	f := maps.Clone(want)
-	delete(f, "mac_address")
-	if ips, is := f["fixed_ips"].(fixedIPs); is {
-		anyOf := slices.Clone(ips)
-		for i := range anyOf {
-			anyOf[i].Addr = ""
-		}
-		f["fixed_ips"] = anyOf
-	}
-	return f
 }
 
 func (s *stock) shelf(k PoolKey) *shelf {
@@ -129,6 +91,9 @@ func (s *stock) ask(want fields, always bool) {
 	if always {
 		want = unchosen(want)
 	}
+	if parent, nested := want["parent"].(string); nested {
+		s.nodes[parent], _ = want["node"].(string)
+	}
 	if k, fits := keyOf(want, true); s.limits != nil && fits {
 		h := s.shelf(k)
 		h.pattern, h.always = want, always
@@ -142,7 +107,7 @@ func (s *stock) take(want fields) (object, bool) {
 	if !fits || h == nil || len(h.ready) == 0 {
 		return object{}, false
 	}
-	return h.first(), true
+	return h.first(s.up), true
 }
 
 // give takes a port back that its unit no longer wants; false if there is no
@@ -151,7 +116,7 @@ func (s *stock) give(o object) bool {
 	if s.knows(o.id) {
 		return true // twice in stock it would be handed out twice
 	}
-	k, fits := keyOf(o.fields, false)
+	k, fits := s.fit(o)
 	h := s.shelves[k]
 	if s.limits == nil || !fits || h == nil || s.limits.Max > 0 && h.size() >= s.limits.Max || !s.kept()[k] {
 		return false
@@ -166,8 +131,8 @@ func (h *shelf) size() int { return len(h.ready) + len(h.returning) + h.making }
 // name must be cleaned first.
 func (s *stock) add(found ...object) {
 	for _, o := range found {
-		k, fits := keyOf(o.fields, false)
-		if s.limits == nil || s.knows(o.id) {
+		k, fits := s.fit(o)
+		if s.limits == nil || s.knows(o.id) || s.births > 0 && onItsWay(o) {
 			continue
 		}
 		if s.births > 0 {
@@ -234,17 +199,20 @@ func (s *stock) drain(meant func(PoolKey) bool) int {
 func (s *stock) keys() []PoolKey {
 	return slices.SortedFunc(maps.Keys(s.shelves), func(a, b PoolKey) int {
 		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.Network, b.Network),
-			strings.Compare(a.Subnets, b.Subnets), strings.Compare(a.Groups, b.Groups), strings.Compare(a.Project, b.Project))
+			strings.Compare(a.Subnets, b.Subnets), strings.Compare(a.Parent, b.Parent), strings.Compare(a.Groups, b.Groups), strings.Compare(a.Project, b.Project))
 	})
 }
 
 // chore is something to do for a pool; the zero one is nothing.
 type chore struct {
-	verb verb // update: clean the port; remove: delete it; create: make n
-	key  PoolKey
-	port object
-	n    int
-	like fields
+	// verb is update to clean the port, remove to delete it, detach to take ports
+	// from behind another so that they can be, create to make n.
+	verb  verb
+	key   PoolKey
+	port  object
+	ports []object
+	n     int
+	like  fields
 }
 
 // mostTries is how often a port is looked at that came back but is still
@@ -282,6 +250,9 @@ func (s *stock) discard() chore {
 		return chore{}
 	}
 	o := s.surplus[0]
+	if text(o, "parent") != "" {
+		return s.loosen(text(o, "parent"))
+	}
 	s.surplus = s.surplus[1:]
 	s.hands[o.id] = o
 	return chore{verb: remove, port: o}
@@ -317,8 +288,13 @@ func (s *stock) batch(have int) int {
 // all is surplus.
 func (s *stock) done(c chore, result []object, err error) {
 	delete(s.hands, c.port.id)
+	for _, o := range c.ports {
+		delete(s.hands, o.id)
+	}
 	h := s.shelves[c.key]
 	switch {
+	case c.verb == detach:
+		s.surplus = append(result, s.surplus...)
 	case c.verb == create:
 		s.born(c, s.unseen(result), err)
 	case c.verb == remove && err != nil, c.verb == update && h == nil:
@@ -331,9 +307,10 @@ func (s *stock) done(c chore, result []object, err error) {
 }
 
 // cleaned puts a port that came back where it belongs. It may still be plugged:
-// whoever got it then would have two interfaces.
+// whoever got it then would have two interfaces. Of one behind another only its
+// node knows, and sees to it.
 func (s *stock) cleaned(h *shelf, was object, result []object, err error) {
-	if err == nil && len(result) == 1 && result[0].fields["status"] != "ACTIVE" {
+	if err == nil && len(result) == 1 && (result[0].fields["status"] != "ACTIVE" || text(result[0], "parent") != "") {
 		delete(h.tries, was.id)
 		h.ready = append(h.ready, result[0])
 		return
@@ -363,11 +340,6 @@ func (s *stock) status() []PoolStatus {
 	return out
 }
 
-// pooled tells whether a unit is no object of Kubernetes', but a pool.
-func pooled(u intent.Unit) bool { return u == "" || strings.HasPrefix(string(u), "pool/") }
-
-func poolUnit(node string) intent.Unit { return intent.Unit("pool/" + node) }
-
 func (s *stock) anyPaused() bool {
 	for _, h := range s.shelves {
 		if h.paused || h.dirty {
@@ -376,8 +348,6 @@ func (s *stock) anyPaused() bool {
 	}
 	return false
 }
-
-func split(ids string) []string { return strings.Split(ids, ",") }
 
 // isPod tells whether a unit's ports may come from the pool.
 func isPod(u intent.Unit) bool { return strings.HasPrefix(string(u), "pod/") }

@@ -9,16 +9,15 @@ import (
 )
 
 func (t *translation) port(p intent.Port) {
-	if p.Parent != "" {
-		t.refuse("NotSupported", "port %s: ports behind port %s are not supported", p.Name, p.Parent)
-	}
 	f := fields{
 		"admin_state_up": true, "device_owner": deviceOwner, "device_id": p.Version,
 		"project_id": project(p, t.around),
 	}
 	t.place(p, f)
 	t.protect(p, f)
-	if t.binding {
+	if p.Parent != "" { // Neutron takes no port that is somebody's behind another, so it gets no device_id
+		f["device_id"], f["parent"], f["vlan"], f["node"] = "", p.Parent, p.Tag, p.Node
+	} else if t.binding {
 		f["binding:host_id"] = p.Node
 	} else if p.Node != "" {
 		t.refuse("NotSupported", "port %s cannot be bound to %s: this Neutron lacks extension binding, or does not show it to our user", p.Name, p.Node)

@@ -79,7 +79,7 @@ func (s *stock) borrow(want fields) (object, bool) {
 		switch {
 		case o.place() != k.place() || len(h.ready) == 0:
 		case !kept[o]:
-			return h.first(), true
+			return h.first(s.up), true
 		case from == nil || len(h.ready) > len(from.ready):
 			from = h
 		}
@@ -87,17 +87,14 @@ func (s *stock) borrow(want fields) (object, bool) {
 	if from == nil {
 		return object{}, false
 	}
-	return from.first(), true
+	return from.first(s.up), true
 }
 
-// place is a pool's key but for its groups.
-func (k PoolKey) place() PoolKey {
-	k.Groups = ""
-	return k
-}
-
-func (h *shelf) first() object {
-	o := h.ready[0]
-	h.ready = h.ready[1:]
+// first is the port that has been ready for longest; of those behind others one
+// that has been up, if there is one.
+func (h *shelf) first(up func(object) bool) object {
+	i := max(0, slices.IndexFunc(h.ready, func(o object) bool { return text(o, "parent") == "" || up(o) }))
+	o := h.ready[i]
+	h.ready = slices.Delete(slices.Clone(h.ready), i, i+1)
 	return o
 }

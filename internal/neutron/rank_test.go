@@ -120,7 +120,7 @@ func TestRankForgets(t *testing.T) {
 	if diff := cmp.Diff([]string{"new"}, fills(s, "n1")); diff != "" {
 		t.Error(diff)
 	}
-	if _, kept := s.shelves[PoolKey{"n1", "P", "N", "S", "never again"}]; kept {
+	if _, kept := s.shelves[PoolKey{Node: "n1", Project: "P", Network: "N", Subnets: "S", Groups: "never again"}]; kept {
 		t.Error("what nobody uses, and has no port, is still known")
 	}
 }

@@ -45,6 +45,9 @@ type wire struct {
 	Remote      *string `json:"remote_ip_prefix"`
 	RemoteGroup *string `json:"remote_group_id"`
 
+	// Subports are behind a trunk's Port.
+	Subports []subport `json:"sub_ports"`
+
 	// Port and Subnet are in the answer to a join.
 	Port   string `json:"port_id"`
 	Subnet string `json:"subnet_id"`
@@ -65,7 +68,7 @@ func (w wire) object(k kind) object {
 		o.fields = w.rule()
 	case kindJoin: // the answer to a join names the router as id
 		o.id, o.fields = w.Port, fields{"router_id": w.ID, "subnet_id": w.Subnet}
-	case kindGroup:
+	case kindGroup, kindTrunk:
 	}
 	return o
 }
@@ -176,6 +179,7 @@ func segmentOf(network object, subnets []object, meant []netip.Prefix) Segment {
 // bound is a port for who attaches it.
 func bound(port object, s Segment) intent.Bound {
 	b := intent.Bound{ID: port.id, MAC: intent.MAC(text(port, "mac_address")), MTU: s.MTU}
+	b.Tag, _ = port.fields["vlan"].(int)
 	ips, _ := port.fields["fixed_ips"].(fixedIPs)
 	for _, n := range s.Subnets {
 		for _, ip := range ips {

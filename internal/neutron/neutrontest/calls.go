@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-var collections = []string{"subnetpools", "networks", "subnets", "ports", "routers", "security-groups", "security-group-rules"}
+var collections = []string{"subnetpools", "networks", "subnets", "ports", "routers", "security-groups", "security-group-rules", "trunks"}
 
 // call is one that is being answered.
 type call struct {
@@ -170,6 +170,8 @@ func (c call) born(o, asked thing) *refusal {
 		return nil
 	case "security-group-rules":
 		return c.rule(o, asked)
+	case "trunks":
+		return c.trunk(o, asked)
 	}
 	maps.Copy(o, asked)
 	return nil
@@ -216,6 +218,10 @@ func (c call) deed(o thing, name string) (int, any) {
 			return c.join(o, subnet)
 		}
 		return c.part(o, subnet)
+	case "add_subports":
+		return c.attach(o)
+	case "remove_subports":
+		return c.detach(o)
 	}
 	return http.StatusNotFound, nil
 }
@@ -234,6 +240,8 @@ func (c call) remove(o thing) (int, any) {
 		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]thing), func(r thing) bool { return r["id"] == id })
 	case "security-groups":
 		c.removeRules(id)
+	case "trunks":
+		c.trunkGone(o)
 	}
 	return http.StatusNoContent, nil
 }
@@ -249,6 +257,11 @@ func (c call) removeRules(group string) {
 
 // inUse refuses to delete what others need.
 func (c call) inUse(id string) *refusal {
+	if c.collection == "ports" {
+		if refused := c.inTrunk(id); refused != nil {
+			return refused
+		}
+	}
 	for _, p := range c.things["ports"] {
 		switch {
 		case c.collection == "networks" && p["network_id"] == id:

@@ -74,7 +74,7 @@ func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
 		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]map[string]int{}, tenants: map[string]int{},
-		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "quota_details", "subnet_allocation"},
+		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "quota_details", "subnet_allocation", "empty-string-filtering"},
 	}
 	for _, name := range collections {
 		c.things[name] = map[string]thing{}
@@ -169,6 +169,9 @@ func (c *Cloud) Add(collection string, fields map[string]any) string {
 func (c *Cloud) Remove(collection, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if o := c.things[collection][id]; collection == "trunks" && o != nil {
+		c.trunkGone(o)
+	}
 	delete(c.things[collection], id)
 }
 

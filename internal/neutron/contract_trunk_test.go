@@ -1,0 +1,103 @@
+package neutron
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// makeTheirs makes something as somebody else would, and returns how to delete it.
+func makeTheirs(t *testing.T, f *Fabric, k kind, fs fields) (id string, undo func()) {
+	t.Helper()
+	a := f.session.Load()
+	made, err := a.create(t.Context(), []step{{create, object{kind: k, fields: fs}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made[0].ID, func() {
+		ctx, cancel := withoutEnd(t)
+		defer cancel()
+		if err := a.remove(ctx, step{remove, object{kind: k, id: made[0].ID}}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// contractTrunk: ports behind somebody's trunk, beside other people's.
+func contractTrunk(t *testing.T, f *Fabric) {
+	t.Helper()
+	network, removeNetwork := makeTheirs(t, f, kindNetwork, fields{"name": "machines"})
+	defer removeNetwork()
+	parent, removeParent := makeTheirs(t, f, kindPort, fields{"name": "vm1", "network_id": network})
+	defer removeParent()
+	other, removeOther := makeTheirs(t, f, kindPort, fields{"name": "other", "network_id": network})
+	defer removeOther()
+	trunk, removeTrunk := makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
+	b := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]
+	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)); b.Tag == 0 || again.Changed != 0 || again.Ports["ns/n1"].Tag != b.Tag {
+		t.Errorf("%+v, and again %+v", b, again)
+	}
+	contractSubports(t, f, parent, trunk, other)
+	removeTrunk()
+	changed, err := f.Refresh(t.Context(), nil)
+	if diff := cmp.Diff([]intent.Unit{"pod/ns/n1", "pod/ns/n3"}, changed); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if _, err := f.Apply(t.Context(), "pod/ns/n1", stopped("ns/n1", parent)); reason(err) != NoTrunk {
+		t.Errorf("%v", err)
+	}
+	_, removeTrunk = makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
+	defer removeTrunk()
+	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]; again.ID != b.ID || again.Tag == 0 {
+		t.Errorf("the pod had %+v, and has %+v", b, again)
+	}
+	f.Keep(func(k PoolKey) bool { return k.Parent == "" })
+	apply(t, f, "pod/ns/n1", intent.Want{})
+	apply(t, f, "pod/ns/n3", intent.Want{})
+	eventually(t, time.Minute, "nothing is behind it", func() bool {
+		found, err := f.session.Load().list(t.Context(), kindTrunk, url.Values{"port_id": {parent}})
+		return err == nil && len(found) == 1 && len(found[0].Subports) == 0
+	})
+}
+
+// stopped is a pod of a machine that does not run.
+func stopped(name, parent string) intent.Want {
+	w := nestedWant(name, parent)
+	w.Ports[0].Awaited = false
+	return w
+}
+
+// contractSubports: the pool, and a port of somebody else's that comes between.
+func contractSubports(t *testing.T, f *Fabric, parent, trunk, other string) {
+	t.Helper()
+	idle := func() bool {
+		i := slices.IndexFunc(f.Pools(), func(p PoolStatus) bool { return p.Parent == parent })
+		return i >= 0 && f.Pools()[i].Ready >= 2 && f.Pools()[i].Making+f.Pools()[i].Returning == 0
+	}
+	eventually(t, time.Minute, "the pool is full", idle)
+	f.mu.Lock()
+	theirs := f.trunks[parent].last + 1
+	f.mu.Unlock()
+	if err := f.session.Load().attach(t.Context(), trunk, []subport{{other, "vlan", theirs}}, "other"); err != nil {
+		t.Fatal(err)
+	}
+	if seen := apply(t, f, "pod/ns/n2", stopped("ns/n2", parent)); seen.Changed != 0 || seen.Ports["ns/n2"].Tag == 0 {
+		t.Errorf("from the pool: %+v", seen)
+	}
+	static := stopped("ns/n3", parent)
+	static.Ports[0].MAC = "02:00:00:00:00:79"
+	if tag := apply(t, f, "pod/ns/n3", static).Ports["ns/n3"].Tag; tag == theirs || tag == 0 {
+		t.Errorf("VLAN id %d is somebody else's", tag)
+	}
+	eventually(t, time.Minute, "the port has its name", func() bool { return slices.Contains(content(t, f), "pod/ns/n2: port ns/n2") })
+	apply(t, f, "pod/ns/n2", intent.Want{})
+	eventually(t, time.Minute, "the port is back", idle)
+	if changed, err := f.Refresh(t.Context(), nil); err != nil || len(changed) > 0 {
+		t.Errorf("nobody has changed anything of ours, but %v (%v)", changed, err)
+	}
+}

@@ -1,0 +1,154 @@
+package neutrontest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+)
+
+// trunk makes a trunk on a port.
+func (c call) trunk(o, asked thing) *refusal {
+	port, _ := asked["port_id"].(string)
+	if c.things["ports"][port] == nil {
+		return refuse(http.StatusNotFound, "PortNotFound", "Port %s could not be found.", port)
+	}
+	for _, t := range c.things["trunks"] {
+		if t["port_id"] == port {
+			return refuse(http.StatusConflict, "ParentPortInUse", "Port %s is currently in use and is not eligible for use as a parent port.", port)
+		}
+	}
+	o["port_id"], o["status"], o["admin_state_up"], o["name"] = port, "ACTIVE", true, orEmpty(asked["name"])
+	o["sub_ports"] = []thing{}
+	return nil
+}
+
+// subports are those that a call names.
+func (c call) subports() []thing {
+	var all []thing
+	_ = json.Unmarshal(c.body["sub_ports"], &all)
+	return all
+}
+
+// attach puts ports behind a trunk's port: all or none.
+func (c call) attach(trunk thing) (int, any) {
+	subs := slices.Clone(trunk["sub_ports"].([]thing))
+	for _, s := range c.subports() {
+		tag, _ := s["segmentation_id"].(float64)
+		s = thing{"port_id": s["port_id"], "segmentation_type": s["segmentation_type"], "segmentation_id": int(tag)}
+		if refused := c.checkSubport(trunk, subs, s); refused != nil {
+			return refused.code, refused.body
+		}
+		subs = append(subs, s)
+	}
+	parent := c.things["ports"][trunk["port_id"].(string)]
+	for _, s := range c.subports() {
+		p := c.things["ports"][s["port_id"].(string)]
+		p["device_owner"], p["status"] = "trunk:subport", parent["status"]
+	}
+	trunk["sub_ports"] = subs
+	return http.StatusOK, trunk
+}
+
+func (c call) checkSubport(trunk thing, subs []thing, s thing) *refusal {
+	id, _ := s["port_id"].(string)
+	p := c.things["ports"][id]
+	switch {
+	case p == nil:
+		return refuse(http.StatusNotFound, "PortNotFound", "Port %s could not be found.", id)
+	case c.trunkOf(id) != nil || slices.ContainsFunc(subs, func(o thing) bool { return o["port_id"] == id }):
+		return refuse(http.StatusConflict, "TrunkPortInUse", "Port %s is in use by another trunk.", id)
+	case p["device_id"] != "":
+		return refuse(http.StatusConflict, "PortInUse", "Unable to complete operation on port %s for network %s. Port already has an attached device %s.", id, p["network_id"], p["device_id"])
+	case slices.ContainsFunc(subs, func(o thing) bool { return o["segmentation_id"] == s["segmentation_id"] }):
+		return refuse(http.StatusConflict, "DuplicateSubPort", "segmentation_type vlan and segmentation_id %v already in use on trunk %s.", s["segmentation_id"], trunk["id"])
+	}
+	return nil
+}
+
+// trunkOf is the trunk that a port is behind.
+func (c *Cloud) trunkOf(port string) thing {
+	for _, t := range c.things["trunks"] {
+		if slices.ContainsFunc(t["sub_ports"].([]thing), func(s thing) bool { return s["port_id"] == port }) {
+			return t
+		}
+	}
+	return nil
+}
+
+// detach takes ports from behind a trunk's: all or none.
+func (c call) detach(trunk thing) (int, any) {
+	subs := slices.Clone(trunk["sub_ports"].([]thing))
+	for _, s := range c.subports() {
+		i := slices.IndexFunc(subs, func(o thing) bool { return o["port_id"] == s["port_id"] })
+		if i < 0 {
+			return http.StatusNotFound, complaint("SubPortNotFound", "SubPort %s on trunk %s could not be found.", s["port_id"], trunk["id"])
+		}
+		subs = slices.Delete(subs, i, i+1)
+	}
+	for _, s := range c.subports() {
+		c.loosen(s["port_id"].(string))
+	}
+	trunk["sub_ports"] = subs
+	return http.StatusOK, trunk
+}
+
+func (c *Cloud) loosen(port string) {
+	if p := c.things["ports"][port]; p != nil {
+		p["device_owner"], p["status"] = "", "DOWN"
+	}
+}
+
+// trunkGone has the ports behind a trunk be behind none.
+func (c *Cloud) trunkGone(trunk thing) {
+	for _, s := range trunk["sub_ports"].([]thing) {
+		c.loosen(s["port_id"].(string))
+	}
+}
+
+// inTrunk refuses to delete a port of a trunk's.
+func (c call) inTrunk(port string) *refusal {
+	if t := c.trunkOf(port); t != nil {
+		return refuse(http.StatusConflict, "PortInUseAsSubPort", "Port %s is currently a subport for trunk %s.", port, t["id"])
+	}
+	for _, t := range c.things["trunks"] {
+		if t["port_id"] == port {
+			return refuse(http.StatusConflict, "PortInUseAsTrunkParent", "Port %s is currently a parent port for trunk %s.", port, t["id"])
+		}
+	}
+	return nil
+}
+
+// Behind are the VLAN ids of the ports behind another, by their ids.
+func (c *Cloud) Behind(parent string) map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	vlans := map[string]int{}
+	for _, t := range c.things["trunks"] {
+		for _, s := range t["sub_ports"].([]thing) {
+			if t["port_id"] == parent {
+				vlans[s["port_id"].(string)] = s["segmentation_id"].(int)
+			}
+		}
+	}
+	return vlans
+}
+
+// Trunk makes a network with a machine's port, which is up, and a trunk on that
+// as somebody else would. It returns the ids of the port and the trunk.
+func (c *Cloud) Trunk(name string) (port, trunk string) {
+	network := c.Add("networks", map[string]any{"name": "net-of-" + name})
+	port = c.Add("ports", map[string]any{"name": name, "network_id": network, "device_id": "server-" + name, "device_owner": "compute:nova"})
+	c.Set("ports", port, "status", "ACTIVE")
+	return port, c.Add("trunks", map[string]any{"name": name, "port_id": port})
+}
+
+// AddSubport puts a port behind a trunk's as somebody else would.
+func (c *Cloud) AddSubport(trunk, port string, vlan int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.things["trunks"][trunk]
+	t["sub_ports"] = append(t["sub_ports"].([]thing), thing{"port_id": port, "segmentation_type": "vlan", "segmentation_id": vlan})
+	if p := c.things["ports"][port]; p != nil {
+		p["device_owner"] = "trunk:subport"
+	}
+}

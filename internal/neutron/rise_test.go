@@ -1,0 +1,81 @@
+package neutron
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// One list tells of all that wait, and whom it matters to is woken.
+func TestPortsComeUp(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	parent, _ := c.Trunk("vm1")
+	c.Set("ports", parent, "status", "DOWN")
+	woken := make(chan intent.Unit, 100)
+	f := startAs(t, Options{
+		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Changed: func(u intent.Unit) { woken <- u },
+		pace: pace{first: time.Millisecond, most: 20 * time.Millisecond, stuck: time.Hour},
+	})
+	apply(t, f, "subnet/net2", subnetWant(""))
+	want := map[intent.Unit]bool{}
+	for i := range 5 {
+		u := intent.Unit(fmt.Sprintf("pod/ns/p%d", i))
+		want[u] = true
+		if _, err := f.Apply(t.Context(), u, nestedWant(fmt.Sprintf("ns/p%d", i), parent)); reason(err) != PortNotUp {
+			t.Fatalf("%v", err)
+		}
+	}
+	c.Fail(nil)
+	eventually(t, time.Minute, "it is looked at", func() bool { return len(c.Calls()) > 2 })
+	if other := slices.DeleteFunc(c.Calls(), func(s string) bool { return s == "GET /ports" }); len(other) > 0 {
+		t.Errorf("%v", other)
+	}
+	for id := range c.Behind(parent) {
+		c.Set("ports", id, "status", "ACTIVE")
+	}
+	for got := range want {
+		want[got] = false
+	}
+	for range want {
+		want[<-woken] = true
+	}
+	for u, told := range want {
+		if !told {
+			t.Errorf("%s was not told", u)
+		}
+		apply(t, f, u, nestedWant(strings.TrimPrefix(string(u), "pod/"), parent))
+	}
+	for id := range c.Behind(parent) { // the machine is off; its pods keep what they have
+		c.Set("ports", id, "status", "DOWN")
+	}
+	apply(t, f, "pod/ns/p0", nestedWant("ns/p0", parent))
+}
+
+// A port that never comes up, though what it is behind is up, is put there again.
+func TestAPortNeverComesUp(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	parent, _ := c.Trunk("vm1")
+	f := startAs(t, Options{
+		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile,
+		pace: pace{first: time.Millisecond, most: 10 * time.Millisecond, stuck: 20 * time.Millisecond},
+	})
+	apply(t, f, "subnet/net2", subnetWant(""))
+	c.Set("ports", parent, "status", "DOWN")
+	if _, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", parent)); reason(err) != PortNotUp {
+		t.Fatalf("%v", err)
+	}
+	was := c.Behind(parent)
+	c.Set("ports", parent, "status", "ACTIVE")
+	seen := put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
+	if now := c.Behind(parent); !maps.Equal(was, now) || !seen.Up["ns/a"] {
+		t.Errorf("%v, and then %v: %+v", was, now, seen)
+	}
+}

@@ -1,0 +1,201 @@
+package neutron
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// nestedWant is a pod on worker1, which is a virtual machine.
+func nestedWant(name, parent string) intent.Want {
+	w := podWant(name, "worker1")
+	w.Ports[0].Parent, w.Ports[0].Awaited = parent, true
+	return w
+}
+
+// nest starts a Fabric without a pool, beside a virtual machine.
+func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunk string) {
+	t.Helper()
+	c = neutrontest.New(t)
+	parent, trunk = c.Trunk("vm1")
+	f = start(t, c, nil)
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, f, "subnet/net2", subnetWant(""))
+	return c, f, parent, trunk
+}
+
+// put applies until there is nothing to wait for any more.
+func put(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Seen {
+	t.Helper()
+	var seen intent.Seen
+	eventually(t, time.Minute, string(u)+" is there", func() bool {
+		var err error
+		if seen, err = f.Apply(t.Context(), u, w); err != nil && reason(err) != PortNotUp {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return seen
+}
+
+func TestAPodBehindAPort(t *testing.T) {
+	t.Parallel()
+	c, f, parent, _ := nest(t)
+	w := nestedWant("ns/a", parent)
+	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
+	if b.Tag == 0 || len(b.Addrs) != 2 {
+		t.Errorf("%+v", b)
+	}
+	if diff := cmp.Diff(map[string]int{b.ID: b.Tag}, c.Behind(parent)); diff != "" {
+		t.Error(diff)
+	}
+	p := c.Thing("ports", b.ID)
+	if p["binding:host_id"] != "" || p["device_id"] != "" || p["name"] != "ns/a" {
+		t.Errorf("%v", p)
+	}
+	c.Fail(nil)
+	w.Ports[0].Tag, w.Ports[0].Awaited = b.Tag, false
+	if again := apply(t, f, "pod/ns/a", w); again.Changed != 0 || again.Ports["ns/a"].Tag != b.Tag || len(c.Calls()) > 0 {
+		t.Errorf("the same again: %+v, %v", again, c.Calls())
+	}
+	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
+		t.Errorf("nobody changed anything, but %v (%v)", changed, err)
+	}
+	apply(t, f, "pod/ns/a", intent.Want{})
+	if left := c.Names("ports"); len(c.Behind(parent)) > 0 || len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestAPodOfAnotherGroupOnAPort(t *testing.T) {
+	t.Parallel()
+	_, f, parent, _ := nest(t)
+	apply(t, f, "policy/ns/web", policyWant())
+	w := nestedWant("ns/a", parent)
+	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
+	w.Ports[0].Groups = []string{"np.web"}
+	if seen := apply(t, f, "pod/ns/a", w); seen.Changed != 1 || seen.Ports["ns/a"].Tag != b.Tag || seen.Ports["ns/a"].ID != b.ID {
+		t.Errorf("%+v, and then %+v", b, seen)
+	}
+}
+
+// Other people's ports have VLAN ids, too: such as were known, and such as came
+// to be since.
+func TestVLANsOfOthers(t *testing.T) {
+	t.Parallel()
+	c, f, parent, trunk := nest(t)
+	c.AddSubport(trunk, "theirs", 7)
+	w := nestedWant("ns/a", parent)
+	w.Ports[0].Tag = 7
+	first := put(t, f, "pod/ns/a", w).Ports["ns/a"].Tag
+	if first == 7 {
+		t.Error("two ports have VLAN id 7")
+	}
+	c.AddSubport(trunk, "theirs, too", first+1)
+	if second := put(t, f, "pod/ns/b", nestedWant("ns/b", parent)).Ports["ns/b"].Tag; second <= first+1 {
+		t.Errorf("%d is somebody else's", second)
+	}
+	w = nestedWant("ns/c", parent)
+	w.Ports[0].Tag = 99
+	if tag := put(t, f, "pod/ns/c", w).Ports["ns/c"].Tag; tag != 99 {
+		t.Errorf("the pod had VLAN id 99, which is free, and has %d", tag)
+	}
+}
+
+func TestNoVLANIsLeft(t *testing.T) {
+	t.Parallel()
+	c, f, parent, trunk := nest(t)
+	for vlan := firstVLAN; vlan < lastVLAN; vlan++ {
+		c.AddSubport(trunk, fmt.Sprint("theirs", vlan), vlan)
+	}
+	if tag := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"].Tag; tag != lastVLAN {
+		t.Errorf("only %d is free, not %d", lastVLAN, tag)
+	}
+	for range 2 {
+		if _, err := f.Apply(t.Context(), "pod/ns/b", nestedWant("ns/b", parent)); reason(err) != "NoVLAN" {
+			t.Errorf("%v", err)
+		}
+	}
+	apply(t, f, "pod/ns/a", intent.Want{})
+	put(t, f, "pod/ns/b", nestedWant("ns/b", parent))
+}
+
+func TestNoTrunk(t *testing.T) {
+	t.Parallel()
+	c, f, parent, trunk := nest(t)
+	w := nestedWant("ns/a", parent)
+	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
+	c.Remove("trunks", trunk)
+	changed, err := f.Refresh(t.Context(), nil)
+	if diff := cmp.Diff([]intent.Unit{"pod/ns/a"}, changed); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for range 2 {
+		if _, err := f.Apply(t.Context(), "pod/ns/a", w); reason(err) != NoTrunk || !strings.Contains(err.Error(), parent) {
+			t.Errorf("%v", err)
+		}
+	}
+	c.Add("trunks", map[string]any{"name": "another", "port_id": parent})
+	w.Ports[0].Tag = b.Tag
+	if again := put(t, f, "pod/ns/a", w).Ports["ns/a"]; again.ID != b.ID || again.Tag != b.Tag {
+		t.Errorf("the pod had %+v, and has %+v", b, again)
+	}
+	if len(c.Behind(parent)) != 1 {
+		t.Errorf("%v", c.Behind(parent))
+	}
+}
+
+// A trunk that goes unseen is found out by the call that needs it.
+func TestATrunkGoesUnseen(t *testing.T) {
+	t.Parallel()
+	c, f, parent, trunk := nest(t)
+	put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
+	c.Remove("trunks", trunk)
+	if _, err := f.Apply(t.Context(), "pod/ns/b", nestedWant("ns/b", parent)); reason(err) != NoTrunk {
+		t.Errorf("%v", err)
+	}
+	apply(t, f, "pod/ns/a", intent.Want{})
+	apply(t, f, "pod/ns/b", intent.Want{})
+	if left := c.Names("ports"); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestWithoutTrunks(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	c.Lack(extTrunk)
+	f := start(t, c, nil)
+	apply(t, f, "subnet/net2", subnetWant(""))
+	if _, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", "vm")); reason(err) != "NotSupported" {
+		t.Errorf("%v", err)
+	}
+}
+
+// A pod of a StatefulSet comes back on another machine with the address it had.
+func TestAPodMovesToAnotherPort(t *testing.T) {
+	t.Parallel()
+	c, f, parent, _ := nest(t)
+	other, _ := c.Trunk("vm2")
+	b := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
+	moved := put(t, f, "pod/ns/a", nestedWant("ns/a", other)).Ports["ns/a"]
+	if moved.ID != b.ID || len(c.Behind(parent)) > 0 || c.Behind(other)[b.ID] != moved.Tag {
+		t.Errorf("%+v moved to %+v: %v, %v", b, moved, c.Behind(parent), c.Behind(other))
+	}
+	bare := put(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
+	if bare.ID == b.ID || bare.Tag != 0 || len(c.Behind(other)) > 0 {
+		t.Errorf("%+v is on bare metal as %+v: %v", b, bare, c.Behind(other))
+	}
+	put(t, f, "pod/ns/a", nestedWant("ns/a", other))
+	if names := c.Names("ports"); len(names) != 3 {
+		t.Errorf("%v", names)
+	}
+}
