@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -32,19 +33,12 @@ func (l *Lab) images() []supervise.Component {
 		return nil
 	}
 	var steps []supervise.Component
-	for _, n := range l.nodes {
+	for _, n := range l.kubelets() {
 		steps = append(steps, supervise.Component{
 			Name:  n.Name + imagesOf,
 			Needs: []string{kube.Containerd(n)},
 			Do: func(ctx context.Context) error {
-				files, err := filepath.Glob(filepath.Join(l.Repo, "bin", "*.tar"))
-				if err != nil {
-					return err
-				}
-				for _, file := range files {
-					if filepath.Base(file) == coreDNSTar && l.Profile != Neutron {
-						continue
-					}
+				for _, file := range l.archives() {
 					if err := load(ctx, n, file); err != nil {
 						return err
 					}
@@ -54,6 +48,12 @@ func (l *Lab) images() []supervise.Component {
 		})
 	}
 	return steps
+}
+
+// archives are the files of the images that nodes have.
+func (l *Lab) archives() []string {
+	files, _ := filepath.Glob(filepath.Join(l.Repo, "bin", "*.tar")) // of a pattern that is right
+	return slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == coreDNSTar && !l.neutronPods() })
 }
 
 // load imports an image into a node under the name that it bears, unless the
@@ -92,7 +92,7 @@ func (l *Lab) Load(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range l.nodes {
+	for _, n := range l.kubelets() {
 		if err := load(ctx, n, file); err != nil {
 			return err
 		}
@@ -103,13 +103,19 @@ func (l *Lab) Load(ctx context.Context, file string) error {
 // isthmus deploys Isthmus from its own manifests and waits for the nodes.
 func (l *Lab) isthmus() []supervise.Component {
 	needs := []string{kube.Controller, kube.Scheduler, "ovn-northd"}
-	for _, n := range l.nodes {
+	for _, n := range l.kubelets() {
 		needs = append(needs, n.Name+imagesOf, kube.Kubelet(n))
 	}
-	return []supervise.Component{
-		{Name: isthmus + "/manifests", Needs: needs, Do: l.apply},
-		{Name: isthmus, Needs: []string{isthmus + "/manifests"}, Do: l.rollOut, Ready: l.isthmusServes},
+	steps := []supervise.Component{{Name: isthmus + "/manifests", Needs: needs, Do: l.apply}}
+	serves := []string{isthmus + "/manifests"}
+	if l.Profile == Nested {
+		steps = append(steps, l.controller())
+		serves = append(serves, controller)
+		for _, w := range l.workers() {
+			serves = append(serves, nodeStep(w.Name))
+		}
 	}
+	return append(steps, supervise.Component{Name: isthmus, Needs: serves, Do: l.rollOut, Ready: l.isthmusServes})
 }
 
 func (l *Lab) kubectl(ctx context.Context, args ...string) error {
@@ -124,7 +130,7 @@ func (l *Lab) apply(ctx context.Context) error {
 		return err
 	}
 	args := []string{"apply", "--server-side", "--force-conflicts", "-f", filepath.Join(l.Repo, "api/crds"), "-f", config}
-	if l.Profile == Neutron {
+	if l.neutronPods() && l.Profile != Nested {
 		secret, err := l.credentials()
 		if err != nil {
 			return err
@@ -139,11 +145,22 @@ func (l *Lab) apply(ctx context.Context) error {
 		return fmt.Errorf("no manifests in %s/deploy", l.Repo)
 	}
 	for _, m := range manifests {
-		if filepath.Base(m) != "config.yaml" { // an example; the lab has its own
+		if l.applies(filepath.Base(m)) {
 			args = append(args, "-f", m)
 		}
 	}
 	return l.kubectl(ctx, args...)
+}
+
+// applies tells whether a manifest is for this lab.
+func (l *Lab) applies(manifest string) bool {
+	switch manifest {
+	case "config.yaml": // an example; the lab has its own
+		return false
+	case "controller.yaml":
+		return l.Profile != Nested // it runs outside the nodes there
+	}
+	return true
 }
 
 // config writes the ConfigMap with the lab's addresses.
@@ -153,14 +170,18 @@ func (l *Lab) config() (string, error) {
 	s.NBAddresses = []string{l.central().NB()}
 	s.SBAddresses = []string{l.central().SB()}
 	s.APIServers = []string{l.cluster().Server()}
-	if l.Profile == Neutron {
+	if l.neutronPods() {
 		s.Neutron = neutronSettings()
+		s.Neutron.CloudsFile = l.cloudsFile()
 	}
 	if err := s.Validate(); err != nil {
 		return "", err
 	}
 	value, err := yaml.Marshal(s)
 	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(l.settingsFile(), value, 0o600); err != nil {
 		return "", err
 	}
 	return l.manifest("isthmus-config", map[string]any{
@@ -181,7 +202,12 @@ func (l *Lab) manifest(name string, object map[string]any) (string, error) {
 }
 
 // daemons are the workloads that make up Isthmus in the cluster.
-var daemons = []string{"deployment/isthmus-controller", "daemonset/isthmus-agent"}
+func (l *Lab) daemons() []string {
+	if l.Profile == Nested {
+		return []string{"daemonset/isthmus-agent"}
+	}
+	return []string{"deployment/isthmus-controller", "daemonset/isthmus-agent"}
+}
 
 // rollOut starts the daemons anew if their image or settings changed, and
 // returns when all are up and every node is ready.
@@ -192,7 +218,7 @@ func (l *Lab) rollOut(ctx context.Context) error {
 	}
 	stamp := filepath.Join(l.Dir, "kube", "deployed")
 	if have, err := os.ReadFile(stamp); err == nil && string(have) != sum {
-		if err := l.kubectl(ctx, append([]string{"-n", settings.Namespace, "rollout", "restart"}, daemons...)...); err != nil {
+		if err := l.kubectl(ctx, append([]string{"-n", settings.Namespace, "rollout", "restart"}, l.daemons()...)...); err != nil {
 			return err
 		}
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -201,8 +227,8 @@ func (l *Lab) rollOut(ctx context.Context) error {
 	if err := os.WriteFile(stamp, []byte(sum), 0o644); err != nil {
 		return err
 	}
-	for _, d := range daemons {
-		if err := l.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", d, "--timeout=120s"); err != nil {
+	for _, d := range l.daemons() {
+		if err := l.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", d, "--timeout=240s"); err != nil {
 			return fmt.Errorf("%w\n%s", err, l.explain(ctx))
 		}
 	}
@@ -212,6 +238,9 @@ func (l *Lab) rollOut(ctx context.Context) error {
 // isthmusServes asks the daemons themselves: what the API server says of them
 // is old when the kubelets have just been started again.
 func (l *Lab) isthmusServes(ctx context.Context) error {
+	if l.Profile == Nested {
+		return nil // its controller is a component, and its agents were asked by their kubelets
+	}
 	controller := errors.New("no nodes")
 	for _, n := range l.nodes {
 		address := n.Addr.Addr().String()

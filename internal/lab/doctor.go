@@ -31,7 +31,7 @@ var openstackNeeded = [][2]string{
 	{"octavia-driver-agent", "python3-octavia"}, {"openstack", "python3-openstackclient"},
 	{"mariadbd", "mariadb-server-core"}, {"mariadb", "mariadb-client-core"}, {"uwsgi", "uwsgi-core"},
 	{"/usr/lib/uwsgi/plugins/python3_plugin.so", "uwsgi-plugin-python3"},
-	{"qemu-system-x86_64", "qemu-system-x86"}, {"cpio", "cpio"},
+	{"qemu-system-x86_64", "qemu-system-x86"}, {"cpio", "cpio"}, {"mke2fs", "e2fsprogs"},
 }
 
 // Doctor prints what the machine lacks and the command that mends it. It
@@ -105,7 +105,7 @@ func (l *Lab) imagesFinding() Finding {
 			f.Wrong, f.Mend = tar+" is not there", "make -C "+l.Repo+" build"
 		}
 	}
-	if l.Profile == Neutron && !isFile(filepath.Join(l.Repo, "bin", coreDNSTar)) {
+	if l.neutronPods() && !isFile(filepath.Join(l.Repo, "bin", coreDNSTar)) {
 		f.Wrong, f.Mend = coreDNSTar+" is not there", "make -C "+l.Repo+" coredns PROFILE="+Neutron
 	}
 	return f

@@ -86,7 +86,7 @@ func (l *Lab) node(name string) (host.Node, error) { return named(l.nodes, name)
 
 // hosts are the nodes and the host outside, if there is one.
 func (l *Lab) hosts() []host.Node {
-	if l.Profile != Neutron {
+	if !l.outside() {
 		return l.nodes
 	}
 	return append(slices.Clone(l.nodes), l.site().Outside())

@@ -30,12 +30,16 @@ type Lab struct {
 
 // New makes no change to the machine.
 func New(o Options, out io.Writer) *Lab {
-	return &Lab{
+	l := &Lab{
 		Options: o,
 		Out:     out,
 		nodes:   o.site().Nodes(o.Nodes),
 		sup:     &supervise.Supervisor{Dir: filepath.Join(o.Dir, "pid"), LogDir: filepath.Join(o.Dir, "log")},
 	}
+	if o.Profile == Nested {
+		l.sup.Patience = patience
+	}
+	return l
 }
 
 func (l *Lab) central() ovn.Central {
@@ -43,13 +47,25 @@ func (l *Lab) central() ovn.Central {
 }
 
 func (l *Lab) cluster() kube.Cluster {
-	return kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.nodes, Site: l.site(), Proxy: l.KubeProxy}
+	c := kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.kubelets(), Site: l.site(), Proxy: l.KubeProxy}
+	if l.Profile == Nested {
+		c.Accounts = []string{controller}
+	}
+	return c
+}
+
+// kubelets are the hosts that are nodes of Kubernetes.
+func (l *Lab) kubelets() []host.Node {
+	if l.Profile == Nested && !l.Mixed {
+		return nil
+	}
+	return l.nodes
 }
 
 // chassis is a node's. Where there is an outside, the first node has the way to it.
 func (l *Lab) chassis(n host.Node, peers []host.Node) ovn.Chassis {
 	first := n.Name == l.nodes[0].Name
-	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: l.Profile != Neutron || first}
+	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: !l.outside() || first}
 }
 
 // programs is a directory to put on PATH: kubectl and its plugin, in the
@@ -66,7 +82,7 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 		peers := slices.DeleteFunc(slices.Clone(l.nodes), func(p host.Node) bool { return p.Name == n.Name })
 		all = append(all, l.chassis(n, peers).Components()...)
 	}
-	if l.Profile == Neutron {
+	if l.outside() {
 		all = append(all, l.world().Components()...)
 	}
 	all = append(all, l.cluster().Components()...)
@@ -78,10 +94,13 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 		}
 		all = append(all, parts...)
 	}
+	if l.Profile == Nested {
+		all = append(all, l.join()...)
+	}
 	if l.Isthmus {
 		all = append(all, l.isthmus()...)
 	}
-	if l.Isthmus && l.Profile == Neutron {
+	if l.Isthmus && l.neutronPods() {
 		all = append(all, l.dns()...)
 	}
 	return supervise.Order(all)
@@ -128,11 +147,16 @@ func (l *Lab) Up(ctx context.Context) error {
 // replace ends a lab of another profile or underlay: nothing of it would fit.
 func (l *Lab) replace(ctx context.Context) error {
 	have, err := Load(l.Dir)
-	if err != nil || have.Profile == l.Profile && have.Underlay == l.Underlay {
+	if err != nil || l.fits(have) {
 		return nil // one that cannot be read is written anew
 	}
 	fmt.Fprintf(l.Out, "the lab has profile %s on %s and is made anew\n", have.Profile, have.Underlay)
 	return New(have, l.Out).Down(ctx)
+}
+
+// fits tells whether a lab with options o can become this one.
+func (l *Lab) fits(o Options) bool {
+	return o.Profile == l.Profile && o.Underlay == l.Underlay && (l.Profile != Nested || o.Fabric == l.Fabric)
 }
 
 // prepare takes away what an earlier lab with other options left running, and

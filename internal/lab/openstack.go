@@ -32,8 +32,9 @@ func (l *Lab) cloud() openstack.Config {
 		CacheDir: l.CacheDir,
 		Needs:    []string{"ovn-nb/settings", "ovn-sb/settings"},
 	}
-	if l.Profile == Neutron {
+	if l.outside() {
 		c.External = public()
+		c.Admitted = l.admitted()
 		c.Chassis = []string{l.world().Gateway.Controller()}
 	}
 	return c
@@ -44,7 +45,11 @@ func public() netip.Prefix { return netip.MustParsePrefix("172.24.4.0/24") }
 
 // world is what lies beyond it.
 func (l *Lab) world() ovn.Outside {
-	return ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public(), Services: netip.MustParsePrefix(kube.ServiceCIDR)}
+	o := ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public(), Reached: netip.MustParsePrefix(kube.ServiceCIDR)}
+	if l.Profile == Nested {
+		o.Reached = public() // where the nodes' floating IPs are
+	}
+	return o
 }
 
 func (l *Lab) openstack() ([]supervise.Component, error) {
@@ -61,7 +66,7 @@ func (l *Lab) openstack() ([]supervise.Component, error) {
 	for _, spec := range specs {
 		parts = append(parts, supervise.Component{
 			Name:  guest.ComponentName(spec.Name),
-			Needs: []string{openstack.ResourcesName, spec.Node + "/ovn-controller"},
+			Needs: append([]string{openstack.ResourcesName, spec.Node + "/ovn-controller"}, l.workerNeeds(spec)...),
 			Do: func(ctx context.Context) error {
 				_, err := l.guests().Create(ctx, spec)
 				return err
@@ -73,7 +78,7 @@ func (l *Lab) openstack() ([]supervise.Component, error) {
 
 // vms are those that Up makes by itself and those that somebody made.
 func (l *Lab) vms() ([]guest.Spec, error) {
-	var specs []guest.Spec
+	specs := l.workers()
 	for i := range l.VMs {
 		spec := guest.Spec{
 			Name: fmt.Sprintf("vm%d", i+1), Network: l.cloud().Network(), Node: l.nodes[i%len(l.nodes)].Name,
@@ -99,7 +104,7 @@ func (l *Lab) guests() guest.Config {
 		CacheDir:   l.CacheDir,
 		CloudsFile: l.cloud().CloudsFile(),
 		// a machine is part of a step, which reports for it
-		Supervisor: &supervise.Supervisor{Dir: l.sup.Dir, LogDir: l.sup.LogDir},
+		Supervisor: &supervise.Supervisor{Dir: l.sup.Dir, LogDir: l.sup.LogDir, Patience: l.sup.Patience},
 		Enter: func(node string, argv ...string) []string {
 			n, err := l.node(node)
 			if err != nil {

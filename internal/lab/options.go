@@ -34,6 +34,10 @@ type Options struct {
 	Isthmus   bool         `json:"isthmus"`
 	KubeProxy bool         `json:"kubeProxy"`
 	Profile   string       `json:"profile"`
+	// Fabric and Mixed are for profile Nested: what makes the pods' networks, and
+	// whether the hosts are nodes of Kubernetes, too.
+	Fabric string `json:"fabric,omitempty"`
+	Mixed  bool   `json:"mixed,omitempty"`
 }
 
 // Dir is where a lab stands unless told otherwise.
@@ -50,8 +54,25 @@ const SharedOVN = "shared-ovn"
 // Service a load balancer of Octavia's.
 const Neutron = "neutron"
 
+// Nested is the profile in which Kubernetes' nodes are virtual machines on trunk
+// ports, one on each host, and hosts know OpenStack and OVN only.
+const Nested = "nested"
+
 // profiles that Up knows.
-var profiles = []string{SharedOVN, Neutron}
+var profiles = []string{SharedOVN, Neutron, Nested}
+
+// OVN is the fabric in which we write the northbound database ourselves; the
+// other is Neutron.
+const OVN = "ovn"
+
+// outside tells whether the cloud has an outside, and project k8s a network with
+// a way there.
+func (o Options) outside() bool { return o.Profile == Neutron || o.Profile == Nested }
+
+// neutronPods tells whether pods are Neutron ports.
+func (o Options) neutronPods() bool {
+	return o.Profile == Neutron || o.Profile == Nested && o.Fabric == Neutron
+}
 
 // Default is a whole lab.
 func Default() Options {
@@ -61,7 +82,7 @@ func Default() Options {
 	}
 	o := Options{
 		Dir: Dir, Underlay: netip.MustParsePrefix(host.DefaultUnderlay), CacheDir: filepath.Join(cache, "isthmus"), Repo: findRepo(),
-		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN,
+		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: SharedOVN, Fabric: Neutron,
 	}
 	o.KubeBin = findKube(o.CacheDir)
 	return o
@@ -82,8 +103,14 @@ func (o Options) Validate() error {
 	if !slices.Contains(profiles, o.Profile) {
 		errs = append(errs, fmt.Errorf("--profile %q: there is %s", o.Profile, strings.Join(profiles, ", ")))
 	}
-	if o.Profile == Neutron && !(o.OpenStack && o.Octavia) {
-		errs = append(errs, errors.New("--profile neutron: it needs --openstack and --octavia"))
+	if o.outside() && !(o.OpenStack && o.Octavia) {
+		errs = append(errs, fmt.Errorf("--profile %s: it needs --openstack and --octavia", o.Profile))
+	}
+	if o.Profile == Nested && o.Fabric != Neutron && o.Fabric != OVN {
+		errs = append(errs, fmt.Errorf("--fabric %q: there is %s, %s", o.Fabric, Neutron, OVN))
+	}
+	if o.Mixed && o.Profile != Nested {
+		errs = append(errs, errors.New("--mixed: hosts are nodes anyway, but with --profile nested"))
 	}
 	// "/", "/run" and the like would be removed with the lab
 	if !filepath.IsAbs(o.Dir) || strings.Count(filepath.Clean(o.Dir), "/") < 2 || len(o.Dir) > 40 {
@@ -108,7 +135,7 @@ func Load(dir string) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	o := Options{Underlay: netip.MustParsePrefix(host.DefaultUnderlay)} // a lab of an earlier release says none
+	o := Options{Underlay: netip.MustParsePrefix(host.DefaultUnderlay), Fabric: Neutron} // a lab of an earlier release says none
 	if err := json.Unmarshal(text, &o); err != nil {
 		return Options{}, fmt.Errorf("%s: %w", Options{Dir: dir}.file(), err)
 	}

@@ -44,6 +44,21 @@ func TestPlanNeutron(t *testing.T) {
 	compare(t, "testdata/plan-neutron.golden", got)
 }
 
+func TestPlanNested(t *testing.T) {
+	o := Options{
+		Dir: "/run/isthmus-plan", Underlay: netip.MustParsePrefix("172.31.1.0/24"), Repo: "/src/isthmus", KubeBin: "/cache/kubernetes",
+		CacheDir: "/cache", Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: Nested, Fabric: Neutron,
+	}
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := New(o, &got).Plan(); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "testdata/plan-nested.golden", got)
+}
+
 func compare(t *testing.T, golden string, got bytes.Buffer) {
 	t.Helper()
 	if *update {
@@ -69,9 +84,14 @@ func TestValidateRefuses(t *testing.T) {
 		"a system directory":   func(o *Options) { o.Dir = "/run" },
 		"a relative directory": func(o *Options) { o.Dir = "lab/a/b" },
 		"pods on no Octavia":   func(o *Options) { o.Profile, o.OpenStack = Neutron, true },
-		"a small underlay":     func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.0/28") },
-		"an address for one":   func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.1/24") },
-		"no source tree":       func(o *Options) { o.Isthmus, o.Repo = true, "" },
+		"nested in nothing":    func(o *Options) { o.Profile, o.Fabric = Nested, OVN },
+		"an unknown fabric": func(o *Options) {
+			o.Profile, o.OpenStack, o.Octavia, o.Fabric = Nested, true, true, "x"
+		},
+		"mixed with nothing": func(o *Options) { o.Mixed = true },
+		"a small underlay":   func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.0/28") },
+		"an address for one": func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.1/24") },
+		"no source tree":     func(o *Options) { o.Isthmus, o.Repo = true, "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := good

@@ -33,7 +33,11 @@ func (l *Lab) summary(took time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThe lab is up (%.1f s), in %s\n\n", took.Seconds(), l.Dir)
 	for _, n := range l.nodes {
-		fmt.Fprintf(&b, "  %-18s %-22s kubelet, containerd, OVS and ovn-controller of its own\n", n.Name, n.Addr.Addr())
+		what := "kubelet, containerd, OVS and ovn-controller of its own"
+		if len(l.kubelets()) == 0 {
+			what = "OVS and ovn-controller of its own"
+		}
+		fmt.Fprintf(&b, "  %-18s %-22s %s\n", n.Name, n.Addr.Addr(), what)
 	}
 	fmt.Fprintf(&b, "  %-18s https://%s\n", "Kubernetes", l.cluster().Server())
 	fmt.Fprintf(&b, "  %-18s %s  %s\n", "OVN", l.central().NB(), l.central().SB())

@@ -5,12 +5,12 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
@@ -54,8 +53,20 @@ type Spec struct {
 	// Modules are loaded besides those for the NIC, VLANs and the agent.
 	Modules []string `json:"modules,omitempty"`
 	// Files are put into the root file system.
-	// Files are put into the root file system.
 	Files []File `json:"files,omitempty"`
+	// Cloud is the one of CloudsFile in whose project the port is; the admin's if empty.
+	Cloud string `json:"cloud,omitempty"`
+	// Trunk makes the port the parent of a trunk with the guest's name.
+	Trunk bool `json:"trunk,omitempty"`
+	// Public is the network of its floating IP; it has none if that is empty.
+	Public string `json:"public,omitempty"`
+	// Disk makes the image of which the guest's disk begins as a copy. One with
+	// a disk keeps there what it writes; it has none if that is nil.
+	Disk func(context.Context) (string, error) `json:"-"`
+	// Seed makes files that depend on the guest's addresses. nil for none.
+	Seed func(Guest) ([]File, error) `json:"-"`
+	// Services are commands that the guest's init keeps running.
+	Services []string `json:"services,omitempty"`
 }
 
 // Guest is a guest as it is.
@@ -66,7 +77,9 @@ type Guest struct {
 	MAC     string       `json:"mac"`
 	MTU     int          `json:"mtu"`
 	TAP     string       `json:"tap"`
-	Running bool         `json:"-"`
+	// FloatingIP leads to Address from outside; the zero Addr if there is none.
+	FloatingIP netip.Addr `json:"floatingIP,omitzero"`
+	Running    bool       `json:"-"`
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
@@ -93,7 +106,11 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 	if err != nil {
 		return g, err
 	}
-	p, err := ensurePort(ctx, n, s)
+	owner, err := c.owner(ctx, s)
+	if err != nil {
+		return g, err
+	}
+	p, err := ensurePort(ctx, n, owner, s)
 	if err != nil {
 		return g, fmt.Errorf("port: %w", err)
 	}
@@ -102,11 +119,21 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 		return g, fmt.Errorf("port %s: %w", p.ID, err)
 	}
 	g.Port, g.Address, g.MAC, g.MTU, g.TAP = p.ID, dev.Address, dev.MAC, dev.MTU, dev.TAP
+	if g.FloatingIP, err = extend(ctx, owner, s, p.ID); err != nil {
+		return g, err
+	}
 	if err := c.record(g); err != nil {
 		return g, err
 	}
 	if err := c.plug(ctx, s.Node, dev.TAP, p.ID); err != nil {
 		return g, fmt.Errorf("plug port %s: %w", p.ID, err)
+	}
+	if s.Seed != nil {
+		seed, err := s.Seed(g)
+		if err != nil {
+			return g, err
+		}
+		s.Files = append(slices.Clone(s.Files), seed...)
 	}
 	m, err := c.build(ctx, s, dev)
 	if err != nil {
@@ -137,14 +164,14 @@ func (c Config) build(ctx context.Context, s Spec, dev nic) (machine, error) {
 	if err != nil {
 		return machine{}, err
 	}
-	m := machine{name: s.Name, dir: c.vmDir(s.Name), memory: s.Memory, image: k.image, nic: dev}
-	if m.memory == 0 {
-		m.memory = 128
-	}
+	m := machine{name: s.Name, dir: c.vmDir(s.Name), memory: cmp.Or(s.Memory, 128), image: k.image, nic: dev}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return m, err
 	}
-	rootfs, err := initramfs(ctx, k, s.Modules, s.Files)
+	if m.disk, err = ensureDisk(ctx, m.dir, s.Disk); err != nil {
+		return m, fmt.Errorf("disk: %w", err)
+	}
+	rootfs, err := initramfs(ctx, k, s)
 	if err != nil {
 		return m, fmt.Errorf("root file system: %w", err)
 	}
@@ -190,11 +217,13 @@ func (c Config) delete(ctx context.Context, g Guest) error {
 		return err
 	}
 	for _, p := range have {
+		if err := strip(ctx, n, p.ID); err != nil {
+			return err
+		}
 		if err := c.unplug(ctx, g.Node, tapName(p.ID)); err != nil {
 			return fmt.Errorf("unplug port %s: %w", p.ID, err)
 		}
-		err := ports.Delete(ctx, n.ServiceClient, p.ID).ExtractErr()
-		if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+		if err := gone(ports.Delete(ctx, n.ServiceClient, p.ID).ExtractErr()); err != nil {
 			return fmt.Errorf("port %s: %w", p.ID, err)
 		}
 	}

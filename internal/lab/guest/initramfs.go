@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -22,8 +23,8 @@ var ownModules = []string{"virtio_pci", "virtio_console", "virtio_net", "8021q"}
 
 // initramfs is the whole root file system of a guest: busybox, init, agent and
 // modules, and the extra files last.
-func initramfs(ctx context.Context, k kernel, modules []string, extra []File) ([]byte, error) {
-	order, err := k.resolve(append(append([]string{}, ownModules...), modules...))
+func initramfs(ctx context.Context, k kernel, s Spec) ([]byte, error) {
+	order, err := k.resolve(append(append([]string{}, ownModules...), s.Modules...))
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +43,28 @@ func initramfs(ctx context.Context, k kernel, modules []string, extra []File) ([
 		fmt.Fprintln(&list, "/"+path)
 	}
 	files = append(files, File{"etc/modules", 0o644, []byte(list.String())})
-	return cpio(append(files, extra...)), nil
+	special, err := specialFiles(s)
+	if err != nil {
+		return nil, err
+	}
+	return cpio(slices.Concat(files, special, s.Files)), nil
+}
+
+// specialFiles stand for those of all guests that this one has differently.
+func specialFiles(s Spec) ([]File, error) {
+	table, err := root.ReadFile("root/inittab")
+	if err != nil {
+		return nil, err
+	}
+	for _, command := range s.Services {
+		table = fmt.Appendf(table, "::respawn:%s\n", command)
+	}
+	files := []File{{"etc/inittab", 0o644, table}}
+	if s.Disk == nil {
+		return files, nil
+	}
+	start, err := root.ReadFile("root/init")
+	return append(files, File{"init", 0o755, start}), err
 }
 
 func baseFiles(ctx context.Context) ([]File, error) {

@@ -16,6 +16,7 @@ type machine struct {
 	name, dir string
 	memory    int // MiB
 	image     string
+	disk      string // empty for none
 	nic       nic
 }
 
@@ -40,6 +41,10 @@ func (m machine) argv() []string {
 		"-netdev", "tap,id=net0,script=no,downscript=no,vhost=off,vnet_hdr=off,ifname=" + m.nic.TAP,
 		"-device", m.device(),
 		"-device", fmt.Sprintf("virtio-serial-pci,max_ports=%d", channels+1),
+	}
+	if m.disk != "" {
+		argv = append(argv,
+			"-drive", "if=none,id=disk0,format=raw,cache=unsafe,file="+m.disk, "-device", "virtio-blk-pci,drive=disk0")
 	}
 	for i := range channels {
 		argv = append(argv,

@@ -16,8 +16,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
-// owner is what Nova writes on the ports of its instances.
-const owner = "compute:nova"
+// byNova is what Nova writes on the ports of its instances.
+const byNova = "compute:nova"
 
 // boundPort is a port with what the admin sees of its binding.
 type boundPort struct {
@@ -25,16 +25,16 @@ type boundPort struct {
 	portsbinding.PortsBindingExt
 }
 
-// deviceID stands for Nova's instance id: the same guest has the same one in
+// ServerID stands for Nova's id of an instance: the same guest has the same one in
 // every lab, so that a port made by a killed run is found again.
-func deviceID(name string) string {
+func ServerID(name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(name+".guest.isthmus.test")).String()
 }
 
 // ensurePort returns the guest's port, bound to its node. Without Nova that is
 // for us to do, and it must be done before the tap is plugged: Neutron learns
 // of a port that is bound later only by chance and shows it DOWN.
-func ensurePort(ctx context.Context, n openstack.Network, s Spec) (boundPort, error) {
+func ensurePort(ctx context.Context, n, owner openstack.Network, s Spec) (boundPort, error) {
 	if err := awaitAgent(ctx, n, s.Node); err != nil {
 		return boundPort{}, err
 	}
@@ -52,7 +52,9 @@ func ensurePort(ctx context.Context, n openstack.Network, s Spec) (boundPort, er
 	if network == "" {
 		return boundPort{}, fmt.Errorf("there is no network %s (openstack network list)", s.Network)
 	}
-	opts := ports.CreateOpts{NetworkID: network, Name: s.Name, DeviceOwner: owner, DeviceID: deviceID(s.Name)}
+	opts := ports.CreateOpts{
+		NetworkID: network, Name: s.Name, DeviceOwner: byNova, DeviceID: ServerID(s.Name), ProjectID: owner.Project,
+	}
 	if s.FixedIP.IsValid() {
 		opts.FixedIPs = []ports.IP{{IPAddress: s.FixedIP.String()}}
 	}
@@ -98,7 +100,7 @@ func agentAlive(ctx context.Context, n openstack.Network, node string) (bool, er
 }
 
 func findPorts(ctx context.Context, n openstack.Network, name string) ([]boundPort, error) {
-	all, err := ports.List(n.ServiceClient, ports.ListOpts{DeviceID: deviceID(name), DeviceOwner: owner}).AllPages(ctx)
+	all, err := ports.List(n.ServiceClient, ports.ListOpts{DeviceID: ServerID(name), DeviceOwner: byNova}).AllPages(ctx)
 	if err != nil {
 		return nil, err
 	}

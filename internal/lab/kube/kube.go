@@ -27,6 +27,9 @@ type Cluster struct {
 	Nodes []host.Node
 	Site  host.Site
 	Proxy bool // run kube-proxy on the nodes
+	// Accounts are service accounts of kube-system that have a kubeconfig, for
+	// what runs outside the cluster.
+	Accounts []string
 }
 
 // Names of components that others need.
@@ -64,6 +67,9 @@ func (c Cluster) Private() []string {
 
 // Kubeconfig is the administrator's.
 func (c Cluster) Kubeconfig() string { return c.kubeconfig("admin") }
+
+// AccountKubeconfig is that of one of Accounts.
+func (c Cluster) AccountKubeconfig(account string) string { return c.kubeconfig(account) }
 
 // Kubectl is a kubectl command as the administrator.
 func (c Cluster) Kubectl(args ...string) []string {
@@ -121,7 +127,7 @@ func (c Cluster) apiServer() supervise.Component {
 			"--kubelet-certificate-authority=" + c.pki("ca.crt"),
 			"--kubelet-client-certificate=" + c.pki("apiserver-kubelet.crt"),
 			"--kubelet-client-key=" + c.pki("apiserver-kubelet.key"),
-			"--kubelet-preferred-address-types=InternalIP",
+			"--kubelet-preferred-address-types=ExternalIP,InternalIP",
 			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 			"--service-account-key-file=" + c.pki("service-accounts.pub"),
 			"--service-account-signing-key-file=" + c.pki("service-accounts.key"),
@@ -193,7 +199,7 @@ func (c Cluster) servers() []identity {
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 	}}, {file: "apiserver-kubelet", name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}}}
 	for _, n := range c.Nodes {
-		ids = append(ids, identity{file: n.Name + "-server", name: n.Name, hosts: []string{n.Name, n.Addr.Addr().String()}})
+		ids = append(ids, serverOf(n.Name, n.Addr.Addr()))
 	}
 	return ids
 }
@@ -206,8 +212,11 @@ func (c Cluster) users() []identity {
 		{file: "scheduler", name: "system:kube-scheduler"},
 		{file: "proxy", name: "system:kube-proxy"},
 	}
+	for _, account := range c.Accounts {
+		ids = append(ids, identity{file: account, name: "system:serviceaccount:kube-system:" + account})
+	}
 	for _, n := range c.Nodes {
-		ids = append(ids, identity{file: n.Name, name: "system:node:" + n.Name, groups: []string{"system:nodes"}})
+		ids = append(ids, userOf(n.Name))
 	}
 	return ids
 }

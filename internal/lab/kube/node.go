@@ -26,7 +26,8 @@ func Containerd(n host.Node) string { return n.Name + "/containerd" }
 // PauseImage is what every pod's sandbox runs. There is no registry: it is imported.
 const PauseImage = "localhost/pause:1"
 
-const containerdConfig = `version = 2
+// ContainerdConfig is every node's.
+const ContainerdConfig = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "` + PauseImage + `"
   disable_apparmor = true
@@ -44,9 +45,9 @@ func (c Cluster) containerd(n host.Node) supervise.Component {
 		Name:  Containerd(n),
 		Needs: []string{ovn.Host(n)},
 		Argv:  n.Enter("containerd", "--config", "/etc/kubernetes/containerd.toml"),
-		Env:   configured([]byte(containerdConfig)),
+		Env:   configured([]byte(ContainerdConfig)),
 		Prepare: func(ctx context.Context) error {
-			if err := os.WriteFile(config, []byte(containerdConfig), 0o644); err != nil {
+			if err := os.WriteFile(config, []byte(ContainerdConfig), 0o644); err != nil {
 				return err
 			}
 			_, err := host.Run(ctx, "cp", "-u", cniPlugins+"/loopback", cniPlugins+"/bridge", cniPlugins+"/host-local",
@@ -89,25 +90,32 @@ func configured(text []byte) []string {
 }
 
 // kubeletConfig is as on any host, but for what several kubelets on one
-// machine, and a machine without systemd, need.
+// machine need.
 func (c Cluster) kubeletConfig(n host.Node) map[string]any {
+	config := kubeletConfig(c.pki("ca.crt"), c.pki(n.Name+"-server"))
+	config["failCgroupV1"] = false
+	config["cgroupRoot"] = n.CgroupRoot()
+	return config
+}
+
+// kubeletConfig is one of a machine without systemd, that has its authority's
+// certificate in the file ca, and its own certificate and key as server.
+func kubeletConfig(ca, server string) map[string]any {
 	return map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
 		"containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
 		"failSwapOn":               false,
-		"failCgroupV1":             false,
 		"cgroupDriver":             "cgroupfs",
-		"cgroupRoot":               n.CgroupRoot(),
 		"cgroupsPerQOS":            true,
 		"enforceNodeAllocatable":   []string{},
 		"authentication": map[string]any{
 			"anonymous": map[string]any{"enabled": false},
 			"webhook":   map[string]any{"enabled": true},
-			"x509":      map[string]any{"clientCAFile": c.pki("ca.crt")},
+			"x509":      map[string]any{"clientCAFile": ca},
 		},
 		"authorization":                 map[string]any{"mode": "Webhook"},
-		"tlsCertFile":                   c.pki(n.Name + "-server.crt"),
-		"tlsPrivateKeyFile":             c.pki(n.Name + "-server.key"),
+		"tlsCertFile":                   server + ".crt",
+		"tlsPrivateKeyFile":             server + ".key",
 		"evictionHard":                  map[string]string{"imagefs.available": "1%", "nodefs.available": "1%", "memory.available": "50Mi"},
 		"imageGCHighThresholdPercent":   100, // nowhere to pull a removed image from
 		"imageGCLowThresholdPercent":    99,

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,10 @@ type identity struct {
 	hosts  []string // names and addresses
 }
 
+func (id identity) heldBy(cert *x509.Certificate) bool {
+	return !slices.ContainsFunc(id.hosts, func(h string) bool { return cert.VerifyHostname(h) != nil })
+}
+
 // openAuthority reads the authority in dir or makes a new one.
 func openAuthority(dir string, now time.Time) (*authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -50,9 +55,9 @@ func openAuthority(dir string, now time.Time) (*authority, error) {
 	})
 }
 
-// issue makes the certificate of id, unless it is there.
+// issue makes the certificate of id, unless one is there that names all its hosts.
 func (a *authority) issue(id identity) error {
-	if _, _, err := readPair(a.path(id.file)); err == nil {
+	if cert, _, err := readPair(a.path(id.file)); err == nil && id.heldBy(cert) {
 		return nil
 	}
 	return a.write(id.file, a.template(id), func(*ecdsa.PrivateKey) {})

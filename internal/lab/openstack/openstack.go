@@ -34,6 +34,9 @@ type Config struct {
 	// outside with these addresses, and a network and a router of the project.
 	// Otherwise there is a provider network with a router, of project admin.
 	External netip.Prefix
+	// Admitted are TCP ports that the default security group of project k8s lets in
+	// from anywhere, and ICMP with them. None for a group as Neutron makes it.
+	Admitted []int
 	// Chassis are what must be ready before a router can have its gateway.
 	Chassis []string
 

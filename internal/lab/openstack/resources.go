@@ -61,8 +61,10 @@ func (c Config) makeResources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.admitPing(ctx)
+	return n.admit(ctx, ssh)
 }
+
+const ssh = 22
 
 func (n Network) makeProvider(ctx context.Context) error {
 	network, err := n.makeNetwork(ctx, ProviderNetwork, networks.CreateOpts{Name: ProviderNetwork})
@@ -150,8 +152,8 @@ func (n Network) routerHas(ctx context.Context, router, subnet string) (bool, er
 	return len(have) > 0, err
 }
 
-// admitPing opens the project's default security group for ICMP and SSH.
-func (n Network) admitPing(ctx context.Context) error {
+// admit opens the project's default security group for ICMP and TCP ports.
+func (n Network) admit(ctx context.Context, ports ...int) error {
 	all, err := groups.List(n.ServiceClient, groups.ListOpts{Name: "default", ProjectID: n.Project}).AllPages(ctx)
 	if err != nil {
 		return fmt.Errorf("security group default: %w", err)
@@ -160,11 +162,12 @@ func (n Network) admitPing(ctx context.Context) error {
 	if err != nil || len(have) == 0 {
 		return fmt.Errorf("security group default of project %s is missing: %w", n.Project, err)
 	}
-	for _, want := range []rules.CreateOpts{
-		{Protocol: rules.ProtocolICMP, RemoteIPPrefix: "0.0.0.0/0"},
-		{Protocol: rules.ProtocolTCP, PortRangeMin: 22, PortRangeMax: 22, RemoteIPPrefix: "0.0.0.0/0"},
-	} {
-		want.SecGroupID, want.Direction, want.EtherType = have[0].ID, rules.DirIngress, rules.EtherType4
+	wanted := []rules.CreateOpts{{Protocol: rules.ProtocolICMP}}
+	for _, p := range ports {
+		wanted = append(wanted, rules.CreateOpts{Protocol: rules.ProtocolTCP, PortRangeMin: p, PortRangeMax: p})
+	}
+	for _, want := range wanted {
+		want.SecGroupID, want.Direction, want.EtherType, want.RemoteIPPrefix = have[0].ID, rules.DirIngress, rules.EtherType4, "0.0.0.0/0"
 		_, err := rules.Create(ctx, n.ServiceClient, want).Extract()
 		if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusConflict) {
 			return fmt.Errorf("rule for %s in security group default: %w", want.Protocol, err)

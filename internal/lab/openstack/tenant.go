@@ -56,9 +56,13 @@ func (c Config) makeTenant(ctx context.Context, admin Network) error {
 	if err != nil {
 		return err
 	}
-	return n.makeRouter(ctx, routers.CreateOpts{
+	err = n.makeRouter(ctx, routers.CreateOpts{
 		Name: Router, GatewayInfo: &routers.GatewayInfo{NetworkID: public},
 	}, subnet)
+	if err != nil || len(c.Admitted) == 0 {
+		return err
+	}
+	return n.admit(ctx, c.Admitted...)
 }
 
 func (c Config) makePublic(ctx context.Context, n Network) (string, error) {

@@ -18,9 +18,9 @@ type Outside struct {
 	Host    host.Node
 	// Network has the bridge's address as its first.
 	Network netip.Prefix
-	// Services are cluster IPs, which the control plane reaches by way of the
-	// gateway node: webhooks are there.
-	Services netip.Prefix
+	// Reached is what the control plane reaches by way of the gateway node: cluster
+	// IPs, where webhooks are, or the floating IPs of nodes.
+	Reached netip.Prefix
 }
 
 // External is the name of the component that keeps the bridge's address.
@@ -54,17 +54,17 @@ func (o Outside) masquerade(ctx context.Context) error {
 		"add chain " + chain + " { type nat hook postrouting priority srcnat; }",
 		"flush chain " + chain,
 		fmt.Sprintf("add rule %s ip saddr %s oifname != %q masquerade", chain, o.Network.Masked(), External),
-		fmt.Sprintf("add rule %s ip saddr %s ip daddr %s masquerade", chain, n.Site.Gateway().Addr(), o.Services),
+		fmt.Sprintf("add rule %s ip saddr %s ip daddr %s masquerade", chain, n.Site.Gateway().Addr(), o.Reached),
 	}, "\n")
 	_, err := host.Run(ctx, n.Enter("nft", rules)...)
 	return err
 }
 
 // route leads the machine itself, where the control plane runs, to the
-// Services. Of two labs side by side the later one has it.
+// Reached. Of two labs side by side the later one has it.
 func (o Outside) route(ctx context.Context) error {
 	n := o.Gateway.Node
-	_, err := host.Run(ctx, "ip", "route", "replace", o.Services.String(), "via", n.Addr.Addr().String(), "dev", n.Site.Bridge())
+	_, err := host.Run(ctx, "ip", "route", "replace", o.Reached.String(), "via", n.Addr.Addr().String(), "dev", n.Site.Bridge())
 	return err
 }
 

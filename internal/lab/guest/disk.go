@@ -1,0 +1,30 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ensureDisk returns the guest's disk, which begins as a copy of the image that
+// make returns and is the guest's own from then on.
+func ensureDisk(ctx context.Context, dir string, make func(context.Context) (string, error)) (string, error) {
+	if make == nil {
+		return "", nil
+	}
+	disk := filepath.Join(dir, "disk")
+	if _, err := os.Stat(disk); !errors.Is(err, fs.ErrNotExist) {
+		return disk, err
+	}
+	image, err := make(ctx)
+	if err != nil {
+		return "", err
+	}
+	// a run that is killed must not leave half a disk
+	if _, err := output(ctx, "cp", "--sparse=always", "--reflink=auto", image, disk+".new"); err != nil {
+		return "", err
+	}
+	return disk, os.Rename(disk+".new", disk)
+}

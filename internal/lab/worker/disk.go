@@ -1,0 +1,158 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/host"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Disk is what the nodes' disks begin as.
+type Disk struct {
+	// Dir is where the image is made and kept.
+	Dir string
+	// Kubelet is the program; all others are the distribution's.
+	Kubelet string
+	// Images are archives of container images that every node has.
+	Images []string
+	// Supervisor runs the containerd that unpacks them.
+	Supervisor *supervise.Supervisor
+}
+
+// size of the file system; nothing of it that is not used is on the machine's disk.
+const size = "4G"
+
+// programs besides the kubelet, where the distribution has them.
+var programs = []string{
+	"/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/ctr", "/usr/sbin/runc",
+}
+
+// plugins are the reference CNI plugins.
+const plugins = "/usr/lib/cni"
+
+// Image makes the image, unless it is there, and returns its path.
+func (d Disk) Image(ctx context.Context) (string, error) {
+	sum, err := d.sum()
+	if err != nil {
+		return "", err
+	}
+	image := filepath.Join(d.Dir, "node-"+sum+".img")
+	if _, err := os.Stat(image); !errors.Is(err, fs.ErrNotExist) {
+		return image, err
+	}
+	// what a killed run left, and what was made of older programs
+	if err := os.RemoveAll(d.Dir); err != nil {
+		return "", err
+	}
+	tree := filepath.Join(d.Dir, "tree")
+	if err := d.fill(ctx, tree); err != nil {
+		return "", err
+	}
+	if _, err := host.Run(ctx, "mke2fs", "-q", "-t", "ext4", "-m", "0", "-d", tree, image+".new", size); err != nil {
+		return "", err
+	}
+	return image, errors.Join(os.RemoveAll(tree), os.Rename(image+".new", image))
+}
+
+// sum changes when what the image is made of does.
+func (d Disk) sum() (string, error) {
+	sum := sha256.New()
+	for _, file := range slices.Concat(programs, []string{d.Kubelet}, d.Images) {
+		info, err := os.Stat(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(sum, file, info.Size(), info.ModTime().UnixNano())
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+}
+
+// fill makes the file system's tree, but for what every guest has.
+func (d Disk) fill(ctx context.Context, tree string) error {
+	for _, dir := range []string{"opt/cni/bin", "etc/cni/net.d", "usr/bin", "var/lib/containerd", "var/log", "root"} {
+		if err := os.MkdirAll(filepath.Join(tree, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("/run", filepath.Join(tree, "var/run")); err != nil {
+		return err
+	}
+	all := append(slices.Clone(programs), d.Kubelet)
+	if _, err := host.Run(ctx, append(append([]string{"cp", "-L"}, all...), filepath.Join(tree, "usr/bin"))...); err != nil {
+		return err
+	}
+	if err := libraries(ctx, tree, all); err != nil {
+		return err
+	}
+	if _, err := host.Run(ctx, "cp", filepath.Join(plugins, "loopback"), filepath.Join(tree, "opt/cni/bin")); err != nil {
+		return err
+	}
+	return d.unpack(ctx, filepath.Join(tree, "var/lib/containerd"))
+}
+
+// library is what ldd writes of one.
+var library = regexp.MustCompile(`(?m)(/\S+) \(0x`)
+
+// libraries copies those that the programs are linked with to where they look for them.
+func libraries(ctx context.Context, tree string, programs []string) error {
+	for _, p := range programs {
+		out, err := host.Run(ctx, "ldd", p)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			continue // linked with none
+		}
+		if err != nil {
+			return err
+		}
+		for _, m := range library.FindAllStringSubmatch(out, -1) {
+			if _, err := host.Run(ctx, "install", "-D", m[1], filepath.Join(tree, m[1])); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unpack lets a containerd put the images below where the node's will look. In
+// the guests it would take far longer.
+func (d Disk) unpack(ctx context.Context, where string) error {
+	state := filepath.Join(d.Dir, "state")
+	socket, config := filepath.Join(state, "s"), filepath.Join(state, "config.toml")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"+
+		"[grpc]\n  address = %q\n[plugins.\"io.containerd.internal.v1.opt\"]\n  path = %q\n", where, state, socket, state)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	ctr := []string{"ctr", "--address", socket, "--timeout=60s", "--connect-timeout=5s"}
+	runtime := supervise.Component{
+		Name: "disk/containerd",
+		Argv: []string{"containerd", "--config", config},
+		Ready: func(ctx context.Context) error {
+			_, err := host.Run(ctx, append(slices.Clone(ctr), "version")...)
+			return err
+		},
+	}
+	if err := d.Supervisor.Ensure(ctx, runtime); err != nil {
+		return err
+	}
+	var errs []error
+	for _, image := range d.Images {
+		_, err := host.Run(ctx, append(slices.Clone(ctr), "-n", "k8s.io", "images", "import", image)...)
+		errs = append(errs, err)
+	}
+	errs = append(errs, d.Supervisor.Stop(ctx, runtime.Name))
+	return errors.Join(append(errs, os.RemoveAll(state))...)
+}
