@@ -2,6 +2,7 @@ package controller
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -55,7 +56,7 @@ func plugChanged(before, after client.Object) bool {
 		return true
 	}
 	b, a := before.(*corev1.Node), after.(*corev1.Node)
-	return decide.Nested(b) != decide.Nested(a) || decide.Nested(a) && !equality.Semantic.DeepEqual(decide.CluesOf(b, nil), decide.CluesOf(a, nil))
+	return decide.Nested(b) != decide.Nested(a) || decide.Nested(a) && !reflect.DeepEqual(decide.CluesOf(b, nil), decide.CluesOf(a, nil))
 }
 
 // namespaceChanged compares what the cache keeps of a namespace.
