@@ -51,7 +51,7 @@ func (m *Machine) behind(number int, f func(pod *Namespace) error) (found bool, 
 }
 
 // Retag does the steps again in the running pod behind a host link, whose claim names
-// another VLAN than its mark does. The mark comes last: if it says the VLAN, the pod has it.
+// another VLAN or trunk than its mark does. The mark comes last: if it says the VLAN, the pod has it.
 func (m *Machine) Retag(ctx context.Context, host Link, steps []plug.Step) error {
 	var first, last []plug.Step
 	for _, s := range steps {

@@ -180,7 +180,7 @@ func TestVLANMoves(t *testing.T) {
 		t.Errorf("the pod has VLANs %v", tags)
 	}
 	links, err = w.machine.Links()
-	if err != nil || len(links) != 1 || links[0].Mark.Tag != 102 {
+	if err != nil || len(links) != 1 || links[0].Mark.VLAN != "102@"+trunktest.MAC {
 		t.Errorf("links %+v, %v", links, err)
 	}
 	w.Forget("a")

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"strconv"
+	"fmt"
 	"strings"
 )
 
@@ -32,19 +32,27 @@ const aliasPrefix = "isthmus "
 // switch port. Only Container and Pod are there where an earlier release made it.
 type Mark struct {
 	Container, Link, UID string
-	// Tag is the pod's VLAN, 0 if it has none.
-	Tag int
-	Pod string
+	// VLAN is where the pod is plugged on a trunk, empty if it is not.
+	VLAN string
+	Pod  string
+}
+
+// VLAN is a tag with its parent as a Mark says it: equal if the pod need not be moved.
+func (p Port) VLAN() string {
+	if p.Tag == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d@%s", p.Tag, p.Parent)
 }
 
 func (p Port) mark() Mark {
-	return Mark{Container: p.Container, Link: p.Link, UID: p.UID, Tag: p.Tag, Pod: p.Pod}
+	return Mark{Container: p.Container, Link: p.Link, UID: p.UID, VLAN: p.VLAN(), Pod: p.Pod}
 }
 
 // Alias is the mark as text; the pod's name, which comes last, may be cut, since the
 // kernel takes 255 bytes.
 func (m Mark) Alias() string {
-	text := aliasPrefix + strings.Join([]string{m.Container, m.Link, cmp.Or(m.UID, "-"), strconv.Itoa(m.Tag), m.Pod}, " ")
+	text := aliasPrefix + strings.Join([]string{m.Container, m.Link, cmp.Or(m.UID, "-"), cmp.Or(m.VLAN, "-"), m.Pod}, " ")
 	return text[:min(len(text), 255)]
 }
 
@@ -57,8 +65,7 @@ func ParseAlias(alias string) (m Mark, ours bool) {
 	words := strings.Split(rest, " ")
 	m.Container, m.Pod = words[0], words[len(words)-1]
 	if len(words) == 5 {
-		m.Link, m.UID = words[1], strings.TrimPrefix(words[2], "-")
-		m.Tag, _ = strconv.Atoi(words[3])
+		m.Link, m.UID, m.VLAN = words[1], strings.TrimPrefix(words[2], "-"), strings.TrimPrefix(words[3], "-")
 	}
 	return m, true
 }

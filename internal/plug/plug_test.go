@@ -147,7 +147,7 @@ func TestNames(t *testing.T) {
 	if a == b || len(a) > 15 || HostName("c1", "net1") == a {
 		t.Errorf("names %q, %q are not distinct and short", a, b)
 	}
-	want := Mark{Container: "c1", Link: "eth0", UID: "u1", Tag: 101, Pod: "ns/p"}
+	want := Mark{Container: "c1", Link: "eth0", UID: "u1", VLAN: "101@fa:16:3e:00:00:01", Pod: "ns/p"}
 	if m, ours := ParseAlias(want.Alias()); m != want || !ours {
 		t.Errorf("alias gives %+v %v", m, ours)
 	}

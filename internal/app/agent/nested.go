@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/cniwire"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
 	"github.com/isthmus-cni/isthmus/internal/plug"
@@ -58,11 +59,18 @@ func nestedProbes(pods []nestedPod) []nodenet.Probe {
 	return all
 }
 
-// retagged are the pods whose claims name another VLAN than they have.
+// retagged are the pods whose claims name another VLAN or trunk than they have.
 func retagged(pods []nestedPod) []nestedPod {
-	return slices.DeleteFunc(slices.Clone(pods), func(p nestedPod) bool {
-		return int(p.claim.Spec.Attach.VLAN.Tag) == p.link.Mark.Tag
-	})
+	return slices.DeleteFunc(slices.Clone(pods), func(p nestedPod) bool { return p.vlan() == p.link.Mark.VLAN })
+}
+
+// vlan is what the mark is to say.
+func (p nestedPod) vlan() string {
+	port, err := portOf(&p.claim, cniwire.Attachment{})
+	if err != nil {
+		return p.link.Mark.VLAN // such a claim moves nothing
+	}
+	return port.VLAN()
 }
 
 // nested reads which pods are on the trunk.
@@ -79,7 +87,8 @@ func (n *node) nested(ctx context.Context) ([]nestedPod, error) {
 const turn = 5 * time.Second
 
 // followTags moves running pods to the VLANs that their claims name now: one that
-// Neutron gave to somebody else on the same trunk makes ours give way.
+// Neutron gave to somebody else on the same trunk makes ours give way, and the
+// node's port may be another one.
 func (n *node) followTags(ctx context.Context) error {
 	pods, err := n.nested(ctx)
 	errs := []error{err}
@@ -100,6 +109,6 @@ func (n *node) retag(ctx context.Context, p nestedPod) error {
 	if err := n.trunk.retag(ctx, p); err != nil {
 		return err
 	}
-	n.log.Info("the pod has another VLAN now", "pod", p.link.Mark.Pod, "was", p.link.Mark.Tag, "is", p.claim.Spec.Attach.VLAN.Tag)
+	n.log.Info("the pod has another VLAN now", "pod", p.link.Mark.Pod, "was", p.link.Mark.VLAN, "is", p.vlan())
 	return nil
 }

@@ -175,7 +175,7 @@ func TestVLANProbes(t *testing.T) {
 
 func TestNestedProbes(t *testing.T) {
 	mark := func(container, uid string) plug.Mark {
-		return plug.Mark{Container: container, Link: "eth0", UID: uid, Tag: 101}
+		return plug.Mark{Container: container, Link: "eth0", UID: uid, VLAN: "101@" + trunktest.MAC}
 	}
 	host := func(container string) string { return plug.HostLinkName(container, "eth0") }
 	links := []netdev.Link{
@@ -187,5 +187,23 @@ func TestNestedProbes(t *testing.T) {
 	want := []nodenet.Probe{{Pod: "net2/a", Addr: netip.MustParseAddr("12.0.101.2"), Link: host("new")}}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Error(d)
+	}
+}
+
+// A running pod is moved to another VLAN and to another parent, and only then.
+func TestRetagged(t *testing.T) {
+	link := netdev.Link{Name: plug.HostLinkName("c1", "eth0"), Mark: plug.Mark{Container: "c1", Link: "eth0", UID: "uid-1", VLAN: "101@" + trunktest.MAC}}
+	elsewhere := tagged("uid-1", 101)
+	elsewhere.Spec.Attach.VLAN.Parent = "fa:16:3e:00:00:02"
+	for name, row := range map[string]struct {
+		claim *v1.IP
+		moved bool
+	}{
+		"the same": {tagged("uid-1", 101), false}, "another VLAN": {tagged("uid-1", 102), true},
+		"another parent": {elsewhere, true}, "another pod": {tagged("uid-2", 102), false},
+	} {
+		if got := retagged(nestedPods([]netdev.Link{link}, []v1.IP{*row.claim})); (len(got) > 0) != row.moved {
+			t.Errorf("%s: to move %+v", name, got)
+		}
 	}
 }
