@@ -127,7 +127,8 @@ func only(ports []HostPort, fits func(HostPort) bool) *Parent {
 // NoParentPort is the reason of pods and Nodes whose node's port is not found.
 const NoParentPort = "NoParentPort"
 
-func noParent(node string) error {
+// NoParent is told of a Node whose port is not found, and of its pods.
+func NoParent(node string) error {
 	return intent.Wait{Reason: NoParentPort, For: fmt.Sprintf("the port in OpenStack that Node %s has as a virtual machine: "+
 		"exactly one port must have the Node's InternalIP, or annotate the Node with %s=<port id>", node, v1.ParentPort)}
 }
@@ -152,7 +153,7 @@ func (f PodFacts) plug(ip *v1.IP) error {
 		s.HostLink = f.vpcOf(s.Subnet) != homeOf(f.Home)
 	case !f.nested():
 	case f.Parent == nil:
-		return noParent(s.NodeName)
+		return NoParent(s.NodeName)
 	default:
 		if s.Attach.VLAN == nil {
 			s.Attach = v1.Attach{VLAN: &v1.AttachVLAN{}}

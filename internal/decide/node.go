@@ -41,7 +41,7 @@ func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
 	case f.Node == nil, f.Nested && f.Parent != nil:
 		return intent.Want{}, nil, nil
 	case f.Nested:
-		return intent.Want{}, nil, noParent(f.Name)
+		return intent.Want{}, nil, NoParent(f.Name)
 	}
 	if homeOf(f.Home) != v1.DefaultVpc {
 		return nodeInNeutron(f)

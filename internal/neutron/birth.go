@@ -10,6 +10,9 @@ import (
 // begin notes that ports are being made; done ends it.
 func (s *stock) begin(c chore) {
 	s.shelf(c.key).making += c.n
+	if c.key.Parent != "" {
+		s.nodes[c.key.Parent] = c.key.Node
+	}
 	s.births++
 }
 

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -46,4 +47,51 @@ func (w *world) subport(args []string) error {
 		return err
 	}
 	return w.tagged(args[1:])
+}
+
+// machine NAME ADDRESS: a virtual machine of OpenStack's with a port, which is up,
+// and a trunk on it. Neutron writes the port down in OVN.
+func (w *world) machine(args []string) error {
+	name, address := args[0], args[1]
+	port, _ := w.cloud.Trunk(name)
+	w.nbdb.Nbctl("ls-add", "net-of-"+name, "--", "lsp-add", "net-of-"+name, port,
+		"--", "lsp-set-addresses", port, "fa:16:3e:f4:82:3c "+address)
+	return nil
+}
+
+// behind FILE MACHINE: the names of the ports behind a machine's.
+func (w *world) behind(args []string) error {
+	return w.compare(args[0], func() (string, error) {
+		var names []string
+		for id := range w.cloud.Behind(w.machinePort(args[1])) {
+			names = append(names, w.objects("ports")[id].Name)
+		}
+		slices.Sort(names)
+		return strings.Join(slices.Compact(names), "\n"), nil
+	})
+}
+
+func (w *world) machinePort(name string) string {
+	for id, o := range w.objects("ports") {
+		if o.Name == name {
+			return id
+		}
+	}
+	return ""
+}
+
+// claimed CLAIM MACHINE: the claim and Neutron say the same VLAN id, of the same port.
+func (w *world) claimed(args []string) error {
+	return eventually("yes", func() (string, error) {
+		ip := &v1.IP{}
+		if err := w.client.Get(context.Background(), types.NamespacedName{Name: args[0]}, ip); err != nil || ip.Spec.Attach.VLAN == nil {
+			return "no VLAN", err
+		}
+		a := ip.Spec.Attach.VLAN
+		p := w.objects("ports")[a.Port]
+		if vlan := w.cloud.Behind(w.machinePort(args[1]))[a.Port]; vlan != int(a.Tag) || vlan == 0 || p.IPs[0].Addr != ip.Spec.V4IPAddress {
+			return fmt.Sprintf("port %+v has VLAN id %d, the claim says %+v", p, vlan, ip.Spec), nil
+		}
+		return "yes", nil
+	})
 }

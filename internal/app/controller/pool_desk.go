@@ -99,13 +99,25 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 	if there == nil {
 		return neutron.PoolKey{}, fmt.Errorf("there is no node %s", node)
 	}
+	p := intent.Port{Segment: decide.NetworkName(subnet), Node: node}
 	pod := decide.PolicyPod{Node: node}
-	if c.settings.Overlay() {
+	if c.settings.Overlay() || decide.Nested(there) {
 		pod.Node = "" // the node reaches its pods by the host link
+	}
+	if decide.Nested(there) {
+		parent, err := c.parent(decide.CluesOf(there, nil))
+		if err != nil {
+			return neutron.PoolKey{}, err
+		}
+		if parent == nil {
+			return neutron.PoolKey{}, decide.NoParent(node)
+		}
+		p.Parent = parent.Port
 	}
 	m, err := new(decide.Book).Memberships(pod, decide.Clouds{Standard: cl.standard()})
 	if err != nil {
 		return neutron.PoolKey{}, err
 	}
-	return cl.PoolOf(ctx, intent.Port{Segment: decide.NetworkName(subnet), Node: node, Groups: m.Groups, CloudGroups: m.CloudGroups})
+	p.Groups, p.CloudGroups = m.Groups, m.CloudGroups
+	return cl.PoolOf(ctx, p)
 }

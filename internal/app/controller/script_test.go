@@ -125,6 +125,7 @@ func runScript(t *testing.T, file string) {
 			"happens": command(0, (*world).happens), "heal": command(0, (*world).heal),
 			"login": command(1, (*world).login), "correct": command(0, (*world).correct), "balancer-quota": command(1, (*world).balancerQuota),
 			"vanish": command(2, (*world).vanish), "address": command(2, (*world).address), "tagged": command(1, (*world).tagged), "subport": command(2, (*world).subport),
+			"machine": command(2, (*world).machine), "behind": command(2, (*world).behind), "claimed": command(1, (*world).claimed),
 			"status": command(3, (*world).status), "broken": command(1, (*world).broken), "slow": command(1, (*world).slow),
 			"note": command(2, (*world).note), "noted": command(0, (*world).asNoted), "bound": command(0, (*world).bound), "run": command(1, (*world).run),
 			"snapshot": command(0, (*world).snapshot), "unchanged": command(0, (*world).unchanged), "same": command(0, (*world).same),

@@ -139,7 +139,7 @@ func (c *Cloud) Trunk(name string) (port, trunk string) {
 	network := c.Add("networks", map[string]any{"name": "net-of-" + name})
 	port = c.Add("ports", map[string]any{"name": name, "network_id": network, "device_id": "server-" + name, "device_owner": "compute:nova"})
 	c.Set("ports", port, "status", "ACTIVE")
-	return port, c.Add("trunks", map[string]any{"name": name, "port_id": port})
+	return port, c.Add("trunks", map[string]any{"name": name + "-trunk", "port_id": port})
 }
 
 // AddSubport puts a port behind a trunk's as somebody else would.
