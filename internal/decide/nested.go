@@ -130,7 +130,7 @@ const NoParentPort = "NoParentPort"
 // NoParent is told of a Node whose port is not found, and of its pods.
 func NoParent(node string) error {
 	return intent.Wait{Reason: NoParentPort, For: fmt.Sprintf("the port in OpenStack that Node %s has as a virtual machine: "+
-		"exactly one port must have the Node's InternalIP, or annotate the Node with %s=<port id>", node, v1.ParentPort)}
+		"the one that annotation %s of the Node names, else the only one that has the Node's InternalIP", node, v1.ParentPort)}
 }
 
 // nested tells whether the pod's node is a virtual machine. While nobody knows

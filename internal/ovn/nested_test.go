@@ -2,6 +2,7 @@ package ovn
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +155,23 @@ func TestNoTagIsLeft(t *testing.T) {
 	}
 }
 
+// until applies a want again with each change that is seen, until it ends as it must.
+func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Seen, error) bool) {
+	t.Helper()
+	for {
+		rung := f.bell.next()
+		seen, err := f.Apply(within(t), "pod/ns/p", w)
+		if done(seen, err) {
+			return
+		}
+		select {
+		case <-rung:
+		case <-within(t).Done():
+			t.Fatalf("%+v, %v", seen, err)
+		}
+	}
+}
+
 // A claim is not told before its port is up, and is told then.
 func TestAPortThatIsAwaited(t *testing.T) {
 	s, f, n := nest(t)
@@ -163,15 +181,14 @@ func TestAPortThatIsAwaited(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	s.Nbctl("set", "logical_switch_port", "vm1", "up=true")
-	if _, err := f.Apply(within(t), "pod/ns/p", w); !isWait(err, PortNotUp) {
-		t.Errorf("%v", err)
-	}
+	until(t, f, w, func(_ intent.Seen, err error) bool { return isWait(err, PortNotUp) })
 	s.Nbctl("set", "logical_switch_port", "p.ns", "up=true")
-	if u := next(t, n.units); u != "pod/ns/p" {
-		t.Errorf("%s was told", u)
-	}
-	if seen := apply(t, f, "pod/ns/p", w); !seen.Up["p.ns"] || seen.Ports["p.ns"].Tag == 0 {
-		t.Errorf("%+v", seen)
+	for up := false; !up; {
+		if u := next(t, n.units); u != "pod/ns/p" {
+			t.Errorf("%s was told", u)
+		}
+		seen, err := f.Apply(within(t), "pod/ns/p", w)
+		up = err == nil && seen.Up["p.ns"] && seen.Ports["p.ns"].Tag != 0
 	}
 }
 
@@ -194,5 +211,38 @@ func TestWhichPortsMachinesHave(t *testing.T) {
 	s.Nbctl("lsp-del", "vm1")
 	for len(f.Hosts("10.10.1.5", "server-1")) > 0 {
 		_ = next(t, n.hosts)
+	}
+}
+
+// What OVN itself makes of a port behind a machine's.
+func TestPacketsFindTheirWayIntoMachines(t *testing.T) {
+	nb, sb := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Southbound)
+	neutron(nb)
+	ovntest.Northd(t, nb, sb)
+	f := dial(t, nb)
+	apply(t, f, "subnet/net2", subnet("net2", "neutron-r", true))
+	apply(t, f, "pod/ns/p", pod("p.ns", "net2"))
+	nested := behind("n.ns", 7)
+	nested.Ports[0].Segment, nested.Ports[0].MAC, nested.Ports[0].Addrs = "net2", "00:00:00:aa:00:09", []netip.Addr{netip.MustParseAddr("12.0.1.9")}
+	apply(t, f, "pod/ns/n", nested)
+	nb.Nbctl("--wait=sb", "sync")
+	for name, c := range map[string][2]string{
+		"pod to pod in a machine": {
+			`inport=="p.ns" && eth.src==00:00:00:aa:00:02 && eth.dst==00:00:00:aa:00:09 && ip4.src==12.0.1.2 && ip4.dst==12.0.1.9 && ip.ttl==64 && icmp4.type==8`,
+			`/* output to "n.ns", type "" */`,
+		},
+		"pod in a machine to that machine": {
+			`inport=="n.ns" && eth.src==00:00:00:aa:00:09 && eth.dst==00:00:00:91:4d:df && ip4.src==12.0.1.9 && ip4.dst==10.10.1.5 && ip.ttl==64 && icmp4.type==8`,
+			`/* output to "vm1", type "" */`,
+		},
+		"pod in a machine with another's address": {
+			`inport=="n.ns" && eth.src==00:00:00:aa:00:09 && eth.dst==00:00:00:91:4d:df && ip4.src==12.0.1.2 && ip4.dst==10.10.1.5 && ip.ttl==64`,
+			`drop`,
+		},
+	} {
+		got := ovntest.Run(t, "ovn-trace", "--no-leader-only", "--db="+sb.Address, "net2", c[0])
+		if !strings.Contains(got, c[1]) {
+			t.Errorf("%s: no %q in:\n%s", name, c[1], got)
+		}
 	}
 }
