@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ISTHMUS_LAB_DIR ?= /run/isthmus-lab
 LAB_DIR ?= $(ISTHMUS_LAB_DIR)
 LAB_UP_FLAGS ?=
-# How Kubernetes and OpenStack share the network: shared-ovn or neutron.
+# How Kubernetes and OpenStack share the network: shared-ovn, neutron or nested.
 PROFILE ?= shared-ovn
 export ISTHMUS_LAB_DIR := $(LAB_DIR)
 export LAB_UP_FLAGS
@@ -90,8 +90,8 @@ kubernetes: ## build the lab's Kubernetes; nothing to do if it is in the cache
 	@scripts/kubernetes.sh
 
 .PHONY: coredns
-coredns: build ## build the CoreDNS that profile neutron runs; nothing to do if it is in the cache
-	@if [ $(PROFILE) = neutron ]; then dns=$$(scripts/coredns.sh) && bin/isthmus-lab image --coredns "$$dns"; fi
+coredns: build ## build the CoreDNS that profiles neutron and nested run; nothing to do if it is in the cache
+	@if [ $(PROFILE) != shared-ovn ]; then dns=$$(scripts/coredns.sh) && bin/isthmus-lab image --coredns "$$dns"; fi
 
 .PHONY: clean
 clean: ## stop the lab and remove what was built; the Kubernetes cache stays

@@ -8,7 +8,7 @@ packages=(
   # Kubernetes
   etcd-server containerd runc containernetworking-plugins
   # virtual machines
-  qemu-system-x86 busybox-static cpio
+  qemu-system-x86 busybox-static cpio e2fsprogs
   # OpenStack
   python3-keystone python3-neutron neutron-common python3-octavia python3-ovn-octavia-provider
   python3-openstackclient python3-octaviaclient python3-pymysql python3-memcache

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -46,12 +47,20 @@ func vm(dir *string) *cobra.Command {
 	c := &cobra.Command{Use: "vm", Short: "Virtual machines on Neutron's networks"}
 	c.AddCommand(
 		vmCreate(dir),
-		onLab(dir, &cobra.Command{Use: "delete NAME", Short: "Take a machine away, with its port", Args: cobra.ExactArgs(1)},
-			func(c *cobra.Command, l *lab.Lab, args []string) error { return l.DeleteVM(c.Context(), args[0]) }),
+		onVM(dir, "delete", "Take a machine away, with its port", (*lab.Lab).DeleteVM),
+		onVM(dir, "poweroff", "End a machine, which keeps its port and its disk", (*lab.Lab).PowerOff),
+		onVM(dir, "start", "Start a machine that was powered off, and wait until it has its address", (*lab.Lab).StartVM),
+		onVM(dir, "reboot", "Power a machine off, and start it", (*lab.Lab).Reboot),
 		onLab(dir, &cobra.Command{Use: "list", Short: "Print the machines", Args: cobra.NoArgs},
 			func(_ *cobra.Command, l *lab.Lab, _ []string) error { return l.ListVMs() }),
 	)
 	return c
+}
+
+// onVM is a command about one machine.
+func onVM(dir *string, verb, short string, do func(*lab.Lab, context.Context, string) error) *cobra.Command {
+	return onLab(dir, &cobra.Command{Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1)},
+		func(c *cobra.Command, l *lab.Lab, args []string) error { return do(l, c.Context(), args[0]) })
 }
 
 func vmCreate(dir *string) *cobra.Command {

@@ -54,6 +54,10 @@ func (l *Lab) workers() []guest.Spec {
 	return all
 }
 
+func (l *Lab) isWorker(name string) bool {
+	return slices.ContainsFunc(l.workers(), func(s guest.Spec) bool { return s.Name == name })
+}
+
 // workerNeeds are what a guest needs that is a node.
 func (l *Lab) workerNeeds(s guest.Spec) []string {
 	if s.Disk == nil {

@@ -140,7 +140,30 @@ func (l *Lab) DeleteVM(ctx context.Context, name string) error {
 	if err := l.needOpenStack(); err != nil {
 		return err
 	}
-	return l.guests().Delete(ctx, name)
+	if err := l.guests().Delete(ctx, name); err != nil || !l.isWorker(name) {
+		return err
+	}
+	// so does a cloud's controller
+	return l.kubectl(ctx, "delete", "node", name, "--ignore-not-found")
+}
+
+// PowerOff ends a virtual machine, which keeps its port and its disk, until
+// StartVM or Up.
+func (l *Lab) PowerOff(ctx context.Context, name string) error {
+	return l.guests().PowerOff(ctx, name)
+}
+
+// StartVM starts a virtual machine that was powered off, and returns when it has its address.
+func (l *Lab) StartVM(ctx context.Context, name string) error {
+	return l.Start(ctx, guest.ComponentName(name))
+}
+
+// Reboot is PowerOff and StartVM, which is what Nova's soft reboot is.
+func (l *Lab) Reboot(ctx context.Context, name string) error {
+	if err := l.PowerOff(ctx, name); err != nil {
+		return err
+	}
+	return l.StartVM(ctx, name)
 }
 
 // ListVMs prints the virtual machines.

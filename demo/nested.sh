@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Kubernetes in virtual machines of OpenStack, shown: the machines' trunk ports,
+# pods as VLANs behind them that talk across machines and with a machine that is
+# no node, and a node's floating IP. Needs bin/ built. Run again, it finds what is
+# there and shows the same. LAB_UP_FLAGS="--fabric ovn" has the pods' network made
+# in OVN beside Neutron, not by Neutron.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/bin:$PATH"
+
+step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { printf '# %s\n' "$*"; "$@"; }
+
+step 'The cloud: two hosts with OpenStack and OVN; in it, two virtual machines that are nodes of Kubernetes'
+# shellcheck disable=SC2086 # flags are words
+isthmus-lab up --profile nested ${LAB_UP_FLAGS-}
+eval "$(isthmus-lab env)"
+show isthmus-lab vm list
+show kubectl get nodes -o wide
+show openstack network trunk list
+floating=$(kubectl get node worker1 -o jsonpath='{.status.addresses[?(@.type=="ExternalIP")].address}')
+show isthmus-lab exec outside -- curl -sS --max-time 5 "http://$floating"
+
+step 'Four pods on both, and what they say to each other'
+kubectl get deployment demo >/dev/null 2>&1 ||
+  show kubectl create deployment demo --image localhost/isthmus-demo:1
+show kubectl scale deployment/demo --replicas 4
+show kubectl rollout status deployment/demo --timeout 300s
+show kubectl get pods -l app=demo -o wide
+on() { kubectl get pods -l app=demo --field-selector "spec.nodeName=$1" -o jsonpath="{.items[0].$2}"; }
+show kubectl exec "$(on worker1 metadata.name)" -- curl "$(on worker2 status.podIP):8080"
+show kubectl exec "$(on worker1 metadata.name)" -- ping -c 2 "$(on worker2 status.podIP)"
+
+step 'What they hang on: VLANs in the machine, behind its one port in OVN'
+show kubectl get ips.kubeovn.io -o custom-columns='POD:.metadata.name,ADDRESS:.spec.v4IpAddress,PARENT:.spec.attach.vlan.parent,TAG:.spec.attach.vlan.tag'
+show ovn-nbctl --columns=name,parent_name,tag,up find Logical_Switch_Port 'tag!=[]'
