@@ -16,7 +16,9 @@ import (
 	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
@@ -106,9 +108,16 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 // awaits: a claim that is not there, then one for an earlier pod, then the right one.
 func awaits(t *testing.T, k *kube) {
 	ctx := t.Context()
-	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	// It is given up as soon as it waits, however long the first answer took.
+	short, cancel := context.WithCancel(ctx)
 	defer cancel()
-	_, err := apiClaims{k.client}.Await(short, "a.net2", "uid-1")
+	waits := interceptor.NewClient(k.client, interceptor.Funcs{
+		Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
+			cancel()
+			return c.Watch(ctx, list, opts...)
+		},
+	})
+	_, err := apiClaims{waits}.Await(short, "a.net2", "uid-1")
 	if told := failure(cniwire.Add, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "no such IP") {
 		t.Errorf("got %v", told)
 	}
@@ -247,7 +256,7 @@ func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, o Options, c
 
 func eventually(t *testing.T, holds func() bool, says string) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if holds() {
 			return
 		}
