@@ -34,6 +34,10 @@ type Options struct {
 	// Kubernetes has changed: what was put off has failed. It must not block,
 	// and may be nil.
 	Changed func(intent.Unit)
+	// Up tells what OVN says of a port: whether it is up. It does not know if it
+	// does not see the port now, and Neutron is asked. It must not block, and may
+	// be nil.
+	Up func(port string) (up, known bool)
 	// Count is told of each call to OpenStack before it is made: what it is about
 	// ("port"), what it does (list, create, update, tag, delete), and whether
 	// nobody waits for it. It may be nil.
@@ -94,7 +98,7 @@ func New(ctx context.Context, o Options) *Fabric {
 		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
 		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), standard: map[string]string{}, stock: newStock(o.Pool),
-		trunks: trunks{}, rises: newRises(),
+		trunks: trunks{}, rises: newRises(o.Up),
 	}
 	f.stock.up = f.rises.isUp
 	f.tasks.Go(func() { f.labelAll(ctx) })

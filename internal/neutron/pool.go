@@ -74,7 +74,7 @@ func newStock(l *Limits) *stock {
 	}
 	return &stock{
 		limits: l, shelves: map[PoolKey]*shelf{}, hands: map[string]object{}, uses: map[string]int{}, early: map[string]bool{},
-		nodes: map[string]string{}, up: rises{}.isUp,
+		nodes: map[string]string{}, up: func(object) bool { return false },
 	}
 }
 

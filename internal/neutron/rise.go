@@ -25,13 +25,16 @@ var usualPace = pace{first: 250 * time.Millisecond, most: 10 * time.Second, stuc
 // asked is of how many ports one call asks: its address must not get too long.
 const asked = 50
 
-// rises are the ports behind others that have not been up yet. Nobody sees them
-// come up but who asks Neutron, so one call asks for many. What was up once is
-// taken to be up: it comes up again with the machine that it is behind.
+// rises are the ports behind others that have not been up yet. OVN tells when one
+// comes up; where that does not know the port, only who asks Neutron sees it, so
+// one call asks for many. What was up once is taken to be up: it comes up again
+// with the machine that it is behind.
 type rises struct {
 	waiting map[string]riser // by id
 	up      map[string]bool
 	rung    chan struct{}
+	// says is what OVN says of a port, if it knows.
+	says func(port string) (up, known bool)
 }
 
 type riser struct {
@@ -40,8 +43,11 @@ type riser struct {
 	since  time.Time
 }
 
-func newRises() rises {
-	return rises{map[string]riser{}, map[string]bool{}, make(chan struct{}, 1)}
+func newRises(says func(string) (bool, bool)) rises {
+	if says == nil {
+		says = func(string) (bool, bool) { return false, false }
+	}
+	return rises{map[string]riser{}, map[string]bool{}, make(chan struct{}, 1), says}
 }
 
 // PortNotUp is the reason of units whose port is on its way.
@@ -84,7 +90,23 @@ func (f *Fabric) isUp(o object) bool {
 	return f.rises.isUp(o)
 }
 
-func (r rises) isUp(o object) bool { return o.fields["status"] == "ACTIVE" || r.up[o.id] }
+// isUp goes by what OVN says, for Neutron calls a port up as soon as it is behind
+// one that is.
+func (r rises) isUp(o object) bool {
+	if up, known := r.says(o.id); known {
+		return up || r.up[o.id]
+	}
+	return o.fields["status"] == "ACTIVE" || r.up[o.id]
+}
+
+// Rose is to be called when OVN says that a port is up.
+func (f *Fabric) Rose(port string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, waits := f.rises.waiting[port]; waits {
+		ring(f.rises.rung)
+	}
+}
 
 // watchRises asks for what is to come up, until ctx ends; more seldom the longer
 // it takes.
@@ -132,21 +154,9 @@ func (f *Fabric) lookSome(ctx context.Context, p pace, ids []string) error {
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	query := url.Values{}
-	for _, id := range ids {
-		query.Add("id", id)
-		query.Add("id", f.rises.waiting[id].parent)
-	}
-	f.mu.Unlock()
-	query["id"] = sorted(query["id"])
-	found, err := a.list(ctx, kindPort, query)
+	active, err := f.lookUp(ctx, a, ids)
 	if err != nil {
 		return err
-	}
-	active := map[string]bool{}
-	for _, w := range found {
-		active[w.ID] = w.Status == "ACTIVE"
 	}
 	f.mu.Lock()
 	risen, stuck := f.rises.see(ids, active, time.Now().Add(-p.stuck))
@@ -156,6 +166,33 @@ func (f *Fabric) lookSome(ctx context.Context, p pace, ids []string) error {
 		f.raise(ctx, a, id, r)
 	}
 	return nil
+}
+
+// lookUp tells of ports, and of those that they are behind, whether they are up;
+// nothing of those that are gone.
+func (f *Fabric) lookUp(ctx context.Context, a *api, ids []string) (map[string]bool, error) {
+	f.mu.Lock()
+	all := slices.Clone(ids)
+	for _, id := range ids {
+		all = append(all, f.rises.waiting[id].parent)
+	}
+	f.mu.Unlock()
+	active := map[string]bool{}
+	all = slices.DeleteFunc(sorted(all), func(id string) bool {
+		up, known := f.rises.says(id)
+		if known {
+			active[id] = up
+		}
+		return known
+	})
+	if len(all) == 0 {
+		return active, nil
+	}
+	found, err := a.list(ctx, kindPort, url.Values{"id": all})
+	for _, w := range found {
+		active[w.ID] = w.Status == "ACTIVE"
+	}
+	return active, err
 }
 
 // see notes which of some ports are up, or gone. It returns whom that matters

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,5 +78,36 @@ func TestAPortNeverComesUp(t *testing.T) {
 	seen := put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
 	if now := c.Behind(parent); !maps.Equal(was, now) || !seen.Up["ns/a"] {
 		t.Errorf("%v, and then %v: %+v", was, now, seen)
+	}
+}
+
+// Where OVN sees a port, Neutron's word counts for nothing, and it is not asked.
+func TestOVNSaysWhatIsUp(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	parent, _ := c.Trunk("vm1")
+	var up atomic.Bool
+	woken := make(chan intent.Unit, 1)
+	f := startAs(t, Options{
+		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile,
+		Changed: func(u intent.Unit) { woken <- u }, Up: func(string) (bool, bool) { return up.Load(), true },
+		pace: pace{first: time.Hour, most: time.Hour, stuck: time.Hour},
+	})
+	apply(t, f, "subnet/net2", subnetWant(""))
+	b, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", parent))
+	if reason(err) != PortNotUp || b.Up["ns/a"] {
+		t.Fatalf("%v", err)
+	}
+	c.Fail(nil)
+	up.Store(true)
+	for id := range c.Behind(parent) {
+		f.Rose(id)
+	}
+	if u := <-woken; u != "pod/ns/a" {
+		t.Errorf("%s was told", u)
+	}
+	apply(t, f, "pod/ns/a", nestedWant("ns/a", parent))
+	if calls := c.Calls(); len(calls) > 0 {
+		t.Errorf("%v", calls)
 	}
 }

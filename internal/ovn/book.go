@@ -28,8 +28,10 @@ type book struct {
 	// routers are names to be looked at, hosts words that lead to other ports.
 	routers map[string]bool
 	hosts   map[string]bool
-	notify  *Notify
-	wake    chan struct{}
+	// risen are ports of others that have come up.
+	risen  map[string]bool
+	notify *Notify
+	wake   chan struct{}
 }
 
 type page struct {
@@ -42,7 +44,7 @@ func newBook() *book {
 	return &book{
 		pages: map[intent.Unit]*page{}, users: map[named]map[intent.Unit]bool{}, inherited: map[intent.Unit]bool{},
 		owners: map[string]string{}, shown: map[string]Router{},
-		dirty: map[intent.Unit]bool{}, routers: map[string]bool{}, hosts: map[string]bool{}, wake: make(chan struct{}, 1),
+		dirty: map[intent.Unit]bool{}, routers: map[string]bool{}, hosts: map[string]bool{}, risen: map[string]bool{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -152,6 +154,22 @@ func (b *book) touchHosts(words []string) {
 		b.hosts[w] = true
 	}
 	b.ring()
+}
+
+func (b *book) rise(port string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.risen[port] = true
+	b.ring()
+}
+
+// takeRisen hands over what has come up.
+func (b *book) takeRisen() map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	risen := b.risen
+	b.risen = map[string]bool{}
+	return risen
 }
 
 // own notes a router's ports, disown that they are no more.

@@ -33,12 +33,14 @@ type news struct {
 	units   chan intent.Unit
 	routers chan string
 	hosts   chan string
+	up      chan string
 }
 
 func listen(f *Fabric) news {
-	n := news{make(chan intent.Unit, 1000), make(chan string, 1000), make(chan string, 1000)}
+	n := news{make(chan intent.Unit, 1000), make(chan string, 1000), make(chan string, 1000), make(chan string, 1000)}
 	f.Watch(Notify{
 		Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }, Host: func(w string) { n.hosts <- w },
+		Up: func(p string) { n.up <- p },
 	})
 	return n
 }

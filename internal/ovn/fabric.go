@@ -78,6 +78,8 @@ type Notify struct {
 	// Host is called when the ports that a word leads to may be others than they
 	// were; with an empty word when any may be.
 	Host func(word string)
+	// Up is called when a port of somebody else's that is behind another has come up.
+	Up func(port string)
 }
 
 // PortNotUp is the reason of units whose port is on its way.

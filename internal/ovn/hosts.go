@@ -114,6 +114,16 @@ func (h *hosts) find(words []string) []string {
 	return setOf(names...)
 }
 
+// PortUp tells whether a port is up, whosever it is. It is not known of a port
+// that is not there, or while the database cannot be reached.
+func (f *Fabric) PortUp(name string) (is, known bool) {
+	s := f.current()
+	for _, m := range s.view().named(nbdb.LogicalSwitchPortTable, name) {
+		return up(m), s.alive()
+	}
+	return false, false
+}
+
 // Hosts are the ports of others that any of the words leads to: an id, a MAC, an
 // address, the id of a virtual machine. In the order of their ids.
 func (f *Fabric) Hosts(words ...string) []HostPort {

@@ -246,3 +246,24 @@ func TestPacketsFindTheirWayIntoMachines(t *testing.T) {
 		}
 	}
 }
+
+// Neutron's own ports behind another are told of, for Neutron tells nobody.
+func TestAPortOfNeutronsComesUp(t *testing.T) {
+	s, f, n := nest(t)
+	childByHand(s, "theirs", 7)
+	if up, known := f.PortUp("nobody's"); up || known {
+		t.Error("a port that is not there is known")
+	}
+	s.Nbctl("set", "logical_switch_port", "theirs", "up=true")
+	if port := next(t, n.up); port != "theirs" {
+		t.Errorf("told of %s", port)
+	}
+	if up, known := f.PortUp("theirs"); !up || !known {
+		t.Errorf("up %v, known %v", up, known)
+	}
+	s.Nbctl("set", "logical_switch_port", "theirs", "up=false")
+	s.Nbctl("set", "logical_switch_port", "theirs", "up=true")
+	if port := next(t, n.up); port != "theirs" {
+		t.Errorf("told of %s", port)
+	}
+}

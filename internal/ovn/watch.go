@@ -40,6 +40,12 @@ func (f *Fabric) tell() {
 	for word := range hosts {
 		n.Host(word)
 	}
+	if n.Up == nil {
+		return // nobody listens yet
+	}
+	for port := range f.book.takeRisen() {
+		n.Up(port)
+	}
 }
 
 // stale says whether to apply a unit again would do or say anything else than
@@ -125,8 +131,14 @@ func (f *Fabric) changedPort(s *session, r *nbdb.LogicalSwitchPort, was, is mode
 		return
 	}
 	// A port behind another has nobody on its node who sees it come up.
-	if r.ParentName != nil && r.ExternalIDs[keyOwner] == f.owner && up(is) && !up(was) {
+	if r.ParentName == nil || !up(is) || up(was) {
+		return
+	}
+	switch r.ExternalIDs[keyOwner] {
+	case f.owner:
 		f.book.call(intent.Unit(r.ExternalIDs[keyUnit]))
+	case "":
+		f.book.rise(r.Name)
 	}
 }
 

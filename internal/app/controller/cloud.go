@@ -52,7 +52,7 @@ func (c *cluster) newCloud(ctx context.Context, changed func(intent.Unit)) *clou
 	cl := &cloud{settings: n, log: c.log, groups: map[string]string{}, projects: map[string]bool{}}
 	o := neutron.Options{
 		Owner: c.settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Changed: changed, Pause: n.LookEvery.Duration,
-		Count: c.countCalls("neutron"), Log: c.log,
+		Up: c.portUp, Count: c.countCalls("neutron"), Log: c.log,
 	}
 	if *n.Pool.Min > 0 {
 		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch, Always: cl.standardSet}

@@ -175,7 +175,7 @@ func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *que
 	}
 	f.Watch(ovn.Notify{
 		Unit: changed, Router: func(name string) { c.routerChanged(ctx, name, q) },
-		Host: func(word string) { c.hostChanged(ctx, word, q) },
+		Host: func(word string) { c.hostChanged(ctx, word, q) }, Up: c.rose,
 	})
 	owners, err := f.Units(ctx)
 	if err != nil {

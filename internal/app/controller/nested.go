@@ -76,3 +76,18 @@ func nested(o client.Object) string {
 	}
 	return ""
 }
+
+// portUp is what OVN says of a port of Neutron's.
+func (c *cluster) portUp(port string) (up, known bool) {
+	if f := c.fabric.Load(); f != nil {
+		return f.PortUp(port)
+	}
+	return false, false
+}
+
+// rose hears of OVN that a port of Neutron's has come up.
+func (c *cluster) rose(port string) {
+	if cl := c.cloud.Load(); cl != nil {
+		cl.Rose(port)
+	}
+}
