@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -43,10 +44,10 @@ func choose(ctx context.Context, o Options, nodes client.Reader, log *slog.Logge
 	return choice{find(self, hasSwitch(o.OVS)), true}, nil
 }
 
-// find tells Open vSwitch that is stopped for a while from none by what was found
-// before, which is still on the Node.
+// find tells Open vSwitch that is stopped for a while from none by what was told
+// before, which is still on the Node: of an underlay only where a switch was.
 func find(self *corev1.Node, hasSwitch bool) plug.Mode {
-	if hasSwitch {
+	if hasSwitch || self.Annotations[v1.AnnotationUnderlayMTU] != "" {
 		return plug.OVS
 	}
 	return plug.Mode(cmp.Or(self.Annotations[v1.Plug], v1.PlugVLAN))
@@ -70,13 +71,14 @@ func awaitSelf(ctx context.Context, name string, nodes client.Reader, log *slog.
 }
 
 // hasSwitch is true if a switch database listens there, as far as a file tells.
+// One that cannot be looked at is no virtual machine's.
 func hasSwitch(endpoint string) bool {
 	file, local := strings.CutPrefix(endpoint, "unix:")
 	if !local {
 		return true
 	}
 	_, err := os.Stat(file)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // errOtherWay ends an agent whose node plugs pods otherwise by now: it is

@@ -43,21 +43,24 @@ func TestChoose(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
-		name, option, file, label, annotation string
-		want                                  choice
+		name, option, file, label, annotation, mtu string
+		want                                       choice
 	}{
-		{"no switch", "auto", "unix:" + gone, "", "", choice{plug.VLAN, true}},
-		{"a switch", "auto", "unix:" + there, "", "", choice{plug.OVS, true}},
-		{"a switch elsewhere", "auto", "tcp:127.0.0.1:6640", "", "", choice{plug.OVS, true}},
-		{"a switch that came later", "auto", "unix:" + there, "", "vlan", choice{plug.OVS, true}},
-		{"a switch that is stopped", "auto", "unix:" + gone, "", "ovs", choice{plug.OVS, true}},
-		{"the label", "auto", "unix:" + there, "vlan", "ovs", choice{plug.VLAN, false}},
-		{"the option", "ovs", "unix:" + gone, "vlan", "vlan", choice{plug.OVS, false}},
+		{"no switch", "auto", "unix:" + gone, "", "", "", choice{plug.VLAN, true}},
+		{"a switch", "auto", "unix:" + there, "", "", "", choice{plug.OVS, true}},
+		{"a switch elsewhere", "auto", "tcp:127.0.0.1:6640", "", "", "", choice{plug.OVS, true}},
+		{"a switch that came later", "auto", "unix:" + there, "", "vlan", "", choice{plug.OVS, true}},
+		{"a switch that is stopped", "auto", "unix:" + gone, "", "ovs", "", choice{plug.OVS, true}},
+		{"a switch of an earlier version's that is stopped", "auto", "unix:" + gone, "", "", "1450", choice{plug.OVS, true}},
+		{"one that was taken for a virtual machine", "auto", "unix:" + gone, "", "vlan", "1450", choice{plug.OVS, true}},
+		{"a file that cannot be looked at", "auto", "unix:" + there + "/db.sock", "", "", "", choice{plug.OVS, true}},
+		{"the label", "auto", "unix:" + there, "vlan", "ovs", "", choice{plug.VLAN, false}},
+		{"the option", "ovs", "unix:" + gone, "vlan", "vlan", "", choice{plug.OVS, false}},
 	} {
 		o := Default()
 		o.Plug, o.OVS = row.option, row.file
 		n := &corev1.Node{}
-		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation}
+		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation, v1.AnnotationUnderlayMTU: row.mtu}
 		got, err := choose(t.Context(), o, &nodeReader{node: n, failed: 1}, slog.New(slog.DiscardHandler))
 		if err != nil || got != row.want {
 			t.Errorf("%s: %+v, %v", row.name, got, err)
