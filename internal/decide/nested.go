@@ -139,6 +139,18 @@ func (f PodFacts) nested() bool {
 	return f.Nested || !f.OnNode && f.mine() && f.Claim.Spec.Attach.VLAN != nil
 }
 
+// onSwitch is true for a pod that has its port on a switch while its node seems to
+// be a virtual machine that has none itself: the node may not be one at all.
+func (f PodFacts) onSwitch() bool {
+	return f.Nested && f.Parent == nil && f.mine() && f.Claim.Spec.PodUID == uid(f.Pod) && f.Claim.Spec.Attach.OVS != nil
+}
+
+// onSwitch is true for a node that has its own port while it seems to be a virtual
+// machine that has none in OpenStack.
+func (f NodeFacts) onSwitch() bool {
+	return f.Nested && f.Parent == nil && f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) && f.Claim.Spec.PodUID == string(f.Node.UID)
+}
+
 // early is true for a pod of which nobody knows yet how it is to be plugged: its
 // address and its port are there in time, but no claim before it is bound.
 func (f PodFacts) early() bool { return f.SomeNested && f.Pod.Spec.NodeName == "" }

@@ -169,6 +169,53 @@ func TestAPodWithoutItsNodesPort(t *testing.T) {
 	}
 }
 
+// A node whose switch is away may be taken for a virtual machine: what runs there
+// keeps what it has, in both fabrics.
+func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
+	for _, home := range []string{"", router0} {
+		f := inVM()
+		f.Nested, f.Parent, f.Home = false, nil, home
+		if home != "" {
+			f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", router0
+		}
+		_, ip, err := Pod(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if home != "" {
+			Bind(ip, intent.Bound{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{prefix("10.16.0.7/29")}, MTU: 1442})
+		}
+		f.Claim = ip
+		before, stood, err := Pod(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Nested = true
+		after, kept, err := Pod(f)
+		if diff := cmp.Diff(before, after, comparePrefixes); diff != "" || reason(err) != NoParentPort || !cmp.Equal(kept, stood) {
+			t.Errorf("home %q: %v: %s", home, err, diff)
+		}
+	}
+}
+
+func TestANodeThatIsTakenForAVirtualMachine(t *testing.T) {
+	f := NodeFacts{Name: "w", Node: worker(), Join: subnetOf(v1.JoinSubnet, v1.DefaultVpc, cidrs[v1.JoinSubnet]), Leases: book{}}
+	f.Join.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
+	before, ip, err := Node(f)
+	if err != nil || len(before.Ports) != 1 {
+		t.Fatal(err, before)
+	}
+	f.Claim, f.Nested = ip, true
+	after, kept, err := Node(f)
+	if diff := cmp.Diff(before, after, comparePrefixes); diff != "" || reason(err) != NoParentPort || !cmp.Equal(kept.Spec, ip.Spec) {
+		t.Errorf("%v: %s", err, diff)
+	}
+	f.Parent = inVM().Parent
+	if after, _, err := Node(f); !after.Empty() || err != nil {
+		t.Errorf("with a port in OpenStack: %v: %+v", err, after)
+	}
+}
+
 // Where pods may come to be nested, a pod that nobody has bound has its address
 // and its port, but no claim that an agent could believe.
 func TestAPodThatMayBecomeNested(t *testing.T) {

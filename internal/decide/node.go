@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -35,11 +36,16 @@ type NodeFacts struct {
 // node's pods; elsewhere a port on Subnet join, a group of the node's pods of Vpc
 // ovn-cluster, and a policy that leads what those send out of the Vpc to
 // the node. Told is the claim; nil if there must be none. A virtual machine has
-// none of this: it reaches its pods by their host links.
+// none of this: it reaches its pods by their host links. One that had it keeps it
+// until its port in OpenStack is found.
 func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
 	switch {
 	case f.Node == nil, f.Nested && f.Parent != nil:
 		return intent.Want{}, nil, nil
+	case f.onSwitch():
+		f.Nested = false
+		want, ip, err := Node(f)
+		return want, ip, cmp.Or(err, NoParent(f.Name))
 	case f.Nested:
 		return intent.Want{}, nil, NoParent(f.Name)
 	}

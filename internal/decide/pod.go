@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -58,7 +59,8 @@ const StatefulSet = "StatefulSet"
 // there must be none.
 //
 // A claim that stands is not moved: what a pod asks for matters when it gets
-// its address, for its interface cannot be exchanged later.
+// its address, for its interface cannot be exchanged later. Nor is a port taken
+// away because the pod's node seems to be a virtual machine by now.
 func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 	if !NeedsPort(f.Pod) {
 		if f.mine() && f.Kept && f.Claim.Spec.PodType == StatefulSet {
@@ -68,6 +70,11 @@ func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 	}
 	if f.Claim != nil && !f.mine() {
 		return intent.Want{}, nil, nameTaken(f.Claim)
+	}
+	if f.onSwitch() {
+		f.Nested = false
+		want, ip, err := Pod(f)
+		return want, ip, cmp.Or(err, NoParent(f.Pod.Spec.NodeName))
 	}
 	ip, err := f.standing(), error(nil)
 	if ip == nil {
