@@ -308,7 +308,7 @@ func (f *Fabric) pattern(c chore) []step {
 	for range c.n {
 		s := step{create, object{kind: kindPort, name: pooledName, fields: like}}
 		if f.session.Load().born()[kindPort] {
-			s.tags = m.tags()
+			s.tags = m.tagsOf(like)
 		}
 		steps = append(steps, s)
 	}
@@ -324,7 +324,7 @@ func (f *Fabric) cleaning(o object) []step {
 		{update, object{kind: kindPort, name: o.name, id: o.id, fields: fields{
 			"name": pooledName, "device_id": "", "description": m.description(),
 		}}},
-		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: retag(o.tags, m.tags())}},
+		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: retag(o.tags, m.tagsOf(o.fields))}},
 	}
 }
 

@@ -78,8 +78,8 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]obje
 	}{
 		{kindGroup, nil}, {kindNetwork, nil}, {kindSubnet, nil},
 		{kindPort, url.Values{"device_owner": {deviceOwner, subportOwner}}},
-		// what is behind no other any more
-		{kindPort, url.Values{"device_owner": {""}, "tags": {tagOwner + owner}}},
+		// what is behind no other any more, or not yet
+		{kindPort, url.Values{"tags": {tagOwner + owner + "," + tagSubport}}},
 	}
 	for _, q := range queries {
 		found, err := a.list(ctx, q.kind, q.Values)

@@ -16,6 +16,9 @@ const (
 	tagUnit  = "isthmus-unit="
 	tagMore  = "isthmus-unit-more=" // the rest of a unit that is too long for one tag
 	tagOurs  = "isthmus-"
+	// tagSubport is on ports that are to be behind others: when one is not any
+	// more, Neutron takes its device_owner away, which others are found by.
+	tagSubport = "isthmus-subport"
 )
 
 // longest is what Neutron takes of a name, a description or a tag.
@@ -38,6 +41,14 @@ func (m mark) tags() []string {
 		tags = append(tags, tagMore+more)
 	}
 	return sorted(tags)
+}
+
+// tagsOf are the tags of what has such fields.
+func (m mark) tagsOf(f fields) []string {
+	if nests(f) {
+		return sorted(append(m.tags(), tagSubport))
+	}
+	return m.tags()
 }
 
 func (m mark) description() string {

@@ -12,9 +12,10 @@ func (f *Fabric) breed(ctx context.Context, a *api, e *entry, c chore) error {
 		return err
 	}
 	var steps []step
+	tags := mark{f.Owner, poolUnit(c.key.Node)}.tagsOf(c.like)
 	for _, o := range e.objects {
 		if len(o.tags) == 0 { // once it is loose again, the tags tell whose it is
-			steps = append(steps, step{tag, object{kind: kindPort, name: o.name, id: o.id, tags: mark{f.Owner, poolUnit(c.key.Node)}.tags()}})
+			steps = append(steps, step{tag, object{kind: kindPort, name: o.name, id: o.id, tags: tags}})
 		}
 	}
 	for _, o := range e.objects {

@@ -180,7 +180,7 @@ func (t *translation) add(o object) ref {
 		t.refuse("NameTaken", "%s %q is wanted twice by %s", o.kind, o.name, t.unit)
 	}
 	if o.kind.tagged() {
-		o.tags = t.tags()
+		o.tags = t.tagsOf(o.fields)
 		o.fields["name"] = o.name
 		o.fields["description"] = t.description()
 		if o.fields["project_id"] == nil && t.project != "" {

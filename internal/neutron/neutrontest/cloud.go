@@ -74,7 +74,7 @@ func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
 		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]map[string]int{}, tenants: map[string]int{},
-		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "quota_details", "subnet_allocation", "empty-string-filtering"},
+		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "quota_details", "subnet_allocation"},
 	}
 	for _, name := range collections {
 		c.things[name] = map[string]thing{}
