@@ -11,6 +11,16 @@ export PATH="$PWD/bin:$PATH"
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() { printf '# %s\n' "$*"; "$@"; }
 
+# answers N COMMAND...: until it succeeds, N times at most, a second apart.
+answers() {
+  local n=$1
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((n-- > 0)) || { echo "no answer: $*" >&2; return 1; }
+    sleep 1
+  done
+}
+
 step 'The cloud: two hosts with OpenStack and OVN; in it, two virtual machines that are nodes of Kubernetes'
 # shellcheck disable=SC2086 # flags are words
 isthmus-lab up --profile nested ${LAB_UP_FLAGS-}
@@ -30,6 +40,20 @@ show kubectl get pods -l app=demo -o wide
 on() { kubectl get pods -l app=demo --field-selector "spec.nodeName=$1" -o jsonpath="{.items[0].$2}"; }
 show kubectl exec "$(on worker1 metadata.name)" -- curl "$(on worker2 status.podIP):8080"
 show kubectl exec "$(on worker1 metadata.name)" -- ping -c 2 "$(on worker2 status.podIP)"
+
+if kubectl get subnet pods >/dev/null 2>&1; then # the pods' network is Neutron's
+  step 'A Service: a load balancer of Octavia at its cluster IP'
+  kubectl get service demo >/dev/null 2>&1 ||
+    show kubectl expose deployment demo --port 80 --target-port 8080
+  vip=$(kubectl get service demo -o jsonpath='{.spec.clusterIP}')
+  answers 60 kubectl exec "$(on worker1 metadata.name)" -- curl "$vip"
+  for _ in 1 2 3 4; do show kubectl exec "$(on worker1 metadata.name)" -- curl "$vip"; done
+
+  step 'A pod and a virtual machine that is no node'
+  vm=$(OS_CLOUD=admin openstack port show vm1 -f json -c fixed_ips | jq -r '.fixed_ips[0].ip_address')
+  show kubectl exec "$(on worker2 metadata.name)" -- ping -c 2 "$vm"
+  show isthmus-lab exec vm1 -- ping -c 2 "$(on worker1 status.podIP)"
+fi
 
 step 'What they hang on: VLANs in the machine, behind its one port in OVN'
 show kubectl get ips.kubeovn.io -o custom-columns='POD:.metadata.name,ADDRESS:.spec.v4IpAddress,PARENT:.spec.attach.vlan.parent,TAG:.spec.attach.vlan.tag'
