@@ -89,7 +89,8 @@ func (c Config) component(m machine, enter func(argv ...string) []string) superv
 		Name: ComponentName(m.name),
 		Argv: enter(m.argv()...),
 		Ready: func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			// one that is busy answers late; taken for dead, it would be started anew
+			ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 			defer cancel()
 			r, err := c.Exec(ctx, m.name, []string{"test", "-e", "/run/address"}, nil)
 			if err == nil && r.Code != 0 {
