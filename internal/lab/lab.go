@@ -56,7 +56,7 @@ func (l *Lab) cluster() kube.Cluster {
 
 // kubelets are the hosts that are nodes of Kubernetes.
 func (l *Lab) kubelets() []host.Node {
-	if l.Profile == Nested && !l.Mixed {
+	if l.Profile == Nested {
 		return nil
 	}
 	return l.nodes

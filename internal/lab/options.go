@@ -34,10 +34,8 @@ type Options struct {
 	Isthmus   bool         `json:"isthmus"`
 	KubeProxy bool         `json:"kubeProxy"`
 	Profile   string       `json:"profile"`
-	// Fabric and Mixed are for profile Nested: what makes the pods' networks, and
-	// whether the hosts are nodes of Kubernetes, too.
+	// Fabric is for profile Nested: what makes the pods' networks.
 	Fabric string `json:"fabric,omitempty"`
-	Mixed  bool   `json:"mixed,omitempty"`
 }
 
 // Dir is where a lab stands unless told otherwise.
@@ -108,9 +106,6 @@ func (o Options) Validate() error {
 	}
 	if o.Profile == Nested && o.Fabric != Neutron && o.Fabric != OVN {
 		errs = append(errs, fmt.Errorf("--fabric %q: there is %s, %s", o.Fabric, Neutron, OVN))
-	}
-	if o.Mixed && o.Profile != Nested {
-		errs = append(errs, errors.New("--mixed: hosts are nodes anyway, but with --profile nested"))
 	}
 	// "/", "/run" and the like would be removed with the lab
 	if !filepath.IsAbs(o.Dir) || strings.Count(filepath.Clean(o.Dir), "/") < 2 || len(o.Dir) > 40 {

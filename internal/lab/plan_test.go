@@ -88,7 +88,6 @@ func TestValidateRefuses(t *testing.T) {
 		"an unknown fabric": func(o *Options) {
 			o.Profile, o.OpenStack, o.Octavia, o.Fabric = Nested, true, true, "x"
 		},
-		"mixed with nothing": func(o *Options) { o.Mixed = true },
 		"a small underlay":   func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.0/28") },
 		"an address for one": func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.1/24") },
 		"no source tree":     func(o *Options) { o.Isthmus, o.Repo = true, "" },
