@@ -98,7 +98,7 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 // always tells whether such ports are kept whoever needs them.
 func (f *Fabric) always(want fields) bool {
 	groups, _ := want["security_groups"].(set)
-	if f.Pool == nil || f.Pool.Always == nil || len(groups) == 0 {
+	if f.Pool == nil || f.Pool.Always == nil || len(groups) == 0 || !f.there(want) {
 		return false
 	}
 	var names []string
@@ -106,6 +106,12 @@ func (f *Fabric) always(want fields) bool {
 		names = append(names, f.groups.nameOf(id))
 	}
 	return f.Pool.Always(text(object{fields: want}, "binding:host_id"), sorted(names))
+}
+
+// there tells whether the node is that such a port is for.
+func (f *Fabric) there(want fields) bool {
+	k, _ := keyOf(want, false)
+	return f.Pool.There == nil || f.Pool.There(k.Node)
 }
 
 // toPool takes those steps out that delete what the pool can use.

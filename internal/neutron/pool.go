@@ -23,6 +23,9 @@ type Limits struct {
 	// besides those; without a node, behind a virtual machine's port. What is not
 	// our group has its id for a name. It may be nil.
 	Always func(node string, groups []string) bool
+	// There tells of a node whether it is, so that its pools are always filled: pods
+	// end later than their node, and a pool made for them then would stay. It may be nil.
+	There func(node string) bool
 }
 
 // PoolStatus is one pool for people.

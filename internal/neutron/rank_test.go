@@ -162,3 +162,22 @@ func TestBorrow(t *testing.T) {
 		t.Error("who asks for an address got another")
 	}
 }
+
+// A node's pods end after it; its pools do not come back for them.
+func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
+	t.Parallel()
+	f := &Fabric{groups: newRegister(), Options: Options{Pool: &Limits{
+		Always: func(string, []string) bool { return true }, There: func(node string) bool { return node == "n1" },
+	}}}
+	nested := func(node string) fields {
+		w := in("", "standard")
+		w["node"], w["parent"] = node, "vm"
+		return w
+	}
+	if !f.always(in("n1", "standard")) || !f.always(nested("n1")) {
+		t.Error("of a node that is there they are kept")
+	}
+	if f.always(in("n2", "standard")) || f.always(nested("n2")) {
+		t.Error("node n2 is gone")
+	}
+}

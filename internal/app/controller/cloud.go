@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
@@ -56,6 +57,7 @@ func (c *cluster) newCloud(ctx context.Context, changed func(intent.Unit)) *clou
 	}
 	if *n.Pool.Min > 0 {
 		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch, Always: cl.standardSet}
+		o.Pool.There = func(node string) bool { return c.nodeThere(ctx, node) }
 	}
 	cl.Fabric = neutron.New(ctx, o)
 	return cl
@@ -222,6 +224,12 @@ func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, er
 		changed = append(changed, c.unitOfCluster())
 	}
 	return changed, c.keepPools(ctx, "")
+}
+
+// nodeThere is false for a node that is known to be gone.
+func (c *cluster) nodeThere(ctx context.Context, name string) bool {
+	n, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: name})
+	return n != nil || err != nil
 }
 
 // keepPools ends the pools of nodes and networks that the cluster has no more;

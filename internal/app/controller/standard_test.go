@@ -1,6 +1,11 @@
 package controller
 
-import "testing"
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // The pool of the pods that no NetworkPolicy knows of is always filled.
 func TestStandardSet(t *testing.T) {
@@ -16,5 +21,14 @@ func TestStandardSet(t *testing.T) {
 	c.settings.Default = true
 	if !c.standardSet("node1", []string{"0-id-of-web", "node/node1"}) || c.standardSet("node2", []string{"0-id-of-web", "node/node1"}) {
 		t.Error("the groups of the settings stand in their place")
+	}
+}
+
+// Only what is not to be found is gone.
+func TestWhichNodeIsThere(t *testing.T) {
+	t.Parallel()
+	c := ruled(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}})
+	if !c.nodeThere(t.Context(), "node1") || c.nodeThere(t.Context(), "node2") {
+		t.Error("node1 is there alone")
 	}
 }
