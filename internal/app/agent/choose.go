@@ -10,10 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -29,19 +29,28 @@ type choice struct {
 	found bool
 }
 
-// choose goes by the option, then by the Node's label, then by what runs here.
+// choose goes by the option, then by the Node's label, then by what runs here. A
+// node with a switch does not wait for the API server: its pods may have to be
+// taken down meanwhile, and a label that says otherwise ends the agent later.
 func choose(ctx context.Context, o Options, nodes client.Reader, log *slog.Logger) (choice, error) {
 	if o.Plug != plugAuto {
 		return choice{mode: plug.Mode(o.Plug)}, nil
 	}
-	self, err := awaitSelf(ctx, o.NodeName, nodes, log)
-	if err != nil {
-		return choice{}, err
+	there := hasSwitch(o.OVS)
+	self, err := getSelf(ctx, o.NodeName, nodes)
+	switch {
+	case err != nil && there:
+		log.Warn("cannot read how this node plugs pods, going by the Open vSwitch that is here", "node", o.NodeName, "err", err)
+		return choice{plug.OVS, true}, nil
+	case err != nil:
+		if self, err = awaitSelf(ctx, o.NodeName, nodes, log); err != nil {
+			return choice{}, err
+		}
 	}
 	if asked := v1.PlugAsked(self.Labels); asked != "" {
 		return choice{mode: plug.Mode(asked)}, nil
 	}
-	return choice{find(self, hasSwitch(o.OVS)), true}, nil
+	return choice{find(self, there), true}, nil
 }
 
 // find tells Open vSwitch that is stopped for a while from none by what was told
@@ -53,21 +62,34 @@ func find(self *corev1.Node, hasSwitch bool) plug.Mode {
 	return plug.Mode(cmp.Or(self.Annotations[v1.Plug], v1.PlugVLAN))
 }
 
-// awaitSelf is the Node as it is, empty if there is none yet.
+// awaitSelf asks until there is an answer.
 func awaitSelf(ctx context.Context, name string, nodes client.Reader, log *slog.Logger) (*corev1.Node, error) {
-	self := &corev1.Node{}
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
-		err := nodes.Get(ctx, client.ObjectKey{Name: name}, self)
-		if err == nil || apierrors.IsNotFound(err) {
+		self, err := getSelf(ctx, name, nodes)
+		if err == nil {
 			return self, nil
 		}
 		if retry == firstRetry {
 			log.Warn("cannot read how this node plugs pods, trying again", "node", name, "err", err)
 		}
 		if !pause(ctx, retry) {
-			return nil, fmt.Errorf("get Node %s: %w", name, err)
+			return nil, err
 		}
 	}
+}
+
+// answerTime is how long the API server may take to say what a Node is like.
+const answerTime = 5 * time.Second
+
+// getSelf is the Node as it is, empty if there is none yet.
+func getSelf(ctx context.Context, name string, nodes client.Reader) (*corev1.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	self := &corev1.Node{}
+	if err := nodes.Get(ctx, client.ObjectKey{Name: name}, self); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("get Node %s: %w", name, err)
+	}
+	return self, nil
 }
 
 // hasSwitch is true if a switch database listens there, as far as a file tells.

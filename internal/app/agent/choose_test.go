@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -61,7 +62,11 @@ func TestChoose(t *testing.T) {
 		o.Plug, o.OVS = row.option, row.file
 		n := &corev1.Node{}
 		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation, v1.AnnotationUnderlayMTU: row.mtu}
-		got, err := choose(t.Context(), o, &nodeReader{node: n, failed: 1}, slog.New(slog.DiscardHandler))
+		r := &nodeReader{node: n}
+		if !hasSwitch(row.file) {
+			r.failed = 2 // it is asked until it answers
+		}
+		got, err := choose(t.Context(), o, r, slog.New(slog.DiscardHandler))
 		if err != nil || got != row.want {
 			t.Errorf("%s: %+v, %v", row.name, got, err)
 		}
@@ -70,6 +75,16 @@ func TestChoose(t *testing.T) {
 	o.OVS = "unix:" + gone
 	if got, err := choose(t.Context(), o, &nodeReader{}, slog.New(slog.DiscardHandler)); err != nil || got.mode != plug.VLAN {
 		t.Errorf("without a Node: %+v, %v", got, err)
+	}
+}
+
+// A node with a switch serves its pods while the API server is away.
+func TestChooseWithoutTheAPIServer(t *testing.T) {
+	o := Default()
+	o.OVS = "unix:" + t.TempDir()
+	got, err := choose(t.Context(), o, &nodeReader{failed: math.MaxInt}, slog.New(slog.DiscardHandler))
+	if want := (choice{plug.OVS, true}); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

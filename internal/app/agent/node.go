@@ -121,7 +121,11 @@ func (n *node) sleep(ctx context.Context, retry time.Duration, again bool) bool 
 // the others from being done.
 func (n *node) once(ctx context.Context) error {
 	n.look()
-	return errors.Join(n.annotate(ctx), n.apply(ctx), n.follow(ctx))
+	annotated := n.annotate(ctx)
+	if errors.Is(annotated, errOtherWay) {
+		return annotated // the node's network is another's then
+	}
+	return errors.Join(annotated, n.apply(ctx), n.follow(ctx))
 }
 
 // follow binds running pods to what their claims name now.
