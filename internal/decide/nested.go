@@ -41,6 +41,8 @@ type Clues struct {
 	// MAC is what the claim of a pod there says already.
 	MAC   intent.MAC
 	Addrs []netip.Addr
+	// NICs are the MACs of the node's interfaces, which prove its address.
+	NICs []intent.MAC
 }
 
 // CluesOf are a node's, and those of the claim of a pod on it; both may be nil.
@@ -54,6 +56,9 @@ func CluesOf(n *corev1.Node, claim *v1.IP) Clues {
 	}
 	c.Port = cmp.Or(n.Labels[v1.ParentPort], n.Annotations[v1.ParentPort])
 	c.Server = serverOf(n.Spec.ProviderID)
+	for _, mac := range strings.Split(n.Annotations[v1.AnnotationMACs], ",") {
+		c.NICs = append(c.NICs, intent.MAC(strings.ToLower(mac)))
+	}
 	for _, a := range n.Status.Addresses {
 		if addr, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
 			c.Addrs = append(c.Addrs, addr)
@@ -87,7 +92,8 @@ func (c Clues) Words() []string {
 
 // Parent finds the node's port among those that a clue leads to: the one that
 // the user names, the one that a pod of the node is behind already, one of the
-// virtual machine that the provider id names, one that has the node's address.
+// virtual machine that the provider id names, one that has the node's address
+// and the MAC of an interface there: anybody's port may have the address alone.
 // Two that fit equally well are none: projects may use the same addresses. Pods
 // that were behind a port which is no more do not follow the address to another.
 func (c Clues) Parent(ports []HostPort) *Parent {
@@ -101,7 +107,7 @@ func (c Clues) Parent(ports []HostPort) *Parent {
 		func(p HostPort) bool { return c.MAC != "" && p.MAC == c.MAC },
 		func(p HostPort) bool { return c.Server != "" && p.Server == c.Server && addressed(p) },
 		func(p HostPort) bool { return c.Server != "" && p.Server == c.Server },
-		func(p HostPort) bool { return c.MAC == "" && addressed(p) },
+		func(p HostPort) bool { return c.MAC == "" && addressed(p) && slices.Contains(c.NICs, p.MAC) },
 	} {
 		if found := only(ports, fits); found != nil {
 			return found
@@ -130,7 +136,7 @@ const NoParentPort = "NoParentPort"
 // NoParent is told of a Node whose port is not found, and of its pods.
 func NoParent(node string) error {
 	return intent.Wait{Reason: NoParentPort, For: fmt.Sprintf("the port in OpenStack that Node %s has as a virtual machine: "+
-		"the one that annotation %s of the Node names, else the only one that has the Node's InternalIP", node, v1.ParentPort)}
+		"the one that annotation %s of the Node names, else the only one that has the Node's InternalIP and a MAC address of its annotation %s", node, v1.ParentPort, v1.AnnotationMACs)}
 }
 
 // nested tells whether the pod's node is a virtual machine. While nobody knows

@@ -36,8 +36,9 @@ func TestWhichPlugANodeUses(t *testing.T) {
 // worker is a Node that is a virtual machine.
 func worker() *corev1.Node {
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "w", Labels: map[string]string{v1.Plug: v1.PlugVLAN}},
-		Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.5"}}},
+		ObjectMeta: metav1.ObjectMeta{Name: "w", Labels: map[string]string{v1.Plug: v1.PlugVLAN},
+			Annotations: map[string]string{v1.AnnotationMACs: "fa:16:3e:00:00:01,fa:16:3e:00:00:08"}},
+		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.5"}}},
 	}
 }
 
@@ -50,6 +51,7 @@ func TestWhichPortANodeHas(t *testing.T) {
 	second := hostPort("second", "fa:16:3e:00:00:02", "vm", "10.9.0.1")
 	other := hostPort("other", "fa:16:3e:00:00:03", "else", "10.0.0.5")
 	named := func(n *corev1.Node) { n.Annotations = map[string]string{v1.ParentPort: "second"} }
+	untold := func(n *corev1.Node) { n.Annotations = nil }
 	server := func(n *corev1.Node) { n.Spec.ProviderID = "openstack:///vm" }
 	for _, row := range []struct {
 		name  string
@@ -59,7 +61,11 @@ func TestWhichPortANodeHas(t *testing.T) {
 		want  string
 	}{
 		{"by its address", nil, "", []HostPort{mine, second}, "mine"},
-		{"not by an address that two have", nil, "", []HostPort{mine, other}, ""},
+		{"by its address where others have it, too", nil, "", []HostPort{mine, other}, "mine"},
+		{"not by an address that two have", nil, "", []HostPort{mine, hostPort("twin", "fa:16:3e:00:00:08", "else", "10.0.0.5")}, ""},
+		{"not the port of a stranger that has the address", nil, "", []HostPort{other}, ""},
+		{"not by its address before the agent tells its interfaces", untold, "", []HostPort{mine}, ""},
+		{"by its provider id before that", func(n *corev1.Node) { untold(n); server(n) }, "", []HostPort{mine, second}, "mine"},
 		{"none has it", nil, "", nil, ""},
 		{"by its provider id and address", server, "", []HostPort{mine, second, other}, "mine"},
 		{"by its provider id alone", server, "", []HostPort{second, other}, "second"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -49,6 +50,28 @@ func (m *Machine) NIC(mac string) (NIC, error) {
 		return NIC{}, fmt.Errorf("no interface of the node has the MAC address %s of its trunk port", mac)
 	}
 	return NIC{}, fmt.Errorf("both %s and %s have the MAC address %s of the trunk port: say which with --trunk-interface", found[0].Name, found[1].Name, mac)
+}
+
+// MACs are those of the node's interfaces that come with the machine, sorted: what
+// is made for pods would change them all the time.
+func (m *Machine) MACs() ([]string, error) {
+	links, err := m.node.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list the node's links: %w", err)
+	}
+	return macsOf(links), nil
+}
+
+func macsOf(links []netlink.Link) []string {
+	var macs []string
+	for _, l := range links {
+		a := l.Attrs()
+		if len(a.HardwareAddr) == 6 && a.Flags&net.FlagLoopback == 0 && !borrows(l) && l.Type() != "veth" {
+			macs = append(macs, a.HardwareAddr.String())
+		}
+	}
+	slices.Sort(macs)
+	return slices.Compact(macs)
 }
 
 func nicOf(l netlink.Link) NIC { return NIC{Name: l.Attrs().Name, MTU: l.Attrs().MTU} }

@@ -31,6 +31,10 @@ const (
 	// machine, for pods behind it; a label or an annotation, and only needed
 	// where the port is not found by the Node's provider id or address.
 	ParentPort = "isthmus.io/parent-port"
+	// AnnotationMACs is written by the agent on its Node if that is a virtual
+	// machine: the MAC addresses of its interfaces, with commas between. A port that
+	// merely has the Node's address is the Node's only if it has one of these.
+	AnnotationMACs = "isthmus.io/macs"
 
 	// Finalizer is on our own kinds only, never on pods.
 	Finalizer = "kubeovn.io/isthmus-controller"

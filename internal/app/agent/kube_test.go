@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -78,6 +80,10 @@ func TestKube(t *testing.T) {
 // it is told that the node has a switch.
 func keepsVM(t *testing.T, server *kubetest.Server) {
 	ns, dir := ovstest.NetNS(t), t.TempDir()
+	nic := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, Mode: netlink.TUNTAP_MODE_TAP}
+	if err := ovstest.Inside(ns, func() error { return netlink.LinkAdd(nic) }); err != nil {
+		t.Fatal(err)
+	}
 	a := assembleAs(t, ns, server, optionsIn(dir, "node2"), choice{plug.VLAN, true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -91,6 +97,9 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 	eventually(t, func() bool {
 		return k.Get(ctx, client.ObjectKey{Name: "node2"}, self) == nil && self.Annotations[v1.Plug] == v1.PlugVLAN
 	}, "how pods are plugged was not told")
+	if _, err := net.ParseMAC(self.Annotations[v1.AnnotationMACs]); err != nil {
+		t.Errorf("the node's interface is not told: %v", err)
+	}
 	if mtu, told := self.Annotations[v1.AnnotationUnderlayMTU]; told {
 		t.Errorf("an underlay's MTU of %s was told", mtu)
 	}

@@ -256,7 +256,22 @@ func (n *node) underlay() (mtu int, six bool) {
 	return n.fixedMTU, false
 }
 
-// annotate tells the controller how pods are plugged here, and the underlay's MTU.
+// news is what the controller is to know: how pods are plugged here, and the
+// underlay's MTU or the interfaces that a trunk port may be recognised by.
+func (n *node) news() (map[string]string, error) {
+	news := map[string]string{v1.Plug: string(n.pods.way.mode())}
+	if n.trunk != nil {
+		macs, err := n.machine.MACs()
+		news[v1.AnnotationMACs] = strings.Join(macs, ",")
+		return news, err
+	}
+	if mtu, _ := n.underlay(); mtu != 0 {
+		news[v1.AnnotationUnderlayMTU] = strconv.Itoa(mtu)
+	}
+	return news, nil
+}
+
+// annotate writes the news on the Node.
 func (n *node) annotate(ctx context.Context) error {
 	self, err := n.self(ctx)
 	if self == nil || err != nil {
@@ -265,9 +280,9 @@ func (n *node) annotate(ctx context.Context) error {
 	if err := n.contradicted(self); err != nil {
 		return err
 	}
-	news := map[string]string{v1.Plug: string(n.pods.way.mode())}
-	if mtu, _ := n.underlay(); mtu != 0 && n.ovs != nil {
-		news[v1.AnnotationUnderlayMTU] = strconv.Itoa(mtu)
+	news, err := n.news()
+	if err != nil {
+		return err
 	}
 	maps.DeleteFunc(news, func(key, value string) bool { return self.Annotations[key] == value })
 	if len(news) == 0 {

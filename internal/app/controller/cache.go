@@ -107,7 +107,7 @@ func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
-	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, v1.Plug, v1.ParentPort, decide.AnnotationSecurityGroups, decide.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
+	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, v1.Plug, v1.ParentPort, v1.AnnotationMACs, decide.AnnotationSecurityGroups, decide.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
 		if value, ok := m.Annotations[name]; ok {
 			if kept.Annotations == nil {
 				kept.Annotations = map[string]string{}

@@ -12,8 +12,13 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
 
-// address NODE ADDRESS: what a kubelet says of its node.
+// address NODE ADDRESS: what a kubelet says of its node, and the agent there.
 func (w *world) address(args []string) error {
+	err := w.client.Patch(context.Background(), objectOf("node", args[0]), client.RawPatch("application/merge-patch+json",
+		fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"fa:16:3e:f4:82:3c,fa:16:3e:f4:82:3d,fa:16:3e:f4:82:3e"}}}`, v1.AnnotationMACs)))
+	if err != nil {
+		return err
+	}
 	return w.client.Status().Patch(context.Background(), objectOf("node", args[0]), client.RawPatch("application/merge-patch+json",
 		fmt.Appendf(nil, `{"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, args[1])))
 }
