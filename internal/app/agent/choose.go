@@ -116,15 +116,28 @@ func (n *node) contradicted(self *corev1.Node) error {
 	return nil
 }
 
+// lookForSwitch is how often a node looks where it cannot be told.
+const lookForSwitch = 5 * time.Second
+
 // watchForSwitch ends the agent when Open vSwitch runs on a node that seemed to
-// have none: it may only have started after us.
-func watchForSwitch(ctx context.Context, endpoint string, log *slog.Logger) error {
+// have none: it may only have started after us. Where the kernel has no watch left
+// for us, we look now and then.
+func watchForSwitch(ctx context.Context, endpoint string, every time.Duration, log *slog.Logger) error {
 	err := switchComes(ctx, endpoint)
-	if err != nil && !errors.Is(err, errOtherWay) {
-		log.Warn("if Open vSwitch is started on this node, nobody will notice", "err", err)
-		return nil
+	if err == nil || errors.Is(err, errOtherWay) {
+		return err
 	}
-	return err
+	log.Warn("nobody tells when Open vSwitch is started on this node, looking for it", "every", every, "err", err)
+	for !hasSwitch(endpoint) {
+		if !pause(ctx, every) {
+			return nil
+		}
+	}
+	return switchCame(endpoint)
+}
+
+func switchCame(endpoint string) error {
+	return fmt.Errorf("there is an Open vSwitch now, %s: %w", endpoint, errOtherWay)
 }
 
 // switchComes is nil when ctx ends first.
@@ -147,5 +160,5 @@ func switchComes(ctx context.Context, endpoint string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("there is an Open vSwitch now, %s: %w", file, errOtherWay)
+	return switchCame(endpoint)
 }

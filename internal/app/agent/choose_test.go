@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -92,7 +93,7 @@ func TestChooseWithoutTheAPIServer(t *testing.T) {
 func TestSwitchComes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db.sock")
 	done := make(chan error, 1)
-	go func() { done <- watchForSwitch(t.Context(), "unix:"+file, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- watchForSwitch(t.Context(), "unix:"+file, time.Hour, slog.New(slog.DiscardHandler)) }()
 	for _, name := range []string{file + ".pid", file} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -102,12 +103,30 @@ func TestSwitchComes(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { done <- watchForSwitch(ctx, "unix:"+file+".later", slog.New(slog.DiscardHandler)) }()
+	go func() { done <- watchForSwitch(ctx, "unix:"+file+".later", time.Hour, slog.New(slog.DiscardHandler)) }()
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("when it is told to stop: %v", err)
 	}
-	if err := watchForSwitch(t.Context(), "unix:/nowhere/db.sock", slog.New(slog.DiscardHandler)); err != nil {
-		t.Errorf("without a directory: %v", err)
+}
+
+// started makes a switch's socket as soon as something is logged.
+type started string
+
+func (s started) Write(line []byte) (int, error) {
+	return len(line), errors.Join(os.MkdirAll(filepath.Dir(string(s)), 0o700), os.WriteFile(string(s), nil, 0o600))
+}
+
+// There may be no watch to be had, as there is none for a directory that is missing.
+func TestSwitchComesWithoutAWatch(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "openvswitch", "db.sock")
+	log := slog.New(slog.NewTextHandler(started(file), nil))
+	if err := watchForSwitch(t.Context(), "unix:"+file, time.Nanosecond, log); !errors.Is(err, errOtherWay) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := watchForSwitch(ctx, "unix:/nowhere/db.sock", time.Hour, slog.New(slog.DiscardHandler)); err != nil {
+		t.Errorf("when it is told to stop: %v", err)
 	}
 }

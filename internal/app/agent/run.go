@@ -161,7 +161,7 @@ func (a *agent) switched(ctx context.Context) error {
 	case a.ovs != nil:
 		return a.ovs.Run(ctx)
 	case a.chosen.found:
-		return watchForSwitch(ctx, a.o.OVS, a.log)
+		return watchForSwitch(ctx, a.o.OVS, lookForSwitch, a.log)
 	}
 	return nil
 }
