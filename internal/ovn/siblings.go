@@ -75,6 +75,9 @@ func (s *siblings) remove(m model.Model) {
 		return
 	}
 	uuid, _, _ := header(m)
+	if _, known := s.of[c][uuid]; !known {
+		return // an update is told of by both its halves, or before all was read
+	}
 	delete(s.of[c], uuid)
 	if len(s.of[c]) > 0 {
 		return
