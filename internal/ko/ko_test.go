@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -184,6 +185,20 @@ func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
 	b.look = func(name string) (string, error) { return "", errors.New(name + " is not there") }
 	if err := b.execute(t.Context(), []string{"nbctl", "show"}); err == nil || !strings.Contains(err.Error(), "on a node with OVN") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Who may run pods, but not see nodes, has the program run all the same.
+func TestAProgramIsRunForThoseWhoSeeNoNodes(t *testing.T) {
+	t.Parallel()
+	b := newBench(append(agentPod(), configMap(configured))...)
+	b.look = func(name string) (string, error) { return "", errors.New(name + " is not there") }
+	b.ends(corev1.ContainerStateTerminated{})
+	b.kube.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(corev1.Resource("nodes"), "", nil)
+	})
+	if err := b.execute(t.Context(), []string{"nbctl", "show"}); err != nil {
+		t.Error(err)
 	}
 }
 
