@@ -34,8 +34,8 @@ func (a *api) look(ctx context.Context, m mark) ([]object, error) {
 func appendNew(all []object, k kind, found []wire, meant func(object) bool) []object {
 	for _, w := range found {
 		o := w.object(k)
-		known := slices.ContainsFunc(all, func(h object) bool { return h.kind == k && h.id == o.id })
-		if !known && meant(o) {
+		same := func(h object) bool { return h.kind == k && h.id == o.id }
+		if meant(o) && !slices.ContainsFunc(all, same) { // of others' there may be many
 			all = append(all, o)
 			all = append(all, w.rules()...)
 		}
