@@ -80,11 +80,27 @@ func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *queues) (*fabri
 	for _, u := range owners {
 		all.mark(u, intent.FabricOVN, true)
 	}
+	return all, c.markCloud(ctx, all)
+}
+
+// markCloud notes who has something in Neutron as far as Kubernetes tells. One
+// that is deleted before Neutron has been read would seem to have nothing there,
+// and its object would go before its network.
+func (c *cluster) markCloud(ctx context.Context, all *fabrics) error {
 	held, err := c.heldPorts(ctx)
+	if err != nil {
+		return err
+	}
 	for _, u := range held {
 		all.mark(u, intent.FabricNeutron, true)
 	}
-	return all, err
+	subnets, err := c.subnets(ctx)
+	for _, s := range subnets {
+		if decide.FabricOf(s) == intent.FabricNeutron {
+			all.mark(intent.Unit("subnet/"+s.Name), intent.FabricNeutron, true)
+		}
+	}
+	return err
 }
 
 // queues are the units' queues by kind.

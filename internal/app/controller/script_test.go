@@ -109,7 +109,7 @@ func runScript(t *testing.T, file string) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": command(0, (*world).start), "stop": command(0, (*world).stop), "restart": command(0, (*world).restart),
+			"start": command(0, (*world).start), "halt": command(0, (*world).stop), "restart": command(0, (*world).restart),
 			"apply": command(1, (*world).apply), "delete": command(2, (*world).delete),
 			"bind": command(2, (*world).bind), "phase": command(2, (*world).phase), "scale": command(2, (*world).scale),
 			"nbctl": command(1, (*world).nbctl), "neutron": command(0, (*world).neutron),
