@@ -70,6 +70,7 @@ vet: ## go vet and gofmt
 	go vet ./api/... ./cmd/... ./internal/...
 	go vet -tags e2e,bench ./test/...
 	go vet -tags cloud ./internal/octavia
+	go vet -tags vlan ./internal/netdev ./internal/app/agent
 	@unformatted=$$(gofmt -l api cmd internal test); \
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 

@@ -1,3 +1,5 @@
+//go:build vlan
+
 package netdev_test
 
 import (

@@ -17,7 +17,7 @@ func TestVLAN(t *testing.T) {
 	dev := nic{TAP: "tap0", MAC: "fa:16:3e:00:00:01", MTU: 1442, Address: netip.MustParsePrefix("10.77.0.99/24")}
 	modules := []string{"veth", "nf_tables", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq", "nft_fib_inet"}
 	m, err := c.build(t.Context(), Spec{Name: "b-boot", Memory: 512, Modules: modules, Files: []File{
-		goProgram(t, "netdev", "test", "-c"), goProgram(t, "app/agent", "test", "-c"), goProgram(t, "../cmd/isthmus-cni", "build"),
+		goProgram(t, "netdev", "test", "-c", "-tags", "vlan"), goProgram(t, "app/agent", "test", "-c", "-tags", "vlan"), goProgram(t, "../cmd/isthmus-cni", "build"),
 	}}, dev)
 	if err != nil {
 		t.Fatal(err)
