@@ -33,7 +33,7 @@ func (f *Fabric) attach(ctx context.Context, a *api, e *entry, steps []step) err
 		if err != nil {
 			return err
 		}
-		if err = a.attach(ctx, t.id, subs, describe(steps)); err == nil {
+		if err = a.attach(ctx, f.idOf(t), subs, describe(steps)); err == nil {
 			f.attached(e, parent, subs)
 			return nil
 		}
@@ -58,6 +58,13 @@ func (f *Fabric) trunkless(parent string, err error) error {
 	defer f.mu.Unlock()
 	delete(f.trunks, parent)
 	return noTrunk(parent)
+}
+
+// idOf is a trunk's id, which changes when the trunk is made anew.
+func (f *Fabric) idOf(t *trunk) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return t.id
 }
 
 func (f *Fabric) reserve(t *trunk, parent string, steps []step) ([]subport, error) {
@@ -104,7 +111,7 @@ func (f *Fabric) detach(ctx context.Context, a *api, e *entry, steps []step) err
 	for _, s := range steps {
 		ports = append(ports, s.id)
 	}
-	err = a.detach(ctx, t.id, ports, describe(steps))
+	err = a.detach(ctx, f.idOf(t), ports, describe(steps))
 	if errors.As(err, &notBehind{}) {
 		err = f.detachRest(ctx, a, parent, ports, describe(steps))
 	}
