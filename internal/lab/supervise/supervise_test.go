@@ -127,6 +127,10 @@ func TestUpMends(t *testing.T) {
 		"to be run otherwise": {then: changed, harm: func(*testing.T, *Supervisor, Process) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			// or it would be called ready before it has become what it runs
+			if err := os.RemoveAll(file); err != nil {
+				t.Fatal(err)
+			}
 			s := lab(t)
 			up(t, s, touches("a", file))
 			old := running(t, s, "a")
