@@ -6,19 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
-
-step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-show() { printf '# %s\n' "$*"; "$@"; }
-
-# answers N COMMAND...: until it succeeds, N times at most, a second apart.
-answers() {
-  local n=$1
-  shift
-  until "$@" >/dev/null 2>&1; do
-    ((n-- > 0)) || { echo "no answer: $*" >&2; return 1; }
-    sleep 1
-  done
-}
+. demo/say.bash
 
 step 'The cloud: two nodes, Kubernetes, Keystone, Neutron, Octavia, one OVN, one virtual machine'
 # shellcheck disable=SC2086 # flags are words

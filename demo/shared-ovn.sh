@@ -5,9 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
-
-step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-show() { printf '# %s\n' "$*"; "$@"; }
+. demo/say.bash
 
 step 'The cloud: two nodes, Kubernetes, Keystone, Neutron, one OVN, one virtual machine'
 # shellcheck disable=SC2086 # flags are words

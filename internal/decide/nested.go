@@ -56,7 +56,7 @@ func CluesOf(n *corev1.Node, claim *v1.IP) Clues {
 	}
 	c.Port = cmp.Or(n.Labels[v1.ParentPort], n.Annotations[v1.ParentPort])
 	c.Server = serverOf(n.Spec.ProviderID)
-	for _, mac := range strings.Split(n.Annotations[v1.AnnotationMACs], ",") {
+	for _, mac := range strings.FieldsFunc(n.Annotations[v1.AnnotationMACs], func(r rune) bool { return r == ',' }) {
 		c.NICs = append(c.NICs, intent.MAC(strings.ToLower(mac)))
 	}
 	for _, a := range n.Status.Addresses {

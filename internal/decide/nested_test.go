@@ -65,6 +65,7 @@ func TestWhichPortANodeHas(t *testing.T) {
 		{"not by an address that two have", nil, "", []HostPort{mine, hostPort("twin", "fa:16:3e:00:00:08", "else", "10.0.0.5")}, ""},
 		{"not the port of a stranger that has the address", nil, "", []HostPort{other}, ""},
 		{"not by its address before the agent tells its interfaces", untold, "", []HostPort{mine}, ""},
+		{"not even a port without a MAC", untold, "", []HostPort{hostPort("bare", "", "else", "10.0.0.5")}, ""},
 		{"by its provider id before that", func(n *corev1.Node) { untold(n); server(n) }, "", []HostPort{mine, second}, "mine"},
 		{"none has it", nil, "", nil, ""},
 		{"by its provider id and address", server, "", []HostPort{mine, second, other}, "mine"},

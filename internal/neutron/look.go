@@ -77,8 +77,9 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]obje
 		url.Values
 	}{
 		{kindGroup, nil}, {kindNetwork, nil}, {kindSubnet, nil},
-		{kindPort, url.Values{"device_owner": {deviceOwner, subportOwner}}},
-		// what is behind no other any more, or not yet
+		{kindPort, url.Values{"device_owner": {deviceOwner}}},
+		// What is behind another was tagged before it was put there: of others'
+		// subports in the cloud there may be many.
 		{kindPort, url.Values{"tags": {tagOwner + owner + "," + tagSubport}}},
 	}
 	for _, q := range queries {

@@ -23,9 +23,11 @@ type HostPort struct {
 
 // words are all that a host port may be looked up by.
 func (p HostPort) words() []string {
-	words := []string{p.ID, string(p.MAC)}
-	if p.Server != "" {
-		words = append(words, p.Server)
+	words := []string{p.ID}
+	for _, w := range []string{string(p.MAC), p.Server} {
+		if w != "" {
+			words = append(words, w)
+		}
 	}
 	for _, a := range p.Addrs {
 		words = append(words, a.String())
@@ -47,10 +49,10 @@ func hostOf(m model.Model) (HostPort, bool) {
 // replica; what a port is like is read there.
 type hosts struct {
 	mu    sync.Mutex
-	named map[string]map[string]bool // names of ports by word
+	named map[string][]string // names of ports by word, mostly one
 }
 
-func newHosts() *hosts { return &hosts{named: map[string]map[string]bool{}} }
+func newHosts() *hosts { return &hosts{named: map[string][]string{}} }
 
 // read takes all ports of the replica. What changes meanwhile is told after it.
 func (h *hosts) read(v *view) {
@@ -65,16 +67,15 @@ func (h *hosts) read(v *view) {
 
 func (h *hosts) add(p HostPort) {
 	for _, w := range p.words() {
-		if h.named[w] == nil {
-			h.named[w] = map[string]bool{}
+		if !slices.Contains(h.named[w], p.ID) {
+			h.named[w] = append(h.named[w], p.ID)
 		}
-		h.named[w][p.ID] = true
 	}
 }
 
 func (h *hosts) remove(p HostPort) {
 	for _, w := range p.words() {
-		delete(h.named[w], p.ID)
+		h.named[w] = slices.DeleteFunc(h.named[w], func(name string) bool { return name == p.ID })
 		if len(h.named[w]) == 0 {
 			delete(h.named, w)
 		}
@@ -107,9 +108,7 @@ func (h *hosts) find(words []string) []string {
 	defer h.mu.Unlock()
 	var names []string
 	for _, w := range words {
-		for name := range h.named[w] {
-			names = append(names, name)
-		}
+		names = append(names, h.named[w]...)
 	}
 	return setOf(names...)
 }
