@@ -126,6 +126,10 @@ const listening = "Connection"
 // when nothing changes; what it writes is compared.
 var revision = regexp.MustCompile(`\["neutron:revision_number","\d+"\]`)
 
+// anywhere is how Neutron writes that a port is bound to no host, at its creation;
+// its updates of a router's port write the options anew, without it.
+const anywhere = `["requested-chassis",""]`
+
 // Foreign writes down all rows that are not ours, one line for each column,
 // sorted. References to rows of ours are left out where they are allowed, and
 // only there.
@@ -181,7 +185,9 @@ func canonical(v any) string {
 		var parts []string
 		elements, _ := pair[1].([]any)
 		for _, e := range elements {
-			parts = append(parts, canonical(e))
+			if part := canonical(e); part != anywhere {
+				parts = append(parts, part)
+			}
 		}
 		slices.Sort(parts)
 		return fmt.Sprintf("%s[%s]", pair[0], strings.Join(parts, " "))

@@ -57,3 +57,18 @@ func TestForeignSeesWhatIsLeftBehind(t *testing.T) {
 		t.Error("a row without our key is not seen")
 	}
 }
+
+func TestAPortBoundToNoHostIsWrittenInTwoWays(t *testing.T) {
+	t.Parallel()
+	port := func(options string) string {
+		return `{"caption":"Logical_Switch_Port table","headings":["_uuid","options"],"data":[[["uuid","p1"],["map",[` + options + `]]]]}`
+	}
+	created, _ := lines(t, port(`["requested-chassis",""],["router-port","lrp-1"]`))
+	updated, _ := lines(t, port(`["router-port","lrp-1"]`))
+	if diff := cmp.Diff(created, updated); diff != "" {
+		t.Errorf("-created +updated:\n%s", diff)
+	}
+	if moved, _ := lines(t, port(`["requested-chassis","node2"],["router-port","lrp-1"]`)); cmp.Diff(updated, moved) == "" {
+		t.Error("a port bound to a host is not seen")
+	}
+}
