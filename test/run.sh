@@ -60,6 +60,12 @@ neutron() {
   in_lab $lab 'balancers of the real Octavia' tests -tags cloud -count 1 -run '^TestReal$' ./internal/octavia
 }
 
+nested() {
+  local lab=nested
+  in_lab $lab 'start, with Isthmus' isthmus-lab up --profile $lab || return 1
+  end_to_end $lab
+}
+
 # lab PROFILE COMMAND: what a reader needs is printed while the lab still stands.
 lab() {
   "$2" || test/logs.sh "$lab_dir"
@@ -79,6 +85,7 @@ if prepare; then
   phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/... ./test/neighbour
   lab shared-ovn shared_ovn
   lab neutron neutron
+  lab nested nested
 fi
 
 printf '\n%-38s %7s\n' 'phase' 'time'

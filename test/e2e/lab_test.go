@@ -26,6 +26,8 @@ func TestLab(t *testing.T) {
 		l.sharedOVN(t)
 	case labs.Neutron:
 		l.neutron(t)
+	case labs.Nested:
+		l.nested(t)
 	default:
 		t.Fatalf("the lab has profile %q, and nobody has said what must hold there", l.profile)
 	}

@@ -1,0 +1,33 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// nested is the list of profile nested, where nodes are virtual machines.
+func (l *lab) nested(t *testing.T) {
+	t.Run("pods of both machines reach each other and a Service", l.nestedReach)
+}
+
+// nestedPair makes a namespace with a pod that serves a file in each virtual
+// machine that is a node, "a" and "b".
+func (l *lab) nestedPair(t *testing.T, namespace string) {
+	t.Helper()
+	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", namespace))
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", namespace, "--timeout=150s") })
+	l.apply(t, server(namespace, "a", "worker1")+server(namespace, "b", "worker2"))
+	l.ready(t, namespace+"/a", namespace+"/b")
+}
+
+func (l *lab) nestedReach(t *testing.T) {
+	l.nestedPair(t, "nested")
+	l.apply(t, service("nested", "both"))
+	b, both := l.address(t, "nested/b"), l.clusterIP(t, "nested/both")
+	for _, address := range []string{b, both} {
+		until(t, 2*time.Minute, func() error { return l.serves(t, "nested/a", address) })
+	}
+}
