@@ -146,11 +146,13 @@ func addresses(g guest.Guest) []map[string]string {
 // controller runs Isthmus' outside the nodes, beside the rest of the control plane.
 func (l *Lab) controller() supervise.Component {
 	listen := l.site().Gateway().Addr().String() + ":10661"
+	program := filepath.Join(l.Repo, "bin", controller)
 	return supervise.Component{
 		Name:  controller,
 		Needs: []string{isthmus + "/manifests", openstack.ResourcesName},
+		Env:   []string{"BUILT=" + built(program)}, // one that was built anew is started anew
 		Argv: []string{
-			filepath.Join(l.Repo, "bin", controller), "--settings=" + l.settingsFile(),
+			program, "--settings=" + l.settingsFile(),
 			"--kubeconfig=" + l.cluster().AccountKubeconfig(controller), "--listen=" + listen,
 			"--pool-socket=" + filepath.Join(l.Dir, "pool.sock"),
 		},
@@ -163,6 +165,15 @@ func (l *Lab) controller() supervise.Component {
 		},
 		Ready: kube.Serves("http://" + listen + "/readyz"),
 	}
+}
+
+// built is when a program was; empty if there is none.
+func built(program string) string {
+	info, err := os.Stat(program)
+	if err != nil {
+		return ""
+	}
+	return info.ModTime().UTC().Format(time.RFC3339Nano)
 }
 
 // cloudsFile is where a controller outside the cluster finds what it may know of
