@@ -105,7 +105,7 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 		}
 		steps = f.urgent(steps)
 		f.dissolve(steps)
-		if err := errors.Join(f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
+		if err := errors.Join(f.held(steps), f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
 			return changed, err
 		}
 		if err := f.runAs(ctx, a, u, e, steps); err != nil {

@@ -25,8 +25,11 @@ func (s *stock) use(want fields) {
 }
 
 // obtain hands out a port for a pod that needs one: such as is wanted, or one
-// whose groups must be changed.
+// that must be changed for it.
 func (s *stock) obtain(want fields) (object, bool) {
+	if o, ready := s.chosen(want); ready {
+		return o, true
+	}
 	s.use(want)
 	if o, ready := s.take(want); ready {
 		return o, true

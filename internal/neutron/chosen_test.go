@@ -1,0 +1,96 @@
+package neutron
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// asking is a pod that asks for addresses.
+func asking(name, node string, addrs []netip.Prefix) intent.Want {
+	w := podWant(name, node)
+	for _, a := range addrs {
+		w.Ports[0].Addrs = append(w.Ports[0].Addrs, a.Addr())
+	}
+	return w
+}
+
+// A port that bears an address somebody asked for comes back into the pool. Who
+// asks for that address next gets it, on whatever node and in whatever groups.
+func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, node := range []string{"node1", "node2"} {
+		c := neutrontest.New(t)
+		f := pool(t, c, Limits{Min: 2, Batch: 2})
+		apply(t, f, "policy/ns/web", policyWant())
+		was := returned(t, f)
+		w := asking("ns/b", node, was.Addrs)
+		w.Ports[0].Groups = []string{"np.web"}
+		now := apply(t, f, "pod/ns/b", w).Ports["ns/b"]
+		if now.ID != was.ID {
+			t.Errorf("the pod on %s has port %s, and %s has the address", node, now.ID, was.ID)
+		}
+		if host := c.Thing("ports", now.ID)["binding:host_id"]; host != node {
+			t.Errorf("the port of the pod on %s is bound to %v", node, host)
+		}
+		if seen := apply(t, f, "pod/ns/b", w); seen.Ports["ns/b"].ID != was.ID {
+			t.Errorf("the same again: %+v", seen)
+		}
+	}
+}
+
+// returned is a pod's port that the pool has back.
+func returned(t *testing.T, f *Fabric) intent.Bound {
+	t.Helper()
+	was := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
+	full(t, f, 2)
+	apply(t, f, "pod/ns/a", intent.Want{})
+	full(t, f, 3)
+	return was
+}
+
+// Where the pool's port cannot become what is wanted, it goes first.
+func TestPoolGivesWayToAChosenMAC(t *testing.T) {
+	t.Parallel()
+	f := pool(t, neutrontest.New(t), Limits{Min: 2, Batch: 2})
+	was := returned(t, f)
+	w := asking("ns/b", "node1", was.Addrs)
+	w.Ports[0].MAC = "02:00:00:00:00:77"
+	var now intent.Bound
+	eventually(t, time.Minute, "the pool's port is gone", func() bool {
+		seen, err := f.Apply(t.Context(), "pod/ns/b", w)
+		var wait intent.Wait
+		if err != nil && !(errors.As(err, &wait) && wait.Reason == "AddressTaken") {
+			t.Fatal(err)
+		}
+		now = seen.Ports["ns/b"]
+		return err == nil
+	})
+	if now.ID == was.ID || now.MAC != "02:00:00:00:00:77" {
+		t.Errorf("the pod has %+v, and had %+v", now, was)
+	}
+}
+
+func TestStockHoldsWhatIsBeingCleaned(t *testing.T) {
+	t.Parallel()
+	s := newStock(&Limits{Min: 1, Max: 2})
+	s.ask(wish("n1"), false)
+	s.give(used("a", "n1"))
+	want := wish("n2")
+	want["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
+	for _, where := range []string{"returning", "in hand"} {
+		if _, ready := s.obtain(want); ready || s.holds(want) == nil {
+			t.Errorf("a port that is %s is handed out, or not waited for", where)
+		}
+		if where == "returning" {
+			s.next(true)
+		}
+	}
+	if other := wish("n2"); s.holds(other) != nil {
+		t.Error("who asks for no address waits for it")
+	}
+}
