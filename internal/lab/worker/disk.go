@@ -32,9 +32,10 @@ type Disk struct {
 // size of the file system; nothing of it that is not used is on the machine's disk.
 const size = "4G"
 
-// programs besides the kubelet, where the distribution has them.
+// programs besides the kubelet, where the distribution has them. Busybox's ip,
+// which comes first in a guest's PATH, knows few kinds of links.
 var programs = []string{
-	"/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/ctr", "/usr/sbin/runc",
+	"/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/ctr", "/usr/sbin/runc", "/usr/bin/ip",
 }
 
 // plugins are the reference CNI plugins.

@@ -24,6 +24,7 @@ const Memory = 1536
 var Modules = []string{
 	"virtio_blk", "overlay", "veth", "nf_tables", "nf_conntrack", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq",
 	"nft_fib_inet", "nft_reject_inet",
+	"vxlan", // of the other way to have pods in virtual machines, to which ours is compared
 }
 
 // Services are what the machine keeps running.
