@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -43,7 +46,7 @@ func choose(ctx context.Context, o Options, nodes client.Reader, log *slog.Logge
 		log.Warn("cannot read how this node plugs pods, going by the Open vSwitch that is here", "node", o.NodeName, "err", err)
 		return choice{plug.OVS, true}, nil
 	case err != nil:
-		if self, err = awaitSelf(ctx, o.NodeName, nodes, log); err != nil {
+		if self, err = awaitSelf(ctx, o, nodes, log); err != nil {
 			return choice{}, err
 		}
 	}
@@ -62,8 +65,37 @@ func find(self *corev1.Node, hasSwitch bool) plug.Mode {
 	return plug.Mode(cmp.Or(self.Annotations[v1.Plug], v1.PlugVLAN))
 }
 
-// awaitSelf asks until there is an answer.
-func awaitSelf(ctx context.Context, name string, nodes client.Reader, log *slog.Logger) (*corev1.Node, error) {
+// awaitSelf asks until there is an answer. It is alive meanwhile: an agent that is
+// killed for having to wait comes back later and later.
+func awaitSelf(ctx context.Context, o Options, nodes client.Reader, log *slog.Logger) (self *corev1.Node, err error) {
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for health: %w", err)
+	}
+	err = alive(l, func() (err error) {
+		self, err = askSelf(ctx, o.NodeName, nodes, log)
+		return err
+	})
+	return self, err
+}
+
+// alive says on l that the agent is there, but not ready, while f lasts.
+func alive(l net.Listener, f func() error) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "waiting for the API server to say how this node plugs pods", http.StatusServiceUnavailable)
+	})
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	var served sync.WaitGroup
+	served.Go(func() { _ = s.Serve(l) }) // until it is closed
+	defer served.Wait()
+	defer l.Close()
+	defer s.Close()
+	return f()
+}
+
+func askSelf(ctx context.Context, name string, nodes client.Reader, log *slog.Logger) (*corev1.Node, error) {
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
 		self, err := getSelf(ctx, name, nodes)
 		if err == nil {

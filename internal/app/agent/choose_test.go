@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,7 +62,7 @@ func TestChoose(t *testing.T) {
 		{"the option", "ovs", "unix:" + gone, "vlan", "vlan", "", choice{plug.OVS, false}},
 	} {
 		o := Default()
-		o.Plug, o.OVS = row.option, row.file
+		o.Plug, o.OVS, o.Listen = row.option, row.file, "127.0.0.1:0"
 		n := &corev1.Node{}
 		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation, v1.AnnotationUnderlayMTU: row.mtu}
 		r := &nodeReader{node: n}
@@ -87,6 +89,36 @@ func TestChooseWithoutTheAPIServer(t *testing.T) {
 	if want := (choice{plug.OVS, true}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// An agent that waits for the API server is not ready, but nobody has to end it.
+func TestAliveWhileItWaits(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := errors.New("asked")
+	err = alive(l, func() error {
+		for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+			r, err := http.Get("http://" + l.Addr().String() + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Body.Close()
+			if r.StatusCode != want {
+				t.Errorf("%s: %s", path, r.Status)
+			}
+		}
+		return asked
+	})
+	if !errors.Is(err, asked) {
+		t.Errorf("got %v", err)
+	}
+	again, err := net.Listen("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatalf("the address is not free afterwards: %v", err)
+	}
+	again.Close()
 }
 
 // Open vSwitch may only be started after the agent.
