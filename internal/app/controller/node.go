@@ -23,7 +23,10 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 	}
 	f.Home = c.home()
 	if f.Nested = decide.Nested(f.Node); f.Nested {
-		if f.Parent, err = c.parent(decide.CluesOf(f.Node, nil)); err != nil {
+		if f.Parent, err = c.parent(decide.CluesOf(f.Node, nil)); err == nil && f.Parent != nil {
+			err = c.expectPods(ctx, f.Node)
+		}
+		if err != nil {
 			return f, err
 		}
 	}

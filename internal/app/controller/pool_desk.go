@@ -85,7 +85,6 @@ func (c *cluster) groupName(id string) string {
 // standardPool is that of pods that ask for nothing and that no policy selects,
 // in a Subnet or the default one.
 func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutron.PoolKey, error) {
-	cl := c.cloud.Load()
 	if subnet == "" && !c.settings.Overlay() {
 		subnet = v1.PodSubnet
 	}
@@ -99,25 +98,49 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 	if there == nil {
 		return neutron.PoolKey{}, fmt.Errorf("there is no node %s", node)
 	}
-	p := intent.Port{Segment: decide.NetworkName(subnet), Node: node}
-	pod := decide.PolicyPod{Node: node}
-	if c.settings.Overlay() || decide.Nested(there) {
-		pod.Node = "" // the node reaches its pods by the host link
-	}
-	if decide.Nested(there) {
-		parent, err := c.parent(decide.CluesOf(there, nil))
-		if err != nil {
-			return neutron.PoolKey{}, err
-		}
-		if parent == nil {
-			return neutron.PoolKey{}, decide.NoParent(node)
-		}
-		p.Parent = parent.Port
-	}
-	m, err := new(decide.Book).Memberships(pod, decide.Clouds{Standard: cl.standard()})
+	p, err := c.standardPort(there, subnet)
 	if err != nil {
 		return neutron.PoolKey{}, err
 	}
+	return c.cloud.Load().PoolOf(ctx, p)
+}
+
+// standardPort is what a pod on a node gets that asks for nothing and that no
+// policy selects.
+func (c *cluster) standardPort(node *corev1.Node, subnet string) (intent.Port, error) {
+	p := intent.Port{Segment: decide.NetworkName(subnet), Node: node.Name}
+	pod := decide.PolicyPod{Node: node.Name}
+	if c.settings.Overlay() || decide.Nested(node) {
+		pod.Node = "" // the node reaches its pods by the host link
+	}
+	if decide.Nested(node) {
+		parent, err := c.parent(decide.CluesOf(node, nil))
+		if err != nil {
+			return p, err
+		}
+		if parent == nil {
+			return p, decide.NoParent(node.Name)
+		}
+		p.Parent = parent.Port
+	}
+	m, err := new(decide.Book).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().standard()})
 	p.Groups, p.CloudGroups = m.Groups, m.CloudGroups
-	return cl.PoolOf(ctx, p)
+	return p, err
+}
+
+// expectPods has the pool behind a virtual machine filled before the first pod is
+// there. A node with a switch has a port of its own that sees to that.
+func (c *cluster) expectPods(ctx context.Context, node *corev1.Node) error {
+	cl := c.cloud.Load()
+	if cl == nil || c.settings.Overlay() {
+		return nil
+	}
+	if err := cl.unread(); err != nil {
+		return err
+	}
+	p, err := c.standardPort(node, v1.PodSubnet)
+	if err != nil {
+		return err
+	}
+	return cl.Expect(neutron.Background(ctx), p)
 }
