@@ -19,6 +19,12 @@ func Nested(n *corev1.Node) bool {
 	return n != nil && v1.Nested(n.Labels, n.Annotations)
 }
 
+// PlugKnown tells whether anybody has said how the node's pods are plugged: the
+// user, or the agent there. One that tells of an underlay has found a switch.
+func PlugKnown(n *corev1.Node) bool {
+	return v1.PlugAsked(n.Labels) != "" || n.Annotations[v1.Plug] != "" || n.Annotations[v1.AnnotationUnderlayMTU] != ""
+}
+
 // Parent is the port in OpenStack that a node has as a virtual machine.
 type Parent struct {
 	// Port is its id.

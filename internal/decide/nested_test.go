@@ -16,19 +16,23 @@ func TestWhichPlugANodeUses(t *testing.T) {
 	for _, row := range []struct {
 		name                string
 		labels, annotations map[string]string
-		nested              bool
+		nested, known       bool
 	}{
-		{"nobody says anything", nil, nil, false},
-		{"the agent found a switch", nil, map[string]string{v1.Plug: "ovs"}, false},
-		{"the agent found none", nil, map[string]string{v1.Plug: "vlan"}, true},
-		{"the user knows better", map[string]string{v1.Plug: "ovs"}, map[string]string{v1.Plug: "vlan"}, false},
-		{"the user asks for it", map[string]string{v1.Plug: "vlan"}, nil, true},
-		{"in Kuryr's words", map[string]string{v1.LabelPodVIF: "nested-vlan"}, map[string]string{v1.Plug: "ovs"}, true},
-		{"in Kuryr's words, not", map[string]string{v1.LabelPodVIF: "neutron-vif"}, map[string]string{v1.Plug: "vlan"}, false},
+		{"nobody says anything", nil, nil, false, false},
+		{"the agent found a switch", nil, map[string]string{v1.Plug: "ovs"}, false, true},
+		{"an agent that knows no virtual machines found one", nil, map[string]string{v1.AnnotationUnderlayMTU: "1500"}, false, true},
+		{"the agent found none", nil, map[string]string{v1.Plug: "vlan"}, true, true},
+		{"the user knows better", map[string]string{v1.Plug: "ovs"}, map[string]string{v1.Plug: "vlan"}, false, true},
+		{"the user asks for it", map[string]string{v1.Plug: "vlan"}, nil, true, true},
+		{"in Kuryr's words", map[string]string{v1.LabelPodVIF: "nested-vlan"}, map[string]string{v1.Plug: "ovs"}, true, true},
+		{"in Kuryr's words, not", map[string]string{v1.LabelPodVIF: "neutron-vif"}, map[string]string{v1.Plug: "vlan"}, false, true},
 	} {
 		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: row.labels, Annotations: row.annotations}}
 		if got := Nested(n); got != row.nested {
 			t.Errorf("%s: nested is %v", row.name, got)
+		}
+		if got := PlugKnown(n); got != row.known {
+			t.Errorf("%s: known is %v", row.name, got)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func BenchmarkPods(b *testing.B) {
 			b.Fatal(err)
 		}
 		for n := range nodes {
-			w.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("node", n)}})
+			w.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("node", n), Annotations: map[string]string{v1.Plug: v1.PlugOVS}}})
 		}
 		w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "e-bench"}})
 		var group errgroup.Group

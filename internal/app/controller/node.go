@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
@@ -20,6 +21,10 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 	}
 	if f.Claim, err = get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
 		return f, err
+	}
+	// A virtual machine is not given what only others need, for the moment until it is known as one.
+	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
+		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}
 	f.Home = c.home()
 	if f.Nested = decide.Nested(f.Node); f.Nested {

@@ -45,7 +45,7 @@ func nodeChanged(before, after client.Object) bool {
 		return true
 	}
 	b, a := before.(*corev1.Node), after.(*corev1.Node)
-	return b.Annotations[v1.AnnotationUnderlayMTU] != a.Annotations[v1.AnnotationUnderlayMTU] ||
+	return b.Annotations[v1.AnnotationUnderlayMTU] != a.Annotations[v1.AnnotationUnderlayMTU] || decide.PlugKnown(b) != decide.PlugKnown(a) ||
 		!slices.Equal(b.Status.Addresses, a.Status.Addresses) || plugChanged(before, after)
 }
 

@@ -22,3 +22,16 @@ func TestAVirtualMachinesPlugChangesWithItsAddress(t *testing.T) {
 		t.Error("its address changed")
 	}
 }
+
+// Until an agent has told, there is nothing for a node.
+func TestANodeChangesWhenItsPlugBecomesKnown(t *testing.T) {
+	before := &corev1.Node{}
+	after := before.DeepCopy()
+	if nodeChanged(before, after) {
+		t.Error("nothing changed")
+	}
+	after.Annotations = map[string]string{v1.Plug: "ovs"}
+	if !nodeChanged(before, after) {
+		t.Error("its agent told that it has a switch")
+	}
+}
