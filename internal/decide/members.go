@@ -98,26 +98,26 @@ func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 // its node's address among the pods. What lies in none of the places is
 // reached through the router, as if it lay with the cluster IPs.
 func (f ServiceFacts) at(e endpoint) (netip.Addr, string) {
-	if s := f.placeOf(e.addr); s != "" {
-		return e.addr, s
+	if p, found := f.placeOf(e.addr); found {
+		return e.addr, cmp.Or(p.Segment, f.Segment)
 	}
 	if e.NodeName != nil {
 		for _, a := range f.Nodes[*e.NodeName] {
-			if s := f.placeOf(a); s != "" && a.Is4() == e.addr.Is4() {
-				return a, s
+			if p, _ := f.placeOf(a); p.Segment != "" && a.Is4() == e.addr.Is4() {
+				return a, p.Segment
 			}
 		}
 	}
 	return e.addr, f.Segment
 }
 
-func (f ServiceFacts) placeOf(a netip.Addr) string {
+func (f ServiceFacts) placeOf(a netip.Addr) (Place, bool) {
 	for _, p := range f.Places {
 		if p.Prefix.Contains(a) {
-			return p.Segment
+			return p, true
 		}
 	}
-	return ""
+	return Place{}, false
 }
 
 // nameOf is the pod's name; an endpoint that is none has its address for it.

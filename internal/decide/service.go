@@ -47,7 +47,8 @@ type ServiceFacts struct {
 	ClientTimeout, MemberTimeout time.Duration
 }
 
-// Place is a segment and one of its networks.
+// Place is a segment and one of its networks. The segment has no name where it is
+// none of Neutron's, but one of ours on the same router.
 type Place struct {
 	Segment string
 	Prefix  netip.Prefix

@@ -50,7 +50,7 @@ func sliceOf(port int32, endpoints ...discoveryv1.Endpoint) *discoveryv1.Endpoin
 func serviceFacts(s *corev1.Service, slices ...*discoveryv1.EndpointSlice) ServiceFacts {
 	return ServiceFacts{
 		Namespace: "default", Name: "web", Service: s, Slices: slices, Segment: "services", ExternalNetwork: "public",
-		Places: []Place{{"pods", netip.MustParsePrefix("10.16.0.0/16")}, {"vms", netip.MustParsePrefix("192.168.1.0/24")}},
+		Places: []Place{{"pods", netip.MustParsePrefix("10.16.0.0/16")}, {"vms", netip.MustParsePrefix("192.168.1.0/24")}, {"", netip.MustParsePrefix("12.0.5.0/24")}},
 		Nodes:  map[string][]netip.Addr{"node1": {netip.MustParseAddr("10.16.0.2")}},
 	}
 }
@@ -88,9 +88,14 @@ func TestServiceWithoutBalancer(t *testing.T) {
 	}
 }
 
+func onNode1(addr string) discoveryv1.Endpoint {
+	e := endpointAt(addr)
+	e.NodeName = new("node1")
+	return e
+}
+
 func TestMembers(t *testing.T) {
-	onNode := endpointAt("172.31.0.11")
-	onNode.NodeName = new("node1")
+	onNode, ours := onNode1("172.31.0.11"), onNode1("12.0.5.4")
 	nobody := discoveryv1.Endpoint{Addresses: []string{"203.0.113.9"}}
 	v6 := sliceOf(8080, endpointAt("fd00::1"))
 	v6.AddressType = discoveryv1.AddressTypeIPv6
@@ -133,6 +138,10 @@ func TestMembers(t *testing.T) {
 			"on another segment, a node's, nobody's", serviceOf(),
 			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("192.168.1.61"), onNode, nobody)},
 			"default/pod-172.31.0.11@pods=10.16.0.2:8080 default/pod-192.168.1.61@vms=192.168.1.61:8080 default/203.0.113.9@services=203.0.113.9:8080",
+		},
+		{
+			"on a network that is none of Neutron's", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, ours)},
+			"default/pod-12.0.5.4@services=12.0.5.4:8080",
 		},
 		{"another family, a slice that goes", serviceOf(), []*discoveryv1.EndpointSlice{v6, going}, ""},
 	} {

@@ -79,18 +79,22 @@ func (c *cluster) slices(ctx context.Context, n types.NamespacedName) ([]*discov
 	return all, err
 }
 
-// places are the networks of Neutron's that pods are in.
+// places are the networks on the router that pods are in, those of Neutron's by name.
 func (c *cluster) places(ctx context.Context) ([]decide.Place, error) {
 	all, err := c.subnets(ctx)
 	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
 	var out []decide.Place
 	for _, s := range all {
 		net, bad := decide.NetOf(&s.Spec)
-		if bad != nil || decide.FabricOf(s) != intent.FabricNeutron || s.Spec.Vpc != c.home() {
+		if bad != nil || s.Spec.Vpc != c.home() {
 			continue
 		}
+		segment := ""
+		if decide.FabricOf(s) == intent.FabricNeutron {
+			segment = decide.NetworkName(s.Name)
+		}
 		for _, p := range net.Prefixes {
-			out = append(out, decide.Place{Segment: decide.NetworkName(s.Name), Prefix: p})
+			out = append(out, decide.Place{Segment: segment, Prefix: p})
 		}
 	}
 	return out, err
