@@ -68,6 +68,7 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 			keep(c, "underlay", &o.Underlay, have.Underlay)
 			keep(c, "profile", &o.Profile, have.Profile)
 			keep(c, "fabric", &o.Fabric, have.Fabric)
+			keep(c, "mixed", &o.Mixed, have.Mixed && o.Profile == have.Profile)
 		}
 		if !o.OpenStack && !c.Flags().Changed("vms") {
 			o.VMs = 0
@@ -84,6 +85,7 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	f.BoolVar(&o.KubeProxy, "kube-proxy", o.KubeProxy, "run kube-proxy on the nodes")
 	f.StringVar(&o.Profile, "profile", o.Profile, "how the two clouds share the network")
 	f.StringVar(&o.Fabric, "fabric", o.Fabric, "with profile nested, who makes the pods' networks: neutron or ovn")
+	f.BoolVar(&o.Mixed, "mixed", o.Mixed, "with profile nested, make the last host a node of Kubernetes, too")
 	f.StringVar(&o.Repo, "repo", o.Repo, "source tree with manifests and images")
 	f.StringVar(&o.KubeBin, "kube-bin", o.KubeBin, "directory with Kubernetes' programs")
 	return c

@@ -54,12 +54,16 @@ func (l *Lab) cluster() kube.Cluster {
 	return c
 }
 
-// kubelets are the hosts that are nodes of Kubernetes.
+// kubelets are the hosts that are nodes of Kubernetes. Where nodes are virtual
+// machines, one host is enough beside them: one machine is on it, the others are not.
 func (l *Lab) kubelets() []host.Node {
-	if l.Profile == Nested {
-		return nil
+	switch {
+	case l.Profile != Nested:
+		return l.nodes
+	case l.Mixed:
+		return l.nodes[len(l.nodes)-1:]
 	}
-	return l.nodes
+	return nil
 }
 
 // chassis is a node's. Where there is an outside, the first node has the way to it.
@@ -154,9 +158,10 @@ func (l *Lab) replace(ctx context.Context) error {
 	return New(have, l.Out).Down(ctx)
 }
 
-// fits tells whether a lab with options o can become this one.
+// fits tells whether a lab with options o can become this one. A host that is a
+// node stays one.
 func (l *Lab) fits(o Options) bool {
-	return o.Profile == l.Profile && o.Underlay == l.Underlay && (l.Profile != Nested || o.Fabric == l.Fabric)
+	return o.Profile == l.Profile && o.Underlay == l.Underlay && (l.Profile != Nested || o.Fabric == l.Fabric) && (l.Mixed || !o.Mixed)
 }
 
 // prepare takes away what an earlier lab with other options left running, and

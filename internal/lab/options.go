@@ -36,6 +36,9 @@ type Options struct {
 	Profile   string       `json:"profile"`
 	// Fabric is for profile Nested: what makes the pods' networks.
 	Fabric string `json:"fabric,omitempty"`
+	// Mixed makes a node of Kubernetes of one host, too, beside the virtual
+	// machines of profile Nested.
+	Mixed bool `json:"mixed,omitempty"`
 }
 
 // Dir is where a lab stands unless told otherwise.
@@ -106,6 +109,9 @@ func (o Options) Validate() error {
 	}
 	if o.Profile == Nested && o.Fabric != Neutron && o.Fabric != OVN {
 		errs = append(errs, fmt.Errorf("--fabric %q: there is %s, %s", o.Fabric, Neutron, OVN))
+	}
+	if o.Mixed && o.Profile != Nested {
+		errs = append(errs, fmt.Errorf("--mixed: it needs --profile %s, elsewhere all hosts are nodes", Nested))
 	}
 	// "/", "/run" and the like would be removed with the lab
 	if !filepath.IsAbs(o.Dir) || strings.Count(filepath.Clean(o.Dir), "/") < 2 || len(o.Dir) > 40 {

@@ -5,9 +5,12 @@ import (
 	"flag"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
 var underlay = netip.MustParsePrefix("172.31.0.0/24")
@@ -59,6 +62,47 @@ func TestPlanNested(t *testing.T) {
 	compare(t, "testdata/plan-nested.golden", got)
 }
 
+// A host that becomes a node beside the virtual machines changes nothing of
+// what runs already.
+func TestMixedOnlyAdds(t *testing.T) {
+	o := Options{
+		Dir: "/run/isthmus-plan", Underlay: underlay, Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",
+		Nodes: 2, VMs: 1, OpenStack: true, Octavia: true, Isthmus: true, Profile: Nested, Fabric: Neutron,
+	}
+	before := New(o, nil)
+	o.Mixed = true
+	after := New(o, nil)
+	if err := o.Validate(); err != nil || !after.fits(before.Options) || before.fits(o) {
+		t.Errorf("%v: mixed fits %v, and back %v", err, after.fits(before.Options), before.fits(o))
+	}
+	argv := map[string][]string{}
+	for _, c := range components(t, before) {
+		argv[c.Name] = c.Argv
+	}
+	var added []string
+	for _, c := range components(t, after) {
+		was, known := argv[c.Name]
+		if !known {
+			added = append(added, c.Name)
+		} else if diff := cmp.Diff(was, c.Argv); diff != "" {
+			t.Errorf("%s would be started anew: %s", c.Name, diff)
+		}
+	}
+	slices.Sort(added)
+	if diff := cmp.Diff([]string{"node2/containerd", "node2/images", "node2/kubelet"}, added); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func components(t *testing.T, l *Lab) []supervise.Component {
+	t.Helper()
+	all, err := l.Components()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 func compare(t *testing.T, golden string, got bytes.Buffer) {
 	t.Helper()
 	if *update {
@@ -88,6 +132,7 @@ func TestValidateRefuses(t *testing.T) {
 		"an unknown fabric": func(o *Options) {
 			o.Profile, o.OpenStack, o.Octavia, o.Fabric = Nested, true, true, "x"
 		},
+		"mixed of one kind":  func(o *Options) { o.Mixed = true },
 		"a small underlay":   func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.0/28") },
 		"an address for one": func(o *Options) { o.Underlay = netip.MustParsePrefix("172.31.0.1/24") },
 		"no source tree":     func(o *Options) { o.Isthmus, o.Repo = true, "" },

@@ -34,7 +34,7 @@ func (l *Lab) summary(took time.Duration) error {
 	fmt.Fprintf(&b, "\nThe lab is up (%.1f s), in %s\n\n", took.Seconds(), l.Dir)
 	for _, n := range l.nodes {
 		what := "kubelet, containerd, OVS and ovn-controller of its own"
-		if len(l.kubelets()) == 0 {
+		if _, err := named(l.kubelets(), n.Name); err != nil {
 			what = "OVS and ovn-controller of its own"
 		}
 		fmt.Fprintf(&b, "  %-18s %-22s %s\n", n.Name, n.Addr.Addr(), what)
