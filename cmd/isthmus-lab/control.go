@@ -50,6 +50,7 @@ func vm(dir *string) *cobra.Command {
 		onVM(dir, "delete", "Take a machine away, with its port", (*lab.Lab).DeleteVM),
 		onVM(dir, "poweroff", "End a machine, which keeps its port and its disk", (*lab.Lab).PowerOff),
 		onVM(dir, "start", "Start a machine that was powered off, and wait until it has its address", (*lab.Lab).StartVM),
+		vmMigrate(dir),
 		onVM(dir, "reboot", "Power a machine off, and start it", (*lab.Lab).Reboot),
 		onLab(dir, &cobra.Command{Use: "list", Short: "Print the machines", Args: cobra.NoArgs},
 			func(_ *cobra.Command, l *lab.Lab, _ []string) error { return l.ListVMs() }),
@@ -61,6 +62,15 @@ func vm(dir *string) *cobra.Command {
 func onVM(dir *string, verb, short string, do func(*lab.Lab, context.Context, string) error) *cobra.Command {
 	return onLab(dir, &cobra.Command{Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1)},
 		func(c *cobra.Command, l *lab.Lab, args []string) error { return do(l, c.Context(), args[0]) })
+}
+
+func vmMigrate(dir *string) *cobra.Command {
+	c := &cobra.Command{Use: "migrate NAME --node NODE", Short: "Move a machine to another node while it runs", Args: cobra.ExactArgs(1)}
+	node := c.Flags().String("node", "", "the node that it is to run on")
+	_ = c.MarkFlagRequired("node") // there is one
+	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
+		return l.MigrateVM(c.Context(), args[0], *node)
+	})
 }
 
 func vmCreate(dir *string) *cobra.Command {

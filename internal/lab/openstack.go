@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
 	"github.com/isthmus-cni/isthmus/internal/lab/kube"
@@ -76,7 +77,8 @@ func (l *Lab) openstack() ([]supervise.Component, error) {
 	return parts, nil
 }
 
-// vms are those that Up makes by itself and those that somebody made.
+// vms are those that Up makes by itself and those that somebody made, each where
+// it is by now.
 func (l *Lab) vms() ([]guest.Spec, error) {
 	specs := l.workers()
 	for i := range l.VMs {
@@ -90,8 +92,12 @@ func (l *Lab) vms() ([]guest.Spec, error) {
 	}
 	made, err := l.guests().List()
 	for _, g := range made {
-		known := slices.ContainsFunc(specs, func(s guest.Spec) bool { return s.Name == g.Name })
-		if _, err := l.node(g.Node); err == nil && !known {
+		if _, err := l.node(g.Node); err != nil {
+			continue
+		}
+		if i := slices.IndexFunc(specs, func(s guest.Spec) bool { return s.Name == g.Name }); i >= 0 {
+			specs[i].Node = g.Node
+		} else {
 			specs = append(specs, g.Spec)
 		}
 	}
@@ -164,6 +170,24 @@ func (l *Lab) Reboot(ctx context.Context, name string) error {
 		return err
 	}
 	return l.StartVM(ctx, name)
+}
+
+// MigrateVM moves a virtual machine to another node while it runs.
+func (l *Lab) MigrateVM(ctx context.Context, name, node string) error {
+	if err := l.needOpenStack(); err != nil {
+		return err
+	}
+	n, err := l.node(node)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	g, err := l.guests().Migrate(ctx, name, guest.Host{Name: n.Name, Addr: n.Addr.Addr()})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(l.Out, "%s runs on %s now (%.1f s)\n", g.Name, g.Node, time.Since(begin).Seconds())
+	return nil
 }
 
 // ListVMs prints the virtual machines.

@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 )
 
+func diskOf(dir string) string { return filepath.Join(dir, "disk") }
+
 // ensureDisk returns the guest's disk, which begins as a copy of the image that
 // make returns and is the guest's own from then on.
 func ensureDisk(ctx context.Context, dir string, make func(context.Context) (string, error)) (string, error) {
 	if make == nil {
 		return "", nil
 	}
-	disk := filepath.Join(dir, "disk")
+	disk := diskOf(dir)
 	if _, err := os.Stat(disk); !errors.Is(err, fs.ErrNotExist) {
 		return disk, err
 	}

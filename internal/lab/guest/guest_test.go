@@ -56,6 +56,7 @@ func TestBoot(t *testing.T) {
 			t.Errorf("process %v was replaced by %v", before, after)
 		}
 	})
+	t.Run("migration", func(t *testing.T) { testMigration(t, c, m, enter) })
 }
 
 func testExec(t *testing.T, c Config) {

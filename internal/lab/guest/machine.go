@@ -18,6 +18,8 @@ type machine struct {
 	image     string
 	disk      string // empty for none
 	nic       nic
+	// incoming is where it waits for a guest that runs elsewhere; empty to boot.
+	incoming string
 }
 
 // nic is the guest's interface, as its Neutron port says. Address and Gateway
@@ -36,7 +38,8 @@ func (m machine) argv() []string {
 		"qemu-system-x86_64", "-name", m.name, "-machine", "pc,accel=tcg,usb=off,vmport=off",
 		"-cpu", "qemu64,+rdrand", "-smp", "1", "-m", fmt.Sprint(m.memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-serial", "file:" + m.console(),
+		"-chardev", "file,id=console,append=" + onOff(m.incoming != "") + ",path=" + m.console(), "-serial", "chardev:console",
+		"-chardev", "socket,id=monitor,server=on,wait=off,path=" + m.monitor(), "-mon", "chardev=monitor,mode=control",
 		"-kernel", m.image, "-initrd", m.initrd(), "-append", m.commandLine(),
 		"-netdev", "tap,id=net0,script=no,downscript=no,vhost=off,vnet_hdr=off,ifname=" + m.nic.TAP,
 		"-device", m.device(),
@@ -48,10 +51,20 @@ func (m machine) argv() []string {
 	}
 	for i := range channels {
 		argv = append(argv,
-			"-chardev", fmt.Sprintf("socket,id=agent%d,server=on,wait=off,path=%s", i, socketPath(m.dir, i)),
+			"-chardev", fmt.Sprintf("socket,id=agent%d,server=on,wait=off,path=%s", i, socketPath(m.sockets(), i)),
 			"-device", fmt.Sprintf("virtconsole,chardev=agent%d", i))
 	}
+	if m.incoming != "" {
+		argv = append(argv, "-incoming", m.incoming)
+	}
 	return argv
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // device is the NIC without any offload: a packet whose checksum is left for
@@ -81,6 +94,17 @@ func (m machine) commandLine() string {
 
 func (m machine) initrd() string  { return filepath.Join(m.dir, "initramfs") }
 func (m machine) console() string { return filepath.Join(m.dir, "console.log") }
+
+// sockets is where QEMU listens. One that waits for a guest must not take those
+// of the one where it still is.
+func (m machine) sockets() string {
+	if m.incoming != "" {
+		return filepath.Join(m.dir, "next")
+	}
+	return m.dir
+}
+
+func (m machine) monitor() string { return filepath.Join(m.sockets(), "qmp.sock") }
 
 // component runs the machine where enter leads; it is ready when the guest has
 // its address.

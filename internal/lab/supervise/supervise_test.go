@@ -181,6 +181,31 @@ func TestStopEndsTheGroup(t *testing.T) {
 	}
 }
 
+func TestWhatRunsBecomesAnother(t *testing.T) {
+	s := lab(t)
+	old, other := touches("a", filepath.Join(t.TempDir(), "a")), touches("b", filepath.Join(t.TempDir(), "b"))
+	up(t, s, old, other)
+	running, _ := s.Running("b")
+	if err := s.Kill(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Become(old, "b"); err != nil {
+		t.Fatal(err)
+	}
+	if states := up(t, s, old); states["a"] != Kept {
+		t.Errorf("it was %s", states["a"])
+	}
+	if now, _ := s.Running("a"); now != running {
+		t.Errorf("%v runs, not %v", now, running)
+	}
+	if recorded, _ := s.Recorded(); len(recorded) != 1 {
+		t.Errorf("recorded are %q", recorded)
+	}
+	if err := s.Become(old, "b"); err == nil {
+		t.Error("what does not run became another")
+	}
+}
+
 func TestFailureTellsTheLog(t *testing.T) {
 	s := lab(t)
 	begin := time.Now()

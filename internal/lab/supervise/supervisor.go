@@ -205,6 +205,20 @@ func (s *Supervisor) end(ctx context.Context, name string, grace time.Duration) 
 	return nil
 }
 
+// Become takes what runs as another component for c from now on: it does what c
+// would, though it was started otherwise. What ran as c must have ended.
+func (s *Supervisor) Become(c Component, other string) error {
+	r, recorded := readRecord(s.pidFile(other))
+	if !recorded || !r.Alive() {
+		return fmt.Errorf("%s does not run", other)
+	}
+	// one file or the other tells of it at any time
+	if err := os.Rename(s.pidFile(other), s.pidFile(c.Name)); err != nil {
+		return err
+	}
+	return record{r.Process, c.spec()}.write(s.pidFile(c.Name))
+}
+
 // Down ends everything that was ever recorded in Dir, all at once.
 func (s *Supervisor) Down(ctx context.Context, grace time.Duration) error {
 	names, err := s.Recorded()

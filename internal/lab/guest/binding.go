@@ -1,0 +1,51 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+)
+
+// A port has a binding for each host that its guest is on or may come to. One of
+// them is active.
+
+// bindAlso prepares a further host, and has OVN know of it before the guest comes.
+func bindAlso(ctx context.Context, n openstack.Network, port, host string) error {
+	body := map[string]any{"binding": map[string]any{"host": host}}
+	//nolint:bodyclose // gophercloud reads and closes it
+	_, err := n.Post(ctx, n.ServiceURL("ports", port, "bindings"), body, &struct{}{}, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusCreated}})
+	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusConflict) { // there is one
+		return err
+	}
+	return announce(ctx, n, port, map[string]any{"migrating_to": host})
+}
+
+// stay takes back that the guest is on its way.
+func stay(ctx context.Context, n openstack.Network, port string) error {
+	return gone(announce(ctx, n, port, map[string]any{}))
+}
+
+func announce(ctx context.Context, n openstack.Network, port string, profile map[string]any) error {
+	return ports.Update(ctx, n.ServiceClient, port, portsbinding.UpdateOptsExt{UpdateOptsBuilder: ports.UpdateOpts{}, Profile: profile}).Err
+}
+
+// activate makes a host's binding the active one.
+func activate(ctx context.Context, n openstack.Network, port, host string) error {
+	//nolint:bodyclose // gophercloud reads and closes it
+	_, err := n.Put(ctx, n.ServiceURL("ports", port, "bindings", host, "activate"), nil, &struct{}{}, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
+	if err != nil {
+		return errors.Join(errors.New("the guest is there, but its port is not"), err)
+	}
+	return nil
+}
+
+func unbind(ctx context.Context, n openstack.Network, port, host string) error {
+	//nolint:bodyclose // gophercloud reads and closes it
+	_, err := n.Delete(ctx, n.ServiceURL("ports", port, "bindings", host), nil)
+	return gone(err)
+}

@@ -1,0 +1,173 @@
+package guest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
+)
+
+// Host is a node, with the address at which other nodes reach it.
+type Host struct {
+	Name string
+	Addr netip.Addr
+}
+
+// migrationPort is where a QEMU waits for a guest that comes from another node.
+const migrationPort = 49152
+
+// Migrate moves a guest to another node while it runs, as Nova does: a second QEMU
+// takes over from the first, and Neutron moves the port's binding. What the guest
+// had where it was is gone then. If it fails on the way, the guest stays where it is.
+func (c Config) Migrate(ctx context.Context, name string, to Host) (Guest, error) {
+	g, err := c.read(name)
+	if err == nil {
+		err = c.migrate(ctx, &g, to)
+	}
+	if err != nil {
+		return g, fmt.Errorf("migrate guest %s to %s: %w", name, to.Name, err)
+	}
+	return g, nil
+}
+
+func (c Config) migrate(ctx context.Context, g *Guest, to Host) error {
+	if g.Node == to.Name {
+		return errors.New("it is there already")
+	}
+	if _, running := c.Supervisor.Running(ComponentName(g.Name)); !running {
+		return errors.New("it does not run")
+	}
+	n, err := openstack.Dial(ctx, c.CloudsFile, "admin")
+	if err != nil {
+		return err
+	}
+	m, err := c.asStarted(ctx, n, *g)
+	if err != nil {
+		return err
+	}
+	enter := func(argv ...string) []string { return c.Enter(to.Name, argv...) }
+	if err = c.expect(ctx, n, *g, to.Name); err == nil {
+		err = c.send(ctx, m, c.arrival(m, to, enter), to.Addr)
+	}
+	if err != nil {
+		return errors.Join(err, c.retreat(context.WithoutCancel(ctx), n, *g, to.Name))
+	}
+	activated := activate(ctx, n, g.Port, to.Name) // first: what is behind the port has no network until then
+	from := g.Node
+	g.Node = to.Name
+	return errors.Join(activated, c.take(ctx, m, c.arrival(m, to, enter), enter), c.record(*g),
+		c.unplug(ctx, from, g.TAP), unbind(ctx, n, g.Port, from))
+}
+
+// asStarted is the machine that runs.
+func (c Config) asStarted(ctx context.Context, n openstack.Network, g Guest) (machine, error) {
+	have, err := findPorts(ctx, n, g.Name)
+	if err == nil && len(have) == 0 {
+		err = fmt.Errorf("it has no port any more, %s is gone", g.Port)
+	}
+	if err != nil {
+		return machine{}, err
+	}
+	dev, err := describe(ctx, n, have[0])
+	if err != nil {
+		return machine{}, err
+	}
+	k, err := fetchKernel(ctx, c.CacheDir)
+	if err != nil {
+		return machine{}, err
+	}
+	m := machine{name: g.Name, dir: c.vmDir(g.Name), memory: cmp.Or(g.Memory, 128), image: k.image, nic: dev}
+	if _, err := os.Stat(diskOf(m.dir)); err == nil {
+		m.disk = diskOf(m.dir)
+	}
+	return m, nil
+}
+
+// expect makes the other node ready for the guest.
+func (c Config) expect(ctx context.Context, n openstack.Network, g Guest, node string) error {
+	if err := awaitAgent(ctx, n, node); err != nil {
+		return err
+	}
+	if err := bindAlso(ctx, n, g.Port, node); err != nil {
+		return err
+	}
+	return c.plug(ctx, node, g.TAP, g.Port)
+}
+
+// retreat takes back what expect and send did.
+func (c Config) retreat(ctx context.Context, n openstack.Network, g Guest, node string) error {
+	return errors.Join(c.endArrivals(ctx, g.Name), c.unplug(ctx, node, g.TAP), stay(ctx, n, g.Port), unbind(ctx, n, g.Port, node))
+}
+
+// arrivalOf begins the names of the components that wait for a guest.
+func arrivalOf(name string) string { return ComponentName(name) + "@" }
+
+// arrival is the QEMU that waits for a guest on another node.
+func (c Config) arrival(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
+	m.incoming = "tcp:" + netip.AddrPortFrom(at.Addr, migrationPort).String()
+	return supervise.Component{
+		Name:    arrivalOf(m.name) + at.Name,
+		Argv:    enter(m.argv()...),
+		Prepare: func(context.Context) error { return os.MkdirAll(m.sockets(), 0o755) },
+		Ready: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+			defer cancel()
+			q, err := dialMonitor(ctx, m.monitor())
+			if err == nil {
+				q.close()
+			}
+			return err
+		},
+	}
+}
+
+// send returns when the guest runs in the other QEMU.
+func (c Config) send(ctx context.Context, m machine, arrival supervise.Component, to netip.Addr) error {
+	here, err := dialMonitor(ctx, m.monitor())
+	if err != nil {
+		return err
+	}
+	defer here.close()
+	if err := c.Supervisor.Ensure(ctx, arrival); err != nil {
+		return err
+	}
+	return here.migrate(ctx, netip.AddrPortFrom(to, migrationPort))
+}
+
+// take ends the QEMU that has sent the guest, and puts the other in its place.
+func (c Config) take(ctx context.Context, m machine, arrival supervise.Component, enter func(argv ...string) []string) error {
+	if err := c.Supervisor.Kill(ctx, ComponentName(m.name)); err != nil {
+		return err
+	}
+	if err := c.Supervisor.Become(c.component(m, enter), arrival.Name); err != nil {
+		return err
+	}
+	arrived := m
+	arrived.incoming = arrivalOf(m.name)
+	sockets, err := filepath.Glob(filepath.Join(arrived.sockets(), "*"))
+	errs := []error{err}
+	for _, s := range sockets {
+		errs = append(errs, os.Rename(s, filepath.Join(m.sockets(), filepath.Base(s))))
+	}
+	return errors.Join(errs...)
+}
+
+// endArrivals ends what waits, or waited, for a guest that did not come.
+func (c Config) endArrivals(ctx context.Context, name string) error {
+	all, err := c.Supervisor.Recorded()
+	errs := []error{err}
+	for _, component := range all {
+		if strings.HasPrefix(component, arrivalOf(name)) {
+			errs = append(errs, c.Supervisor.Kill(ctx, component))
+		}
+	}
+	return errors.Join(errs...)
+}
