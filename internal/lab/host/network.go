@@ -99,16 +99,19 @@ func removeLink(ctx context.Context, link string) error {
 	return nil
 }
 
-// Links lists what the lab has in the root network namespace.
+// Links lists what the lab has in our network namespace. /sys may show another one's.
 func (s Site) Links() ([]string, error) {
-	entries, err := os.ReadDir("/sys/class/net")
+	all, err := net.Interfaces()
 	var links []string
-	for _, e := range entries {
-		if e.Name() == s.Bridge() || strings.HasPrefix(e.Name(), s.linkPrefix()) {
-			links = append(links, e.Name())
+	for _, l := range all {
+		if l.Name == s.Bridge() || strings.HasPrefix(l.Name, s.linkPrefix()) {
+			links = append(links, l.Name)
 		}
 	}
 	return links, err
 }
 
-func linkExists(name string) bool { return exists("/sys/class/net/" + name) }
+func linkExists(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
+}
