@@ -10,6 +10,7 @@ import (
 
 // nested is the list of profile nested, where nodes are virtual machines.
 func (l *lab) nested(t *testing.T) {
+	t.Run("walk", l.walkNested)
 	t.Run("pods of both machines reach each other and a Service", l.nestedReach)
 }
 
@@ -30,4 +31,20 @@ func (l *lab) nestedReach(t *testing.T) {
 	for _, address := range []string{b, both} {
 		until(t, 2*time.Minute, func() error { return l.serves(t, "nested/a", address) })
 	}
+}
+
+// walkNested walks along the page of profile nested.
+func (l *lab) walkNested(t *testing.T) {
+	l.leaveNested(t)
+	t.Cleanup(func() { l.leaveNested(t) })
+	l.walk(t, "docs/kuryr-nested.md")
+}
+
+// leaveNested takes away what the page and "make demo PROFILE=nested" make.
+func (l *lab) leaveNested(t *testing.T) {
+	t.Helper()
+	l.kubectl(t, "delete", "service", "demo", "demo-outside", "--ignore-not-found")
+	l.kubectl(t, "delete", "deployment", "demo", "--ignore-not-found")
+	l.kubectl(t, "delete", "namespace", "ours", "--ignore-not-found", "--timeout=150s")
+	l.kubectl(t, "delete", "subnet", "ours", "--ignore-not-found", "--timeout=100s")
 }
