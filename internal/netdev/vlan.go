@@ -94,6 +94,9 @@ func (m *Machine) addVLAN(pod *Namespace, s plug.VLANLink) (made bool, err error
 	if err != nil {
 		return false, fmt.Errorf("the node's interface %s: %w", s.Trunk, err)
 	}
+	if trunk.Attrs().Flags&net.FlagUp == 0 {
+		return false, fmt.Errorf("the node's trunk interface %s is down", s.Trunk)
+	}
 	if err := makeWay(pod, s.Link); err != nil {
 		return false, err
 	}
@@ -133,7 +136,11 @@ func (m *Machine) makeVLAN(pod *Namespace, s plug.VLANLink, trunk netlink.Link) 
 	if attrs.HardwareAddr, err = net.ParseMAC(string(s.MAC)); err != nil {
 		return err
 	}
-	if err := m.node.LinkAdd(&netlink.Vlan{LinkAttrs: attrs, VlanId: s.Tag, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}); err != nil {
+	// Loosely bound it stays up when the trunk goes down, and so keeps the pod's
+	// routes and IPv6 addresses: nobody in there would put them back.
+	loose := true
+	vlan := &netlink.Vlan{LinkAttrs: attrs, VlanId: s.Tag, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q, LooseBinding: &loose}
+	if err := m.node.LinkAdd(vlan); err != nil {
 		return unsupported(err)
 	}
 	link, err := pod.LinkByName(attrs.Name)
@@ -162,11 +169,7 @@ func finishVLAN(pod *Namespace, s plug.VLANLink, link netlink.Link) error {
 			return fmt.Errorf("call it %s: %w", s.Link, err)
 		}
 	}
-	err := pod.LinkSetUp(link)
-	if errors.Is(err, unix.ENETDOWN) {
-		return fmt.Errorf("the node's trunk interface %s is down: %w", s.Trunk, err)
-	}
-	return err
+	return pod.LinkSetUp(link)
 }
 
 // evict takes a VLAN from the pod of ours that has it. What is not ours keeps it.

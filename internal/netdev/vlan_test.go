@@ -152,6 +152,24 @@ func TestVLANForeignLinkInPodIsKept(t *testing.T) {
 	}
 }
 
+// A trunk that goes down for a while, or gets another name, takes nothing from
+// the pods on it.
+func TestVLANTrunkGoesDownAndIsRenamed(t *testing.T) {
+	w := newTrunk(t, "eth0")
+	ns := w.Pod("a")
+	pod := w.open(ns)
+	w.must(w.machine.Do(t.Context(), pod, w.steps("c1", 101)))
+	h := w.Handle(w.Node)
+	l, err := h.LinkByName("eth0")
+	w.must(err)
+	w.must(h.LinkSetDown(l))
+	w.must(h.LinkSetName(l, "trunk0"))
+	w.must(h.LinkSetUp(l))
+	w.NIC = "trunk0"
+	w.must(w.machine.Check(pod, w.steps("c1", 101)))
+	w.Reaches(ns, 101)
+}
+
 // The claim says whose a VLAN is: an earlier sandbox loses it, and its late end
 // does the new one no harm.
 func TestVLANNewSandboxTakesOver(t *testing.T) {
