@@ -12,6 +12,7 @@ import (
 func (l *lab) nested(t *testing.T) {
 	t.Run("walk", l.walkNested)
 	t.Run("pods of both machines reach each other and a Service", l.nestedReach)
+	t.Run("nested pods come back when their machines are started anew", l.nestedReboot)
 }
 
 // nestedPair makes a namespace with a pod that serves a file in each virtual
@@ -21,7 +22,7 @@ func (l *lab) nestedPair(t *testing.T, namespace string) {
 	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", namespace))
 	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", namespace, "--timeout=150s") })
 	l.apply(t, server(namespace, "a", "worker1")+server(namespace, "b", "worker2"))
-	l.ready(t, namespace+"/a", namespace+"/b")
+	l.nestedReady(t, namespace+"/a", namespace+"/b")
 }
 
 func (l *lab) nestedReach(t *testing.T) {

@@ -1,0 +1,85 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// nestedPatience is for what takes a virtual machine without hardware
+// acceleration seconds when it has the host's processors for itself.
+const nestedPatience = 6 * time.Minute
+
+// nestedReady waits for pods in virtual machines.
+func (l *lab) nestedReady(t *testing.T, pods ...string) {
+	t.Helper()
+	for _, pod := range pods {
+		namespace, name, _ := strings.Cut(pod, "/")
+		until(t, nestedPatience, func() error {
+			_, err := l.try(t, "kubectl", "-n", namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+			return err
+		})
+	}
+}
+
+// took tells how long something lasted.
+func took(t *testing.T, what string, since time.Time) {
+	t.Helper()
+	t.Logf("%s after %.1f s", what, time.Since(since).Seconds())
+}
+
+// answers tells whether a pod gets something of a file from an address: enough
+// that a wrong MTU shows. All of it takes long on a machine that has much to do.
+func (l *lab) answers(t *testing.T, pod, address string) error {
+	t.Helper()
+	const enough = 1 << 16
+	out, err := l.try(t, podArgv(pod, fmt.Sprintf("timeout 60 wget -q -O - http://%s/big | head -c %d | wc -c", address, enough))...)
+	if err == nil && strings.TrimSpace(out) != fmt.Sprint(enough) {
+		err = fmt.Errorf("pod %s got %s bytes from %s", pod, strings.TrimSpace(out), address)
+	}
+	return err
+}
+
+// power does something with several virtual machines at the same time: what is
+// done with one is a list of isthmus-lab's commands.
+func (l *lab) power(t *testing.T, machines ...[]string) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, commands := range machines {
+		all.Go(func() {
+			for _, c := range commands {
+				if _, err := l.try(t, append([]string{"isthmus-lab"}, strings.Fields(c)...)...); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// nestedReboot: one machine is rebooted while the other is powered off and
+// started. Their pods come back with the addresses that they had, and have a
+// network; so have new ones.
+func (l *lab) nestedReboot(t *testing.T) {
+	l.nestedPair(t, "reboot")
+	l.apply(t, service("reboot", "both"))
+	a, b, both := l.address(t, "reboot/a"), l.address(t, "reboot/b"), l.clusterIP(t, "reboot/both")
+	began := time.Now()
+	l.power(t, []string{"vm reboot worker1"}, []string{"vm poweroff worker2", "vm start worker2"})
+	took(t, "both machines had their addresses", began)
+	until(t, nestedPatience, func() error { return l.answers(t, "reboot/a", b) })
+	until(t, nestedPatience, func() error { return l.answers(t, "reboot/b", a) })
+	took(t, "pods of both reached each other", began)
+	if now := l.address(t, "reboot/a") + " " + l.address(t, "reboot/b"); now != a+" "+b {
+		t.Errorf("the pods had addresses %s %s, and now %s", a, b, now)
+	}
+	l.apply(t, server("reboot", "c", "worker1")+server("reboot", "d", "worker2"))
+	l.nestedReady(t, "reboot/a", "reboot/b", "reboot/c", "reboot/d")
+	until(t, 2*time.Minute, func() error { return l.answers(t, "reboot/c", both) })
+	until(t, 2*time.Minute, func() error { return l.answers(t, "reboot/d", both) })
+	took(t, "new pods reached the Service", began)
+}
