@@ -183,12 +183,17 @@ func (c Config) build(ctx context.Context, s Spec, dev nic) (machine, error) {
 
 // plug makes the tap and gives it to OVS under the port's id.
 func (c Config) plug(ctx context.Context, node, tap, port string) error {
-	const add = `ip link show dev "$1" >/dev/null 2>&1 || ip tuntap add dev "$1" mode tap && ip link set "$1" up`
-	if _, err := output(ctx, c.Enter(node, "sh", "-c", add, "sh", tap)...); err != nil {
+	if err := c.makeTAP(ctx, node, tap); err != nil {
 		return err
 	}
 	_, err := output(ctx, c.Enter(node, "ovs-vsctl", "--timeout=20", "--may-exist", "add-port", "br-int", tap,
 		"--", "set", "Interface", tap, "external_ids:iface-id="+port)...)
+	return err
+}
+
+func (c Config) makeTAP(ctx context.Context, node, tap string) error {
+	const add = `ip link show dev "$1" >/dev/null 2>&1 || ip tuntap add dev "$1" mode tap && ip link set "$1" up`
+	_, err := output(ctx, c.Enter(node, "sh", "-c", add, "sh", tap)...)
 	return err
 }
 

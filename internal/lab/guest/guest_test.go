@@ -166,7 +166,7 @@ func TestArgv(t *testing.T) {
 	}}
 	got := strings.Join(m.argv(), " ")
 	for _, want := range []string{
-		"accel=tcg", "ifname=tap12", "mac=fa:16:3e:01:02:03,host_mtu=1442,", ",csum=off,", ",guest_csum=off,",
+		"accel=tcg", "ifname=tap12", "mac=fa:16:3e:01:02:03,host_mtu=1442,", ",csum=off,", ",guest_csum=off,", ",ctrl_vlan=off",
 		"guest.addr=192.168.1.61/24 guest.gateway=192.168.1.1", "path=/lab/vm/vm1/agent5.sock",
 	} {
 		if !strings.Contains(got, want) {

@@ -60,11 +60,11 @@ func (c Config) migrate(ctx context.Context, g *Guest, to Host) error {
 	if err != nil {
 		return errors.Join(err, c.retreat(context.WithoutCancel(ctx), n, *g, to.Name))
 	}
-	activated := activate(ctx, n, g.Port, to.Name) // first: what is behind the port has no network until then
 	from := g.Node
 	g.Node = to.Name
-	return errors.Join(activated, c.take(ctx, m, c.arrival(m, to, enter), enter), c.record(*g),
-		c.unplug(ctx, from, g.TAP), unbind(ctx, n, g.Port, from))
+	// its network first: it has none since it is there
+	return errors.Join(activate(ctx, n, g.Port, to.Name), c.plug(ctx, to.Name, g.TAP, g.Port),
+		c.take(ctx, m, c.arrival(m, to, enter), enter), c.record(*g), c.unplug(ctx, from, g.TAP), unbind(ctx, n, g.Port, from))
 }
 
 // asStarted is the machine that runs.
@@ -91,7 +91,8 @@ func (c Config) asStarted(ctx context.Context, n openstack.Network, g Guest) (ma
 	return m, nil
 }
 
-// expect makes the other node ready for the guest.
+// expect makes the other node ready for the guest, but for its switch: two chassis that
+// both have a port take those behind it from one another, again and again (OVN 23.03).
 func (c Config) expect(ctx context.Context, n openstack.Network, g Guest, node string) error {
 	if err := awaitAgent(ctx, n, node); err != nil {
 		return err
@@ -99,7 +100,7 @@ func (c Config) expect(ctx context.Context, n openstack.Network, g Guest, node s
 	if err := bindAlso(ctx, n, g.Port, node); err != nil {
 		return err
 	}
-	return c.plug(ctx, node, g.TAP, g.Port)
+	return c.makeTAP(ctx, node, g.TAP)
 }
 
 // retreat takes back what expect and send did.
