@@ -1,0 +1,128 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// metal is the host that "isthmus-lab up --mixed" makes a node.
+const metal = "node2"
+
+// nestedMixed: a node that is a host and nodes that are virtual machines are one
+// cluster, whoever makes the pods' network.
+func (l *lab) nestedMixed(t *testing.T) {
+	begin := time.Now()
+	l.mix(t)
+	l.joinHome(t, "mixed-own", "12.0.6.0/24")
+	l.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: mixed}\n")
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "mixed", "--timeout=150s") })
+	for _, namespace := range []string{"mixed", "mixed-own"} {
+		l.apply(t, greeter(namespace, "a", "worker1")+greeter(namespace, "b", metal)+service(namespace, "both"))
+	}
+	for _, namespace := range []string{"mixed", "mixed-own"} {
+		l.nestedReady(t, namespace+"/a", namespace+"/b")
+		t.Run(namespace, func(t *testing.T) { l.oneCluster(t, namespace) })
+	}
+	took(t, "all had reached each other", begin)
+	if claims := l.kubectl(t, "get", "ips", "node-worker1", "node-worker2", "--ignore-not-found", "-o", "name"); claims != "" {
+		t.Errorf("virtual machines have what only other nodes need: %s", claims)
+	}
+}
+
+// oneCluster: pods "a" in a virtual machine and "b" on a host reach each other,
+// and both answer behind the Service.
+func (l *lab) oneCluster(t *testing.T, namespace string) {
+	a, b, both := namespace+"/a", namespace+"/b", l.clusterIP(t, namespace+"/both")
+	plugs := func(pod string) string {
+		return l.kubectl(t, "get", "ip", strings.ReplaceAll(pod, namespace+"/", "")+"."+namespace, "-o", "jsonpath={.spec.attach.ovs.ifaceID}/{.spec.attach.vlan.parent}")
+	}
+	if inVM, onHost := plugs(a), plugs(b); !strings.HasPrefix(inVM, "/") || !strings.HasSuffix(onHost, "/") {
+		t.Errorf("the pods are plugged by %s and %s", inVM, onHost)
+	}
+	for from, to := range map[string]string{a: b, b: a} {
+		until(t, time.Minute, func() error {
+			_, err := l.try(t, podArgv(from, "curl http://"+l.address(t, to))...)
+			return err
+		})
+	}
+	for _, from := range []string{a, b} {
+		until(t, 2*time.Minute, func() error {
+			said, err := l.try(t, podArgv(from, "for i in 1 2 3 4 5 6 7 8; do curl http://"+both+"; done")...)
+			heard := func(pod string) bool { return strings.Contains(said, pod+": HELLO") }
+			if err == nil && !(heard("a") && heard("b")) {
+				err = fmt.Errorf("%s heard of the Service:\n%s", from, said)
+			}
+			return err
+		})
+	}
+}
+
+// greeter is a pod that says its name over HTTP, on the node given.
+func greeter(namespace, name, node string) string {
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {namespace: %s, name: %s, labels: {app: e2e}}
+spec:
+  nodeName: %s
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: localhost/isthmus-demo:1
+    command: [hello, tcp/80]
+    readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
+---`, namespace, name, node)
+}
+
+// mix makes a host a node, if it is none yet.
+func (l *lab) mix(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	l.patiently(t, "isthmus-lab", "up", "--mixed")
+	took(t, metal+" was a node", begin)
+	nodes := strings.Fields(l.kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))
+	if slices.Sort(nodes); !slices.Equal(nodes, []string{metal, "worker1", "worker2"}) {
+		t.Errorf("nodes are %q", nodes)
+	}
+}
+
+// patiently is run for what takes longer where nodes are virtual machines.
+func (l *lab) patiently(t *testing.T, argv ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), nestedPatience)
+	defer cancel()
+	if said, err := l.command(ctx, argv...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, said)
+	}
+}
+
+// joinHome makes a namespace and a Subnet of one name that is ours, on the router
+// of Neutron's that the pods' network is on.
+func (l *lab) joinHome(t *testing.T, name, cidr string) {
+	t.Helper()
+	l.apply(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s}
+---
+apiVersion: kubeovn.io/v1
+kind: Subnet
+metadata: {name: %[1]s}
+spec: {provider: ovn, vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
+`, name, l.vpc(t), cidr))
+	t.Cleanup(func() { l.leaveHome(t, name) })
+	l.kubectl(t, "wait", "--for=condition=Ready", "subnet/"+name, "--timeout=60s")
+}
+
+// leaveHome takes back what joinHome made, and all pods there.
+func (l *lab) leaveHome(t *testing.T, name string) {
+	t.Helper()
+	l.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--timeout=150s")
+	l.kubectl(t, "delete", "subnet", name, "--ignore-not-found", "--timeout=100s")
+}
