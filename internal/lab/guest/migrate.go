@@ -24,7 +24,7 @@ type Host struct {
 // migrationPort is where a QEMU waits for a guest that comes from another node.
 const migrationPort = 49152
 
-// Migrate moves a guest to another node while it runs, as Nova does: a second QEMU
+// Migrate moves a guest to another node without its noticing, as Nova does: a second QEMU
 // takes over from the first, and Neutron moves the port's binding. What the guest
 // had where it was is gone then. If it fails on the way, the guest stays where it is.
 func (c Config) Migrate(ctx context.Context, name string, to Host) (Guest, error) {
@@ -113,7 +113,7 @@ func arrivalOf(name string) string { return ComponentName(name) + "@" }
 
 // arrival is the QEMU that waits for a guest on another node.
 func (c Config) arrival(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
-	m.incoming = "tcp:" + netip.AddrPortFrom(at.Addr, migrationPort).String()
+	m = m.arriving(at.Addr)
 	return supervise.Component{
 		Name:    arrivalOf(m.name) + at.Name,
 		Argv:    enter(m.argv()...),
@@ -140,7 +140,24 @@ func (c Config) send(ctx context.Context, m machine, arrival supervise.Component
 	if err := c.Supervisor.Ensure(ctx, arrival); err != nil {
 		return err
 	}
-	return here.migrate(ctx, netip.AddrPortFrom(to, migrationPort))
+	there, err := dialMonitor(ctx, m.arriving(to).monitor())
+	if err != nil {
+		return err
+	}
+	defer there.close()
+	if err := there.listen(ctx); err != nil {
+		return err
+	}
+	if err := here.migrate(ctx, netip.AddrPortFrom(to, migrationPort)); err != nil {
+		return err
+	}
+	return there.welcome(ctx)
+}
+
+// arriving is the machine as it waits for the guest at an address.
+func (m machine) arriving(at netip.Addr) machine {
+	m.incoming = "tcp:" + netip.AddrPortFrom(at, migrationPort).String()
+	return m
 }
 
 // take ends the QEMU that has sent the guest, and puts the other in its place.
@@ -151,9 +168,7 @@ func (c Config) take(ctx context.Context, m machine, arrival supervise.Component
 	if err := c.Supervisor.Become(c.component(m, enter), arrival.Name); err != nil {
 		return err
 	}
-	arrived := m
-	arrived.incoming = arrivalOf(m.name)
-	sockets, err := filepath.Glob(filepath.Join(arrived.sockets(), "*"))
+	sockets, err := filepath.Glob(filepath.Join(m.arriving(netip.Addr{}).sockets(), "*"))
 	errs := []error{err}
 	for _, s := range sockets {
 		errs = append(errs, os.Rename(s, filepath.Join(m.sockets(), filepath.Base(s))))

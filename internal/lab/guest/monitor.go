@@ -51,6 +51,9 @@ func dialMonitor(ctx context.Context, path string) (*monitor, error) {
 func (m *monitor) close() { _ = m.conn.Close() }
 
 func (m *monitor) read(ctx context.Context) (message, error) {
+	if err := m.conn.SetDeadline(time.Time{}); err != nil { // of an earlier ctx
+		return message{}, err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = m.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var got message
@@ -90,22 +93,54 @@ func (m *monitor) event(ctx context.Context) (message, error) {
 	return first, nil
 }
 
-// migrate sends the guest to a QEMU that waits for it. When it returns nil, the guest
-// runs there and is stopped here; otherwise it runs on here.
+// migrate sends the guest to a QEMU that waits for it, where somebody has to tell it to
+// run on. It does not run meanwhile: without hardware acceleration QEMU may miss
+// what a guest writes while its memory is being copied. If that fails, it runs on here.
 func (m *monitor) migrate(ctx context.Context, to netip.AddrPort) error {
-	type fields = map[string]any
+	if _, err := m.do(ctx, "stop", struct{}{}); err != nil {
+		return err
+	}
+	err := m.copy(ctx, to)
+	if err != nil {
+		err = errors.Join(err, m.resume(context.WithoutCancel(ctx)))
+	}
+	return err
+}
+
+// resume has the guest run on after a migration that came to nothing.
+func (m *monitor) resume(ctx context.Context) error {
+	_, cancelled := m.do(ctx, "migrate_cancel", struct{}{})
+	_, runs := m.do(ctx, "cont", struct{}{})
+	return errors.Join(cancelled, runs)
+}
+
+func (m *monitor) copy(ctx context.Context, to netip.AddrPort) error {
+	if err := m.listen(ctx); err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		command   string
-		arguments fields
+		arguments map[string]any
 	}{
-		{"migrate-set-capabilities", fields{"capabilities": []fields{{"capability": "events", "state": true}}}},
-		{"migrate-set-parameters", fields{"max-bandwidth": 1 << 30}}, // the network is the limit
-		{"migrate", fields{"uri": "tcp:" + to.String()}},
+		{"migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 30}}, // the network is the limit
+		{"migrate", map[string]any{"uri": "tcp:" + to.String()}},
 	} {
 		if _, err := m.do(ctx, step.command, step.arguments); err != nil {
 			return err
 		}
 	}
+	return m.completed(ctx)
+}
+
+// listen asks to be told how a migration goes, on either side.
+func (m *monitor) listen(ctx context.Context) error {
+	type fields = map[string]any
+	_, err := m.do(ctx, "migrate-set-capabilities", fields{"capabilities": []fields{{"capability": "events", "state": true}}})
+	return err
+}
+
+// completed returns when this side is done with the migration.
+func (m *monitor) completed(ctx context.Context) error {
 	for {
 		e, err := m.event(ctx)
 		switch {
@@ -118,6 +153,15 @@ func (m *monitor) migrate(ctx context.Context, to netip.AddrPort) error {
 			return m.failed(ctx)
 		}
 	}
+}
+
+// welcome has the guest run here once all of it has come. Told so before, QEMU forgets it.
+func (m *monitor) welcome(ctx context.Context) error {
+	if err := m.completed(ctx); err != nil {
+		return err
+	}
+	_, err := m.do(ctx, "cont", struct{}{})
+	return err
 }
 
 // failed is why a migration came to nothing.
