@@ -40,7 +40,7 @@ func (l *lab) nestedReach(t *testing.T) {
 func (l *lab) walkNested(t *testing.T) {
 	l.leaveNested(t)
 	t.Cleanup(func() { l.leaveNested(t) })
-	l.walk(t, "docs/kuryr-nested.md")
+	l.walk(t, "docs/kuryr-nested.md", nestedPatience)
 }
 
 // leaveNested takes away what the page and "make demo PROFILE=nested" make.

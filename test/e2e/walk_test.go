@@ -19,14 +19,14 @@ import (
 func (l *lab) walkSharedOVN(t *testing.T) {
 	l.leave(t, "net2") // of "make demo", or of a walk that stopped half way
 	t.Cleanup(func() { l.prefix(t) })
-	l.walk(t, "docs/openstack-on-kubernetes.md")
+	l.walk(t, "docs/openstack-on-kubernetes.md", walkPatience)
 }
 
 // walkBareMetal walks along the page of profile neutron.
 func (l *lab) walkBareMetal(t *testing.T) {
 	l.leaveDemo(t)
 	t.Cleanup(func() { l.leaveDemo(t) })
-	l.walk(t, "docs/kuryr-bare-metal.md")
+	l.walk(t, "docs/kuryr-bare-metal.md", walkPatience)
 }
 
 // leaveDemo takes away what the page and "make demo PROFILE=neutron" make.
@@ -45,8 +45,11 @@ func (l *lab) leaveDemo(t *testing.T) {
 	})
 }
 
+// walkPatience is with a command of a page.
+const walkPatience = 2 * time.Minute
+
 // walk does what a page says: the page is the test, see internal/walk.
-func (l *lab) walk(t *testing.T, page string) {
+func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(l.repo, page))
 	if err != nil {
@@ -57,7 +60,7 @@ func (l *lab) walk(t *testing.T, page string) {
 		t.Fatal(err)
 	}
 	_, err = walk.Run(t.Context(), doc, walk.Options{
-		Dir: t.TempDir(), Env: l.env, Patience: 2 * time.Minute,
+		Dir: t.TempDir(), Env: l.env, Patience: patience,
 		Log: func(line string) { t.Log(line) },
 	})
 	if err != nil {
