@@ -15,6 +15,7 @@ func (l *lab) nested(t *testing.T) {
 	t.Run("nested pods come back when their machines are started anew", l.nestedReboot)
 	t.Run("pods of a Subnet of ours in virtual machines", l.nestedOwn)
 	t.Run("bare-metal and nested nodes are one cluster", l.nestedMixed)
+	t.Run("pods go with a node that is migrated", l.nestedMigrate)
 }
 
 // nestedPair makes a namespace with a pod that serves a file in each virtual

@@ -1,0 +1,90 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// nestedMigrate: a node that is a virtual machine goes to another host while it runs,
+// and its pods go with it, whoever made their network.
+func (l *lab) nestedMigrate(t *testing.T) {
+	l.joinHome(t, "goes-own", "12.0.8.0/24")
+	l.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: goes}\n")
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "goes", "--timeout=150s") })
+	l.apply(t, server("goes", "a", "worker1")+server("goes-own", "a", "worker1")+server("goes", "b", "worker2"))
+	l.nestedReady(t, "goes/a", "goes-own/a", "goes/b")
+	pods := []string{"goes/a", "goes-own/a"}
+	for _, pod := range pods {
+		until(t, time.Minute, func() error { return l.answers(t, "goes/b", l.address(t, pod)) })
+	}
+	before := l.claimsOf(t, pods)
+	l.migrates(t, "worker1", pods)
+	if after := l.claimsOf(t, pods); after != before {
+		t.Errorf("claims were\n%s\nand are\n%s", before, after)
+	}
+}
+
+// claimsOf is what the claims of pods say, and under which UID.
+func (l *lab) claimsOf(t *testing.T, pods []string) string {
+	t.Helper()
+	args := []string{"get", "ips", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.spec}{"\n"}{end}`}
+	for _, pod := range pods {
+		namespace, name, _ := strings.Cut(pod, "/")
+		args = append(args, name+"."+namespace)
+	}
+	return l.kubectl(t, args...)
+}
+
+// migrates moves a node to the other host, and tells how long its pods were silent.
+func (l *lab) migrates(t *testing.T, node string, pods []string) {
+	port := l.run(t, "openstack", "port", "list", "--name", node, "-f", "value", "-c", "ID")
+	bound := func() string {
+		return strings.Trim(l.run(t, "ovn-nbctl", "get", "logical_switch_port", port, "options:requested-chassis"), `"`)
+	}
+	host := map[string]string{"node1": "node2", "node2": "node1"}[bound()]
+	var silent []func() time.Duration
+	for _, pod := range pods {
+		silent = append(silent, l.pinged(t, l.address(t, pod)))
+	}
+	begin := time.Now()
+	l.patiently(t, "isthmus-lab", "vm", "migrate", node, "--node", host)
+	took(t, node+" was on "+host, begin)
+	for i, pod := range pods {
+		until(t, 2*time.Minute, func() error { return l.answers(t, "goes/b", l.address(t, pod)) })
+		t.Logf("%s was silent for %s", pod, silent[i]())
+	}
+	if at := bound(); at != host {
+		t.Errorf("Neutron has the port on %s", at)
+	}
+}
+
+// pinged has an address pinged from now on, by the machine that is no node, until
+// the longest silence is asked for.
+func (l *lab) pinged(t *testing.T, address string) (silence func() time.Duration) {
+	t.Helper()
+	const every = 200 * time.Millisecond
+	in := func(command string) string {
+		t.Helper()
+		return l.run(t, "isthmus-lab", "exec", machine, "--", "sh", "-c", command)
+	}
+	said := "/tmp/ping-" + address
+	pid := in(fmt.Sprintf("ping -i %v %s > %s 2>&1 & echo $!", every.Seconds(), address, said))
+	until(t, time.Minute, func() error {
+		_, err := l.try(t, "isthmus-lab", "exec", machine, "--", "grep", "-q", "seq=", said)
+		return err
+	})
+	return func() time.Duration {
+		last, most := 0, 0
+		for _, m := range regexp.MustCompile(`seq=(\d+)`).FindAllStringSubmatch(in("kill "+pid+"; cat "+said), -1) {
+			seq, _ := strconv.Atoi(m[1])
+			last, most = seq, max(most, seq-last)
+		}
+		return time.Duration(most) * every
+	}
+}
