@@ -83,3 +83,28 @@ func (l *lab) nestedReboot(t *testing.T) {
 	until(t, 2*time.Minute, func() error { return l.answers(t, "reboot/d", both) })
 	took(t, "new pods reached the Service", began)
 }
+
+// inMachine runs a shell command in a virtual machine.
+func (l *lab) inMachine(t *testing.T, name, command string) string {
+	t.Helper()
+	return l.run(t, "isthmus-lab", "exec", name, "--", "sh", "-c", command)
+}
+
+// nestedKills ends the agent and the kubelet in a machine the hard way while a
+// pod is about to start. Pods that run there lose nothing.
+func (l *lab) nestedKills(t *testing.T) {
+	l.nestedPair(t, "kills")
+	a, b := l.address(t, "kills/a"), l.address(t, "kills/b")
+	for _, program := range []string{"isthmus-agent", "kubelet"} {
+		began, fresh := time.Now(), "with-"+program
+		lost := l.watched(t, "kills/b", a, func() {
+			l.apply(t, server("kills", fresh, "worker1"))
+			l.inMachine(t, "worker1", "kill -9 $(pidof "+program+")")
+			until(t, nestedPatience, func() error { return l.answers(t, "kills/"+fresh, b) })
+		})
+		took(t, "a pod that came when "+program+" was killed had its network", began)
+		if lost > 1 {
+			t.Errorf("lost %d packets when %s was killed", lost, program)
+		}
+	}
+}
