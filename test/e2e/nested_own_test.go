@@ -19,7 +19,8 @@ const machine = "vm1"
 
 // nestedOwn: pods in virtual machines, on a Subnet that Neutron knows nothing of.
 func (l *lab) nestedOwn(t *testing.T) {
-	begin, before := time.Now(), neighbour.Foreign(l.rows(t))
+	before := l.still(t)
+	begin := time.Now()
 	l.joinHome(t, "own", "12.0.7.0/24")
 	l.apply(t, server("own", "a", "worker1")+server("own", "b", "worker2"))
 	l.nestedReady(t, "own/a", "own/b")
@@ -44,6 +45,25 @@ func (l *lab) nestedOwn(t *testing.T) {
 		return nil
 	})
 	took(t, "nothing was left", begin)
+}
+
+// still is Neutron's rows once nothing is done with them any more: ports of pods that
+// went are still coming back to the pool.
+func (l *lab) still(t *testing.T) []string {
+	t.Helper()
+	var rows []string
+	changed := time.Now()
+	until(t, 3*time.Minute, func() error {
+		now := neighbour.Foreign(l.rows(t))
+		if diff := cmp.Diff(rows, now); diff != "" {
+			rows, changed = now, time.Now()
+		}
+		if time.Since(changed) < 15*time.Second {
+			return errors.New("Neutron's rows change")
+		}
+		return nil
+	})
+	return rows
 }
 
 // fixedIP is a machine's address, by the port of its name.
