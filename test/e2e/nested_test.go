@@ -14,6 +14,7 @@ func (l *lab) nested(t *testing.T) {
 	t.Run("pods of both machines reach each other and a Service", l.nestedReach)
 	t.Run("nested pods come back when their machines are started anew", l.nestedReboot)
 	t.Run("nested pods outlive agent and kubelet", l.nestedKills)
+	t.Run("nested pods stay when their trunk is renamed", l.nestedRename)
 	t.Run("pods of a Subnet of ours in virtual machines", l.nestedOwn)
 	t.Run("bare-metal and nested nodes are one cluster", l.nestedMixed)
 	t.Run("pods go with a node that is migrated", l.nestedMigrate)

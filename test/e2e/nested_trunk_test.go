@@ -1,0 +1,40 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// rename gives a machine's interface another name, as an operator would: its
+// address stays, the routes through it have to be put back.
+func rename(was, is string) string {
+	return fmt.Sprintf(`set -e
+routes=$(ip -4 route show dev %[1]s | grep ' via ' | sed 's/ dev .*//')
+ip link set %[1]s down
+ip link set %[1]s name %[2]s
+ip link set %[2]s up
+echo "$routes" | while read -r route; do ip route replace $route dev %[2]s; done`, was, is)
+}
+
+// nestedRename: the trunk's interface goes down and comes up under another name.
+// Pods that run there have their network again, all of it, and new ones come up.
+func (l *lab) nestedRename(t *testing.T) {
+	l.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: renamed}\n")
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "renamed", "--timeout=150s") })
+	l.apply(t, server("renamed", "a", "worker2")+service("renamed", "both"))
+	l.nestedReady(t, "renamed/a")
+	both := l.clusterIP(t, "renamed/both")
+	until(t, 2*time.Minute, func() error { return l.answers(t, "renamed/a", both) })
+	began := time.Now()
+	t.Cleanup(func() { l.inMachine(t, "worker2", rename("trunk0", "eth0")) })
+	l.inMachine(t, "worker2", rename("eth0", "trunk0"))
+	until(t, nestedPatience, func() error { return l.answers(t, "renamed/a", both) }) // by the pod's router
+	took(t, "a pod on a trunk that was renamed had its network", began)
+	l.apply(t, server("renamed", "b", "worker2"))
+	l.nestedReady(t, "renamed/b")
+	until(t, 2*time.Minute, func() error { return l.answers(t, "renamed/b", both) })
+	took(t, "a new pod had its network", began)
+}
