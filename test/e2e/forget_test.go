@@ -38,7 +38,7 @@ func (l *lab) forgets(t *testing.T) {
 	}
 	until(t, time.Minute, func() error { return l.serves(t, "forgets/a", both) })
 
-	l.tenant(t, "loadbalancer", "delete", "--cascade", "--wait", "forgets/both")
+	l.unbalance(t, "delete", "--cascade", "--wait", "forgets/both")
 	until(t, nobodyTells, func() error { return l.serves(t, "forgets/a", both) })
 
 	const pool = "forgets/both:TCP:80"
@@ -46,13 +46,23 @@ func (l *lab) forgets(t *testing.T) {
 	if len(members) != 2 {
 		t.Fatalf("the pool has members %q", members)
 	}
-	l.tenant(t, "loadbalancer", "member", "delete", pool, members[0])
+	l.unbalance(t, "member", "delete", pool, members[0])
 	until(t, nobodyTells, func() error {
 		now := l.tenant(t, "loadbalancer", "member", "list", pool, "-f", "value", "-c", "id", "-c", "provisioning_status")
 		if len(now) != 4 || strings.Contains(strings.Join(now, " "), members[0]) {
 			return fmt.Errorf("the pool has members %q", now)
 		}
 		return nil
+	})
+}
+
+// unbalance takes something of a load balancer away, as soon as we do not change
+// it: Octavia refuses it until then.
+func (l *lab) unbalance(t *testing.T, args ...string) {
+	t.Helper()
+	until(t, time.Minute, func() error {
+		_, err := l.try(t, append([]string{"env", "OS_CLOUD=k8s", "openstack", "loadbalancer"}, args...)...)
+		return err
 	})
 }
 

@@ -126,9 +126,10 @@ const listening = "Connection"
 // when nothing changes; what it writes is compared.
 var revision = regexp.MustCompile(`\["neutron:revision_number","\d+"\]`)
 
-// anywhere is how Neutron writes that a port is bound to no host, at its creation;
-// its updates of a router's port write the options anew, without it.
-const anywhere = `["requested-chassis",""]`
+// whim are the options of a router's port that Neutron writes when it changes the
+// port, and takes away when it next writes the port's router: who of the two comes
+// last is chance. Neither means anything there: ovn-nb(5).
+var whim = map[string]string{"mcast_flood_reports": "true", "requested-chassis": ""}
 
 // Foreign writes down all rows that are not ours, one line for each column,
 // sorted. References to rows of ours are left out where they are allowed, and
@@ -153,11 +154,25 @@ func Foreign(rows []Row) []string {
 			if slices.Contains(references[r.Table], column) {
 				value = without(value, ours)
 			}
+			if r.Columns["type"] == "router" && column == "options" {
+				value = settled(value)
+			}
 			lines = append(lines, fmt.Sprintf("%s %s %s %s", r.Table, r.UUID, column, canonical(value)))
 		}
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// settled takes what is whim out of a map of options.
+func settled(options any) any {
+	pair := options.([]any)
+	kept := slices.DeleteFunc(slices.Clone(pair[1].([]any)), func(e any) bool {
+		kv := e.([]any)
+		value, is := whim[kv[0].(string)]
+		return is && kv[1] == value
+	})
+	return []any{"map", kept}
 }
 
 // without takes references out of a set of UUIDs.
@@ -185,9 +200,7 @@ func canonical(v any) string {
 		var parts []string
 		elements, _ := pair[1].([]any)
 		for _, e := range elements {
-			if part := canonical(e); part != anywhere {
-				parts = append(parts, part)
-			}
+			parts = append(parts, canonical(e))
 		}
 		slices.Sort(parts)
 		return fmt.Sprintf("%s[%s]", pair[0], strings.Join(parts, " "))

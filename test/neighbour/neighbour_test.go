@@ -58,17 +58,24 @@ func TestForeignSeesWhatIsLeftBehind(t *testing.T) {
 	}
 }
 
-func TestAPortBoundToNoHostIsWrittenInTwoWays(t *testing.T) {
+func TestNeutronWritesARoutersPortInTwoWays(t *testing.T) {
 	t.Parallel()
-	port := func(options string) string {
-		return `{"caption":"Logical_Switch_Port table","headings":["_uuid","options"],"data":[[["uuid","p1"],["map",[` + options + `]]]]}`
+	port := func(kind, options string) string {
+		return `{"caption":"Logical_Switch_Port table","headings":["_uuid","options","type"],"data":[[["uuid","p1"],["map",[` + options + `]],"` + kind + `"]]}`
 	}
-	created, _ := lines(t, port(`["requested-chassis",""],["router-port","lrp-1"]`))
-	updated, _ := lines(t, port(`["router-port","lrp-1"]`))
-	if diff := cmp.Diff(created, updated); diff != "" {
-		t.Errorf("-created +updated:\n%s", diff)
+	const changed, routed = `["mcast_flood_reports","true"],["requested-chassis",""],["router-port","lrp-1"]`, `["router-port","lrp-1"]`
+	before, _ := lines(t, port("router", changed))
+	after, _ := lines(t, port("router", routed))
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("-changed +with its router:\n%s", diff)
 	}
-	if moved, _ := lines(t, port(`["requested-chassis","node2"],["router-port","lrp-1"]`)); cmp.Diff(updated, moved) == "" {
-		t.Error("a port bound to a host is not seen")
+	for what, other := range map[string]string{
+		"bound to a host":            port("router", `["requested-chassis","node2"],["router-port","lrp-1"]`),
+		"led to another router":      port("router", `["router-port","lrp-2"]`),
+		"that is none of a router's": port("", changed),
+	} {
+		if seen, _ := lines(t, other); cmp.Diff(after, seen) == "" {
+			t.Errorf("a port %s is not seen", what)
+		}
 	}
 }
