@@ -190,6 +190,11 @@ func (s *stage) holds(t *testing.T, file string) {
 func (s *stage) await(t *testing.T, c reach.Case) {
 	t.Helper()
 	rows := withTraffic(c.Rows)
+	defer func() {
+		if t.Failed() {
+			s.explain(t, c, rows)
+		}
+	}()
 	for range 2 {
 		until(t, patience, func() error { return s.wrong(t, c, rows) })
 	}

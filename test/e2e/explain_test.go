@@ -1,0 +1,70 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/reach"
+)
+
+// explain says of a case that does not hold what OVN's databases have of it, and
+// whether a switch's flows are to blame: a controller that works out all of them
+// anew must not end with others.
+func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
+	t.Helper()
+	for _, argv := range [][]string{
+		{"ovn-nbctl", "--columns=name,addresses", "list", "Logical_Switch_Port"},
+		{"ovn-nbctl", "--columns=name,ports,acls", "list", "Port_Group"},
+		{"ovn-nbctl", "--columns=_uuid,direction,priority,match,action", "list", "ACL"},
+		{"ovn-sbctl", "--columns=name,addresses", "list", "Address_Set"},
+	} {
+		out, err := s.try(t, argv...)
+		t.Logf("%s: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+	before := s.flows(t)
+	for node := range before {
+		s.run(t, "isthmus-lab", "exec", node, "--", "ovn-appctl", "-t", "ovn-controller", "inc-engine/recompute")
+	}
+	s.run(t, "ovn-nbctl", "--wait=hv", "sync")
+	for node, now := range s.flows(t) {
+		t.Logf("flows of %s that are worked out anew, -before +after:\n%s", node, strings.Join(changes(before[node], now), "\n"))
+	}
+	wrong := s.wrong(t, c, rows)
+	for deadline := time.Now().Add(15 * time.Second); wrong != nil && time.Now().Before(deadline); {
+		wrong = s.wrong(t, c, rows)
+	}
+	t.Logf("then: %v", wrong)
+}
+
+// flows are those of both nodes' switches, without what only counts.
+func (s *stage) flows(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	all := map[string]map[string]bool{}
+	for _, node := range []string{"node1", "node2"} {
+		all[node] = map[string]bool{}
+		for line := range strings.Lines(s.run(t, "isthmus-lab", "exec", node, "--", "ovs-ofctl", "--no-stats", "dump-flows", "br-int")) {
+			all[node][strings.TrimSpace(line)] = true
+		}
+	}
+	return all
+}
+
+func changes(before, after map[string]bool) []string {
+	var all []string
+	for _, line := range slices.Sorted(maps.Keys(before)) {
+		if !after[line] {
+			all = append(all, "-"+line)
+		}
+	}
+	for _, line := range slices.Sorted(maps.Keys(after)) {
+		if !before[line] {
+			all = append(all, "+"+line)
+		}
+	}
+	return all
+}
