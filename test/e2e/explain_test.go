@@ -12,9 +12,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// explain says of a case that does not hold what OVN's databases have of it, and
-// whether a switch's flows are to blame: a controller that works out all of them
-// anew must not end with others.
+// explain says of a case that does not hold what OVN's databases have of it, and who
+// is to blame: a controller that works out all flows anew must not end with
+// others, nor a switch without its cache let other packets pass.
 func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
 	t.Helper()
 	for _, argv := range [][]string{
@@ -27,27 +27,46 @@ func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
 		t.Logf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}
 	before := s.flows(t)
-	for node := range before {
-		s.run(t, "isthmus-lab", "exec", node, "--", "ovn-appctl", "-t", "ovn-controller", "inc-engine/recompute")
-	}
+	s.onNodes(t, "ovn-appctl", "-t", "ovn-controller", "inc-engine/recompute")
 	s.run(t, "ovn-nbctl", "--wait=hv", "sync")
 	for node, now := range s.flows(t) {
 		t.Logf("flows of %s that are worked out anew, -before +after:\n%s", node, strings.Join(changes(before[node], now), "\n"))
 	}
+	t.Logf("with flows that are worked out anew: %v", s.stillWrong(t, c, rows))
+	for node, cached := range s.onNodes(t, "ovs-appctl", "dpctl/dump-flows", "-m") {
+		t.Logf("the cache of %s:\n%s", node, cached)
+	}
+	s.onNodes(t, "ovs-appctl", "revalidator/purge")
+	t.Logf("without what the switches keep in their cache: %v", s.stillWrong(t, c, rows))
+}
+
+// stillWrong is what is wrong for some seconds.
+func (s *stage) stillWrong(t *testing.T, c reach.Case, rows []reach.Row) error {
+	t.Helper()
 	wrong := s.wrong(t, c, rows)
-	for deadline := time.Now().Add(15 * time.Second); wrong != nil && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); wrong != nil && time.Now().Before(deadline); {
 		wrong = s.wrong(t, c, rows)
 	}
-	t.Logf("then: %v", wrong)
+	return wrong
+}
+
+// onNodes runs a command on both, and returns what each printed.
+func (s *stage) onNodes(t *testing.T, argv ...string) map[string]string {
+	t.Helper()
+	said := map[string]string{}
+	for _, node := range []string{"node1", "node2"} {
+		said[node] = s.run(t, append([]string{"isthmus-lab", "exec", node, "--"}, argv...)...)
+	}
+	return said
 }
 
 // flows are those of both nodes' switches, without what only counts.
 func (s *stage) flows(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	all := map[string]map[string]bool{}
-	for _, node := range []string{"node1", "node2"} {
+	for node, said := range s.onNodes(t, "ovs-ofctl", "--no-stats", "dump-flows", "br-int") {
 		all[node] = map[string]bool{}
-		for line := range strings.Lines(s.run(t, "isthmus-lab", "exec", node, "--", "ovs-ofctl", "--no-stats", "dump-flows", "br-int")) {
+		for line := range strings.Lines(said) {
 			all[node][strings.TrimSpace(line)] = true
 		}
 	}
