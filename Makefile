@@ -58,8 +58,11 @@ e2e: ## end-to-end tests; the lab must be up
 
 .PHONY: bench
 ifeq ($(PROFILE),neutron)
-bench: lab ## the benchmarks; PROFILE=neutron: pods, Services and policies in the lab, ISTHMUS_BENCH_RUNS times each
-	go test -tags bench -count 1 -timeout 90m -v ./test/bench
+bench: lab ## the benchmarks; PROFILE=neutron, or nested: pods and what they wait for in the lab, ISTHMUS_BENCH_RUNS times each
+	go test -tags bench -count 1 -timeout 90m -v -run '^TestNeutron$$' ./test/bench
+else ifeq ($(PROFILE),nested)
+bench: lab
+	go test -tags bench -count 1 -timeout 90m -v -run '^TestNested$$' ./test/bench
 else
 bench:
 	go test -run '^$$' -bench . -benchmem ./api/... ./internal/...

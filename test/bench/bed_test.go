@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -27,7 +28,6 @@ import (
 
 const (
 	namespace = "bench"
-	node      = "node1"
 	tools     = "localhost/isthmus-tools:1"
 	demo      = "localhost/isthmus-demo:1"
 )
@@ -37,9 +37,13 @@ type bed struct {
 	*labenv.Lab
 	kube kubernetes.Interface
 	runs int
+	// node is where pods are made whose time is taken.
+	node string
+	// control is where the API server is.
+	control string
 }
 
-func open(t *testing.T) *bed {
+func open(t *testing.T, node string) *bed {
 	t.Helper()
 	lab, err := labenv.Find(t.Context())
 	if err != nil {
@@ -54,7 +58,11 @@ func open(t *testing.T) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{lab, kube, 3}
+	api, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bed{lab, kube, 3, node, api.Hostname()}
 	if text := os.Getenv("ISTHMUS_BENCH_RUNS"); text != "" {
 		if b.runs, err = strconv.Atoi(text); err != nil || b.runs < 1 {
 			t.Fatalf("ISTHMUS_BENCH_RUNS=%s: a number", text)
@@ -143,19 +151,32 @@ func (s sample) has(label, value string) bool {
 	return strings.Contains(","+s.labels+",", fmt.Sprintf(",%s=%q,", label, value))
 }
 
-// metrics are those of all controllers: only the one that leads has any of ours.
-func (b *bed) metrics(t *testing.T) []sample {
+// controllers are the addresses of all controllers. If none is a pod, it runs
+// beside the API server.
+func (b *bed) controllers(t *testing.T) []string {
 	t.Helper()
-	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{})
+	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=isthmus-controller"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []sample
+	if len(pods.Items) == 0 {
+		return []string{b.control}
+	}
+	var all []string
 	for _, p := range pods.Items {
-		if !strings.HasPrefix(p.Name, "isthmus-controller") || p.Status.HostIP == "" {
-			continue
+		if p.Status.HostIP != "" {
+			all = append(all, p.Status.HostIP)
 		}
-		r, err := http.Get("http://" + p.Status.HostIP + ":10661/metrics")
+	}
+	return all
+}
+
+// metrics are those of all controllers: only the one that leads has any of ours.
+func (b *bed) metrics(t *testing.T) []sample {
+	t.Helper()
+	var all []sample
+	for _, address := range b.controllers(t) {
+		r, err := http.Get("http://" + address + ":10661/metrics")
 		if err != nil {
 			continue // it may be starting, or ending
 		}
@@ -199,7 +220,7 @@ func (b *bed) ready(t *testing.T) int {
 	t.Helper()
 	most := 0.0
 	for _, s := range b.metrics(t) {
-		if s.name == "isthmus_pool_ports" && s.has("node", node) && s.has("state", "ready") {
+		if s.name == "isthmus_pool_ports" && s.has("node", b.node) && s.has("state", "ready") {
 			most = max(most, s.value)
 		}
 	}

@@ -11,14 +11,13 @@ import (
 
 // TestNeutron measures, and prints a table for docs/benchmarks.md.
 func TestNeutron(t *testing.T) {
-	b := open(t)
+	b := open(t, "node1")
 	was := b.settings(t)
 	t.Cleanup(func() { b.configure(t, was) })
 	b.stand(t, "client") // with a pod on the node, there is a pool for it
 	server := b.stand(t, "server")
 	var table strings.Builder
-	fmt.Fprintf(&table, "| | median of %d | all |\n|---|--:|---|\n", b.runs)
-	t.Cleanup(func() { fmt.Print("\n", table.String(), "\n") })
+	b.head(t, &table)
 	t.Run("refill", func(t *testing.T) { b.measureRefill(t, &table) })
 	for _, n := range []int{1, 10, 30} {
 		for _, w := range []way{host, warm, cold} {
@@ -79,6 +78,12 @@ func (b *bed) measurePolicy(t *testing.T, table *strings.Builder, server string)
 	}
 	row(table, "NetworkPolicy created → enforced, s", "%.2f", seconds(closed))
 	row(table, "NetworkPolicy deleted → open, s", "%.2f", seconds(opened))
+}
+
+// head begins the table, which is printed at the end.
+func (b *bed) head(t *testing.T, table *strings.Builder) {
+	fmt.Fprintf(table, "| | median of %d | all |\n|---|--:|---|\n", b.runs)
+	t.Cleanup(func() { fmt.Print("\n", table.String(), "\n") })
 }
 
 func seconds(all []time.Duration) []float64 {

@@ -26,6 +26,8 @@ const (
 	// before, for they ask for an address.
 	warm way = "warm"
 	cold way = "cold"
+	// first pods take what there is, and leave it to the pool.
+	first way = "first"
 )
 
 // burst makes n pods at once and returns how long it takes until the last is
@@ -49,7 +51,7 @@ func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, backg
 	var all errgroup.Group
 	for i := range n {
 		all.Go(func() error {
-			_, err := pods.Create(t.Context(), pod(w, label, i), metav1.CreateOptions{})
+			_, err := pods.Create(t.Context(), b.pod(w, label, i), metav1.CreateOptions{})
 			return err
 		})
 	}
@@ -74,8 +76,8 @@ func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, backg
 	took = time.Since(begin)
 	b.quiet(t)
 	path, background = b.calls(t)
-	now := int64(0)
-	if err := pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, options); err != nil {
+	soon := int64(1) // with none, they would go from the API before they go from the node
+	if err := pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &soon}, options); err != nil {
 		t.Fatal(err)
 	}
 	b.until(t, 3*time.Minute, "pods do not go", func() bool {
@@ -126,12 +128,12 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
-func pod(w way, label string, i int) *corev1.Pod {
+func (b *bed) pod(w way, label string, i int) *corev1.Pod {
 	none := int64(0)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", label, i), Labels: map[string]string{"burst": label}},
 		Spec: corev1.PodSpec{
-			NodeSelector: map[string]string{corev1.LabelHostname: node}, HostNetwork: w == host, TerminationGracePeriodSeconds: &none,
+			NodeSelector: map[string]string{corev1.LabelHostname: b.node}, HostNetwork: w == host, TerminationGracePeriodSeconds: &none,
 			Containers: []corev1.Container{{Name: "main", Image: tools, Command: []string{"sleep", "604800"}}},
 		},
 	}

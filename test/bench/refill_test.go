@@ -87,7 +87,7 @@ func (b *bed) restart(ctx context.Context, t *testing.T) {
 // the pool had is deleted before it makes any.
 func (b *bed) refill(t *testing.T) float64 {
 	t.Helper()
-	b.run(t, "kubectl", "ko", "pool", "free", "--node", node)
+	b.run(t, "kubectl", "ko", "pool", "free", "--node", b.node)
 	b.create(t, fmt.Sprintf("asks-%d", time.Now().UnixNano())) // and so brings the pool back
 	first, begin := 0, time.Time{}
 	for {
@@ -165,14 +165,14 @@ func (b *bed) portLike(t *testing.T, c *gophercloud.ServiceClient) map[string]an
 		t.Fatal(err)
 	}
 	for _, p := range found.Ports {
-		if p.Host == node {
+		if p.Host == b.node {
 			return map[string]any{
 				"name": "bench", "network_id": p.Network, "fixed_ips": []map[string]string{{"subnet_id": p.IPs[0].Subnet}},
 				"security_groups": p.Groups, "binding:host_id": p.Host, "device_owner": "compute:bench",
 			}
 		}
 	}
-	t.Fatalf("the pool of %s is empty", node)
+	t.Fatalf("the pool of %s is empty", b.node)
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (b *bed) create(t *testing.T, name string) {
 	_, err := b.kube.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"bench": name}},
 		Spec: corev1.PodSpec{
-			NodeSelector: map[string]string{corev1.LabelHostname: node}, TerminationGracePeriodSeconds: &none,
+			NodeSelector: map[string]string{corev1.LabelHostname: b.node}, TerminationGracePeriodSeconds: &none,
 			Containers: []corev1.Container{{Name: "main", Image: demo}},
 		},
 	}, metav1.CreateOptions{})

@@ -1,0 +1,97 @@
+//go:build bench
+
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// meter is what only grows, in seconds but for the bytes: the CPU time of the
+// guests' QEMU and of the hosts' switches, and what has passed the second host's
+// wire, both ways.
+type meter struct{ seconds, guests, switches, wire float64 }
+
+func (m meter) since(before meter) meter {
+	return meter{m.seconds - before.seconds, m.guests - before.guests, m.switches - before.switches, m.wire - before.wire}
+}
+
+// meter reads them now.
+func (b *bed) meter(t *testing.T) meter {
+	t.Helper()
+	m := meter{seconds: float64(time.Now().UnixMicro()) / 1e6, wire: b.passed(t)}
+	for i, h := range hosts {
+		network := b.inside(t, h, "readlink /proc/self/ns/net")
+		for _, p := range processes(t, network) {
+			switch {
+			case p.name == "ovs-vswitchd":
+				m.switches += p.seconds
+			case strings.Contains(p.command, "\x00-name\x00"+guests[i]+"\x00"):
+				m.guests += p.seconds
+			}
+		}
+	}
+	return m
+}
+
+// passed is what has passed the second host's wire: the first has the cloud's
+// way out, too.
+func (b *bed) passed(t *testing.T) float64 {
+	t.Helper()
+	fields := strings.Fields(b.inside(t, hosts[1], "grep eth0: /proc/net/dev"))
+	if len(fields) < 10 {
+		t.Fatalf("%s has no eth0", hosts[1])
+	}
+	return parseNumber(t, fields[1]) + parseNumber(t, fields[9])
+}
+
+type process struct {
+	name, command string
+	seconds       float64 // of CPU
+}
+
+// ticks of the kernel's clock in a second, as it tells them to programs.
+const ticks = 100
+
+// processes are those in a network namespace.
+func processes(t *testing.T, network string) []process {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []process
+	for _, dir := range dirs {
+		if at, err := os.Readlink(dir + "/ns/net"); err != nil || at != network {
+			continue // it is elsewhere, or has ended
+		}
+		if p, err := look(dir); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// look reads what /proc has of a process; its name may have blanks and brackets.
+func look(dir string) (process, error) {
+	command, err := os.ReadFile(dir + "/cmdline")
+	if err != nil {
+		return process{}, err
+	}
+	text, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return process{}, err
+	}
+	begin, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	fields := strings.Fields(string(text[end+1:]))
+	var user, system float64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		return process{}, err
+	}
+	return process{string(text[begin+1 : end]), string(command), (user + system) / ticks}, nil
+}

@@ -1,0 +1,81 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// guests are the nodes of profile nested, hosts what carries them.
+var (
+	guests = [2]string{"worker1", "worker2"}
+	hosts  = [2]string{"node1", "node2"}
+)
+
+// TestNested measures, and prints a table for docs/benchmarks.md.
+func TestNested(t *testing.T) {
+	b := open(t, guests[0])
+	var table strings.Builder
+	b.head(t, &table)
+	ends := b.ends(t)
+	t.Run("pods", func(t *testing.T) { b.measureGuestPods(t, &table) })
+	t.Run("traffic", func(t *testing.T) { b.measureTraffic(t, &table, ends) })
+}
+
+// measureGuestPods first has as many ports made as the pool must have later:
+// those of pods that are gone come back to it.
+func (b *bed) measureGuestPods(t *testing.T, table *strings.Builder) {
+	const most = 10
+	b.burst(t, first, most)
+	begin := time.Now()
+	for _, n := range []int{1, most} {
+		for _, w := range []way{host, warm, cold} {
+			t.Run(fmt.Sprintf("%d pods, %s", n, w), func(t *testing.T) { b.measurePods(t, table, w, n) })
+		}
+	}
+	b.tellRequests(t, table, begin)
+	row(table, "the agent in the guest, resident, MiB", "%.1f", []float64{b.resident(t)})
+}
+
+// measureTraffic goes both roads in turn, so that what else the machine does
+// meets both.
+func (b *bed) measureTraffic(t *testing.T, table *strings.Builder, ends pair) {
+	roads := []road{{"on the trunk", ends[1].address}, {"in an overlay of the guests", b.overlay(t, ends)}}
+	seen := map[string][]passage{}
+	for range b.runs {
+		idle := b.idle(t)
+		for _, r := range roads {
+			seen[r.name] = append(seen[r.name], b.pass(t, r.address, idle))
+		}
+	}
+	for _, f := range figures {
+		for _, r := range roads {
+			row(table, f.what+" "+r.name+", "+f.unit, f.format, each(seen[r.name], f.of))
+		}
+	}
+}
+
+func each(all []passage, of func(passage) float64) []float64 {
+	var out []float64
+	for _, p := range all {
+		out = append(out, of(p))
+	}
+	return out
+}
+
+// figures are the rows of the traffic.
+var figures = []struct {
+	what, unit, format string
+	of                 func(passage) float64
+}{
+	{"TCP", "MB/s", "%.2f", func(p passage) float64 { return p.rate }},
+	{"round trip, median of 100,", "ms", "%.2f", func(p passage) float64 { return p.trip }},
+	{"round trip, 99th of 100,", "ms", "%.2f", func(p passage) float64 { return p.tail }},
+	{"on the hosts' wire for each byte of payload", "bytes", "%.3f", func(p passage) float64 { return p.wire }},
+	{"around each packet of a pod", "bytes", "%.0f", func(p passage) float64 { return p.around }},
+	{"the guests' QEMU for each MB", "ms of CPU", "%.0f", func(p passage) float64 { return p.guests }},
+	{"the hosts' switches for each MB", "ms of CPU", "%.0f", func(p passage) float64 { return p.switches }},
+}

@@ -1,0 +1,125 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// end is a pod, one of two, each in a guest of its own.
+type end struct {
+	guest, address string
+	underlay       string // the guest's own address
+	process        string
+}
+
+type pair [2]end
+
+// payload is how many MB the second of the pair has for the first.
+const payload = 32
+
+// ends makes the two pods; each serves a file.
+func (b *bed) ends(t *testing.T) pair {
+	t.Helper()
+	for _, g := range guests {
+		b.makeEnd(t, g)
+	}
+	var p pair
+	for i, g := range guests {
+		p[i] = b.end(t, g)
+	}
+	return p
+}
+
+func endOf(guest string) string { return "end-" + guest }
+
+func (b *bed) makeEnd(t *testing.T, guest string) {
+	t.Helper()
+	none := int64(0)
+	serve := fmt.Sprintf("dd if=/dev/zero of=/www/file bs=1000000 count=%d && exec httpd -f -h /www", payload)
+	_, err := b.kube.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: endOf(guest)},
+		Spec: corev1.PodSpec{
+			NodeSelector: map[string]string{corev1.LabelHostname: guest}, TerminationGracePeriodSeconds: &none,
+			Containers: []corev1.Container{{Name: "main", Image: tools, Command: []string{"sh", "-c", serve}}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end waits for the pod and looks at where it is.
+func (b *bed) end(t *testing.T, guest string) end {
+	t.Helper()
+	var p *corev1.Pod
+	b.until(t, 3*time.Minute, endOf(guest)+" is not Ready", func() bool {
+		var err error
+		p, err = b.kube.CoreV1().Pods(namespace).Get(t.Context(), endOf(guest), metav1.GetOptions{})
+		return err == nil && isReady(p)
+	})
+	container := strings.TrimPrefix(p.Status.ContainerStatuses[0].ContainerID, "containerd://")
+	return end{guest, p.Status.PodIP, p.Status.HostIP, b.process(t, guest, container)}
+}
+
+// process is a container's, as the guest counts them.
+func (b *bed) process(t *testing.T, guest, container string) string {
+	t.Helper()
+	words := strings.Fields(b.inside(t, guest, "ctr -n k8s.io tasks list"))
+	for i, w := range words[:len(words)-1] {
+		if w == container {
+			return words[i+1]
+		}
+	}
+	t.Fatalf("%s has no process of container %s", guest, container)
+	return ""
+}
+
+// overlay joins the pods by a second network such as there is in guests without
+// trunk ports: a link from each pod to its guest, which routes it to a VXLAN
+// between the guests' own addresses. The address is the second pod's there.
+func (b *bed) overlay(t *testing.T, p pair) string {
+	t.Helper()
+	for i, e := range p {
+		t.Cleanup(func() { b.unlay(t, e.guest) })
+		b.inside(t, e.guest, lay(e, p[1-i], i+1, 2-i))
+	}
+	return "10.200.2.2"
+}
+
+// lay makes one end's links; mine and theirs are the ends' numbers. iproute2 is
+// called by its path: the guests' own ip, which knows no VXLAN, is busybox's.
+func lay(e, other end, mine, theirs int) string {
+	return strings.NewReplacer("IP", "/usr/bin/ip", "POD", "nsenter -t "+e.process+" -n /usr/bin/ip", "PID", e.process,
+		"UNDER", e.underlay, "OTHER", other.underlay, "MINE", fmt.Sprint("10.200.", mine), "THEIRS", fmt.Sprint("10.200.", theirs),
+	).Replace(`set -e
+IP link add bench-vxlan type vxlan id 200 dev eth0 local UNDER remote OTHER dstport 4789
+IP address add MINE.0/32 dev bench-vxlan
+IP link set bench-vxlan up
+IP route add THEIRS.0/24 via THEIRS.0 dev bench-vxlan onlink
+mtu=$(cat /sys/class/net/bench-vxlan/mtu)
+IP link add bench-host mtu $mtu type veth peer name bench-pod mtu $mtu netns PID
+IP address add MINE.1/24 dev bench-host
+IP link set bench-host up
+POD address add MINE.2/24 dev bench-pod
+POD link set bench-pod up
+POD route add THEIRS.0/24 via MINE.1
+`)
+}
+
+// unlay also works when the test has ended, and takes what there is.
+func (b *bed) unlay(t *testing.T, guest string) {
+	t.Helper()
+	script := "for link in bench-vxlan bench-host; do [ ! -e /sys/class/net/$link ] || /usr/bin/ip link delete $link || exit; done"
+	out, err := b.Command(context.WithoutCancel(t.Context()), "isthmus-lab", "exec", guest, "--", "sh", "-c", script).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", guest, err, out)
+	}
+}

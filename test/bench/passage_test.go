@@ -1,0 +1,117 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// road is a way from the first pod to the second.
+type road struct{ name, address string }
+
+// passage is what was seen of one road in one run.
+type passage struct {
+	rate             float64 // MB/s
+	trip, tail       float64 // ms
+	wire, around     float64 // bytes
+	guests, switches float64 // ms of CPU for each MB
+}
+
+// pass has the first pod fetch the file, and ping. What the machine spends when
+// nothing is asked of it is taken off.
+func (b *bed) pass(t *testing.T, address string, idle meter) passage {
+	t.Helper()
+	begin := b.meter(t)
+	took := b.fetch(t, address)
+	spent := b.meter(t).since(begin)
+	const bytes = payload * 1e6
+	trips := b.trips(t, address)
+	return passage{
+		rate: payload / took,
+		trip: percentile(trips, 50), tail: percentile(trips, 99),
+		wire:     (spent.wire - idle.wire*spent.seconds) / bytes,
+		around:   b.around(t, address),
+		guests:   1000 * (spent.guests - idle.guests*spent.seconds) / payload,
+		switches: 1000 * (spent.switches - idle.switches*spent.seconds) / payload,
+	}
+}
+
+// idle is what is spent in a second in which nothing is asked for.
+func (b *bed) idle(t *testing.T) meter {
+	t.Helper()
+	begin := b.meter(t)
+	time.Sleep(10 * time.Second)
+	spent := b.meter(t).since(begin)
+	return meter{1, spent.guests / spent.seconds, spent.switches / spent.seconds, spent.wire / spent.seconds}
+}
+
+// says is what a script prints in the first pod.
+func (b *bed) says(t *testing.T, script string) string {
+	t.Helper()
+	return b.run(t, "kubectl", "-n", namespace, "exec", endOf(guests[0]), "--", "sh", "-c", script)
+}
+
+// fetch is how many seconds it takes to have the file.
+func (b *bed) fetch(t *testing.T, address string) float64 {
+	t.Helper()
+	text := b.says(t, fmt.Sprintf("time -p wget -q -O /dev/null http://%s/file 2>&1", address))
+	for line := range strings.Lines(text) {
+		if number, is := strings.CutPrefix(strings.TrimSpace(line), "real "); is {
+			return parseNumber(t, number)
+		}
+	}
+	t.Fatalf("%s gives no file: %s", address, text)
+	return 0
+}
+
+var roundTrip = regexp.MustCompile(`time=([0-9.]+) ms`)
+
+// trips are a hundred round trips in ms; the first ones, for which neighbours
+// are looked for, are left out.
+func (b *bed) trips(t *testing.T, address string) []float64 {
+	t.Helper()
+	b.says(t, "ping -q -c 3 "+address)
+	var all []float64
+	for _, m := range roundTrip.FindAllStringSubmatch(b.says(t, "ping -c 100 -i 0.05 "+address), -1) {
+		all = append(all, parseNumber(t, m[1]))
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s does not answer", address)
+	}
+	return all
+}
+
+var frame = regexp.MustCompile(`length (\d+): .*\.6081: Geneve`)
+
+// around is how many bytes there are on the wire around each IP packet that a
+// pod sends, everything below it counted.
+func (b *bed) around(t *testing.T, address string) float64 {
+	t.Helper()
+	const data, packet = 1000, 1000 + 8 + 20
+	ping := b.lines(t, "kubectl", "-n", namespace, "exec", endOf(guests[0]), "--", "ping", "-q", "-c", "60", "-i", "0.1", "-s", fmt.Sprint(data), address)
+	seen := b.inside(t, hosts[1], fmt.Sprintf("timeout 30 tcpdump -neti eth0 -c 20 'udp dst port 6081 and greater %d and less %d'", packet, packet+300))
+	for range ping { // until it has ended
+	}
+	var all []float64
+	for _, m := range frame.FindAllStringSubmatch(seen, -1) {
+		all = append(all, parseNumber(t, m[1])-packet)
+	}
+	if len(all) == 0 {
+		t.Fatalf("no ping is seen on the wire:\n%s", seen)
+	}
+	return median(all)
+}
+
+func parseNumber(t *testing.T, text string) float64 {
+	t.Helper()
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
