@@ -41,6 +41,8 @@ type bed struct {
 	node string
 	// control is where the API server is.
 	control string
+	// bursts is how many there have been.
+	bursts int
 }
 
 func open(t *testing.T, node string) *bed {
@@ -62,7 +64,7 @@ func open(t *testing.T, node string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{lab, kube, 3, node, api.Hostname()}
+	b := &bed{Lab: lab, kube: kube, runs: 3, node: node, control: api.Hostname()}
 	if text := os.Getenv("ISTHMUS_BENCH_RUNS"); text != "" {
 		if b.runs, err = strconv.Atoi(text); err != nil || b.runs < 1 {
 			t.Fatalf("ISTHMUS_BENCH_RUNS=%s: a number", text)

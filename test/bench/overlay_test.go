@@ -94,12 +94,13 @@ func (b *bed) overlay(t *testing.T, p pair) string {
 	return "10.200.2.2"
 }
 
-// lay makes one end's links; mine and theirs are the ends' numbers. iproute2 is
+// lay makes one end's links, and has the guest forward, which ours does without; mine and theirs are the ends' numbers. iproute2 is
 // called by its path: the guests' own ip, which knows no VXLAN, is busybox's.
 func lay(e, other end, mine, theirs int) string {
 	return strings.NewReplacer("IP", "/usr/bin/ip", "POD", "nsenter -t "+e.process+" -n /usr/bin/ip", "PID", e.process,
 		"UNDER", e.underlay, "OTHER", other.underlay, "MINE", fmt.Sprint("10.200.", mine), "THEIRS", fmt.Sprint("10.200.", theirs),
 	).Replace(`set -e
+echo 1 >/proc/sys/net/ipv4/ip_forward
 IP link add bench-vxlan type vxlan id 200 dev eth0 local UNDER remote OTHER dstport 4789
 IP address add MINE.0/32 dev bench-vxlan
 IP link set bench-vxlan up
@@ -117,7 +118,7 @@ POD route add THEIRS.0/24 via MINE.1
 // unlay also works when the test has ended, and takes what there is.
 func (b *bed) unlay(t *testing.T, guest string) {
 	t.Helper()
-	script := "for link in bench-vxlan bench-host; do [ ! -e /sys/class/net/$link ] || /usr/bin/ip link delete $link || exit; done"
+	script := "for link in bench-vxlan bench-host; do [ ! -e /sys/class/net/$link ] || /usr/bin/ip link delete $link || exit; done; echo 0 >/proc/sys/net/ipv4/ip_forward"
 	out, err := b.Command(context.WithoutCancel(t.Context()), "isthmus-lab", "exec", guest, "--", "sh", "-c", script).CombinedOutput()
 	if err != nil {
 		t.Errorf("%s: %v\n%s", guest, err, out)

@@ -75,7 +75,9 @@ var roundTrip = regexp.MustCompile(`time=([0-9.]+) ms`)
 // are looked for, are left out.
 func (b *bed) trips(t *testing.T, address string) []float64 {
 	t.Helper()
-	b.says(t, "ping -q -c 3 "+address)
+	b.until(t, time.Minute, address+" does not answer", func() bool {
+		return b.Command(t.Context(), "kubectl", "-n", namespace, "exec", endOf(guests[0]), "--", "ping", "-q", "-c", "3", address).Run() == nil
+	})
 	var all []float64
 	for _, m := range roundTrip.FindAllStringSubmatch(b.says(t, "ping -c 100 -i 0.05 "+address), -1) {
 		all = append(all, parseNumber(t, m[1]))

@@ -23,7 +23,7 @@ const (
 	// host pods are on their node's network: what they take is the kubelet's.
 	host way = "host"
 	// warm pods find a port in the pool; cold ones have none made for them
-	// before, for they ask for an address.
+	// before, for they ask for an address, which no pod has had.
 	warm way = "warm"
 	cold way = "cold"
 	// first pods take what there is, and leave it to the pool.
@@ -38,6 +38,7 @@ func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, backg
 		b.until(t, 3*time.Minute, fmt.Sprintf("the pool has no %d ports", n), func() bool { return b.ready(t) >= n })
 	}
 	b.quiet(t)
+	b.bursts++
 	pathBefore, backgroundBefore := b.calls(t)
 	label := fmt.Sprintf("%s-%d-%d", w, n, time.Now().UnixNano())
 	options := metav1.ListOptions{LabelSelector: "burst=" + label}
@@ -138,7 +139,7 @@ func (b *bed) pod(w way, label string, i int) *corev1.Pod {
 		},
 	}
 	if w == cold {
-		p.Annotations = map[string]string{v1.AnnotationIPAddress: fmt.Sprintf("10.1.250.%d", 10+i)}
+		p.Annotations = map[string]string{v1.AnnotationIPAddress: fmt.Sprintf("10.1.%d.%d", 200+b.bursts%50, 10+i)}
 	}
 	return p
 }
