@@ -36,7 +36,8 @@ type Unit[F, T any] struct {
 	Decide func(F) (intent.Want, T, error)
 	// Hold, if set, prepares the object before anything is applied: the finalizer.
 	Hold func(context.Context, F, T) error
-	// Report tells Kubernetes. It runs whatever the outcome was.
+	// Report tells Kubernetes, and whoever else is to hear of it. It runs whatever
+	// the outcome was. An intent.Wait is for what it cannot do yet.
 	Report func(context.Context, F, T, Outcome) error
 }
 
@@ -86,9 +87,12 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	return reconcile.Result{RequeueAfter: out.Again}, out.Retry(name)
 }
 
-// again tries once more. That the cache was behind the API server is nothing
-// to complain of.
+// again tries once more, what waits when it says. That the cache was behind the
+// API server is nothing to complain of.
 func again(err error) (reconcile.Result, error) {
+	if wait := (intent.Wait{}); errors.As(err, &wait) {
+		return reconcile.Result{RequeueAfter: wait.After}, nil
+	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
 		return reconcile.Result{RequeueAfter: behind}, nil
 	}

@@ -98,6 +98,19 @@ func TestACacheThatIsBehindIsNoError(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeToldYetIsToldLater(t *testing.T) {
+	u := Unit[string, int]{
+		Gather: func(_ context.Context, n types.NamespacedName) (string, error) { return n.Name, nil },
+		Decide: func(string) (intent.Want, int, error) { return intent.Want{}, 0, nil },
+		Report: func(context.Context, string, int, Outcome) error { return wait },
+	}
+	f := &recorder{asked: map[intent.Unit]intent.Want{}}
+	res, err := u.On(f, nil, slog.New(slog.DiscardHandler)).Reconcile(t.Context(), request("", "node1"))
+	if res.RequeueAfter != wait.After || err != nil {
+		t.Errorf("%v, %v", res, err)
+	}
+}
+
 func TestWhatCannotBeKnownYetStays(t *testing.T) {
 	f := &recorder{asked: map[intent.Unit]intent.Want{}}
 	u := Unit[int, int]{Kind: "pod", Gather: func(context.Context, types.NamespacedName) (int, error) { return 0, wait }}

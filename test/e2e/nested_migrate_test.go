@@ -69,19 +69,15 @@ func (l *lab) migrates(t *testing.T, node string, pods []string) {
 func (l *lab) pinged(t *testing.T, address string) (silence func() time.Duration) {
 	t.Helper()
 	const every = 200 * time.Millisecond
-	in := func(command string) string {
-		t.Helper()
-		return l.run(t, "isthmus-lab", "exec", machine, "--", "sh", "-c", command)
-	}
 	said := "/tmp/ping-" + address
-	pid := in(fmt.Sprintf("ping -i %v %s > %s 2>&1 & echo $!", every.Seconds(), address, said))
+	pid := l.inMachine(t, machine, fmt.Sprintf("ping -i %v %s > %s 2>&1 & echo $!", every.Seconds(), address, said))
 	until(t, time.Minute, func() error {
 		_, err := l.try(t, "isthmus-lab", "exec", machine, "--", "grep", "-q", "seq=", said)
 		return err
 	})
 	return func() time.Duration {
 		last, most := 0, 0
-		for _, m := range regexp.MustCompile(`seq=(\d+)`).FindAllStringSubmatch(in("kill "+pid+"; cat "+said), -1) {
+		for _, m := range regexp.MustCompile(`seq=(\d+)`).FindAllStringSubmatch(l.inMachine(t, machine, "kill "+pid+"; cat "+said), -1) {
 			seq, _ := strconv.Atoi(m[1])
 			last, most = seq, max(most, seq-last)
 		}

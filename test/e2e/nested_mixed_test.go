@@ -65,19 +65,7 @@ func (l *lab) oneCluster(t *testing.T, namespace string) {
 
 // greeter is a pod that says its name over HTTP, on the node given.
 func greeter(namespace, name, node string) string {
-	return fmt.Sprintf(`
-apiVersion: v1
-kind: Pod
-metadata: {namespace: %s, name: %s, labels: {app: e2e}}
-spec:
-  nodeName: %s
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: main
-    image: localhost/isthmus-demo:1
-    command: [hello, tcp/80]
-    readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
----`, namespace, name, node)
+	return pod(namespace, name, node, "localhost/isthmus-demo:1", "[hello, tcp/80]")
 }
 
 // mix makes a host a node, if it is none yet.

@@ -66,18 +66,6 @@ func (l *lab) still(t *testing.T) []string {
 	return rows
 }
 
-// fixedIP is a machine's address, by the port of its name.
-func (l *lab) fixedIP(t *testing.T, name string) string {
-	t.Helper()
-	out := l.run(t, "openstack", "port", "list", "--name", name, "-f", "value", "-c", "Fixed IP Addresses")
-	_, address, _ := strings.Cut(out, "'ip_address': '")
-	address, _, ok := strings.Cut(address, "'")
-	if !ok {
-		t.Fatalf("port %s has no address: %s", name, out)
-	}
-	return address
-}
-
 // behind fails unless a claim and its port in OVN say that it is a VLAN behind
 // the node's port in Neutron.
 func (l *lab) behind(t *testing.T, claim, node string) {

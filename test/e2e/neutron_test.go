@@ -28,11 +28,17 @@ func (l *lab) router(t *testing.T) string {
 // guestAddress is where the virtual machine is.
 func (l *lab) guestAddress(t *testing.T) string {
 	t.Helper()
-	out := l.run(t, "openstack", "port", "list", "--name", guest, "-f", "value", "-c", "Fixed IP Addresses")
+	return l.fixedIP(t, guest)
+}
+
+// fixedIP is a machine's address, by the port of its name.
+func (l *lab) fixedIP(t *testing.T, name string) string {
+	t.Helper()
+	out := l.run(t, "openstack", "port", "list", "--name", name, "-f", "value", "-c", "Fixed IP Addresses")
 	_, address, _ := strings.Cut(out, "'ip_address': '")
 	address, _, ok := strings.Cut(address, "'")
 	if !ok {
-		t.Fatalf("port %s has no address: %s", guest, out)
+		t.Fatalf("port %s has no address: %s", name, out)
 	}
 	return address
 }

@@ -13,6 +13,12 @@ const megabytes = 10
 
 // server is a pod that serves a file over HTTP, on the node given.
 func server(namespace, name, node string) string {
+	return pod(namespace, name, node, "localhost/isthmus-tools:1",
+		fmt.Sprintf(`[sh, -c, "mkdir -p /www && dd if=/dev/zero of=/www/big bs=1M count=%d && exec httpd -f -p 80 -h /www"]`, megabytes))
+}
+
+// pod listens on port 80.
+func pod(namespace, name, node, image, command string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
@@ -22,10 +28,10 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
   - name: main
-    image: localhost/isthmus-tools:1
-    command: [sh, -c, "mkdir -p /www && dd if=/dev/zero of=/www/big bs=1M count=%d && exec httpd -f -p 80 -h /www"]
+    image: %s
+    command: %s
     readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
----`, namespace, name, node, megabytes)
+---`, namespace, name, node, image, command)
 }
 
 // fetch is a shell command that counts what a pod serves. (Busybox has wget -T,

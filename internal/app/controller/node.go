@@ -28,10 +28,7 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 	}
 	f.Home = c.home()
 	if f.Nested = decide.Nested(f.Node); f.Nested {
-		if f.Parent, err = c.parent(decide.CluesOf(f.Node, nil)); err == nil && f.Parent != nil {
-			err = c.expectPods(ctx, f.Node)
-		}
-		if err != nil {
+		if f.Parent, err = c.parent(decide.CluesOf(f.Node, nil)); err != nil {
 			return f, err
 		}
 	}
@@ -52,5 +49,8 @@ func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP,
 	if err := c.bind(decide.NodeUnit(f.Name), ip, out); err != nil {
 		return err
 	}
-	return c.reportClaim(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out)
+	if err := c.reportClaim(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out); err != nil || f.Parent == nil {
+		return err
+	}
+	return c.expectPods(ctx, f.Name, f.Parent)
 }

@@ -98,7 +98,16 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 	if there == nil {
 		return neutron.PoolKey{}, fmt.Errorf("there is no node %s", node)
 	}
-	p, err := c.standardPort(there, subnet)
+	var parent *decide.Parent
+	if decide.Nested(there) {
+		if parent, err = c.parent(decide.CluesOf(there, nil)); err == nil && parent == nil {
+			err = decide.NoParent(node)
+		}
+		if err != nil {
+			return neutron.PoolKey{}, err
+		}
+	}
+	p, err := c.standardPort(node, parent, subnet)
 	if err != nil {
 		return neutron.PoolKey{}, err
 	}
@@ -106,21 +115,14 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 }
 
 // standardPort is what a pod on a node gets that asks for nothing and that no
-// policy selects.
-func (c *cluster) standardPort(node *corev1.Node, subnet string) (intent.Port, error) {
-	p := intent.Port{Segment: decide.NetworkName(subnet), Node: node.Name}
-	pod := decide.PolicyPod{Node: node.Name}
-	if c.settings.Overlay() || decide.Nested(node) {
+// policy selects. A virtual machine has a parent.
+func (c *cluster) standardPort(node string, parent *decide.Parent, subnet string) (intent.Port, error) {
+	p := intent.Port{Segment: decide.NetworkName(subnet), Node: node}
+	pod := decide.PolicyPod{Node: node}
+	if c.settings.Overlay() || parent != nil {
 		pod.Node = "" // the node reaches its pods by the host link
 	}
-	if decide.Nested(node) {
-		parent, err := c.parent(decide.CluesOf(node, nil))
-		if err != nil {
-			return p, err
-		}
-		if parent == nil {
-			return p, decide.NoParent(node.Name)
-		}
+	if parent != nil {
 		p.Parent = parent.Port
 	}
 	m, err := new(decide.Book).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().standard()})
@@ -129,8 +131,9 @@ func (c *cluster) standardPort(node *corev1.Node, subnet string) (intent.Port, e
 }
 
 // expectPods has the pool behind a virtual machine filled before the first pod is
-// there. A node with a switch has a port of its own that sees to that.
-func (c *cluster) expectPods(ctx context.Context, node *corev1.Node) error {
+// there. A node with a switch has a port of its own that sees to that. Where
+// there can be no pool the pods say why.
+func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.Parent) error {
 	cl := c.cloud.Load()
 	if cl == nil || c.settings.Overlay() {
 		return nil
@@ -138,9 +141,12 @@ func (c *cluster) expectPods(ctx context.Context, node *corev1.Node) error {
 	if err := cl.unread(); err != nil {
 		return err
 	}
-	p, err := c.standardPort(node, v1.PodSubnet)
-	if err != nil {
-		return err
+	p, err := c.standardPort(node, parent, v1.PodSubnet)
+	if err == nil {
+		err = cl.Expect(neutron.Background(ctx), p)
 	}
-	return cl.Expect(neutron.Background(ctx), p)
+	if errors.As(err, &intent.Stop{}) {
+		return nil
+	}
+	return err
 }
