@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,12 +26,17 @@ type world struct {
 	machine *netdev.Machine
 	netns   *os.File
 	pod     *netdev.Namespace
+	changed atomic.Pointer[context.CancelFunc] // called when the switch changes
 }
 
 func start(t *testing.T) *world {
 	t.Helper()
 	w := &world{node: ovstest.Start(t), netns: ovstest.NetNS(t)}
-	w.ovs = netdev.NewSwitch(netdev.SwitchOptions{Endpoint: w.node.Endpoint})
+	w.ovs = netdev.NewSwitch(netdev.SwitchOptions{Endpoint: w.node.Endpoint, Changed: func() {
+		if f := w.changed.Load(); f != nil {
+			(*f)()
+		}
+	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); w.ovs.Run(ctx) }()
@@ -179,6 +185,26 @@ func TestFailureLeavesNothing(t *testing.T) {
 	}
 	if in := ovstest.Run(t, w.netns, "ip", "-o", "link"); strings.Contains(in, "eth0") {
 		t.Errorf("left in the pod: %s", in)
+	}
+}
+
+// Whoever gives up while the database answers leaves no port behind either. The
+// database tells of a change before it answers who made it.
+func TestGivingUpLeavesNothing(t *testing.T) {
+	w := start(t)
+	plan := steps(t, "c1")
+	plan = plan[len(plan)-1:] // the port in the switch
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		w.changed.Store(&cancel)
+		if err := w.machine.Do(ctx, w.pod, plan); err == nil {
+			if err := w.machine.Undo(t.Context(), w.pod, plan); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left := w.left(t); left != "" {
+			t.Fatalf("left: %s", left)
+		}
 	}
 }
 

@@ -28,9 +28,10 @@ type NewPort struct {
 	IDs map[string]string
 }
 
-// Add makes the port be as p says and reports whether it had to be made. Ports
-// of the same owner for the same iface-id under another name go in the same
-// transaction: two of them would fight for the port.
+// Add makes the port be as p says and reports whether it had to be made; if that
+// failed, whether it may have been: what was sent is done though ctx ended before
+// the answer came. Ports of the same owner for the same iface-id under another
+// name go in the same transaction: two of them would fight for the port.
 func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 	t, err := s.transaction()
 	if err != nil {
@@ -51,7 +52,7 @@ func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 		t.insert(p)
 	}
 	if err := t.commit(ctx); err != nil {
-		return false, fmt.Errorf("add port %s to %s: %w", p.Name, p.Bridge, err)
+		return !have, fmt.Errorf("add port %s to %s: %w", p.Name, p.Bridge, err)
 	}
 	return !have, nil
 }
