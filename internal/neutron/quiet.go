@@ -2,12 +2,16 @@ package neutron
 
 import (
 	"context"
-	"math"
 
 	"golang.org/x/sync/semaphore"
 )
 
-// quiet keeps deletions of security groups away from calls about ports. Neutron
+// sideBySide is how many calls about ports are with Neutron at a time. Its workers
+// are few, and each call takes them as long as if it were alone: of thirty at
+// once all would wait for all, until their time is over.
+const sideBySide = 8
+
+// quiet lets a few calls about ports through at a time, and keeps deletions of security groups away from calls about ports. Neutron
 // takes a port out of a group before OVN has heard of it; where the group is
 // deleted in between, OVN refuses all that Neutron writes of the port, and what
 // its other groups say does not hold for minutes.
@@ -15,14 +19,14 @@ import (
 // Who comes first goes first, so neither starves the other.
 type quiet struct{ all *semaphore.Weighted }
 
-func newQuiet() quiet { return quiet{semaphore.NewWeighted(math.MaxInt64)} }
+func newQuiet() quiet { return quiet{semaphore.NewWeighted(sideBySide)} }
 
 // enter waits until steps may be done, and returns what to call when they are.
 func (q quiet) enter(ctx context.Context, s step) (leave func(), err error) {
 	n := int64(1)
 	switch {
 	case s.kind == kindGroup && s.verb == remove:
-		n = math.MaxInt64
+		n = sideBySide
 	case s.kind != kindPort:
 		return func() {}, nil
 	}

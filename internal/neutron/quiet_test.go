@@ -57,3 +57,34 @@ func TestQuiet(t *testing.T) {
 		stay()
 	})
 }
+
+// However many pods come at once: Neutron has a few calls at a time, and gets all.
+func TestFewCallsAreSideBySide(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q, began := newQuiet(), 0
+		next := make(chan struct{})
+		for range 3 * sideBySide {
+			go func() {
+				leave, err := q.enter(t.Context(), step{create, object{kind: kindPort}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				began++
+				<-next
+				leave()
+			}()
+			synctest.Wait()
+		}
+		for all := sideBySide; all <= 3*sideBySide; all += sideBySide {
+			if began != all {
+				t.Fatalf("%d calls have begun, want %d", began, all)
+			}
+			for range sideBySide {
+				next <- struct{}{}
+				synctest.Wait()
+			}
+		}
+	})
+}
