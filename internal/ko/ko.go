@@ -41,6 +41,8 @@ type tool struct {
 	run  func(ctx context.Context, s Streams, argv []string) error
 	// getenv reads the user's environment.
 	getenv func(name string) string
+	// socket is where a controller outside the cluster serves its pools; empty for none.
+	socket string
 	pauses []time.Duration
 }
 

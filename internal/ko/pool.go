@@ -47,9 +47,12 @@ func (t *tool) pool() *cobra.Command {
 		Short: "Look into the pools of ready ports, fill them and free them",
 		Long: `Ports of Neutron's are made before pods ask for them: a pool for each node,
 Subnet and set of security groups. The leading controller keeps them; it is asked
-by kubectl exec, so you need the right to that in namespace ` + settings.Namespace + `.`,
+by kubectl exec, so you need the right to that in namespace ` + settings.Namespace + `. One that
+runs outside the cluster is asked on its machine, at its --pool-socket.`,
 		Args: cobra.NoArgs,
 	}
+	c.PersistentFlags().StringVar(&t.socket, "pool-socket", t.getenv(poolwire.SocketEnv),
+		"where a controller listens that runs on this machine, outside the cluster; or $"+poolwire.SocketEnv)
 	c.AddCommand(t.poolList(), t.poolShow(), t.poolFill(), t.poolFree())
 	return c
 }
@@ -169,31 +172,40 @@ func (t *tool) table(head string, n int, row func(i int) []any) error {
 	return w.Flush()
 }
 
-// askLeader runs the program "pool" beside the leading controller and reads
-// what it prints.
+// askLeader asks the leading controller and reads what it answers.
 func (t *tool) askLeader(ctx context.Context, into any, verb string, args ...string) error {
-	kubectl, err := t.look("kubectl")
-	if err != nil {
-		return fmt.Errorf("kubectl is needed, to run a program in the controller's pod: %w", err)
-	}
-	client, err := t.connect()
-	if err != nil {
-		return err
-	}
-	pod, err := leader(ctx, client)
-	if err != nil {
-		return err
-	}
-	argv := append([]string{kubectl}, t.kubectlFlags()...)
-	argv = append(argv, "--namespace", pod.Namespace, "exec", pod.Name, "--container", pod.Spec.Containers[0].Name, "--", program, "pool", verb)
 	var out bytes.Buffer
-	if err := t.run(ctx, Streams{In: strings.NewReader(""), Out: &out, Err: t.Err}, append(argv, args...)); err != nil {
+	who, err := t.askPools(ctx, append([]string{verb}, args...), &out)
+	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(out.Bytes(), into); err != nil {
-		return fmt.Errorf("pod %s/%s answers %q: is it of another version?", pod.Namespace, pod.Name, out.String())
+		return fmt.Errorf("%s answers %q: is it of another version?", who, out.String())
 	}
 	return nil
+}
+
+// askPools asks the controller on this machine if there is said to be one, and
+// otherwise runs the program "pool" beside the leading one. It tells who was asked.
+func (t *tool) askPools(ctx context.Context, args []string, out *bytes.Buffer) (string, error) {
+	if t.socket != "" {
+		return "the controller at " + t.socket, poolwire.Ask(ctx, t.socket, args, out)
+	}
+	kubectl, err := t.look("kubectl")
+	if err != nil {
+		return "", fmt.Errorf("kubectl is needed, to run a program in the controller's pod: %w", err)
+	}
+	client, err := t.connect()
+	if err != nil {
+		return "", err
+	}
+	pod, err := leader(ctx, client)
+	if err != nil {
+		return "", err
+	}
+	argv := append([]string{kubectl}, t.kubectlFlags()...)
+	argv = append(argv, "--namespace", pod.Namespace, "exec", pod.Name, "--container", pod.Spec.Containers[0].Name, "--", program, "pool")
+	return "pod " + pod.Namespace + "/" + pod.Name, t.run(ctx, Streams{In: strings.NewReader(""), Out: out, Err: t.Err}, append(argv, args...))
 }
 
 // program is the controller in its image.

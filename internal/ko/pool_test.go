@@ -3,6 +3,9 @@ package ko
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +97,35 @@ node1   pods     k8s-pods   4
 		if diff := cmp.Diff([][]string{strings.Fields("/bin/kubectl " + want)}, b.ran); diff != "" {
 			t.Errorf("%s: -want +ran:\n%s", c.args, diff)
 		}
+	}
+}
+
+// A controller outside the cluster is in no pod: it is asked at its socket.
+func TestPoolsOfControllerOutside(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "pool.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := ""
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Method + " " + r.URL.RequestURI()
+		fmt.Fprint(w, twoPools)
+	})}
+	ended := make(chan error)
+	go func() { ended <- s.Serve(l) }()
+	b := newBench()
+	if err := b.execute(t.Context(), []string{"pool", "list", "--pool-socket", path, "--node=node1"}); err != nil {
+		t.Error(err)
+	}
+	_ = s.Close()
+	<-ended
+	if asked != "GET /list?node=node1" || len(b.ran) > 0 || !strings.Contains(b.out.String(), "node1   pods") {
+		t.Errorf("asked %q, ran %q, said %s", asked, b.ran, b.out.String())
+	}
+	if err := b.execute(t.Context(), []string{"pool", "list"}); err == nil {
+		t.Error("it was found though nobody said where it is")
 	}
 }
 

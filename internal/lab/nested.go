@@ -154,7 +154,7 @@ func (l *Lab) controller() supervise.Component {
 		Argv: []string{
 			program, "--settings=" + l.settingsFile(),
 			"--kubeconfig=" + l.cluster().AccountKubeconfig(controller), "--listen=" + listen,
-			"--pool-socket=" + filepath.Join(l.Dir, "pool.sock"),
+			"--pool-socket=" + l.poolSocket(),
 		},
 		Prepare: func(context.Context) error {
 			clouds, err := l.cloud().CloudOf(openstack.Tenant)
@@ -166,6 +166,9 @@ func (l *Lab) controller() supervise.Component {
 		Ready: kube.Serves("http://" + listen + "/readyz"),
 	}
 }
+
+// poolSocket is where that controller serves its pools.
+func (l *Lab) poolSocket() string { return filepath.Join(l.Dir, "pool.sock") }
 
 // built is when a program was; empty if there is none.
 func built(program string) string {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/poolwire"
 )
 
 // Env are the lines that make a shell's kubectl, openstack, ovn-nbctl and
@@ -20,6 +22,9 @@ func (l *Lab) Env() string {
 	}
 	if l.OpenStack {
 		vars = append(vars, [2]string{"OS_CLIENT_CONFIG_FILE", l.Dir + "/openstack/clouds.yaml"}, [2]string{"OS_CLOUD", "admin"})
+	}
+	if l.Profile == Nested {
+		vars = append(vars, [2]string{poolwire.SocketEnv, l.poolSocket()})
 	}
 	var b strings.Builder
 	for _, v := range vars {

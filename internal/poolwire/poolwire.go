@@ -1,13 +1,17 @@
 // Package poolwire is what kubectl ko and the leading controller say to each
 // other about the pools of ready ports: JSON over HTTP, on a socket that only
-// who is in the controller's container reaches. It knows no pool, nor what is
-// behind either end.
+// root reaches where the controller runs, in its container or on its machine. It
+// knows no pool, nor what is behind either end.
 package poolwire
 
 import "net/netip"
 
-// Socket is where the controller listens.
-const Socket = "/run/isthmus/pool.sock"
+// Socket is where the controller listens if it is not told another place;
+// SocketEnv is the variable that tells whoever asks of another.
+const (
+	Socket    = "/run/isthmus/pool.sock"
+	SocketEnv = "ISTHMUS_POOL_SOCKET"
+)
 
 // What is asked of the controller, each with arguments in the query.
 const (

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func Main(args []string, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if len(args) > 0 && args[0] == "pool" {
-		return said(askPool(ctx, args[1:], getenv, os.Stdout))
+		return said(poolwire.Ask(ctx, cmp.Or(getenv(poolwire.SocketEnv), poolwire.Socket), args[1:], os.Stdout))
 	}
 	f, err := parse(args, getenv)
 	if errors.Is(err, pflag.ErrHelp) {

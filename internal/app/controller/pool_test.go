@@ -140,10 +140,9 @@ func TestPoolSocket(t *testing.T) {
 	go func() {
 		ended <- poolSocket{path, newDesk(fakeStock{keyFor("node1", "a"): 3}), slog.New(slog.DiscardHandler)}.Start(ctx)
 	}()
-	env := func(string) string { return path }
 	var out strings.Builder
 	deadline := time.Now().Add(time.Minute)
-	for askPool(ctx, []string{"list", "node=node1"}, env, &out) != nil && time.Now().Before(deadline) {
+	for poolwire.Ask(ctx, path, []string{"list", "node=node1"}, &out) != nil && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // nobody tells when it listens
 	}
 	if !strings.Contains(out.String(), `"subnet":"subnet-a"`) {
@@ -152,17 +151,17 @@ func TestPoolSocket(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
-	if err := askPool(ctx, []string{"free"}, env, &out); err == nil || err.Error() != "free the ports of which node?" {
+	if err := poolwire.Ask(ctx, path, []string{"free"}, &out); err == nil || err.Error() != "free the ports of which node?" {
 		t.Error(err)
 	}
-	if err := askPool(ctx, []string{"../nonsense"}, env, &out); err == nil {
+	if err := poolwire.Ask(ctx, path, []string{"../nonsense"}, &out); err == nil {
 		t.Error("a verb that is none was taken")
 	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := askPool(t.Context(), []string{"list"}, env, &out); err == nil || errors.Is(err, context.Canceled) {
+	if err := poolwire.Ask(t.Context(), path, []string{"list"}, &out); err == nil || errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -196,6 +195,6 @@ func (w *world) poolDo(args []string) error {
 
 func (w *world) askPool(args []string) (string, error) {
 	var out strings.Builder
-	err := askPool(context.Background(), args, func(string) string { return w.file("pool") }, &out)
+	err := poolwire.Ask(context.Background(), w.file("pool"), args, &out)
 	return out.String(), err
 }

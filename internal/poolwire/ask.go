@@ -1,7 +1,6 @@
-package controller
+package poolwire
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,13 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/isthmus-cni/isthmus/internal/poolwire"
 )
 
-// askPool is the program "pool VERB NAME=VALUE...": it asks the controller in
-// this container about its pools and prints the answer. kubectl ko runs it.
-func askPool(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+// Ask asks the controller that listens on a socket about its pools, and writes
+// what it answers to out. args are a verb and arguments, NAME=VALUE.
+func Ask(ctx context.Context, socket string, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("pool: say list, fill or free")
 	}
@@ -25,9 +22,8 @@ func askPool(ctx context.Context, args []string, getenv func(string) string, out
 		name, value, _ := strings.Cut(a, "=")
 		query.Set(name, value)
 	}
-	socket := cmp.Or(getenv("ISTHMUS_POOL_SOCKET"), poolwire.Socket)
 	method := http.MethodPost
-	if args[0] == poolwire.List {
+	if args[0] == List {
 		method = http.MethodGet
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://controller/"+url.PathEscape(args[0])+"?"+query.Encode(), http.NoBody)
