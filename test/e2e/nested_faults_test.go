@@ -108,3 +108,40 @@ func (l *lab) nestedKills(t *testing.T) {
 		}
 	}
 }
+
+// nestedDeleted: a machine is deleted in OpenStack. Who had pods there is told, all
+// that was behind its port goes, and a machine that takes its place is a node again.
+func (l *lab) nestedDeleted(t *testing.T) {
+	l.nestedPair(t, "lost")
+	behind := l.subports(t, "worker2")
+	began := time.Now()
+	l.run(t, "isthmus-lab", "vm", "delete", "worker2")
+	until(t, 3*time.Minute, func() error {
+		told := l.kubectl(t, "-n", "lost", "get", "events", "--field-selector", "reason=NoParentPort,involvedObject.name=b", "-o", "jsonpath={.items[*].message}")
+		if !strings.Contains(told, "Node worker2") {
+			return fmt.Errorf("the events of the pod there say %q", told)
+		}
+		return nil
+	})
+	took(t, "the pod there was told", began)
+	until(t, nestedPatience, func() error {
+		left := l.kubectl(t, "-n", "lost", "get", "pod/b", "ip/b.lost", "--ignore-not-found", "-o", "name")
+		if left != "" {
+			return fmt.Errorf("%s is left", left)
+		}
+		for _, port := range l.tenant(t, "port", "list", "-f", "value", "-c", "ID") {
+			if _, was := behind[port]; was {
+				return fmt.Errorf("port %s is left", port)
+			}
+		}
+		return nil
+	})
+	took(t, fmt.Sprintf("the pod, its claim and %d ports were gone", len(behind)), began)
+	l.run(t, "isthmus-lab", "exec", machine, "--", "ping", "-c", "2", "-W", "10", l.address(t, "lost/a"))
+	l.patiently(t, "isthmus-lab", "up")
+	took(t, "another machine was a node", began)
+	l.apply(t, server("lost", "c", "worker2"))
+	l.nestedReady(t, "lost/c")
+	until(t, time.Minute, func() error { return l.answers(t, "lost/c", l.address(t, "lost/a")) })
+	took(t, "a pod there reached the other machine's", began)
+}

@@ -18,6 +18,8 @@ func (l *lab) nested(t *testing.T) {
 	t.Run("pods of a Subnet of ours in virtual machines", l.nestedOwn)
 	t.Run("bare-metal and nested nodes are one cluster", l.nestedMixed)
 	t.Run("pods go with a node that is migrated", l.nestedMigrate)
+	t.Run("200 nested pods come and go", l.nestedChurn)
+	t.Run("a node that is deleted in OpenStack takes its ports along", l.nestedDeleted)
 }
 
 // nestedPair makes a namespace with a pod that serves a file in each virtual
