@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/isthmus-cni/isthmus/internal/poolwire"
 )
+
+// poolSocketEnv tells kubectl ko where a controller outside the cluster listens.
+const poolSocketEnv = "ISTHMUS_POOL_SOCKET"
 
 // Env are the lines that make a shell's kubectl, openstack, ovn-nbctl and
 // ovn-sbctl talk to the lab.
@@ -24,7 +25,7 @@ func (l *Lab) Env() string {
 		vars = append(vars, [2]string{"OS_CLIENT_CONFIG_FILE", l.Dir + "/openstack/clouds.yaml"}, [2]string{"OS_CLOUD", "admin"})
 	}
 	if l.Profile == Nested {
-		vars = append(vars, [2]string{poolwire.SocketEnv, l.poolSocket()})
+		vars = append(vars, [2]string{poolSocketEnv, l.poolSocket()})
 	}
 	var b strings.Builder
 	for _, v := range vars {
