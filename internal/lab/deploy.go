@@ -86,7 +86,8 @@ func fileSum(file string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Load imports an image file into every node.
+// Load imports an image file into every node that is a host. Virtual machines get
+// none: their consoles are too narrow for it.
 func (l *Lab) Load(ctx context.Context, file string) error {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -96,6 +97,10 @@ func (l *Lab) Load(ctx context.Context, file string) error {
 		if err := load(ctx, n, file); err != nil {
 			return err
 		}
+	}
+	if l.Profile == Nested {
+		return errors.New("nodes that are virtual machines have the images that were on their disk when it was made, and get no others: " +
+			"use localhost/isthmus-demo:1 or localhost/isthmus-tools:1 there")
 	}
 	return nil
 }
