@@ -72,7 +72,7 @@ func (b *bed) agent(t *testing.T) string {
 // resident is how much of the guest's memory the agent has, in MiB.
 func (b *bed) resident(t *testing.T) float64 {
 	t.Helper()
-	text := b.inside(t, b.node, `sed -n 's/^VmRSS: *\([0-9]*\) kB/\1/p' /proc/$(pidof isthmus-agent)/status`)
+	text := b.inside(t, b.node, `awk '/^VmRSS:/ { print $2 }' /proc/$(pidof isthmus-agent)/status`)
 	kibibytes, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		t.Fatal(err)
