@@ -185,7 +185,7 @@ func (l *lab) unchurned(t *testing.T, before []string, theirs map[string]string)
 // and theirs, each with a VLAN id of its own, and the same are in OVN.
 func (l *lab) tidy(t *testing.T, theirs map[string]string) error {
 	t.Helper()
-	pooled := l.tenant(t, "port", "list", "--name", "kuryr-pool-port", "-f", "value", "-c", "ID")
+	pooled := l.tenant(t, "port", "list", "--name", "kuryr-pool-port", "--device-owner", "trunk:subport", "-f", "value", "-c", "ID")
 	claimed := strings.Fields(l.kubectl(t, "get", "ips", "-o", "jsonpath={.items[*].spec.attach.vlan.port}"))
 	wanted := slices.Concat(pooled, claimed, slices.Collect(maps.Keys(theirs)))
 	var behind []string
