@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -62,6 +64,7 @@ type Fabric struct {
 	chores  chan struct{} // wakes who looks after the pool
 	looking sync.Mutex    // of Refresh
 	quiet   quiet
+	pooling *semaphore.Weighted // held for each chore of the pools, wholly by who ends them
 
 	mu    sync.Mutex // of all below
 	units map[intent.Unit]*entry
@@ -97,7 +100,7 @@ func New(ctx context.Context, o Options) *Fabric {
 	f := &Fabric{
 		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
-		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), standard: map[string]string{}, stock: newStock(o.Pool),
+		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), pooling: semaphore.NewWeighted(allChores), standard: map[string]string{}, stock: newStock(o.Pool),
 		trunks: trunks{}, rises: newRises(o.Up),
 	}
 	f.stock.up = f.rises.isUp

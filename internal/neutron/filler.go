@@ -3,13 +3,18 @@ package neutron
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
+
+// allChores is more than are ever done for the pools at the same time.
+const allChores = math.MaxInt64
 
 // labelers is how many names are written at the same time.
 const labelers = 2
@@ -242,9 +247,7 @@ func (f *Fabric) work(ctx context.Context) time.Duration {
 	pause := time.Duration(0)
 	a := f.session.Load()
 	for a != nil && ctx.Err() == nil {
-		f.mu.Lock()
-		c := f.stock.next(f.labels.empty())
-		f.mu.Unlock()
+		c, err := f.nextChore(ctx, a, func() chore { return f.stock.next(f.labels.empty()) })
 		if c.verb == "" {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -253,7 +256,7 @@ func (f *Fabric) work(ctx context.Context) time.Duration {
 			}
 			return pause
 		}
-		if err := f.chore(ctx, a, c); err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			f.Log.Warn("the pool of ports waits", "node", c.key.Node, "net", c.key.Network, "err", err)
 			pause = max(pause, f.patience(err))
 			if c.verb == remove || c.verb == detach {
@@ -274,6 +277,34 @@ func (f *Fabric) patience(err error) time.Duration {
 		return min(pause, f.Pause)
 	}
 	return pause
+}
+
+// nextChore does what there is to do next, and returns it; the zero chore is nothing.
+func (f *Fabric) nextChore(ctx context.Context, a *api, next func() chore) (chore, error) {
+	if err := f.pooling.Acquire(ctx, 1); err != nil {
+		return chore{}, err
+	}
+	defer f.pooling.Release(1)
+	f.mu.Lock()
+	c := next()
+	f.mu.Unlock()
+	if c.verb == "" {
+		return c, nil
+	}
+	return c, f.chore(ctx, a, c)
+}
+
+// endPools waits for what is being done for the pools. Nothing is after that, for
+// there are none: what had just been made would be in nobody's books.
+func (f *Fabric) endPools(ctx context.Context) error {
+	if err := f.pooling.Acquire(ctx, allChores); err != nil {
+		return fmt.Errorf("wait for the pools of ports: %w", err)
+	}
+	defer f.pooling.Release(allChores)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stock = newStock(nil)
+	return nil
 }
 
 func (f *Fabric) chore(ctx context.Context, a *api, c chore) error {

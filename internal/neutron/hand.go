@@ -43,13 +43,8 @@ func (f *Fabric) Fill(ctx context.Context, k PoolKey, n int) (int, error) {
 	}
 	defer f.wakeChores() // of what fails, that looks again
 	for made := 0; ; {
-		f.mu.Lock()
-		c := f.stock.more(k, n-made)
-		f.mu.Unlock()
-		if c.verb == "" {
-			return made, nil
-		}
-		if err := f.chore(Background(ctx), a, c); err != nil {
+		c, err := f.nextChore(Background(ctx), a, func() chore { return f.stock.more(k, n-made) })
+		if err != nil || c.verb == "" {
 			return made, err
 		}
 		made += c.n
@@ -80,13 +75,8 @@ func (f *Fabric) Free(ctx context.Context, meant func(PoolKey) bool) (int, error
 	f.mu.Unlock()
 	defer f.wakeChores()
 	for {
-		f.mu.Lock()
-		c := f.stock.discard()
-		f.mu.Unlock()
-		if c.verb == "" {
-			return freed, nil
-		}
-		if err := f.chore(Background(ctx), a, c); err != nil {
+		c, err := f.nextChore(Background(ctx), a, func() chore { return f.stock.discard() })
+		if err != nil || c.verb == "" {
 			return freed, err
 		}
 	}

@@ -1,0 +1,51 @@
+package neutron
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+)
+
+// Ports are made for the pool while all is cleared: none is left, and none is
+// taken for the pool's, which there is none of any more.
+func TestClearWhileThePoolIsFilled(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	reached, on := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
+		if r.Method == http.MethodPost {
+			once.Do(func() { f = &neutrontest.Fault{Reached: reached, Until: on} })
+		}
+		return f
+	})
+	apply(t, f, "pod/ns/last", podWant("ns/last", "node1")) // empties the pool
+	<-reached
+	cleared := make(chan error, 1)
+	go func() {
+		ctx, cancel := timeout(t, time.Minute)
+		defer cancel()
+		_, err := f.Clear(ctx)
+		cleared <- err
+	}()
+	eventually(t, time.Minute, "it waits", func() bool {
+		free := f.pooling.TryAcquire(1)
+		if free {
+			f.pooling.Release(1)
+		}
+		return !free
+	})
+	close(on)
+	if err := <-cleared; err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{}, c.Names("ports")); diff != "" {
+		t.Error("ports are left:", diff)
+	}
+}
