@@ -2,7 +2,6 @@ package neutron
 
 import (
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,14 +16,7 @@ func TestClearWhileThePoolIsFilled(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := pool(t, c, Limits{Min: 1, Batch: 1})
-	reached, on := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
-		if r.Method == http.MethodPost {
-			once.Do(func() { f = &neutrontest.Fault{Reached: reached, Until: on} })
-		}
-		return f
-	})
+	reached, on := hold(c, http.MethodPost)
 	apply(t, f, "pod/ns/last", podWant("ns/last", "node1")) // empties the pool
 	<-reached
 	cleared := make(chan error, 1)

@@ -100,7 +100,8 @@ func New(ctx context.Context, o Options) *Fabric {
 	f := &Fabric{
 		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
-		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), pooling: semaphore.NewWeighted(allChores), standard: map[string]string{}, stock: newStock(o.Pool),
+		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), pooling: semaphore.NewWeighted(allChores),
+		standard: map[string]string{}, stock: newStock(o.Pool),
 		trunks: trunks{}, rises: newRises(o.Up),
 	}
 	f.stock.up = f.rises.isUp

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +33,20 @@ func startAs(t *testing.T, o Options) *Fabric {
 	f := New(context.WithoutCancel(t.Context()), o)
 	t.Cleanup(func() { f.Close(); f.idle() })
 	return f
+}
+
+// hold keeps the answer to the first call of a method back: it is done when reached
+// is closed, and answered when the test closes on.
+func hold(c *neutrontest.Cloud, method string) (reached <-chan struct{}, on chan<- struct{}) {
+	there, until := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
+		if r.Method == method {
+			once.Do(func() { f = &neutrontest.Fault{Reached: there, Until: until} })
+		}
+		return f
+	})
+	return there, until
 }
 
 // withoutEnd is a context for what is done after a test's own has ended.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -258,14 +257,7 @@ func TestPoolFindsWhatItIsMaking(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := pool(t, c, Limits{Min: 1, Batch: 1})
-	reached, on := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
-		if r.Method == http.MethodPost {
-			once.Do(func() { f = &neutrontest.Fault{Reached: reached, Until: on} })
-		}
-		return f
-	})
+	reached, on := hold(c, http.MethodPost)
 	port := func(name string) string {
 		return apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID
 	}

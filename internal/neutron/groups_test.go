@@ -226,14 +226,7 @@ func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
 		first, later intent.Unit
 	}{{"PUT", "pod/ns/a", "policy/ns/other"}, {"DELETE", "policy/ns/other", "pod/ns/a"}} {
 		wants := map[intent.Unit]intent.Want{"pod/ns/a": only("ns/a", "peer/db"), "policy/ns/other": {}}
-		reached, on := make(chan struct{}), make(chan struct{})
-		var once sync.Once
-		c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
-			if r.Method == k.method {
-				once.Do(func() { f = &neutrontest.Fault{Reached: reached, Until: on} })
-			}
-			return f
-		})
+		reached, on := hold(c, k.method)
 		done := make(chan error, 1)
 		go func() { _, err := f.Apply(t.Context(), k.first, wants[k.first]); done <- err }()
 		<-reached

@@ -11,25 +11,30 @@ import (
 // once all would wait for all, until their time is over.
 const sideBySide = 8
 
-// quiet lets a few calls about ports through at a time, and keeps deletions of security groups away from calls about ports. Neutron
-// takes a port out of a group before OVN has heard of it; where the group is
-// deleted in between, OVN refuses all that Neutron writes of the port, and what
-// its other groups say does not hold for minutes.
+// quiet lets a few calls about ports through at a time, and keeps deletions of
+// security groups away from them. Neutron takes a port out of a group before OVN
+// has heard of it; where the group is deleted in between, OVN refuses all that
+// Neutron writes of the port, and what its other groups say does not hold for
+// minutes.
 //
 // Who comes first goes first, so neither starves the other.
 type quiet struct{ all *semaphore.Weighted }
 
 func newQuiet() quiet { return quiet{semaphore.NewWeighted(sideBySide)} }
 
-// enter waits until steps may be done, and returns what to call when they are.
+// enter waits until steps may be done, and returns what to call when they are. What
+// changes a trunk waits for its turn there first: see enterTrunk.
 func (q quiet) enter(ctx context.Context, s step) (leave func(), err error) {
-	n := int64(1)
 	switch {
 	case s.kind == kindGroup && s.verb == remove:
-		n = sideBySide
-	case s.kind != kindPort:
-		return func() {}, nil
+		return q.take(ctx, sideBySide)
+	case s.kind == kindPort && s.verb != attach && s.verb != detach:
+		return q.take(ctx, 1)
 	}
+	return func() {}, nil
+}
+
+func (q quiet) take(ctx context.Context, n int64) (leave func(), err error) {
 	if err := q.all.Acquire(ctx, n); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package neutron
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,4 +200,31 @@ func TestAPodMovesToAnotherPort(t *testing.T) {
 	if names := c.Names("ports"); len(names) != 3 {
 		t.Errorf("%v", names)
 	}
+}
+
+// Pods that wait for one machine's trunk keep no other node's from Neutron.
+func TestBusyTrunkKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	c := neutrontest.New(t)
+	c.Extend(extBirthTags)
+	parent, _ := c.Trunk("vm1")
+	f := start(t, c, nil)
+	if _, err := f.Refresh(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, f, "subnet/net2", subnetWant(""))
+	_, on := hold(c, http.MethodPut)
+	var all sync.WaitGroup
+	for i := range 2 * sideBySide {
+		name := fmt.Sprintf("ns/p%d", i)
+		all.Go(func() { _, _ = f.Apply(t.Context(), intent.Unit("pod/"+name), nestedWant(name, parent)) })
+	}
+	eventually(t, time.Minute, "all are made", func() bool { return len(c.Names("ports")) == 1+2*sideBySide })
+	ctx, cancel := timeout(t, 10*time.Second)
+	defer cancel()
+	if _, err := f.Apply(ctx, "pod/ns/other", podWant("ns/other", "node1")); err != nil {
+		t.Error(err)
+	}
+	close(on)
+	all.Wait()
 }

@@ -210,7 +210,8 @@ func noTrunk(parent string) error {
 	return intent.Wait{Reason: NoTrunk, After: later, For: fmt.Sprintf("a trunk on port %s: openstack network trunk create --parent-port %s NAME", parent, parent)}
 }
 
-// enterTrunk begins a change of what is behind a port; leave ends it.
+// enterTrunk begins a change of what is behind a port; leave ends it. Who waits for
+// a trunk's turn is not yet one of the few that call: others go on meanwhile.
 func (f *Fabric) enterTrunk(ctx context.Context, a *api, parent string) (t *trunk, leave func(), err error) {
 	f.mu.Lock()
 	t = f.trunks[parent]
@@ -222,8 +223,13 @@ func (f *Fabric) enterTrunk(ctx context.Context, a *api, parent string) (t *trun
 	}
 	select {
 	case t.turn <- struct{}{}:
-		return t, func() { <-t.turn }, nil
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
+	quiet, err := f.quiet.take(ctx, 1)
+	if err != nil {
+		<-t.turn
+		return nil, nil, err
+	}
+	return t, func() { quiet(); <-t.turn }, nil
 }
