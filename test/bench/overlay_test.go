@@ -94,8 +94,9 @@ func (b *bed) overlay(t *testing.T, p pair) string {
 	return "10.200.2.2"
 }
 
-// lay makes one end's links, and has the guest forward, which ours does without; mine and theirs are the ends' numbers. iproute2 is
-// called by its path: the guests' own ip, which knows no VXLAN, is busybox's.
+// lay makes one end's links, and has the guest forward, which ours does without;
+// mine and theirs are the ends' numbers. iproute2 is called by its path: the
+// guests' own ip, which knows no VXLAN, is busybox's.
 func lay(e, other end, mine, theirs int) string {
 	return strings.NewReplacer("IP", "/usr/bin/ip", "POD", "nsenter -t "+e.process+" -n /usr/bin/ip", "PID", e.process,
 		"UNDER", e.underlay, "OTHER", other.underlay, "MINE", fmt.Sprint("10.200.", mine), "THEIRS", fmt.Sprint("10.200.", theirs),

@@ -3,10 +3,10 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,18 +140,16 @@ func (l *lab) subports(t *testing.T, machine string) map[string]string {
 // VLAN id that is free, one with that after the last. It returns the ids by port.
 func (l *lab) strangers(t *testing.T, machine string) map[string]string {
 	t.Helper()
-	taken := map[string]bool{}
-	for _, vlan := range l.subports(t, machine) {
-		taken[vlan] = true
-	}
-	first, next, seen := 1, 1, 0
-	for taken[fmt.Sprint(first)] {
-		first++
-	}
-	for ; seen < len(taken); next++ {
-		if taken[fmt.Sprint(next)] {
-			seen++
+	taken, first, next := map[int]bool{}, 1, 1
+	for _, text := range l.subports(t, machine) {
+		vlan, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
 		}
+		taken[vlan], next = true, max(next, vlan+1)
+	}
+	for taken[first] {
+		first++
 	}
 	theirs := map[string]string{}
 	for _, vlan := range slices.Compact([]int{first, next}) {
@@ -167,16 +165,12 @@ func (l *lab) strangers(t *testing.T, machine string) map[string]string {
 // unchurned looks for traces of the churn: in Kubernetes, on the machine, in Neutron, in OVN.
 func (l *lab) unchurned(t *testing.T, before []string, theirs map[string]string) error {
 	t.Helper()
-	var errs []error
 	if claims := l.kubectl(t, "get", "ips", "-o", `jsonpath={.items[?(@.spec.namespace=="churn")].metadata.name}`); claims != "" {
-		errs = append(errs, fmt.Errorf("claims are left: %s", claims))
+		return fmt.Errorf("claims are left: %s", claims)
 	}
 	left := slices.DeleteFunc(l.onMachine(t, "worker1"), func(name string) bool { return slices.Contains(before, name) })
 	if len(left) > 0 { // others' pods may have gone meanwhile
-		errs = append(errs, fmt.Errorf("on the machine are left %q", left))
-	}
-	if len(errs) > 0 { // Neutron takes long to answer
-		return errors.Join(errs...)
+		return fmt.Errorf("on the machine are left %q", left)
 	}
 	return l.tidy(t, theirs)
 }
