@@ -55,7 +55,7 @@ func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
 // portOf is the port that a claim says.
 func portOf(ip *v1.IP) intent.Port {
 	p := intent.Port{
-		Name: ip.Name, Segment: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip), Node: ip.Spec.NodeName,
+		Name: ip.Name, Network: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip), Node: ip.Spec.NodeName,
 	}
 	if a := ip.Spec.Attach.OVS; a != nil {
 		p.Version = a.IfaceIDVer

@@ -15,8 +15,8 @@ import (
 // ClusterFacts are all that matters to what a cluster has in Neutron whatever
 // its users make.
 type ClusterFacts struct {
-	// Home is the Vpc that the nodes are in, Neutron's; empty where it is not.
-	Home string
+	// NodeVpc is the Vpc that the nodes are in, Neutron's; empty where it is not.
+	NodeVpc string
 	// Router is Home's, nil if there is none.
 	Router *Router
 	// CIDRs are all ServiceCIDRs, sorted by name.
@@ -31,8 +31,8 @@ type ClusterFacts struct {
 	Quotas  map[string]Quota
 }
 
-// ClusterTold is what Kubernetes is told beside an outcome.
-type ClusterTold struct {
+// ClusterReport is what Kubernetes is told beside an outcome.
+type ClusterReport struct {
 	// Short says which quotas may be too small, empty for none.
 	Short string
 }
@@ -51,10 +51,10 @@ func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
 // Cluster decides: the security groups that pods and nodes are in, and the
 // network of the Services. Kubernetes gives their addresses in one half of it,
 // Neutron in the other, so that they never meet.
-func Cluster(f ClusterFacts) (intent.Want, ClusterTold, error) {
+func Cluster(f ClusterFacts) (intent.Want, ClusterReport, error) {
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: standardGroups()}
-	told := ClusterTold{Short: Short(f.Quotas, f.Project)}
-	if f.Home == "" {
+	told := ClusterReport{Short: Short(f.Quotas, f.Project)}
+	if f.NodeVpc == "" {
 		return want, told, nil
 	}
 	main := f.Main()
@@ -69,9 +69,9 @@ func Cluster(f ClusterFacts) (intent.Want, ClusterTold, error) {
 		return want, told, err
 	}
 	if s.Existing = f.ServiceNetwork; s.Existing == "" {
-		want.Joins = []intent.Join{f.join(s)}
+		want.RouterInterfaces = []intent.RouterInterface{f.join(s)}
 	}
-	want.Segments = []intent.Segment{s}
+	want.Networks = []intent.Network{s}
 	if len(f.CIDRs) > 1 {
 		return want, told, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
 			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)}
@@ -79,10 +79,10 @@ func Cluster(f ClusterFacts) (intent.Want, ClusterTold, error) {
 	return want, told, nil
 }
 
-func (f ClusterFacts) join(s intent.Segment) intent.Join {
-	join := intent.Join{Segment: s.Name, Router: f.Home, Foreign: true}
+func (f ClusterFacts) join(s intent.Network) intent.RouterInterface {
+	join := intent.RouterInterface{Network: s.Name, Router: f.NodeVpc, Foreign: true}
 	for i, g := range s.Gateways {
-		join.Networks = append(join.Networks, netip.PrefixFrom(g, s.Prefixes[i].Bits()))
+		join.Addresses = append(join.Addresses, netip.PrefixFrom(g, s.Prefixes[i].Bits()))
 	}
 	return join
 }
@@ -115,8 +115,8 @@ func ServicePrefixes(c *networkingv1.ServiceCIDR) []netip.Prefix {
 }
 
 // serviceSegment is a network twice as large as the Services' range.
-func serviceSegment(cidrs []string) (intent.Segment, error) {
-	s := intent.Segment{Name: ServiceNetwork}
+func serviceSegment(cidrs []string) (intent.Network, error) {
+	s := intent.Network{Name: ServiceNetwork}
 	for _, text := range cidrs {
 		p, err := netip.ParsePrefix(text)
 		if err != nil || p.Bits() == 0 || p.Bits() > p.Addr().BitLen()-3 {
@@ -148,14 +148,14 @@ func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 		return nil
 	case f.ServiceNetwork != "":
 		return intent.Wait{Reason: "NotOnRouter", For: fmt.Sprintf(
-			"network %s with subnet %v on router %s: openstack router add subnet", f.ServiceNetwork, prefixes[0], f.Home)}
+			"network %s with subnet %v on router %s: openstack router add subnet", f.ServiceNetwork, prefixes[0], f.NodeVpc)}
 	}
 	refuse := func(a, b netip.Prefix, side string) error {
 		return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("the Services' network %v, twice as large as ServiceCIDR %s, overlaps %v of %s", a, MainCIDR, b, side)}
 	}
 	for _, s := range f.Subnets {
 		net, err := NetOf(&s.Spec)
-		if err != nil || s.Spec.Vpc != f.Home {
+		if err != nil || s.Spec.Vpc != f.NodeVpc {
 			continue
 		}
 		if a, b, ok := overlap(prefixes, net.Prefixes); ok {
@@ -170,9 +170,9 @@ func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 	if f.Router == nil {
 		return nil
 	}
-	for _, n := range f.Router.Networks {
+	for _, n := range f.Router.Interfaces {
 		if a, b, ok := overlap(prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
-			return refuse(a, b, "network "+n.Segment+" on the router")
+			return refuse(a, b, "network "+n.Network+" on the router")
 		}
 	}
 	return nil
@@ -182,6 +182,6 @@ func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 // prefix are our own, for Neutron keeps others' off.
 func (f ClusterFacts) stand(prefixes []netip.Prefix) bool {
 	return f.Router != nil && !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
-		return !slices.ContainsFunc(f.Router.Networks, func(n Network) bool { return !n.Ours && n.Prefix.Masked() == p })
+		return !slices.ContainsFunc(f.Router.Interfaces, func(n RouterInterface) bool { return !n.Ours && n.Prefix.Masked() == p })
 	})
 }

@@ -25,19 +25,19 @@ import (
 
 // Router is a router as it stands in the network, ours or not.
 type Router struct {
-	Name     string
-	Ours     bool
-	Networks []Network
-	// Segments are the switches joined to it, sorted.
-	Segments []string
+	Name       string
+	Ours       bool
+	Interfaces []RouterInterface
+	// Networks are the switches joined to it, sorted.
+	Networks []string
 	// MTU is the smallest of Neutron's networks on it, 0 if there is none.
 	MTU int
 }
 
-// Network is what one of a router's ports stands in.
-type Network struct {
+// RouterInterface is what one of a router's ports stands in.
+type RouterInterface struct {
 	Prefix        netip.Prefix
-	Segment, Port string
+	Network, Port string
 	Ours          bool
 }
 
@@ -135,7 +135,7 @@ func older(a, b metav1.Object) int {
 // allows tells whether pods of the namespace may use the Vpc. Home is the Vpc
 // that the nodes are in: it is for all unless it says for whom.
 func allows(v *v1.Vpc, namespace, home string) bool {
-	if v.Name == homeOf(home) && len(v.Spec.Namespaces) == 0 {
+	if v.Name == nodeVpcOf(home) && len(v.Spec.Namespaces) == 0 {
 		return true
 	}
 	return slices.Contains(v.Spec.Namespaces, namespace)

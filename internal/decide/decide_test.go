@@ -58,20 +58,20 @@ func reason(err error) string {
 func TestSubnetOnNeutronsRouter(t *testing.T) {
 	got, told, err := Subnet(SubnetFacts{
 		Name: "net2", Subnet: subnetOf("net2", router0, "12.0.1.0/24", "net2"), Vpc: vpcOf(router0, "net2"),
-		Router:      &Router{Name: router0, MTU: 1400, Networks: []Network{{Prefix: prefix("192.168.1.0/24"), Segment: "neutron-cd59"}}},
+		Router:      &Router{Name: router0, MTU: 1400, Interfaces: []RouterInterface{{Prefix: prefix("192.168.1.0/24"), Network: "neutron-cd59"}}},
 		UnderlayMTU: 1500, PortPrefix: "lrp-",
 	})
 	want := intent.Want{
-		Segments: []intent.Segment{{Name: "net2", Prefixes: []netip.Prefix{prefix("12.0.1.0/24")}, BalancersOf: router0}},
-		Joins: []intent.Join{{
-			Segment: "net2", Router: router0, Foreign: true, MAC: "02:00:0c:00:01:01", Networks: []netip.Prefix{prefix("12.0.1.1/24")},
-			SegmentPort: "net2-neutron-22040ed5", RouterPort: "lrp-neutron-22040ed5-net2",
+		Networks: []intent.Network{{Name: "net2", Prefixes: []netip.Prefix{prefix("12.0.1.0/24")}, LoadBalancersOf: router0}},
+		RouterInterfaces: []intent.RouterInterface{{
+			Network: "net2", Router: router0, Foreign: true, MAC: "02:00:0c:00:01:01", Addresses: []netip.Prefix{prefix("12.0.1.1/24")},
+			NetworkPort: "net2-neutron-22040ed5", RouterPort: "lrp-neutron-22040ed5-net2",
 		}},
 	}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if told.Deed != Hold || told.Status.MTU != 1400 || told.Status.Gateway != "12.0.1.1" || told.Status.Protocol != "IPv4" {
+	if told.Action != Hold || told.Status.MTU != 1400 || told.Status.Gateway != "12.0.1.1" || told.Status.Protocol != "IPv4" {
 		t.Errorf("told %+v", told)
 	}
 }
@@ -81,13 +81,13 @@ func TestOverlaySubnet(t *testing.T) {
 		Name: "ovn-default", Subnet: subnetOf("ovn-default", v1.DefaultVpc, "10.16.0.0/16,fd00::/64"), UnderlayMTU: 1500, PortPrefix: "lrp-",
 	})
 	want := intent.Want{
-		Segments: []intent.Segment{{Name: "ovn-default", Prefixes: []netip.Prefix{prefix("10.16.0.0/16"), prefix("fd00::/64")}}},
-		Joins: []intent.Join{{
-			Segment: "ovn-default", Router: v1.DefaultVpc, MAC: "02:00:0a:10:00:01",
-			Networks:    []netip.Prefix{prefix("10.16.0.1/16"), prefix("fd00::1/64")},
-			SegmentPort: "ovn-default-ovn-cluster", RouterPort: "ovn-cluster-ovn-default",
+		Networks: []intent.Network{{Name: "ovn-default", Prefixes: []netip.Prefix{prefix("10.16.0.0/16"), prefix("fd00::/64")}}},
+		RouterInterfaces: []intent.RouterInterface{{
+			Network: "ovn-default", Router: v1.DefaultVpc, MAC: "02:00:0a:10:00:01",
+			Addresses:   []netip.Prefix{prefix("10.16.0.1/16"), prefix("fd00::1/64")},
+			NetworkPort: "ovn-default-ovn-cluster", RouterPort: "ovn-cluster-ovn-default",
 		}},
-		Reroutes: []intent.Reroute{
+		RoutePolicies: []intent.RoutePolicy{
 			{Router: v1.DefaultVpc, Priority: 31000, To: prefix("10.16.0.0/16"), Allow: true},
 			{Router: v1.DefaultVpc, Priority: 31000, To: prefix("fd00::/64"), Allow: true},
 		},
@@ -101,8 +101,8 @@ func TestOverlaySubnet(t *testing.T) {
 }
 
 func TestRefusedSubnets(t *testing.T) {
-	neutron := &Router{Name: router0, Networks: []Network{
-		{Prefix: prefix("192.168.1.0/24"), Segment: "provider"}, {Prefix: prefix("12.0.1.0/24"), Segment: "net2", Ours: true},
+	neutron := &Router{Name: router0, Interfaces: []RouterInterface{
+		{Prefix: prefix("192.168.1.0/24"), Network: "provider"}, {Prefix: prefix("12.0.1.0/24"), Network: "net2", Ours: true},
 	}}
 	for _, row := range []struct {
 		name, reason, says string
@@ -142,12 +142,12 @@ func TestRefusedSubnets(t *testing.T) {
 		if reason(err) != row.reason || row.says != "" && !strings.Contains(err.Error(), row.says) {
 			t.Errorf("a Subnet %s: %s: %v", row.name, reason(err), err)
 		}
-		if kept := row.reason == "" || row.reason == "RouterGone"; kept == (len(want.Segments) == 0) {
+		if kept := row.reason == "" || row.reason == "RouterGone"; kept == (len(want.Networks) == 0) {
 			t.Errorf("a Subnet %s: wants %+v", row.name, want)
 		}
 		// With ports on it, none of this takes their network away.
 		f.Users = []string{"pod/a/p"}
-		if want, _, _ := Subnet(f); len(want.Segments) != 1 && row.reason != "InvalidSpec" {
+		if want, _, _ := Subnet(f); len(want.Networks) != 1 && row.reason != "InvalidSpec" {
 			t.Errorf("a Subnet %s in use: wants %+v", row.name, want)
 		}
 	}
@@ -155,11 +155,11 @@ func TestRefusedSubnets(t *testing.T) {
 
 func TestVpcs(t *testing.T) {
 	gone := &metav1.Time{Time: time.Unix(1, 0)}
-	theirs, ours := &Router{Name: "r", Segments: []string{"b", "a"}}, &Router{Name: "r", Ours: true}
+	theirs, ours := &Router{Name: "r", Networks: []string{"b", "a"}}, &Router{Name: "r", Ours: true}
 	for _, row := range []struct {
 		name, vpc string
 		facts     func(*VpcFacts)
-		deed      Deed
+		deed      Action
 		routers   int
 		reason    string
 	}{
@@ -188,8 +188,8 @@ func TestVpcs(t *testing.T) {
 		f := VpcFacts{Name: row.vpc, Vpc: vpcOf(row.vpc)}
 		row.facts(&f)
 		want, told, err := Vpc(f)
-		if told.Deed != row.deed || len(want.Routers) != row.routers || reason(err) != row.reason {
-			t.Errorf("a Vpc %s: %q, %v, %v", row.name, told.Deed, want, err)
+		if told.Action != row.deed || len(want.Routers) != row.routers || reason(err) != row.reason {
+			t.Errorf("a Vpc %s: %q, %v, %v", row.name, told.Action, want, err)
 		}
 		if f.Router == theirs && f.Vpc != nil && !slices.Equal(told.Status.Subnets, []string{"a", "b"}) {
 			t.Errorf("a Vpc %s: subnets %v", row.name, told.Status.Subnets)

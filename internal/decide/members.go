@@ -72,7 +72,7 @@ func (f ServiceFacts) members(endpoints []endpoint, p corev1.ServicePort) []inte
 				continue
 			}
 			addr, segment := f.at(e)
-			out = append(out, intent.Member{Name: f.nameOf(e), Addr: addr, Port: int(*port.Port), Segment: segment})
+			out = append(out, intent.Member{Name: f.nameOf(e), Addr: addr, Port: int(*port.Port), Network: segment})
 		}
 	}
 	slices.SortFunc(out, func(a, b intent.Member) int {
@@ -99,25 +99,25 @@ func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 // reached through the router, as if it lay with the cluster IPs.
 func (f ServiceFacts) at(e endpoint) (netip.Addr, string) {
 	if p, found := f.placeOf(e.addr); found {
-		return e.addr, cmp.Or(p.Segment, f.Segment)
+		return e.addr, cmp.Or(p.Network, f.Network)
 	}
 	if e.NodeName != nil {
 		for _, a := range f.Nodes[*e.NodeName] {
-			if p, _ := f.placeOf(a); p.Segment != "" && a.Is4() == e.addr.Is4() {
-				return a, p.Segment
+			if p, _ := f.placeOf(a); p.Network != "" && a.Is4() == e.addr.Is4() {
+				return a, p.Network
 			}
 		}
 	}
-	return e.addr, f.Segment
+	return e.addr, f.Network
 }
 
-func (f ServiceFacts) placeOf(a netip.Addr) (Place, bool) {
-	for _, p := range f.Places {
+func (f ServiceFacts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
+	for _, p := range f.EndpointNetworks {
 		if p.Prefix.Contains(a) {
 			return p, true
 		}
 	}
-	return Place{}, false
+	return EndpointNetwork{}, false
 }
 
 // nameOf is the pod's name; an endpoint that is none has its address for it.

@@ -15,7 +15,7 @@ import (
 // PerNamespace is how namespaces come to Subnets of their own; nil where none does.
 type PerNamespace struct {
 	Selector labels.Selector
-	// Pool is Neutron's pool of prefixes, by id or name; PrefixBits are what one
+	// SubnetPool is Neutron's pool of prefixes, by id or name; PrefixBits are what one
 	// namespace has of it.
 	Pool       string
 	PrefixBits int
@@ -61,18 +61,18 @@ func Chosen(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
 
 // absent decides for a Subnet that is not there: nothing, or what has to be
 // there before the object can be made.
-func absent(f SubnetFacts) (intent.Want, SubnetTold, error) {
+func absent(f SubnetFacts) (intent.Want, SubnetReport, error) {
 	if f.Template == nil {
-		return intent.Want{}, SubnetTold{}, nil
+		return intent.Want{}, SubnetReport{}, nil
 	}
-	told := SubnetTold{Deed: Make}
+	told := SubnetReport{Action: Make}
 	if f.Template.Spec.CIDRBlock != "" || f.PerNamespace == nil {
 		return intent.Want{}, told, nil
 	}
 	want := intent.Want{
-		Fabric:   intent.FabricNeutron,
-		Segments: []intent.Segment{{Name: f.Name, Pool: f.PerNamespace.Pool, PrefixBits: f.PerNamespace.PrefixBits}},
-		Joins:    []intent.Join{{Segment: f.Name, Router: f.Template.Spec.Vpc, Foreign: true}},
+		Fabric:           intent.FabricNeutron,
+		Networks:         []intent.Network{{Name: f.Name, SubnetPool: f.PerNamespace.Pool, PrefixBits: f.PerNamespace.PrefixBits}},
+		RouterInterfaces: []intent.RouterInterface{{Network: f.Name, Router: f.Template.Spec.Vpc, Foreign: true}},
 	}
 	return want, told, nil
 }

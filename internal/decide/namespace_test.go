@@ -54,35 +54,35 @@ func TestNamespaceSubnet(t *testing.T) {
 	if chosen.Spec.CIDRBlock != "10.64.0.0/24" || chosen.Spec.Gateway != "" || template.Spec.CIDRBlock != "" {
 		t.Errorf("the Subnet is %+v", chosen.Spec)
 	}
-	join := intent.Join{Segment: "ns-a", Router: router0, Foreign: true}
+	join := intent.RouterInterface{Network: "ns-a", Router: router0, Foreign: true}
 	known := join
-	known.MAC, known.Networks = "02:00:0a:40:00:01", []netip.Prefix{prefix("10.64.0.1/24")}
-	known.SegmentPort, known.RouterPort = "ns-a-neutron-22040ed5", "neutron-22040ed5-ns-a"
-	segment := intent.Segment{Name: "ns-a", Pool: "pool", Prefixes: []netip.Prefix{prefix("10.64.0.0/24")}, Gateways: []netip.Addr{addr("10.64.0.1")}}
+	known.MAC, known.Addresses = "02:00:0a:40:00:01", []netip.Prefix{prefix("10.64.0.1/24")}
+	known.NetworkPort, known.RouterPort = "ns-a-neutron-22040ed5", "neutron-22040ed5-ns-a"
+	segment := intent.Network{Name: "ns-a", SubnetPool: "pool", Prefixes: []netip.Prefix{prefix("10.64.0.0/24")}, Gateways: []netip.Addr{addr("10.64.0.1")}}
 	unasked := segment
-	unasked.Pool = ""
-	want := func(s intent.Segment, j intent.Join) intent.Want {
-		return intent.Want{Fabric: intent.FabricNeutron, Segments: []intent.Segment{s}, Joins: []intent.Join{j}}
+	unasked.SubnetPool = ""
+	want := func(s intent.Network, j intent.RouterInterface) intent.Want {
+		return intent.Want{Fabric: intent.FabricNeutron, Networks: []intent.Network{s}, RouterInterfaces: []intent.RouterInterface{j}}
 	}
 	for _, row := range []struct {
 		name             string
 		subnet, template *v1.Subnet
 		how              *PerNamespace
 		users            []string
-		deed             Deed
+		deed             Action
 		want             intent.Want
 	}{
-		{"not there yet", nil, template, own(), nil, Make, want(intent.Segment{Name: "ns-a", Pool: "pool", PrefixBits: 24}, join)},
+		{"not there yet", nil, template, own(), nil, Make, want(intent.Network{Name: "ns-a", SubnetPool: "pool", PrefixBits: 24}, join)},
 		{"there", chosen, template, own(), nil, Hold, want(segment, known)},
 		{"not wanted any more", chosen, nil, nil, []string{"pod/a/p"}, Remove, want(unasked, known)},
 		{"gone", nil, nil, nil, nil, "", intent.Want{}},
 	} {
 		got, told, err := Subnet(SubnetFacts{
 			Name: "ns-a", Subnet: row.subnet, Template: row.template, PerNamespace: row.how, Users: row.users,
-			Vpc: vpcOf(router0), Router: &Router{Name: router0}, Home: router0, UnderlayMTU: 1500,
+			Vpc: vpcOf(router0), Router: &Router{Name: router0}, NodeVpc: router0, UnderlayMTU: 1500,
 		})
-		if diff := cmp.Diff(row.want, got, comparePrefixes); diff != "" || told.Deed != row.deed || err != nil {
-			t.Errorf("%s: %v %q\n%s", row.name, err, told.Deed, diff)
+		if diff := cmp.Diff(row.want, got, comparePrefixes); diff != "" || told.Action != row.deed || err != nil {
+			t.Errorf("%s: %v %q\n%s", row.name, err, told.Action, diff)
 		}
 	}
 }
@@ -91,8 +91,8 @@ func TestNamespaceSubnet(t *testing.T) {
 func TestLabelsOfOthers(t *testing.T) {
 	s := readySubnet("mine", "neutron")
 	s.Labels = map[string]string{v1.LabelNamespace: "a"}
-	if _, told, _ := Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}); told.Deed != Hold {
-		t.Errorf("it is to be %q", told.Deed)
+	if _, told, _ := Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}); told.Action != Hold {
+		t.Errorf("it is to be %q", told.Action)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestPodsWaitForTheirSubnet(t *testing.T) {
 	pods := readySubnet(v1.PodSubnet, "neutron")
 	pods.Spec.Namespaces = nil
 	f := PodFacts{
-		Namespace: "a", Name: "p", Home: router0, OwnSubnet: true, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
+		Namespace: "a", Name: "p", NodeVpc: router0, OwnSubnet: true, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
 	if _, _, err := Pod(f); reason(err) != "UnknownSubnet" {
@@ -117,11 +117,11 @@ func TestPodsWaitForTheirSubnet(t *testing.T) {
 	}
 	mine := readySubnet("ns-a", "neutron")
 	f.Subnets = append(f.Subnets, mine)
-	if got, _, err := Pod(f); err != nil || got.Ports[0].Segment != "ns-a" {
+	if got, _, err := Pod(f); err != nil || got.Ports[0].Network != "ns-a" {
 		t.Errorf("%v: %+v", err, got)
 	}
 	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: v1.PodSubnet}
-	if got, _, err := Pod(f); err != nil || got.Ports[0].Segment != PodNetwork {
+	if got, _, err := Pod(f); err != nil || got.Ports[0].Network != PodNetwork {
 		t.Errorf("by annotation: %v: %+v", err, got)
 	}
 }

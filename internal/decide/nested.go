@@ -25,23 +25,23 @@ func PlugKnown(n *corev1.Node) bool {
 	return v1.PlugAsked(n.Labels) != "" || n.Annotations[v1.Plug] != "" || n.Annotations[v1.AnnotationUnderlayMTU] != ""
 }
 
-// Parent is the port in OpenStack that a node has as a virtual machine.
-type Parent struct {
+// ParentPort is the port in OpenStack that a node has as a virtual machine.
+type ParentPort struct {
 	// Port is its id.
 	Port string
 	MAC  intent.MAC
 }
 
-// HostPort is a port of somebody else's that may be a node's.
-type HostPort struct {
+// ParentCandidate is a port of somebody else's that may be a node's.
+type ParentCandidate struct {
 	ID     string
 	MAC    intent.MAC
 	Server string
 	Addrs  []netip.Addr
 }
 
-// Clues are what a node's port is found by.
-type Clues struct {
+// ParentPortSelector are what a node's port is found by.
+type ParentPortSelector struct {
 	// Port is its id, if the user says it, Server the id of the virtual machine.
 	Port, Server string
 	// MAC is what the claim of a pod there says already.
@@ -51,9 +51,9 @@ type Clues struct {
 	NICs []intent.MAC
 }
 
-// CluesOf are a node's, and those of the claim of a pod on it; both may be nil.
-func CluesOf(n *corev1.Node, claim *v1.IP) Clues {
-	var c Clues
+// ParentPortSelectorOf are a node's, and those of the claim of a pod on it; both may be nil.
+func ParentPortSelectorOf(n *corev1.Node, claim *v1.IP) ParentPortSelector {
+	var c ParentPortSelector
 	if claim != nil && claim.Spec.Attach.VLAN != nil {
 		c.MAC = intent.MAC(claim.Spec.Attach.VLAN.Parent)
 	}
@@ -83,7 +83,7 @@ func serverOf(providerID string) string {
 }
 
 // Words are all that a port may be looked up by.
-func (c Clues) Words() []string {
+func (c ParentPortSelector) Words() []string {
 	var words []string
 	for _, w := range []string{c.Port, c.Server, string(c.MAC)} {
 		if w != "" {
@@ -96,24 +96,24 @@ func (c Clues) Words() []string {
 	return words
 }
 
-// Parent finds the node's port among those that a clue leads to: the one that
+// ParentPort finds the node's port among those that a clue leads to: the one that
 // the user names, the one that a pod of the node is behind already, one of the
 // virtual machine that the provider id names, one that has the node's address
 // and the MAC of an interface there: anybody's port may have the address alone.
 // Two that fit equally well are none: projects may use the same addresses. Pods
 // that were behind a port which is no more do not follow the address to another.
-func (c Clues) Parent(ports []HostPort) *Parent {
+func (c ParentPortSelector) Parent(ports []ParentCandidate) *ParentPort {
 	if c.Port != "" {
-		return only(ports, func(p HostPort) bool { return p.ID == c.Port })
+		return only(ports, func(p ParentCandidate) bool { return p.ID == c.Port })
 	}
-	addressed := func(p HostPort) bool {
+	addressed := func(p ParentCandidate) bool {
 		return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return slices.Contains(c.Addrs, a) })
 	}
-	for _, fits := range []func(HostPort) bool{
-		func(p HostPort) bool { return c.MAC != "" && p.MAC == c.MAC },
-		func(p HostPort) bool { return c.Server != "" && p.Server == c.Server && addressed(p) },
-		func(p HostPort) bool { return c.Server != "" && p.Server == c.Server },
-		func(p HostPort) bool { return c.MAC == "" && addressed(p) && slices.Contains(c.NICs, p.MAC) },
+	for _, fits := range []func(ParentCandidate) bool{
+		func(p ParentCandidate) bool { return c.MAC != "" && p.MAC == c.MAC },
+		func(p ParentCandidate) bool { return c.Server != "" && p.Server == c.Server && addressed(p) },
+		func(p ParentCandidate) bool { return c.Server != "" && p.Server == c.Server },
+		func(p ParentCandidate) bool { return c.MAC == "" && addressed(p) && slices.Contains(c.NICs, p.MAC) },
 	} {
 		if found := only(ports, fits); found != nil {
 			return found
@@ -122,8 +122,8 @@ func (c Clues) Parent(ports []HostPort) *Parent {
 	return nil
 }
 
-func only(ports []HostPort, fits func(HostPort) bool) *Parent {
-	var found *Parent
+func only(ports []ParentCandidate, fits func(ParentCandidate) bool) *ParentPort {
+	var found *ParentPort
 	for _, p := range ports {
 		if !fits(p) {
 			continue
@@ -131,7 +131,7 @@ func only(ports []HostPort, fits func(HostPort) bool) *Parent {
 		if found != nil {
 			return nil
 		}
-		found = &Parent{Port: p.ID, MAC: p.MAC}
+		found = &ParentPort{Port: p.ID, MAC: p.MAC}
 	}
 	return found
 }
@@ -174,7 +174,7 @@ func (f PodFacts) plug(ip *v1.IP) error {
 	switch {
 	case !f.nested() && FabricOfIP(ip) == intent.FabricOVN && s.Attach.VLAN != nil:
 		s.Attach = v1.Attach{OVS: &v1.AttachOVS{IfaceID: ip.Name, IfaceIDVer: s.PodUID}}
-		s.HostLink = f.vpcOf(s.Subnet) != homeOf(f.Home)
+		s.HostLink = f.vpcOf(s.Subnet) != nodeVpcOf(f.NodeVpc)
 	case !f.nested():
 	case f.Parent == nil:
 		return NoParent(s.NodeName)
@@ -196,7 +196,7 @@ func (f PodFacts) behind(p *intent.Port, ip *v1.IP) {
 	p.Version = ip.Spec.PodUID
 	p.Parent, p.Tag = f.Parent.Port, int(ip.Spec.Attach.VLAN.Tag)
 	was := f.Claim
-	p.Awaited = was == nil || was.Spec.PodUID != ip.Spec.PodUID || was.Spec.Attach.VLAN == nil || was.Spec.Attach.VLAN.Parent != ip.Spec.Attach.VLAN.Parent
+	p.MustBeUp = was == nil || was.Spec.PodUID != ip.Spec.PodUID || was.Spec.Attach.VLAN == nil || was.Spec.Attach.VLAN.Parent != ip.Spec.Attach.VLAN.Parent
 }
 
 // Retagged says that a running pod's VLAN id is another than it was; empty if it is not.

@@ -46,8 +46,8 @@ func worker() *corev1.Node {
 	}
 }
 
-func hostPort(id, mac, server, addr string) HostPort {
-	return HostPort{ID: id, MAC: intent.MAC(mac), Server: server, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}
+func hostPort(id, mac, server, addr string) ParentCandidate {
+	return ParentCandidate{ID: id, MAC: intent.MAC(mac), Server: server, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}
 }
 
 func TestWhichPortANodeHas(t *testing.T) {
@@ -61,24 +61,24 @@ func TestWhichPortANodeHas(t *testing.T) {
 		name  string
 		node  func(*corev1.Node)
 		claim string
-		ports []HostPort
+		ports []ParentCandidate
 		want  string
 	}{
-		{"by its address", nil, "", []HostPort{mine, second}, "mine"},
-		{"by its address where others have it, too", nil, "", []HostPort{mine, other}, "mine"},
-		{"not by an address that two have", nil, "", []HostPort{mine, hostPort("twin", "fa:16:3e:00:00:08", "else", "10.0.0.5")}, ""},
-		{"not the port of a stranger that has the address", nil, "", []HostPort{other}, ""},
-		{"not by its address before the agent tells its interfaces", untold, "", []HostPort{mine}, ""},
-		{"not even a port without a MAC", untold, "", []HostPort{hostPort("bare", "", "else", "10.0.0.5")}, ""},
-		{"by its provider id before that", func(n *corev1.Node) { untold(n); server(n) }, "", []HostPort{mine, second}, "mine"},
+		{"by its address", nil, "", []ParentCandidate{mine, second}, "mine"},
+		{"by its address where others have it, too", nil, "", []ParentCandidate{mine, other}, "mine"},
+		{"not by an address that two have", nil, "", []ParentCandidate{mine, hostPort("twin", "fa:16:3e:00:00:08", "else", "10.0.0.5")}, ""},
+		{"not the port of a stranger that has the address", nil, "", []ParentCandidate{other}, ""},
+		{"not by its address before the agent tells its interfaces", untold, "", []ParentCandidate{mine}, ""},
+		{"not even a port without a MAC", untold, "", []ParentCandidate{hostPort("bare", "", "else", "10.0.0.5")}, ""},
+		{"by its provider id before that", func(n *corev1.Node) { untold(n); server(n) }, "", []ParentCandidate{mine, second}, "mine"},
 		{"none has it", nil, "", nil, ""},
-		{"by its provider id and address", server, "", []HostPort{mine, second, other}, "mine"},
-		{"by its provider id alone", server, "", []HostPort{second, other}, "second"},
-		{"by its provider id in a region", func(n *corev1.Node) { n.Spec.ProviderID = "openstack://west/vm" }, "", []HostPort{second, other}, "second"},
-		{"by the user's word", named, "", []HostPort{mine, second}, "second"},
-		{"by the user's word only", named, "", []HostPort{mine}, ""},
-		{"by where its pods are already", nil, "fa:16:3e:00:00:03", []HostPort{mine, other}, "other"},
-		{"not by the address where its pods were behind another", nil, "fa:16:3e:00:00:09", []HostPort{mine}, ""},
+		{"by its provider id and address", server, "", []ParentCandidate{mine, second, other}, "mine"},
+		{"by its provider id alone", server, "", []ParentCandidate{second, other}, "second"},
+		{"by its provider id in a region", func(n *corev1.Node) { n.Spec.ProviderID = "openstack://west/vm" }, "", []ParentCandidate{second, other}, "second"},
+		{"by the user's word", named, "", []ParentCandidate{mine, second}, "second"},
+		{"by the user's word only", named, "", []ParentCandidate{mine}, ""},
+		{"by where its pods are already", nil, "fa:16:3e:00:00:03", []ParentCandidate{mine, other}, "other"},
+		{"not by the address where its pods were behind another", nil, "fa:16:3e:00:00:09", []ParentCandidate{mine}, ""},
 	} {
 		n := worker()
 		if row.node != nil {
@@ -88,14 +88,14 @@ func TestWhichPortANodeHas(t *testing.T) {
 		if row.claim != "" {
 			claim.Spec.Attach.VLAN = &v1.AttachVLAN{Parent: row.claim}
 		}
-		got := CluesOf(n, claim).Parent(row.ports)
+		got := ParentPortSelectorOf(n, claim).Parent(row.ports)
 		if id := portID(got); id != row.want {
 			t.Errorf("%s: %q, want %q", row.name, id, row.want)
 		}
 	}
 }
 
-func portID(p *Parent) string {
+func portID(p *ParentPort) string {
 	if p == nil {
 		return ""
 	}
@@ -107,7 +107,7 @@ func inVM() PodFacts {
 	s := subnetOf("ovn-default", v1.DefaultVpc, cidrs["ovn-default"])
 	s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
 	return PodFacts{
-		Namespace: "ns", Name: "p", OnNode: true, Nested: true, Parent: &Parent{Port: "vm-port", MAC: "fa:16:3e:00:00:01"},
+		Namespace: "ns", Name: "p", OnNode: true, Nested: true, Parent: &ParentPort{Port: "vm-port", MAC: "fa:16:3e:00:00:01"},
 		Pod:     &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", UID: "u"}, Spec: corev1.PodSpec{NodeName: "w"}},
 		Subnets: []*v1.Subnet{s}, Vpcs: []*v1.Vpc{vpcOf(v1.DefaultVpc)}, Leases: book{},
 	}
@@ -117,8 +117,8 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	f := inVM()
 	want, ip, err := Pod(f)
 	port := intent.Port{
-		Name: "p.ns", Segment: "ovn-default", MAC: "02:00:0a:10:00:02", Addrs: []netip.Addr{netip.MustParseAddr("10.16.0.2")},
-		Node: "w", Parent: "vm-port", Version: "u", Awaited: true,
+		Name: "p.ns", Network: "ovn-default", MAC: "02:00:0a:10:00:02", Addrs: []netip.Addr{netip.MustParseAddr("10.16.0.2")},
+		Node: "w", Parent: "vm-port", Version: "u", MustBeUp: true,
 	}
 	if diff := cmp.Diff(intent.Want{Ports: []intent.Port{port}}, want, comparePrefixes); diff != "" || err != nil {
 		t.Fatal(err, diff)
@@ -126,7 +126,7 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	if Attached(ip) || !ip.Spec.HostLink {
 		t.Errorf("a claim without tag: %+v", ip.Spec)
 	}
-	Bind(ip, intent.Bound{Tag: 7})
+	Bind(ip, intent.PortStatus{Tag: 7})
 	attach := v1.Attach{VLAN: &v1.AttachVLAN{Parent: "fa:16:3e:00:00:01", Tag: 7}}
 	if diff := cmp.Diff(attach, ip.Spec.Attach); diff != "" || ip.Spec.MacAddress != "02:00:0a:10:00:02" {
 		t.Error(ip.Spec, diff)
@@ -134,10 +134,10 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	// The claim that stands is not awaited again, and asks for its tag.
 	f.Claim = ip
 	want, again, err := Pod(f)
-	if port.Awaited, port.Tag = false, 7; !cmp.Equal(want.Ports[0], port, comparePrefixes) || err != nil {
+	if port.MustBeUp, port.Tag = false, 7; !cmp.Equal(want.Ports[0], port, comparePrefixes) || err != nil {
 		t.Errorf("%v: %+v", err, want.Ports[0])
 	}
-	if Bind(again, intent.Bound{Tag: 9}); Retagged(ip, again) == "" || Retagged(ip, ip) != "" {
+	if Bind(again, intent.PortStatus{Tag: 9}); Retagged(ip, again) == "" || Retagged(ip, ip) != "" {
 		t.Error("that a tag moved is not told")
 	}
 }
@@ -153,10 +153,10 @@ func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 	f.Claim = early
 	f.Nested, f.Parent = true, inVM().Parent
 	want, ip, err := Pod(f)
-	if err != nil || ip.Spec.Attach.OVS != nil || !want.Ports[0].Awaited || !ip.Spec.HostLink {
+	if err != nil || ip.Spec.Attach.OVS != nil || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, want.Ports, ip.Spec)
 	}
-	Bind(ip, intent.Bound{Tag: 7})
+	Bind(ip, intent.PortStatus{Tag: 7})
 	f.Claim, f.Nested, f.Parent = ip, false, nil
 	want, ip, err = Pod(f)
 	if err != nil || !cmp.Equal(early.Spec, ip.Spec) || want.Ports[0].Parent != "" {
@@ -167,7 +167,7 @@ func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 func TestAPodWithoutItsNodesPort(t *testing.T) {
 	f := inVM()
 	_, ip, _ := Pod(f)
-	Bind(ip, intent.Bound{Tag: 7})
+	Bind(ip, intent.PortStatus{Tag: 7})
 	f.Claim, f.Parent = ip, nil
 	want, kept, err := Pod(f)
 	if reason(err) != NoParentPort || !want.Empty() || kept == nil || !cmp.Equal(kept.Spec.Attach, ip.Spec.Attach) {
@@ -185,7 +185,7 @@ func TestAPodWithoutItsNodesPort(t *testing.T) {
 func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 	for _, home := range []string{"", router0} {
 		f := inVM()
-		f.Nested, f.Parent, f.Home = false, nil, home
+		f.Nested, f.Parent, f.NodeVpc = false, nil, home
 		if home != "" {
 			f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", router0
 		}
@@ -194,7 +194,7 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 			t.Fatal(err)
 		}
 		if home != "" {
-			Bind(ip, intent.Bound{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{prefix("10.16.0.7/29")}, MTU: 1442})
+			Bind(ip, intent.PortStatus{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{prefix("10.16.0.7/29")}, MTU: 1442})
 		}
 		f.Claim = ip
 		before, stood, err := Pod(f)
@@ -252,13 +252,13 @@ func TestANodeThatIsAVirtualMachineHasNothingInOVN(t *testing.T) {
 
 func TestAPodOfNeutronsInAVirtualMachine(t *testing.T) {
 	f := inVM()
-	f.Home = router0
+	f.NodeVpc = router0
 	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", router0
 	want, ip, err := Pod(f)
-	if err != nil || want.Fabric != intent.FabricNeutron || want.Ports[0].Parent != "vm-port" || !want.Ports[0].Awaited || !ip.Spec.HostLink {
+	if err != nil || want.Fabric != intent.FabricNeutron || want.Ports[0].Parent != "vm-port" || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
 		t.Fatalf("%v: %+v", err, want)
 	}
-	Bind(ip, intent.Bound{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{prefix("10.16.0.7/29")}, MTU: 1442, Tag: 7})
+	Bind(ip, intent.PortStatus{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{prefix("10.16.0.7/29")}, MTU: 1442, Tag: 7})
 	if FabricOfIP(ip) != intent.FabricNeutron || CloudPort(ip) != "id" {
 		t.Errorf("%+v", ip.Spec.Attach)
 	}

@@ -59,8 +59,8 @@ func NetworkName(subnet string) string {
 	return subnet
 }
 
-// homeOf is the Vpc that the nodes are in: Vpc ovn-cluster if nothing else is said.
-func homeOf(home string) string {
+// nodeVpcOf is the Vpc that the nodes are in: Vpc ovn-cluster if nothing else is said.
+func nodeVpcOf(home string) string {
 	if home == "" {
 		return v1.DefaultVpc
 	}
@@ -69,7 +69,7 @@ func homeOf(home string) string {
 
 // defaultSubnet is the Subnet that every cluster has for its pods.
 func defaultSubnet(home string) string {
-	if homeOf(home) == v1.DefaultVpc {
+	if nodeVpcOf(home) == v1.DefaultVpc {
 		return v1.DefaultSubnet
 	}
 	return v1.PodSubnet
@@ -77,7 +77,7 @@ func defaultSubnet(home string) string {
 
 // neutronSubnet wants a network joined to the Vpc's router, or one that is there.
 func neutronSubnet(f SubnetFacts, net Net) intent.Want {
-	s := intent.Segment{
+	s := intent.Network{
 		Name: NetworkName(f.Name), Prefixes: net.Prefixes, Gateways: net.Gateways,
 		Existing: f.Subnet.Spec.Network,
 	}
@@ -87,13 +87,13 @@ func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 			s.Ranges = rangesOf(net)
 		}
 		if f.Subnet.Labels[v1.LabelNamespace] != "" && f.PerNamespace != nil {
-			s.Pool = f.PerNamespace.Pool
+			s.SubnetPool = f.PerNamespace.Pool
 		}
 		j := joinOf(f, net)
-		j.Segment = s.Name
-		want.Joins = []intent.Join{j}
+		j.Network = s.Name
+		want.RouterInterfaces = []intent.RouterInterface{j}
 	}
-	want.Segments = []intent.Segment{s}
+	want.Networks = []intent.Network{s}
 	return want
 }
 
@@ -140,12 +140,12 @@ func SubnetSeen(s *v1.SubnetStatus, spec *v1.SubnetSpec, n CloudNetwork) {
 // isOwn tells whether a network of Neutron's on the router is the Subnet's own.
 // One that has the very same prefix, and whose id is not known yet, is: Neutron
 // itself keeps others' with that prefix off the router.
-func isOwn(s *v1.Subnet, n Network, net Net) bool {
-	if FabricOf(s) != intent.FabricNeutron || !External(n.Segment) {
+func isOwn(s *v1.Subnet, n RouterInterface, net Net) bool {
+	if FabricOf(s) != intent.FabricNeutron || !External(n.Network) {
 		return false
 	}
 	if id := cmp.Or(s.Spec.Network, s.Status.Network); id != "" {
-		return n.Segment == "neutron-"+id
+		return n.Network == "neutron-"+id
 	}
 	return slices.Contains(net.Prefixes, n.Prefix.Masked())
 }
@@ -154,13 +154,13 @@ func isOwn(s *v1.Subnet, n Network, net Net) bool {
 // open is for Neutron to choose; what it says is kept.
 func neutronPort(name string, ip *v1.IP) intent.Port {
 	return intent.Port{
-		Name: name, Segment: NetworkName(ip.Spec.Subnet), MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
+		Name: name, Network: NetworkName(ip.Spec.Subnet), MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
 		Version: ip.Spec.PodUID, Node: ip.Spec.NodeName,
 	}
 }
 
 // Bind completes a claim with what the fabric chose for its port.
-func Bind(ip *v1.IP, b intent.Bound) {
+func Bind(ip *v1.IP, b intent.PortStatus) {
 	s := &ip.Spec
 	if s.Attach.VLAN != nil {
 		s.Attach.VLAN.Tag, s.Attach.VLAN.Port = int32(b.Tag), b.ID

@@ -32,17 +32,17 @@ func TestSubnetOfNeutrons(t *testing.T) {
 	}{
 		{"a new network", func(*v1.Subnet) {}, intent.Want{
 			Fabric: intent.FabricNeutron,
-			Segments: []intent.Segment{{
+			Networks: []intent.Network{{
 				Name: "net2", Prefixes: []netip.Prefix{prefix("10.1.0.0/24")}, Gateways: []netip.Addr{addr("10.1.0.1")},
 			}},
-			Joins: []intent.Join{{
-				Segment: "net2", Router: router0, Foreign: true, MAC: "02:00:0a:01:00:01", Networks: []netip.Prefix{prefix("10.1.0.1/24")},
-				SegmentPort: "net2-neutron-22040ed5", RouterPort: "neutron-22040ed5-net2",
+			RouterInterfaces: []intent.RouterInterface{{
+				Network: "net2", Router: router0, Foreign: true, MAC: "02:00:0a:01:00:01", Addresses: []netip.Prefix{prefix("10.1.0.1/24")},
+				NetworkPort: "net2-neutron-22040ed5", RouterPort: "neutron-22040ed5-net2",
 			}},
 		}},
 		{"one that is there", func(s *v1.Subnet) { s.Spec.Network = "abc" }, intent.Want{
 			Fabric: intent.FabricNeutron,
-			Segments: []intent.Segment{{
+			Networks: []intent.Network{{
 				Name: "net2", Prefixes: []netip.Prefix{prefix("10.1.0.0/24")}, Gateways: []netip.Addr{addr("10.1.0.1")}, Existing: "abc",
 			}},
 		}},
@@ -66,7 +66,7 @@ func TestRangesLeaveOutWhatIsExcluded(t *testing.T) {
 
 // What a pod's port is asked to be, and what keeps it from being asked for.
 func TestPodsOnNeutron(t *testing.T) {
-	base := intent.Port{Name: "a/p", Segment: "net2", Version: "u", Node: "node1"}
+	base := intent.Port{Name: "a/p", Network: "net2", Version: "u", Node: "node1"}
 	for _, row := range []struct {
 		name, reason string
 		set          func(*PodFacts)
@@ -82,11 +82,11 @@ func TestPodsOnNeutron(t *testing.T) {
 		{"the settings' groups", "", func(f *PodFacts) { f.Standard = []string{"1"} }, func(p *intent.Port) {
 			p.CloudGroups = []string{"1"}
 		}},
-		{"its node is in Neutron, too", "", func(f *PodFacts) { f.Standard, f.Home = []string{"1"}, router0 }, func(p *intent.Port) {
+		{"its node is in Neutron, too", "", func(f *PodFacts) { f.Standard, f.NodeVpc = []string{"1"}, router0 }, func(p *intent.Port) {
 			p.Groups, p.CloudGroups = []string{GuardGroup("node1")}, []string{"1"}
 		}},
 		{"a policy isolates it", "", func(f *PodFacts) {
-			f.Book = NewBook([]*networkingv1.NetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "deny"}}})
+			f.Book = NewPolicyIndex([]*networkingv1.NetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "deny"}}})
 		}, func(p *intent.Port) { p.Groups = []string{OpenEgress, "policy/a/deny"} }},
 		{"groups of its choice", "", func(f *PodFacts) {
 			f.Standard, f.CloudGroups = []string{"1"}, map[string]string{"web": "2", "3": "3"}
@@ -127,7 +127,7 @@ func TestPodsOnNeutron(t *testing.T) {
 // A claim that stands asks for the very port that it names.
 func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{PodName: "p", Namespace: "a", PodUID: "u", Subnet: "net2"}}
-	Bind(ip, intent.Bound{
+	Bind(ip, intent.PortStatus{
 		ID: "port1", MAC: "fa:16:3e:00:00:01", MTU: 1442,
 		Addrs: []netip.Prefix{prefix("10.1.0.9/24")}, Gateways: []netip.Addr{addr("10.1.0.1")},
 	})
@@ -145,7 +145,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	}
 	got, told, err := Pod(f)
 	want := intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{{
-		Name: "a/p", Segment: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{GroupPods},
+		Name: "a/p", Network: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{GroupPods},
 	}}}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil || told.Spec.Attach.OVS.IfaceID != "port1" {
 		t.Error(err, diff, told)
@@ -161,7 +161,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 func TestNodeInNeutron(t *testing.T) {
 	pods, services := readySubnet(v1.PodSubnet, "neutron"), []netip.Prefix{prefix("10.96.0.0/16")}
 	got, ip, err := Node(NodeFacts{
-		Name: "node1", Join: pods, Home: router0, Services: services, Leases: book{},
+		Name: "node1", Join: pods, NodeVpc: router0, Services: services, Leases: book{},
 		Node: &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: "node1", UID: "n"},
 			Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "172.31.0.1"}, {Type: corev1.NodeHostName, Address: "node1"}}},
@@ -170,12 +170,12 @@ func TestNodeInNeutron(t *testing.T) {
 	})
 	want := intent.Want{
 		Fabric: intent.FabricNeutron, Groups: []intent.Group{Guard("node1", []netip.Addr{addr("172.31.0.1"), addr("10.1.0.5")}, services)},
-		Ports: []intent.Port{{Name: "node-node1", Segment: PodNetwork, Version: "n", Node: "node1", Groups: []string{GroupNodes}}},
+		Ports: []intent.Port{{Name: "node-node1", Network: PodNetwork, Version: "n", Node: "node1", Groups: []string{GroupNodes}}},
 	}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil {
 		t.Fatal(err, diff)
 	}
-	Bind(ip, intent.Bound{ID: "x", Addrs: []netip.Prefix{prefix("10.1.0.5/24")}, Gateways: []netip.Addr{addr("10.1.0.1")}})
+	Bind(ip, intent.PortStatus{ID: "x", Addrs: []netip.Prefix{prefix("10.1.0.5/24")}, Gateways: []netip.Addr{addr("10.1.0.1")}})
 	if diff := cmp.Diff([]v1.Route{{Destination: "10.96.0.0/16", Gateway: "10.1.0.1"}}, ip.Spec.Routes); diff != "" {
 		t.Error(diff)
 	}
@@ -193,14 +193,14 @@ func TestServiceNetwork(t *testing.T) {
 		{"172.31.0.0/24", "Overlap", ""},
 	} {
 		got, _, err := Cluster(ClusterFacts{
-			Home:    router0,
+			NodeVpc: router0,
 			CIDRs:   []*networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{row.cidr}}}},
 			Subnets: []*v1.Subnet{subnetOf("x", router0, "10.1.0.0/24")},
 			Nodes:   []NodeAddr{{"n", addr("172.31.1.11")}},
-			Router:  &Router{Name: router0, Networks: []Network{{Prefix: prefix("192.168.1.1/24"), Segment: "neutron-1"}}},
+			Router:  &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("192.168.1.1/24"), Network: "neutron-1"}}},
 		})
 		says := ""
-		for _, s := range got.Segments {
+		for _, s := range got.Networks {
 			says = strings.Join([]string{s.Prefixes[0].String(), s.Gateways[0].String(), s.Ranges[0].First.String(), s.Ranges[0].Last.String()}, " ")
 		}
 		if reason(err) != row.reason || says != row.says || len(got.Groups) != 2 {
@@ -212,15 +212,15 @@ func TestServiceNetwork(t *testing.T) {
 // A network that is given is used as soon as it is on the router, and not made.
 func TestServiceNetworkGiven(t *testing.T) {
 	f := ClusterFacts{
-		Home: router0, ServiceNetwork: "net", Router: &Router{Name: router0},
+		NodeVpc: router0, ServiceNetwork: "net", Router: &Router{Name: router0},
 		CIDRs: []*networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}}},
 	}
-	if got, _, err := Cluster(f); reason(err) != "NotOnRouter" || len(got.Segments) != 0 {
+	if got, _, err := Cluster(f); reason(err) != "NotOnRouter" || len(got.Networks) != 0 {
 		t.Errorf("%v: %+v", err, got)
 	}
-	f.Router.Networks = []Network{{Prefix: prefix("10.97.255.254/15"), Segment: "neutron-net"}}
+	f.Router.Interfaces = []RouterInterface{{Prefix: prefix("10.97.255.254/15"), Network: "neutron-net"}}
 	got, _, err := Cluster(f)
-	if err != nil || len(got.Segments) != 1 || got.Segments[0].Existing != "net" || len(got.Joins) != 0 {
+	if err != nil || len(got.Networks) != 1 || got.Networks[0].Existing != "net" || len(got.RouterInterfaces) != 0 {
 		t.Errorf("%v: %+v", err, got)
 	}
 }
@@ -228,15 +228,15 @@ func TestServiceNetworkGiven(t *testing.T) {
 // Once the network stands, nothing that comes later takes it away.
 func TestServiceNetworkStays(t *testing.T) {
 	got, _, err := Cluster(ClusterFacts{
-		Home: router0,
+		NodeVpc: router0,
 		CIDRs: []*networkingv1.ServiceCIDR{
 			{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}},
 			{ObjectMeta: metav1.ObjectMeta{Name: "more"}},
 		},
 		Nodes:  []NodeAddr{{"n", addr("10.97.1.11")}},
-		Router: &Router{Name: router0, Networks: []Network{{Prefix: prefix("10.97.255.254/15"), Segment: "neutron-1"}}},
+		Router: &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("10.97.255.254/15"), Network: "neutron-1"}}},
 	})
-	if len(got.Segments) != 1 || reason(err) != "MoreServiceCIDRs" {
+	if len(got.Networks) != 1 || reason(err) != "MoreServiceCIDRs" {
 		t.Errorf("%v: %+v", err, got)
 	}
 }
@@ -244,17 +244,17 @@ func TestServiceNetworkStays(t *testing.T) {
 // Where the nodes are on Neutron's router there is no overlay, and pods go to
 // Subnet pods.
 func TestHomeInNeutron(t *testing.T) {
-	if want, told, _ := Vpc(VpcFacts{Name: v1.DefaultVpc, Home: router0}); !want.Empty() || told.Deed != "" {
+	if want, told, _ := Vpc(VpcFacts{Name: v1.DefaultVpc, NodeVpc: router0}); !want.Empty() || told.Action != "" {
 		t.Errorf("Vpc ovn-cluster: %+v %+v", want, told)
 	}
 	pods := readySubnet(v1.PodSubnet, "neutron")
 	pods.Spec.Namespaces = nil
 	f := PodFacts{
-		Namespace: "any", Name: "p", Home: router0, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
+		Namespace: "any", Name: "p", NodeVpc: router0, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "any", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
 	got, ip, err := Pod(f)
-	if err != nil || len(got.Ports) != 1 || got.Ports[0].Segment != PodNetwork || ip.Spec.HostLink {
+	if err != nil || len(got.Ports) != 1 || got.Ports[0].Network != PodNetwork || ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, got, ip)
 	}
 }
@@ -265,10 +265,10 @@ func TestDefaultSubnetIsForAllNamespaces(t *testing.T) {
 	pods, other := readySubnet(v1.PodSubnet, "neutron"), readySubnet("net2", "neutron")
 	pods.Spec.Namespaces, other.Spec.Namespaces = nil, nil
 	f := PodFacts{
-		Namespace: "a", Name: "p", Home: router0, Vpcs: []*v1.Vpc{vpcOf(router0, "b")}, Subnets: []*v1.Subnet{pods, other}, Leases: book{},
+		Namespace: "a", Name: "p", NodeVpc: router0, Vpcs: []*v1.Vpc{vpcOf(router0, "b")}, Subnets: []*v1.Subnet{pods, other}, Leases: book{},
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
-	if got, _, err := Pod(f); err != nil || len(got.Ports) != 1 || got.Ports[0].Segment != PodNetwork {
+	if got, _, err := Pod(f); err != nil || len(got.Ports) != 1 || got.Ports[0].Network != PodNetwork {
 		t.Error(err, got)
 	}
 	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: "net2"}
@@ -280,7 +280,7 @@ func TestDefaultSubnetIsForAllNamespaces(t *testing.T) {
 // A Subnet's own network on the router does not stand in its way, others' do.
 func TestRefusedSubnetsOfNeutrons(t *testing.T) {
 	on := func(segment string) *Router {
-		return &Router{Name: router0, Networks: []Network{{Prefix: prefix("10.1.0.1/24"), Segment: segment}}}
+		return &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("10.1.0.1/24"), Network: segment}}}
 	}
 	for _, row := range []struct {
 		name, reason string
@@ -296,7 +296,7 @@ func TestRefusedSubnetsOfNeutrons(t *testing.T) {
 		f := SubnetFacts{Name: "net2", Subnet: readySubnet("net2", "neutron"), Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}
 		row.set(&f)
 		want, _, err := Subnet(f)
-		if reason(err) != row.reason || (err == nil) != (len(want.Segments) == 1) {
+		if reason(err) != row.reason || (err == nil) != (len(want.Networks) == 1) {
 			t.Errorf("a Subnet %s: %v: %+v", row.name, err, want)
 		}
 	}

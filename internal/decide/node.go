@@ -16,15 +16,15 @@ type NodeFacts struct {
 	Name string
 	// Node is nil if there is no such object.
 	Node *corev1.Node
-	// Join is the Subnet that nodes have a port on, nil if there is none: join,
+	// RouterInterface is the Subnet that nodes have a port on, nil if there is none: join,
 	// or pods where the nodes' Vpc is Neutron's.
 	Join *v1.Subnet
-	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
-	Home string
+	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
+	NodeVpc string
 	// Nested is true for a virtual machine with a trunk port; Parent is that port,
 	// nil if it is not found.
 	Nested bool
-	Parent *Parent
+	Parent *ParentPort
 	// Services are the prefixes that Services have addresses in.
 	Services []netip.Prefix
 	// Claim is the IP object that bears the node port's name, if any.
@@ -49,7 +49,7 @@ func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
 	case f.Nested:
 		return intent.Want{}, nil, NoParent(f.Name)
 	}
-	if homeOf(f.Home) != v1.DefaultVpc {
+	if nodeVpcOf(f.NodeVpc) != v1.DefaultVpc {
 		return nodeInNeutron(f)
 	}
 	unit := NodeUnit(f.Name)
@@ -72,9 +72,9 @@ func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
 	ip.Spec.PodUID, ip.Spec.NodeName = string(f.Node.UID), f.Name
 	ip.Labels[v1.LabelNode] = f.Name
 	port := portOf(ip)
-	port.Unknown = true // The node answers under its other addresses, too.
+	port.UnknownAddresses = true // The node answers under its other addresses, too.
 	want.Ports = []intent.Port{port}
-	want.Reroutes = waysOut(f.Name, addrs)
+	want.RoutePolicies = waysOut(f.Name, addrs)
 	return want, ip, nil
 }
 
@@ -89,10 +89,10 @@ func nodeAddrs(f NodeFacts, unit intent.Unit) ([]netip.Addr, error) {
 	return f.Leases.Next(v1.JoinSubnet, unit)
 }
 
-func waysOut(node string, addrs []netip.Addr) []intent.Reroute {
-	ways := make([]intent.Reroute, 0, len(addrs))
+func waysOut(node string, addrs []netip.Addr) []intent.RoutePolicy {
+	ways := make([]intent.RoutePolicy, 0, len(addrs))
 	for _, a := range addrs {
-		ways = append(ways, intent.Reroute{
+		ways = append(ways, intent.RoutePolicy{
 			Router: v1.DefaultVpc, Priority: priorityOut, From: NodeGroup(node), NextHops: []netip.Addr{a},
 		})
 	}

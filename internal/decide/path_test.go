@@ -101,7 +101,7 @@ func (w *world) add(name string) {
 	case kind == "pod":
 		w.objects[name] = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: n.Namespace, UID: types.UID(fmt.Sprint(w.uid))}, Spec: corev1.PodSpec{NodeName: "n"}}
 	case kind == "router":
-		w.objects[name] = &Router{Name: router0, Networks: []Network{{Prefix: prefix("192.168.1.0/24"), Segment: "neutron-net"}}, Segments: []string{"neutron-net"}}
+		w.objects[name] = &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("192.168.1.0/24"), Network: "neutron-net"}}, Networks: []string{"neutron-net"}}
 	}
 }
 
@@ -184,21 +184,21 @@ func (w *world) runVpc(name, vpc string) {
 	want, told, _ := Vpc(f)
 	w.apply(name, want)
 	switch {
-	case told.Deed == Make && f.Vpc == nil:
+	case told.Action == Make && f.Vpc == nil:
 		w.objects[name] = vpcOf(vpc, "ns")
-	case told.Deed == Make:
+	case told.Action == Make:
 		f.Vpc.Labels = map[string]string{v1.LabelVpcExternal: "true"}
-	case told.Deed == Remove:
+	case told.Action == Remove:
 		delete(w.objects, name)
 	default:
-		w.finish(name, f.Vpc, told.Deed)
+		w.finish(name, f.Vpc, told.Action)
 	}
-	if v := object[*v1.Vpc](w, name); v != nil && told.Deed != Make {
+	if v := object[*v1.Vpc](w, name); v != nil && told.Action != Make {
 		v.Status = told.Status
 	}
 }
 
-func (w *world) finish(name string, o metav1.Object, d Deed) {
+func (w *world) finish(name string, o metav1.Object, d Action) {
 	switch {
 	case d == Hold:
 		o.SetFinalizers([]string{v1.Finalizer})
@@ -227,7 +227,7 @@ func (w *world) runSubnet(name, subnet string) {
 	if f.Subnet == nil {
 		return
 	}
-	w.finish(name, f.Subnet, told.Deed)
+	w.finish(name, f.Subnet, told.Action)
 	status := metav1.ConditionFalse
 	if err == nil {
 		status = metav1.ConditionTrue
@@ -325,13 +325,13 @@ func (w *world) checkPorts(t *rapid.T) {
 			t.Fatalf("%s is gone and wants %+v", u, want)
 		}
 		for _, p := range want.Ports {
-			key := fmt.Sprint(p.Segment, p.Addrs)
+			key := fmt.Sprint(p.Network, p.Addrs)
 			if names[p.Name] != "" || addrs[key] != "" {
 				t.Fatalf("%s has the port %s %s, as has %s %s", u, p.Name, key, names[p.Name], addrs[key])
 			}
 			names[p.Name], addrs[key] = u, u
-			if len(w.applied[intent.Unit("subnet/"+p.Segment)].Segments) != 1 {
-				t.Fatalf("%s has a port on %s, which is not there", u, p.Segment)
+			if len(w.applied[intent.Unit("subnet/"+p.Network)].Networks) != 1 {
+				t.Fatalf("%s has a port on %s, which is not there", u, p.Network)
 			}
 			if ip := w.claims[p.Name]; ip == nil || IPUnit(ip) != u || !slices.Equal(Addrs(ip), p.Addrs) {
 				t.Fatalf("%s has the port %+v and the claim %+v", u, p, ip)

@@ -26,7 +26,7 @@ func (f PodFacts) place() (*v1.Subnet, error) {
 		return f.named(v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)
 	}
 	// What every cluster has is a default, too: one that the user made comes first.
-	always := defaultSubnet(f.Home)
+	always := defaultSubnet(f.NodeVpc)
 	made := func(s *v1.Subnet) bool { return s.Spec.Default && s.Name != always && f.mayUse(s) == nil }
 	if s := best(f.Subnets, made); s != nil {
 		return s, nil
@@ -101,11 +101,11 @@ func (f PodFacts) mayUse(s *v1.Subnet) error {
 		}
 		return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Subnet %s", f.Namespace, s.Name)}
 	}
-	if External(f.Home) && s.Name == defaultSubnet(f.Home) {
+	if External(f.NodeVpc) && s.Name == defaultSubnet(f.NodeVpc) {
 		return nil // whichever namespaces may have others of that router's
 	}
 	i := slices.IndexFunc(f.Vpcs, func(v *v1.Vpc) bool { return v.Name == s.Spec.Vpc })
-	if i >= 0 && allows(f.Vpcs[i], f.Namespace, f.Home) {
+	if i >= 0 && allows(f.Vpcs[i], f.Namespace, f.NodeVpc) {
 		return nil
 	}
 	return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", f.Namespace, s.Spec.Vpc)}

@@ -28,13 +28,13 @@ type PodFacts struct {
 	// Nested is true if that Node is a virtual machine with a trunk port; Parent
 	// is that port, nil if it is not found. SomeNested is true if any Node is one.
 	Nested, SomeNested bool
-	Parent             *Parent
+	Parent             *ParentPort
 	Subnets            []*v1.Subnet
 	Vpcs               []*v1.Vpc
 	// SameMAC are the claims that have the MAC which the pod asks for.
 	SameMAC []*v1.IP
-	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
-	Home string
+	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
+	NodeVpc string
 	// Standard are the ids of OpenStack's security groups for pods that ask for
 	// none; CloudGroups the ids of those that the pod asks for, by id or name.
 	Standard    []string
@@ -45,8 +45,8 @@ type PodFacts struct {
 	// ours. ProjectProblem is why none can be, nil if one can.
 	Project        string
 	ProjectProblem error
-	// Book is all NetworkPolicies; nil where none are enforced.
-	Book *Book
+	// Allocator is all NetworkPolicies; nil where none are enforced.
+	Book *PolicyIndex
 	// InNamespace is the pod's Namespace, for its labels and annotations.
 	InNamespace *corev1.Namespace
 	Leases      Leases
@@ -171,7 +171,7 @@ func (f PodFacts) claim() (*v1.IP, error) {
 	}
 	ip.Spec.PodName, ip.Spec.Namespace, ip.Spec.PodUID = f.Name, f.Namespace, uid(f.Pod)
 	ip.Spec.Attach.OVS.IfaceIDVer = uid(f.Pod)
-	ip.Spec.HostLink = s.Spec.Vpc != homeOf(f.Home)
+	ip.Spec.HostLink = s.Spec.Vpc != nodeVpcOf(f.NodeVpc)
 	if c := metav1.GetControllerOf(f.Pod); c != nil && c.Kind == StatefulSet {
 		ip.Spec.PodType = StatefulSet
 	}

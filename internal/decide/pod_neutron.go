@@ -28,7 +28,7 @@ func (f PodFacts) draft(s *v1.Subnet, mac intent.MAC) (*v1.IP, error) {
 		ObjectMeta: metav1.ObjectMeta{Name: PodPort(f.Namespace, f.Name), Labels: map[string]string{v1.LabelSubnet: s.Name}},
 		Spec: v1.IPSpec{
 			PodName: f.Name, Namespace: f.Namespace, PodUID: uid(f.Pod), Subnet: s.Name,
-			MTU: s.Spec.MTU, MacAddress: string(mac), HostLink: s.Spec.Vpc != homeOf(f.Home),
+			MTU: s.Spec.MTU, MacAddress: string(mac), HostLink: s.Spec.Vpc != nodeVpcOf(f.NodeVpc),
 		},
 	}
 	if f.Pod.Annotations[v1.AnnotationIPAddress] == "" {
@@ -65,10 +65,10 @@ func (f PodFacts) neutron(ip *v1.IP) (intent.Want, *v1.IP, error) {
 func (f PodFacts) memberships(ip *v1.IP) (Membership, error) {
 	book := f.Book
 	if book == nil {
-		book = &Book{}
+		book = &PolicyIndex{}
 	}
 	pod := PolicyPodOf(f.Pod, f.InNamespace, Addrs(ip))
-	if homeOf(f.Home) == v1.DefaultVpc || f.nested() {
+	if nodeVpcOf(f.NodeVpc) == v1.DefaultVpc || f.nested() {
 		pod.Node = ""
 	}
 	return book.Memberships(pod, Clouds{Standard: f.Standard, IDs: f.CloudGroups})

@@ -61,9 +61,9 @@ func Guard(node string, addrs []netip.Addr, services []netip.Prefix) intent.Grou
 	return intent.Group{Name: GuardGroup(node), Rules: tidy(rules)}
 }
 
-// Book is all NetworkPolicies, read. It does not change: a changed policy makes
+// Allocator is all NetworkPolicies, read. It does not change: a changed policy makes
 // a new Book.
-type Book struct {
+type PolicyIndex struct {
 	policies map[types.NamespacedName]*policy
 	// of are a namespace's policies.
 	of map[string][]*policy
@@ -71,9 +71,9 @@ type Book struct {
 	sets []podSet
 }
 
-// NewBook reads policies. What is wrong with one is told by its unit.
-func NewBook(list []*netv1.NetworkPolicy) *Book {
-	b := &Book{policies: map[types.NamespacedName]*policy{}, of: map[string][]*policy{}}
+// NewPolicyIndex reads policies. What is wrong with one is told by its unit.
+func NewPolicyIndex(list []*netv1.NetworkPolicy) *PolicyIndex {
+	b := &PolicyIndex{policies: map[types.NamespacedName]*policy{}, of: map[string][]*policy{}}
 	seen := map[string]bool{}
 	for _, np := range list {
 		p := readPolicy(np)
@@ -93,7 +93,7 @@ func NewBook(list []*netv1.NetworkPolicy) *Book {
 // PolicyFacts are all that matters to one NetworkPolicy.
 type PolicyFacts struct {
 	Namespace, Name string
-	Book            *Book
+	Book            *PolicyIndex
 	// Ports are those in use; only what UsingPorts tells matters.
 	Ports PortCount
 	// Services are needed only if the policy is one of UsingServices.
@@ -120,7 +120,7 @@ func Policy(f PolicyFacts) (intent.Want, struct{}, error) {
 // GroupFacts are all that matters to one group that policies share.
 type GroupFacts struct {
 	Unit  intent.Unit
-	Book  *Book
+	Book  *PolicyIndex
 	Ports PortCount
 }
 
@@ -136,7 +136,7 @@ func SharedGroup(f GroupFacts) (intent.Want, struct{}, error) {
 
 // Groups are the groups that no policy owns alone, by their units: the open
 // ones, and those of peers. A group unit that is not here wants nothing.
-func (b *Book) Groups(ports PortCount) map[intent.Unit]intent.Group {
+func (b *PolicyIndex) Groups(ports PortCount) map[intent.Unit]intent.Group {
 	out := map[intent.Unit]intent.Group{
 		GroupUnit(OpenIngress): {Name: OpenIngress, Rules: []intent.Rule{{Direction: intent.Ingress}}},
 		GroupUnit(OpenEgress):  {Name: OpenEgress, Rules: []intent.Rule{{Direction: intent.Egress}}},
@@ -167,7 +167,7 @@ type Clouds struct {
 // Memberships decides a pod's groups. A problem, an intent.Stop or an
 // intent.Wait, is one of the pod's annotation, which then counts as if it were
 // empty: a pod that has no port yet should not get one.
-func (b *Book) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
+func (b *PolicyIndex) Memberships(pod PolicyPod, c Clouds) (Membership, error) {
 	var m Membership
 	ingress, egress := false, false
 	for _, p := range b.of[pod.Namespace] {

@@ -21,7 +21,7 @@ func FuzzPolicy(f *testing.F) {
 		if yaml.Unmarshal([]byte(spec), &np.Spec) != nil {
 			return
 		}
-		b := NewBook([]*netv1.NetworkPolicy{np})
+		b := NewPolicyIndex([]*netv1.NetworkPolicy{np})
 		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Ports: ports})
 		shared := map[string]bool{}
 		for _, g := range b.Groups(ports) {

@@ -40,7 +40,7 @@ type Backend struct {
 
 // PolicyServiceOf reads a Service's balancer. Pod finds who has an address; nil
 // if it is none of the cluster's pods, or one on its node's network.
-func PolicyServiceOf(b intent.Balancer, pod func(netip.Addr) *PolicyPod) PolicyService {
+func PolicyServiceOf(b intent.LoadBalancer, pod func(netip.Addr) *PolicyPod) PolicyService {
 	s := PolicyService{Addrs: []netip.Addr{b.VIP}}
 	for _, l := range b.Listeners {
 		p := PolicyServicePort{Protocol: strings.ToLower(l.Protocol), Port: l.Port}

@@ -35,9 +35,9 @@ func TestPolicyServices(t *testing.T) {
 		"outside, no port names": {[]intent.Member{member("172.16.0.1", 81)}, false},
 		"of another family":      {[]intent.Member{member("fd00::1", 8080), member("10.0.0.1", 8080)}, true},
 	} {
-		s := PolicyServiceOf(intent.Balancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
+		s := PolicyServiceOf(intent.LoadBalancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
 			func(a netip.Addr) *PolicyPod { return pods[a] })
-		b := NewBook([]*netv1.NetworkPolicy{np})
+		b := NewPolicyIndex([]*netv1.NetworkPolicy{np})
 		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Services: []PolicyService{s}})
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestPolicyServices(t *testing.T) {
 func TestNamedPortInBlockIsOfOneFamily(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: "fd00::/8"}}], ports: [{port: http}]}]}`)
-	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewBook([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}})
+	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

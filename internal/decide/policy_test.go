@@ -46,7 +46,7 @@ egress:
 
 func TestPolicyGroups(t *testing.T) {
 	t.Parallel()
-	b := NewBook([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
+	b := NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
 	ports := PortCount{{"ns", "sql", "udp", 53}: 1, {"other", "sql", "udp", 54}: 1, {"ns", "sql", "tcp", 3306}: 2}
 	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "db", Book: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}})
 	if err != nil {
@@ -125,7 +125,7 @@ func TestSharedGroups(t *testing.T) {
 		{[]*netv1.NetworkPolicy{same}, 1},
 		{[]*netv1.NetworkPolicy{same, one, elsewhere}, 2},
 	} {
-		b := NewBook(c.policies)
+		b := NewPolicyIndex(c.policies)
 		groups := b.Groups(nil)
 		if len(groups) != c.groups+2 { // the open ones
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
@@ -140,7 +140,7 @@ func TestSharedGroups(t *testing.T) {
 	if d := cmp.Diff(u, SharedGroups(same, nil)); d != "" || len(u) != 1 {
 		t.Errorf("one and same do not share: %v\n%s", u, d)
 	}
-	if left, _, _ := SharedGroup(GroupFacts{Unit: u[0], Book: NewBook(nil)}); len(left.Groups) != 0 {
+	if left, _, _ := SharedGroup(GroupFacts{Unit: u[0], Book: NewPolicyIndex(nil)}); len(left.Groups) != 0 {
 		t.Errorf("the last policy is gone, the group is not: %v", left)
 	}
 }
@@ -156,7 +156,7 @@ func TestNamesFit(t *testing.T) {
 	seen := map[string]bool{}
 	for _, more := range []string{"1", "2"} {
 		p := policyOf(t, long, name[:252]+more, spec(more))
-		b := NewBook([]*netv1.NetworkPolicy{p})
+		b := NewPolicyIndex([]*netv1.NetworkPolicy{p})
 		ports := PortCount{{long, "name", "tcp", 1}: 1}
 		want, _, err := Policy(PolicyFacts{Namespace: long, Name: p.Name, Book: b, Ports: ports})
 		if err != nil {
@@ -184,7 +184,7 @@ func TestMemberships(t *testing.T) {
 	t.Parallel()
 	web := policyOf(t, "ns", "web", `{podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: http}]}]}`)
 	out := policyOf(t, "ns", "out", `{podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]}`)
-	b, both := NewBook([]*netv1.NetworkPolicy{web}), NewBook([]*netv1.NetworkPolicy{web, out})
+	b, both := NewPolicyIndex([]*netv1.NetworkPolicy{web}), NewPolicyIndex([]*netv1.NetworkPolicy{web, out})
 	pod := PolicyPod{Namespace: "ns", Name: "p", Node: "n", Labels: map[string]string{"app": "web"}, Ports: []NamedPort{{"ns", "http", "tcp", 80}}}
 	with := func(change func(*PolicyPod)) PolicyPod {
 		p := pod
@@ -194,7 +194,7 @@ func TestMemberships(t *testing.T) {
 	text := func(s string) *string { return &s }
 	free := with(func(p *PolicyPod) { p.Labels = nil })
 	for name, c := range map[string]struct {
-		book     *Book
+		book     *PolicyIndex
 		pod      PolicyPod
 		standard []string
 		groups   []string
@@ -247,7 +247,7 @@ func TestInvalidPolicies(t *testing.T) {
 		`{podSelector: {}, ingress: [{ports: [{port: 1, protocol: ICMP}]}]}`:                                             `"ICMP"`,
 		`{podSelector: {matchExpressions: [{key: a, operator: Like}]}, ingress: [{from: [{ipBlock: {cidr: nothing}}]}]}`: `spec.podSelector`,
 	} {
-		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewBook([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})})
+		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})})
 		var stop intent.Stop
 		if !asStop(err, &stop) || !strings.Contains(stop.Why, why) {
 			t.Errorf("%s:\n%v, want %s", spec, err, why)

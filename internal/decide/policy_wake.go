@@ -36,7 +36,7 @@ func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
 }
 
 // Behind are the policies whose rules refer to a group unit's group.
-func (b *Book) Behind(u intent.Unit, ports PortCount) []types.NamespacedName {
+func (b *PolicyIndex) Behind(u intent.Unit, ports PortCount) []types.NamespacedName {
 	is := func(group string) bool { return GroupUnit(group) == u }
 	return b.that(func(p *policy) bool {
 		return slices.ContainsFunc(p.sets(), func(s podSet) bool { return slices.ContainsFunc(s.groups(ports), is) })
@@ -45,7 +45,7 @@ func (b *Book) Behind(u intent.Unit, ports PortCount) []types.NamespacedName {
 
 // UsingPorts are the policies and the shared groups to look at when named ports
 // came into use or went out of use.
-func (b *Book) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent.Unit) {
+func (b *PolicyIndex) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent.Unit) {
 	var groups []intent.Unit
 	for _, s := range b.sets {
 		for _, n := range changed {
@@ -60,16 +60,16 @@ func (b *Book) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent
 
 // UsingServices are the policies to look at when a Service, its endpoints, or a
 // label of a pod behind it or of that pod's namespace changed.
-func (b *Book) UsingServices() []types.NamespacedName {
+func (b *PolicyIndex) UsingServices() []types.NamespacedName {
 	return b.that(func(p *policy) bool { return p.usesServices() })
 }
 
 // Policies are all of them.
-func (b *Book) Policies() []types.NamespacedName {
+func (b *PolicyIndex) Policies() []types.NamespacedName {
 	return b.that(func(*policy) bool { return true })
 }
 
-func (b *Book) that(fits func(*policy) bool) []types.NamespacedName {
+func (b *PolicyIndex) that(fits func(*policy) bool) []types.NamespacedName {
 	var out []types.NamespacedName
 	for n, p := range b.policies {
 		if fits(p) {

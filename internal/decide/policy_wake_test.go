@@ -39,7 +39,7 @@ func TestWhomPoliciesConcern(t *testing.T) {
 ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: sql}]}],
 egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: http}]}]}`)
 	open := policyOf(t, "a", "open", `{podSelector: {}, egress: [{}]}`)
-	b := NewBook([]*netv1.NetworkPolicy{np, open})
+	b := NewPolicyIndex([]*netv1.NetworkPolicy{np, open})
 	concerns := Concerns(np)
 	for pod, want := range map[*PolicyPod]bool{
 		{Namespace: "a", Labels: map[string]string{"app": "db"}}:            true,

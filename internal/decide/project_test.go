@@ -69,7 +69,7 @@ func TestProjects(t *testing.T) {
 
 func TestServicesProject(t *testing.T) {
 	f := ServiceFacts{Namespace: "a", Name: "s", Service: &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.9"}}, Project: "P"}
-	if got, err := Service(f); err != nil || len(got.Balancers) != 1 || got.Balancers[0].Project != "P" {
+	if got, err := Service(f); err != nil || len(got.LoadBalancers) != 1 || got.LoadBalancers[0].Project != "P" {
 		t.Errorf("%v: %+v", err, got)
 	}
 	f.ProjectProblem = intent.Wait{Reason: "UnknownProject"}

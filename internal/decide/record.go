@@ -11,9 +11,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// BalancerRecord is the record of a Service's balancer, without its status; nil
+// LoadBalancerRecord is the record of a Service's balancer, without its status; nil
 // if the Service has none. It goes with the Service that owns it.
-func BalancerRecord(f ServiceFacts, provider string, seen *intent.Balanced) *kuryr.KuryrLoadBalancer {
+func LoadBalancerRecord(f ServiceFacts, provider string, seen *intent.LoadBalancerStatus) *kuryr.KuryrLoadBalancer {
 	if !needsBalancer(f.Service) {
 		return nil
 	}
@@ -73,9 +73,9 @@ func recordSlice(s *discoveryv1.EndpointSlice) kuryr.EndpointSlice {
 	return out
 }
 
-// BalancerStatus is what a balancer has in the cloud, in the record's words.
+// LoadBalancerStatus is what a balancer has in the cloud, in the record's words.
 // The conditions are somebody else's.
-func BalancerStatus(b intent.Balanced) kuryr.KuryrLoadBalancerStatus {
+func LoadBalancerStatus(b intent.LoadBalancerStatus) kuryr.KuryrLoadBalancerStatus {
 	var out kuryr.KuryrLoadBalancerStatus
 	if b.ID == "" {
 		return out
@@ -93,7 +93,7 @@ func BalancerStatus(b intent.Balanced) kuryr.KuryrLoadBalancerStatus {
 			out.Members = append(out.Members, kuryr.Member{ID: m.ID, IP: m.Addr.String(), Name: m.Name, PoolID: l.Pool, Port: int32(m.Port), ProjectID: b.Project, SubnetID: m.Subnet})
 		}
 	}
-	if f := b.Floating; f != nil {
+	if f := b.FloatingIP; f != nil {
 		method := "user"
 		if f.Own {
 			method = "pool"

@@ -29,10 +29,10 @@ type ServiceFacts struct {
 	Service *corev1.Service
 	// Slices are those labelled with the Service's name.
 	Slices []*discoveryv1.EndpointSlice
-	// Segment is the one that cluster IPs lie in.
-	Segment string
-	// Places are the segments that members may lie in, by their networks.
-	Places []Place
+	// Network is the one that cluster IPs lie in.
+	Network string
+	// EndpointNetworks are the segments that members may lie in, by their networks.
+	EndpointNetworks []EndpointNetwork
 	// Nodes are the addresses that nodes have in one of Places, by the node's name.
 	Nodes map[string][]netip.Addr
 	// Project is the id of the cloud project that owns the balancer; empty for
@@ -47,10 +47,10 @@ type ServiceFacts struct {
 	ClientTimeout, MemberTimeout time.Duration
 }
 
-// Place is a segment and one of its networks. The segment has no name where it is
+// EndpointNetwork is a segment and one of its networks. The segment has no name where it is
 // none of Neutron's, but one of ours on the same router.
-type Place struct {
-	Segment string
+type EndpointNetwork struct {
+	Network string
 	Prefix  netip.Prefix
 }
 
@@ -75,7 +75,7 @@ func Service(f ServiceFacts) (intent.Want, error) {
 		return intent.Want{}, err
 	}
 	problem := f.float(&b)
-	return intent.Want{Balancers: []intent.Balancer{b}}, problem
+	return intent.Want{LoadBalancers: []intent.LoadBalancer{b}}, problem
 }
 
 func needsBalancer(s *corev1.Service) bool {
@@ -88,9 +88,9 @@ func needsBalancer(s *corev1.Service) bool {
 	return true
 }
 
-func (f ServiceFacts) balancer() (intent.Balancer, error) {
+func (f ServiceFacts) balancer() (intent.LoadBalancer, error) {
 	s := f.Service
-	b := intent.Balancer{Name: f.Namespace + "/" + f.Name, Segment: f.Segment, Project: f.Project}
+	b := intent.LoadBalancer{Name: f.Namespace + "/" + f.Name, Network: f.Network, Project: f.Project}
 	vip, err := netip.ParseAddr(s.Spec.ClusterIP)
 	if err != nil {
 		return b, intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("clusterIP %q is not an address", s.Spec.ClusterIP)}
@@ -124,12 +124,12 @@ func unsupported(what string) error {
 }
 
 // float asks for the floating IP; the balancer holds without it, too.
-func (f ServiceFacts) float(b *intent.Balancer) error {
+func (f ServiceFacts) float(b *intent.LoadBalancer) error {
 	s := f.Service.Spec
 	if s.Type != corev1.ServiceTypeLoadBalancer || s.LoadBalancerClass != nil {
 		return nil
 	}
-	want := intent.Floating{Network: f.ExternalNetwork}
+	want := intent.FloatingIP{Network: f.ExternalNetwork}
 	if s.LoadBalancerIP != "" {
 		a, err := netip.ParseAddr(s.LoadBalancerIP)
 		if err != nil {
@@ -143,7 +143,7 @@ func (f ServiceFacts) float(b *intent.Balancer) error {
 	if want.Network == "" && !want.Addr.IsValid() {
 		return intent.Stop{Reason: "NoExternalNetwork", Why: "type LoadBalancer needs an address from outside: set externalNetwork in the configuration, or loadBalancerIP to a floating IP that you have"}
 	}
-	b.Floating = &want
+	b.FloatingIP = &want
 	return nil
 }
 

@@ -49,9 +49,9 @@ func sliceOf(port int32, endpoints ...discoveryv1.Endpoint) *discoveryv1.Endpoin
 
 func serviceFacts(s *corev1.Service, slices ...*discoveryv1.EndpointSlice) ServiceFacts {
 	return ServiceFacts{
-		Namespace: "default", Name: "web", Service: s, Slices: slices, Segment: "services", ExternalNetwork: "public",
-		Places: []Place{{"pods", netip.MustParsePrefix("10.16.0.0/16")}, {"vms", netip.MustParsePrefix("192.168.1.0/24")}, {"", netip.MustParsePrefix("12.0.5.0/24")}},
-		Nodes:  map[string][]netip.Addr{"node1": {netip.MustParseAddr("10.16.0.2")}},
+		Namespace: "default", Name: "web", Service: s, Slices: slices, Network: "services", ExternalNetwork: "public",
+		EndpointNetworks: []EndpointNetwork{{"pods", netip.MustParsePrefix("10.16.0.0/16")}, {"vms", netip.MustParsePrefix("192.168.1.0/24")}, {"", netip.MustParsePrefix("12.0.5.0/24")}},
+		Nodes:            map[string][]netip.Addr{"node1": {netip.MustParseAddr("10.16.0.2")}},
 	}
 }
 
@@ -59,7 +59,7 @@ func serviceFacts(s *corev1.Service, slices ...*discoveryv1.EndpointSlice) Servi
 func behind(l intent.Listener) string {
 	var out []string
 	for _, m := range l.Members {
-		out = append(out, m.Name+"@"+m.Segment+"="+netip.AddrPortFrom(m.Addr, uint16(m.Port)).String())
+		out = append(out, m.Name+"@"+m.Network+"="+netip.AddrPortFrom(m.Addr, uint16(m.Port)).String())
 	}
 	return strings.Join(out, " ")
 }
@@ -79,10 +79,10 @@ func TestServiceWithoutBalancer(t *testing.T) {
 		if name == "going" {
 			f.Service.DeletionTimestamp = new(metav1.Unix(1, 0))
 		}
-		if want, err := Service(f); err != nil || len(want.Balancers) != 0 {
+		if want, err := Service(f); err != nil || len(want.LoadBalancers) != 0 {
 			t.Errorf("%s: %+v, %v", name, want, err)
 		}
-		if r := BalancerRecord(f, "ovn", nil); r != nil {
+		if r := LoadBalancerRecord(f, "ovn", nil); r != nil {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
@@ -149,7 +149,7 @@ func TestMembers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if diff := cmp.Diff(c.want, behind(want.Balancers[0].Listeners[0])); diff != "" {
+		if diff := cmp.Diff(c.want, behind(want.LoadBalancers[0].Listeners[0])); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
 	}
@@ -172,7 +172,7 @@ func TestNamedPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var have []string
-	for _, l := range want.Balancers[0].Listeners {
+	for _, l := range want.LoadBalancers[0].Listeners {
 		have = append(have, l.Protocol+" "+behind(l))
 	}
 	if diff := cmp.Diff([]string{"UDP default/pod-10.16.0.5@pods=10.16.0.5:5353", "TCP default/pod-10.16.0.5@pods=10.16.0.5:5354", "SCTP "}, have); diff != "" {
@@ -193,9 +193,9 @@ func TestServiceAsksFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := want.Balancers[0]
+	b := want.LoadBalancers[0]
 	l := b.Listeners[0]
-	if b.Name != "default/web" || b.VIP.String() != "10.96.0.20" || b.Segment != "services" || b.Floating == nil || b.Floating.Addr.String() != "172.24.4.77" ||
+	if b.Name != "default/web" || b.VIP.String() != "10.96.0.20" || b.Network != "services" || b.FloatingIP == nil || b.FloatingIP.Addr.String() != "172.24.4.77" ||
 		!l.Affinity || l.ClientTimeout != 1500*time.Millisecond || l.MemberTimeout != 0 || len(l.Sources) != 1 {
 		t.Errorf("%+v", b)
 	}
@@ -221,7 +221,7 @@ func TestFloatingIsWantedWhere(t *testing.T) {
 		want, err := Service(f)
 		var stop intent.Stop
 		errors.As(err, &stop)
-		if len(want.Balancers) != 1 || (want.Balancers[0].Floating != nil) != c.floating || stop.Reason != c.reason {
+		if len(want.LoadBalancers) != 1 || (want.LoadBalancers[0].FloatingIP != nil) != c.floating || stop.Reason != c.reason {
 			t.Errorf("%s: %+v, %v", name, want, err)
 		}
 	}
@@ -241,7 +241,7 @@ func TestServiceRefused(t *testing.T) {
 		want, err := Service(serviceFacts(s))
 		word, text, _ := strings.Cut(reason, ": ")
 		var stop intent.Stop
-		if len(want.Balancers) != 0 || !errors.As(err, &stop) || stop.Reason != word || !strings.Contains(stop.Why, text) {
+		if len(want.LoadBalancers) != 0 || !errors.As(err, &stop) || stop.Reason != word || !strings.Contains(stop.Why, text) {
 			t.Errorf("%s: %+v, %v", reason, want, err)
 		}
 	}
@@ -249,19 +249,19 @@ func TestServiceRefused(t *testing.T) {
 
 func TestBalancerRecord(t *testing.T) {
 	f := serviceFacts(serviceOf(), sliceOf(8080, endpointAt("10.16.0.5")))
-	b := intent.Balanced{
+	b := intent.LoadBalancerStatus{
 		ID: "lb", Name: "default/web", VIP: netip.MustParseAddr("10.96.0.20"), Port: "port", Subnet: "sub", Project: "p", Provider: "ovn",
-		Listeners: []intent.Listening{{ID: "l", Pool: "pool", Name: "default/web:TCP:80", Protocol: "TCP", Port: 80, Members: []intent.Joined{
+		Listeners: []intent.ListenerStatus{{ID: "l", Pool: "pool", Name: "default/web:TCP:80", Protocol: "TCP", Port: 80, Members: []intent.MemberStatus{
 			{ID: "m", Name: "default/pod:8080", Addr: netip.MustParseAddr("10.16.0.5"), Port: 8080, Subnet: "pods"},
 		}}},
-		Floating: &intent.Floated{ID: "fip", Addr: netip.MustParseAddr("172.24.4.7"), Own: true},
+		FloatingIP: &intent.FloatingIPStatus{ID: "fip", Addr: netip.MustParseAddr("172.24.4.7"), Own: true},
 	}
-	r := BalancerRecord(f, "ovn", &b)
+	r := LoadBalancerRecord(f, "ovn", &b)
 	if r.Spec.IP != "10.96.0.20" || r.Spec.SubnetID != "sub" || r.Spec.ProjectID != "p" || len(r.Spec.Ports) != 1 || r.Spec.Ports[0].TargetPort != "8080" ||
 		len(r.Spec.EndpointSlices) != 1 || len(r.OwnerReferences) != 1 {
 		t.Errorf("%+v", r)
 	}
-	st := BalancerStatus(b)
+	st := LoadBalancerStatus(b)
 	if st.LoadBalancer.PortID != "port" || len(st.Listeners) != 1 || st.Pools[0].ListenerID != "l" || st.Members[0].PoolID != "pool" ||
 		st.ServicePubIPInfo.AllocMethod != "pool" {
 		t.Errorf("%+v", st)

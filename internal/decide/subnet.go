@@ -32,8 +32,8 @@ type SubnetFacts struct {
 	Nodes []NodeAddr
 	// UnderlayMTU is the least of all nodes.
 	UnderlayMTU int
-	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
-	Home string
+	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
+	NodeVpc string
 	// PortPrefix begins the name of our port on a router of Neutron's.
 	PortPrefix string
 }
@@ -44,9 +44,9 @@ type NodeAddr struct {
 	Addr netip.Addr
 }
 
-// SubnetTold is what Kubernetes is told about a Subnet.
-type SubnetTold struct {
-	Deed Deed
+// SubnetReport is what Kubernetes is told about a Subnet.
+type SubnetReport struct {
+	Action Action
 	// Status is without counts and conditions.
 	Status v1.SubnetStatus
 	// Net is what addresses are given from.
@@ -66,24 +66,24 @@ const (
 // Subnet decides: a switch, joined to its Vpc's router. A Subnet with an
 // objection against it wants nothing, unless there are ports on it already:
 // those keep their network, and the objection is told.
-func Subnet(f SubnetFacts) (intent.Want, SubnetTold, error) {
+func Subnet(f SubnetFacts) (intent.Want, SubnetReport, error) {
 	if f.Subnet == nil {
 		return absent(f)
 	}
 	net, err := NetOf(&f.Subnet.Spec)
 	if err != nil {
-		return intent.Want{}, SubnetTold{Deed: release(f)}, intent.Stop{Reason: "InvalidSpec", Why: err.Error()}
+		return intent.Want{}, SubnetReport{Action: release(f)}, intent.Stop{Reason: "InvalidSpec", Why: err.Error()}
 	}
-	told := SubnetTold{Deed: Hold, Status: subnetStatus(f, net), Net: net}
+	told := SubnetReport{Action: Hold, Status: subnetStatus(f, net), Net: net}
 	if !f.Subnet.DeletionTimestamp.IsZero() {
-		told.Deed = release(f)
-		if told.Deed == Release {
+		told.Action = release(f)
+		if told.Action == Release {
 			return intent.Want{}, told, nil
 		}
 		return subnetWant(f, net), told, intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
 	}
 	if leftover(f) {
-		told.Deed = Remove
+		told.Action = Remove
 	}
 	err = objection(f, net)
 	if err != nil && len(f.Users) == 0 {
@@ -97,7 +97,7 @@ func Subnet(f SubnetFacts) (intent.Want, SubnetTold, error) {
 
 func identity(s string) string { return s }
 
-func release(f SubnetFacts) Deed {
+func release(f SubnetFacts) Action {
 	if !f.Subnet.DeletionTimestamp.IsZero() && len(f.Users) == 0 {
 		return Release
 	}
@@ -109,32 +109,32 @@ func subnetWant(f SubnetFacts, net Net) intent.Want {
 		return neutronSubnet(f, net)
 	}
 	vpc := f.Subnet.Spec.Vpc
-	segment := intent.Segment{Name: f.Name, Prefixes: net.Prefixes}
+	segment := intent.Network{Name: f.Name, Prefixes: net.Prefixes}
 	if External(vpc) {
-		segment.BalancersOf = vpc
+		segment.LoadBalancersOf = vpc
 	}
-	want := intent.Want{Segments: []intent.Segment{segment}}
+	want := intent.Want{Networks: []intent.Network{segment}}
 	if External(vpc) && f.Router == nil {
-		want.Segments[0].BalancersOf = ""
+		want.Networks[0].LoadBalancersOf = ""
 		return want
 	}
-	want.Joins = []intent.Join{joinOf(f, net)}
+	want.RouterInterfaces = []intent.RouterInterface{joinOf(f, net)}
 	if vpc == v1.DefaultVpc {
 		for _, p := range net.Prefixes {
-			want.Reroutes = append(want.Reroutes, intent.Reroute{Router: vpc, Priority: priorityWithin, To: p, Allow: true})
+			want.RoutePolicies = append(want.RoutePolicies, intent.RoutePolicy{Router: vpc, Priority: priorityWithin, To: p, Allow: true})
 		}
 	}
 	return want
 }
 
-func joinOf(f SubnetFacts, net Net) intent.Join {
+func joinOf(f SubnetFacts, net Net) intent.RouterInterface {
 	vpc := f.Subnet.Spec.Vpc
-	j := intent.Join{
-		Segment: f.Name, Router: vpc, Foreign: External(vpc), MAC: MAC(net.Gateways[0]),
-		SegmentPort: segmentPort(f.Name, vpc), RouterPort: routerPort(f.PortPrefix, f.Name, vpc),
+	j := intent.RouterInterface{
+		Network: f.Name, Router: vpc, Foreign: External(vpc), MAC: MAC(net.Gateways[0]),
+		NetworkPort: segmentPort(f.Name, vpc), RouterPort: routerPort(f.PortPrefix, f.Name, vpc),
 	}
 	for i, g := range net.Gateways {
-		j.Networks = append(j.Networks, netip.PrefixFrom(g, net.Prefixes[i].Bits()))
+		j.Addresses = append(j.Addresses, netip.PrefixFrom(g, net.Prefixes[i].Bits()))
 	}
 	return j
 }
@@ -207,7 +207,7 @@ func natOutgoing(vpc string) string {
 
 func objectToVpc(f SubnetFacts, _ Net) error {
 	switch {
-	case f.Subnet.Spec.Vpc == v1.DefaultVpc && homeOf(f.Home) == v1.DefaultVpc: // It is there or comes back.
+	case f.Subnet.Spec.Vpc == v1.DefaultVpc && nodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It is there or comes back.
 		return nil
 	case f.Vpc == nil:
 		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s to be made", f.Subnet.Spec.Vpc)}
@@ -219,7 +219,7 @@ func objectToVpc(f SubnetFacts, _ Net) error {
 
 func objectToNamespaces(f SubnetFacts, _ Net) error {
 	for _, ns := range f.Subnet.Spec.Namespaces {
-		if f.Vpc != nil && !allows(f.Vpc, ns, f.Home) {
+		if f.Vpc != nil && !allows(f.Vpc, ns, f.NodeVpc) {
 			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
 		}
 	}
@@ -258,7 +258,7 @@ func overlaps(a, b netip.Prefix, side string) error {
 
 // objectToNodes: nodes reach the pods of their Vpc by routes of their own.
 func objectToNodes(f SubnetFacts, net Net) error {
-	if f.Subnet.Spec.Vpc != homeOf(f.Home) {
+	if f.Subnet.Spec.Vpc != nodeVpcOf(f.NodeVpc) {
 		return nil
 	}
 	for _, n := range f.Nodes {
@@ -277,15 +277,15 @@ func objectToNeutron(f SubnetFacts, net Net) error {
 	if !f.Router.Ours && !External(f.Router.Name) {
 		return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s is neither ours nor Neutron's", f.Router.Name)}
 	}
-	for _, n := range f.Router.Networks {
+	for _, n := range f.Router.Interfaces {
 		if n.Ours || isOwn(f.Subnet, n, net) {
 			continue
 		}
-		if n.Segment == f.Name {
-			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s has a network %s that is not ours: choose another name", f.Router.Name, n.Segment)}
+		if n.Network == f.Name {
+			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s has a network %s that is not ours: choose another name", f.Router.Name, n.Network)}
 		}
 		if a, b, ok := overlap(net.Prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
-			return overlaps(a, b, fmt.Sprintf("network %s on router %s", n.Segment, f.Router.Name))
+			return overlaps(a, b, fmt.Sprintf("network %s on router %s", n.Network, f.Router.Name))
 		}
 	}
 	return nil

@@ -17,34 +17,34 @@ type VpcFacts struct {
 	Router *Router
 	// Subnets are those whose spec.vpc it is, sorted.
 	Subnets []*v1.Subnet
-	// Home is the Vpc that the nodes are in; ovn-cluster if empty.
-	Home string
+	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
+	NodeVpc string
 }
 
-// Deed is what is to be done with an object beside its status.
-type Deed string
+// Action is what is to be done with an object beside its status.
+type Action string
 
 // All that can be done with an object. An empty Deed leaves it alone.
 const (
 	// Make creates the object, or gives it its label.
-	Make Deed = "make"
+	Make Action = "make"
 	// Remove deletes it.
-	Remove Deed = "remove"
+	Remove Action = "remove"
 	// Hold sees to it that our finalizer is there before anything is applied.
-	Hold Deed = "hold"
+	Hold Action = "hold"
 	// Release takes our finalizer off once nothing is left.
-	Release Deed = "release"
+	Release Action = "release"
 )
 
-// VpcTold is what Kubernetes is told about a Vpc.
-type VpcTold struct {
-	Deed   Deed
+// VpcReport is what Kubernetes is told about a Vpc.
+type VpcReport struct {
+	Action Action
 	Status v1.VpcStatus
 }
 
 // Vpc decides: a router of ours for each Vpc but Neutron's, whose routers
 // become Vpcs instead and are never ours to make, change or delete.
-func Vpc(f VpcFacts) (intent.Want, VpcTold, error) {
+func Vpc(f VpcFacts) (intent.Want, VpcReport, error) {
 	if External(f.Name) {
 		told, err := externalVpc(f)
 		return intent.Want{}, told, err
@@ -52,59 +52,59 @@ func Vpc(f VpcFacts) (intent.Want, VpcTold, error) {
 	return ourVpc(f)
 }
 
-func externalVpc(f VpcFacts) (VpcTold, error) {
+func externalVpc(f VpcFacts) (VpcReport, error) {
 	there := foreign(f.Router)
 	switch {
 	case f.Vpc == nil && there:
-		return VpcTold{Deed: Make}, nil
+		return VpcReport{Action: Make}, nil
 	case f.Vpc == nil:
-		return VpcTold{}, nil
+		return VpcReport{}, nil
 	case there && f.Vpc.Labels[v1.LabelVpcExternal] != "true":
-		return VpcTold{Deed: Make, Status: vpcStatus(f)}, nil
+		return VpcReport{Action: Make, Status: vpcStatus(f)}, nil
 	case there:
-		return VpcTold{Status: vpcStatus(f)}, nil
+		return VpcReport{Status: vpcStatus(f)}, nil
 	case f.Vpc.Labels[v1.LabelVpcExternal] == "true" && f.Vpc.Status.Router != "" && len(f.Subnets) == 0:
-		return VpcTold{Deed: Remove}, nil
+		return VpcReport{Action: Remove}, nil
 	}
 	// An object made before its router, or still used by a Subnet, stays: its
 	// spec.namespaces is the user's.
-	return VpcTold{Status: vpcStatus(f)}, routerGone(f.Name)
+	return VpcReport{Status: vpcStatus(f)}, routerGone(f.Name)
 }
 
 func routerGone(name string) error {
 	return intent.Wait{Reason: "RouterGone", For: fmt.Sprintf("Neutron's router %s, which is not in OVN: make it again or delete what uses it", name)}
 }
 
-func ourVpc(f VpcFacts) (intent.Want, VpcTold, error) {
+func ourVpc(f VpcFacts) (intent.Want, VpcReport, error) {
 	switch {
-	case f.Name == homeOf(f.Home):
+	case f.Name == nodeVpcOf(f.NodeVpc):
 		return defaultVpc(f)
 	case f.Vpc == nil:
-		return intent.Want{}, VpcTold{}, nil
+		return intent.Want{}, VpcReport{}, nil
 	}
-	told := VpcTold{Deed: Hold, Status: vpcStatus(f)}
+	told := VpcReport{Action: Hold, Status: vpcStatus(f)}
 	switch {
 	case f.Vpc.DeletionTimestamp.IsZero() && foreign(f.Router):
 		return intent.Want{}, told, routerTaken(f.Name)
 	case f.Vpc.DeletionTimestamp.IsZero():
 		return routerWant(f.Name), told, nil
 	case len(f.Subnets) > 0:
-		told.Deed = ""
+		told.Action = ""
 		return routerWant(f.Name), told, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)}
 	}
-	told.Deed = Release
+	told.Action = Release
 	return intent.Want{}, told, nil
 }
 
 // defaultVpc has a router whether there is an object or not: every cluster has
 // it, so who deletes the object gets it back.
-func defaultVpc(f VpcFacts) (intent.Want, VpcTold, error) {
+func defaultVpc(f VpcFacts) (intent.Want, VpcReport, error) {
 	if f.Vpc == nil {
-		return routerWant(f.Name), VpcTold{Deed: Make}, nil
+		return routerWant(f.Name), VpcReport{Action: Make}, nil
 	}
-	told := VpcTold{Status: vpcStatus(f)}
+	told := VpcReport{Status: vpcStatus(f)}
 	if !f.Vpc.DeletionTimestamp.IsZero() {
-		told.Deed = Release
+		told.Action = Release
 	}
 	if foreign(f.Router) {
 		return intent.Want{}, told, routerTaken(f.Name)
@@ -125,10 +125,10 @@ func routerTaken(name string) error {
 func subnetName(s *v1.Subnet) string { return s.Name }
 
 func vpcStatus(f VpcFacts) v1.VpcStatus {
-	s := v1.VpcStatus{Default: f.Name == homeOf(f.Home), Router: f.Vpc.Status.Router}
+	s := v1.VpcStatus{Default: f.Name == nodeVpcOf(f.NodeVpc), Router: f.Vpc.Status.Router}
 	if f.Router != nil {
 		s.Standby, s.Router = true, f.Router.Name
-		s.Subnets = slices.Clone(f.Router.Segments)
+		s.Subnets = slices.Clone(f.Router.Networks)
 		slices.Sort(s.Subnets)
 	}
 	if slices.ContainsFunc(f.Subnets, func(n *v1.Subnet) bool { return n.Name == f.Vpc.Spec.DefaultSubnet }) {

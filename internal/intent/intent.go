@@ -17,14 +17,14 @@ type Unit string
 type Want struct {
 	// Fabric is what makes it; empty for FabricOVN. It does not matter in a Want
 	// that is otherwise zero.
-	Fabric    Fabric
-	Routers   []Router
-	Segments  []Segment
-	Joins     []Join
-	Ports     []Port
-	Groups    []Group
-	Reroutes  []Reroute
-	Balancers []Balancer
+	Fabric           Fabric
+	Routers          []Router
+	Networks         []Network
+	RouterInterfaces []RouterInterface
+	Ports            []Port
+	Groups           []Group
+	RoutePolicies    []RoutePolicy
+	LoadBalancers    []LoadBalancer
 }
 
 // Fabric names one way in which networks come to exist.
@@ -39,21 +39,21 @@ const (
 
 // Empty tells whether nothing is wanted.
 func (w Want) Empty() bool {
-	return len(w.Routers)+len(w.Segments)+len(w.Joins)+len(w.Ports)+len(w.Groups)+len(w.Reroutes)+len(w.Balancers) == 0
+	return len(w.Routers)+len(w.Networks)+len(w.RouterInterfaces)+len(w.Ports)+len(w.Groups)+len(w.RoutePolicies)+len(w.LoadBalancers) == 0
 }
 
 // Router is a layer 3 domain that we own.
 type Router struct{ Name string }
 
-// Segment is a layer 2 domain that we own.
-type Segment struct {
+// Network is a layer 2 domain that we own.
+type Network struct {
 	Name string
 	// Prefixes are its networks, at most one of each family.
 	Prefixes []netip.Prefix
-	// BalancersOf names a router (ours or not) whose load balancers the
+	// LoadBalancersOf names a router (ours or not) whose load balancers the
 	// segment refers to, too; empty for none. The fabric keeps that true as
 	// the router's load balancers come and go.
-	BalancersOf string
+	LoadBalancersOf string
 	// Existing is the id of a cloud's network that stands already: it is used
 	// and never changed. Empty for a network that we make.
 	Existing string
@@ -62,27 +62,27 @@ type Segment struct {
 	// Ranges are where a fabric that gives out addresses itself takes them
 	// from; all of Prefixes if empty.
 	Ranges []Range
-	// Pool is the cloud's pool of prefixes, by id or name, that Prefixes are
+	// SubnetPool is the cloud's pool of prefixes, by id or name, that Prefixes are
 	// taken from. Without any the cloud chooses one that has PrefixBits.
-	Pool       string
+	SubnetPool string
 	PrefixBits int
 }
 
 // Range is all addresses from First to Last.
 type Range struct{ First, Last netip.Addr }
 
-// Join connects a segment of ours to a router.
-type Join struct {
-	Segment string
+// RouterInterface connects a segment of ours to a router.
+type RouterInterface struct {
+	Network string
 	Router  string
 	// Foreign is true when the router is somebody else's: nothing but the one
 	// reference to our port may then be written into it.
 	Foreign bool
-	// SegmentPort and RouterPort are the names of the two ports.
-	SegmentPort, RouterPort string
+	// NetworkPort and RouterPort are the names of the two ports.
+	NetworkPort, RouterPort string
 	MAC                     MAC
-	// Networks are the router's addresses with the prefix length: 12.0.1.1/24.
-	Networks []netip.Prefix
+	// Interfaces are the router's addresses with the prefix length: 12.0.1.1/24.
+	Addresses []netip.Prefix
 }
 
 // MAC is a hardware address in its usual text form, in lower case.
@@ -91,7 +91,7 @@ type MAC string
 // Port is an interface's place on a segment.
 type Port struct {
 	Name    string
-	Segment string
+	Network string
 	MAC     MAC
 	Addrs   []netip.Addr
 	// Version must be matched by the interface that binds the port: the UID of
@@ -99,17 +99,17 @@ type Port struct {
 	Version string
 	// Groups are those that the port is a member of.
 	Groups []string
-	// Unknown is true when the port also takes traffic for other addresses.
-	Unknown bool
-	// Parent names the port that this one is behind, for a port nested in a
+	// UnknownAddresses is true when the port also takes traffic for other addresses.
+	UnknownAddresses bool
+	// ParentPort names the port that this one is behind, for a port nested in a
 	// virtual machine: Neutron's id of it, and its name in OVN. Tag is the VLAN id
 	// that it had; without any, or where another behind Parent has it, the fabric
 	// chooses. Which it is, is seen.
 	Parent string
 	Tag    int
-	// Awaited asks for a Wait as long as the port is not up: nobody else will
+	// MustBeUp asks for a Wait as long as the port is not up: nobody else will
 	// see it come up. Not for one that was up, for that stays usable.
-	Awaited bool
+	MustBeUp bool
 	// Node is the machine that binds it, if known.
 	Node string
 	// CloudGroups are ids of security groups that are not ours, beside Groups.
@@ -150,18 +150,18 @@ const (
 	Egress  Direction = "egress"
 )
 
-// Balancer spreads what comes to one address over members.
-type Balancer struct {
+// LoadBalancer spreads what comes to one address over members.
+type LoadBalancer struct {
 	// Name is "ns/svc".
 	Name string
 	// VIP lies in Segment.
 	VIP     netip.Addr
-	Segment string
+	Network string
 	// Project is the id of the cloud project that owns it; empty for ours.
 	Project   string
 	Listeners []Listener
-	// Floating is nil where none is wanted.
-	Floating *Floating
+	// FloatingIP is nil where none is wanted.
+	FloatingIP *FloatingIP
 }
 
 // Listener is one port of a Balancer, with the members behind it.
@@ -184,21 +184,21 @@ type Member struct {
 	Name    string
 	Addr    netip.Addr
 	Port    int
-	Segment string
+	Network string
 }
 
-// Floating asks for an address that is reached from outside.
-type Floating struct {
-	// Network is the id of the external network.
+// FloatingIP asks for an address that is reached from outside.
+type FloatingIP struct {
+	// RouterInterface is the id of the external network.
 	Network string
 	// Addr is one that the user has; the zero Addr for any.
 	Addr netip.Addr
 }
 
-// Reroute sends packets on a router of ours to another next hop than its
+// RoutePolicy sends packets on a router of ours to another next hop than its
 // routes say. Exactly one of NextHops or Allow is meant: Allow ends the search
 // without rerouting.
-type Reroute struct {
+type RoutePolicy struct {
 	Router   string
 	Priority int
 	// From is a group whose addresses are the source; empty for any.
@@ -209,24 +209,24 @@ type Reroute struct {
 	Allow    bool
 }
 
-// Seen is what the network showed after an Apply.
-type Seen struct {
+// Observed is what the network showed after an Apply.
+type Observed struct {
 	// Changed counts the rows or objects that had to be changed.
 	Changed int
 	// Up tells which of the unit's ports are bound and up, by name.
 	Up map[string]bool
 	// Ports are what the fabric made of those of the unit's ports that it had
 	// something to choose for: addresses, or the tag of one behind another.
-	Ports map[string]Bound
-	// Floating are the addresses from outside of the unit's balancers, by name.
-	Floating map[string]netip.Addr
-	// Balanced are the unit's balancers as they stand, by name.
-	Balanced map[string]Balanced
+	Ports map[string]PortStatus
+	// FloatingIP are the addresses from outside of the unit's balancers, by name.
+	FloatingIPs map[string]netip.Addr
+	// LoadBalancerStatus are the unit's balancers as they stand, by name.
+	LoadBalancers map[string]LoadBalancerStatus
 }
 
-// Bound is a port as the fabric made it; what the fabric did not choose is left
+// PortStatus is a port as the fabric made it; what the fabric did not choose is left
 // out.
-type Bound struct {
+type PortStatus struct {
 	// ID is what the interface must bear to bind it: external_ids:iface-id.
 	ID  string
 	MAC MAC

@@ -25,10 +25,10 @@ type Taken struct {
 
 func (t Taken) Error() string { return fmt.Sprintf("%v is in use by %s", t.Addr, t.Owner) }
 
-// Book holds several networks by name and may be used by many at once. Its
+// Allocator holds several networks by name and may be used by many at once. Its
 // zero value is empty and ready. An owner is any text; it has at most one
 // address of each family in a network, and normally in one network only.
-type Book struct {
+type Allocator struct {
 	mu     sync.Mutex
 	nets   map[string]*network
 	owners map[string][]Lease
@@ -50,7 +50,7 @@ type network struct {
 // Define says what networks the name stands for, at most one of each family,
 // and which addresses must not be given. What is held stays held. Defining
 // the same again changes nothing, not even which address comes next.
-func (b *Book) Define(name string, prefixes []netip.Prefix, excluded []netipx.IPRange) error {
+func (b *Allocator) Define(name string, prefixes []netip.Prefix, excluded []netipx.IPRange) error {
 	pools := make([]*pool, 0, len(prefixes))
 	for _, prefix := range prefixes {
 		p, err := newPool(prefix.Masked(), excluded)
@@ -88,7 +88,7 @@ func (p *pool) inherit(n *network) {
 }
 
 // Drop forgets a network and all that was held in it.
-func (b *Book) Drop(name string) {
+func (b *Allocator) Drop(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n := b.nets[name]; n != nil {
@@ -101,7 +101,7 @@ func (b *Book) Drop(name string) {
 
 // Next gives the owner one address of each family, the next ones in turn. An
 // owner who already has them is given the same.
-func (b *Book) Next(name, owner string) ([]netip.Addr, error) {
+func (b *Allocator) Next(name, owner string) ([]netip.Addr, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if held := b.lease(owner, name); len(held) > 0 {
@@ -128,7 +128,7 @@ func (b *Book) Next(name, owner string) ([]netip.Addr, error) {
 
 // Claim gives the owner these addresses, which must lie in the network, and
 // releases others that it has there. It fails with Taken if another has one.
-func (b *Book) Claim(name, owner string, addrs []netip.Addr) error {
+func (b *Allocator) Claim(name, owner string, addrs []netip.Addr) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.nets[name]
@@ -166,7 +166,7 @@ func (n *network) mayHave(owner string, a netip.Addr) error {
 
 // Hold records what is a fact already, after a start: also an address that is
 // excluded by now, in a network not defined yet. Only Taken can go wrong.
-func (b *Book) Hold(name, owner string, addrs []netip.Addr) error {
+func (b *Allocator) Hold(name, owner string, addrs []netip.Addr) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.network(name)
@@ -182,7 +182,7 @@ func (b *Book) Hold(name, owner string, addrs []netip.Addr) error {
 
 // Continue lets Next go on after these addresses of the network: after a start,
 // with those that were given last.
-func (b *Book) Continue(name string, addrs []netip.Addr) {
+func (b *Allocator) Continue(name string, addrs []netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.network(name).pools {
@@ -195,28 +195,28 @@ func (b *Book) Continue(name string, addrs []netip.Addr) {
 }
 
 // Held is what the owner has, in no order.
-func (b *Book) Held(owner string) []Lease {
+func (b *Allocator) Held(owner string) []Lease {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.owners[owner])
 }
 
 // Free releases all that the owner has.
-func (b *Book) Free(owner string) {
+func (b *Allocator) Free(owner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.release(owner, func(Lease) bool { return true })
 }
 
 // FreeElsewhere releases what the owner has in other networks than this.
-func (b *Book) FreeElsewhere(owner, name string) {
+func (b *Allocator) FreeElsewhere(owner, name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.release(owner, func(l Lease) bool { return l.Network != name })
 }
 
 // Owners are those who have an address in the network, sorted.
-func (b *Book) Owners(name string) []string {
+func (b *Allocator) Owners(name string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.nets[name]
@@ -235,7 +235,7 @@ func (b *Book) Owners(name string) []string {
 type Count struct{ Used, Available int64 }
 
 // Counts says how full a network is.
-func (b *Book) Counts(name string) (v4, v6 Count) {
+func (b *Allocator) Counts(name string) (v4, v6 Count) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.nets[name]
@@ -253,7 +253,7 @@ func (b *Book) Counts(name string) (v4, v6 Count) {
 	return v4, v6
 }
 
-func (b *Book) network(name string) *network {
+func (b *Allocator) network(name string) *network {
 	if b.nets == nil {
 		b.nets, b.owners = map[string]*network{}, map[string][]Lease{}
 	}
@@ -263,7 +263,7 @@ func (b *Book) network(name string) *network {
 	return b.nets[name]
 }
 
-func (b *Book) lease(owner, name string) []netip.Addr {
+func (b *Allocator) lease(owner, name string) []netip.Addr {
 	for _, l := range b.owners[owner] {
 		if l.Network == name {
 			return l.Addrs
@@ -272,7 +272,7 @@ func (b *Book) lease(owner, name string) []netip.Addr {
 	return nil
 }
 
-func (b *Book) give(name, owner string, addrs []netip.Addr) {
+func (b *Allocator) give(name, owner string, addrs []netip.Addr) {
 	n := b.nets[name]
 	for _, a := range addrs {
 		n.holder[a] = owner
@@ -285,7 +285,7 @@ func (b *Book) give(name, owner string, addrs []netip.Addr) {
 	b.owners[owner] = append(b.owners[owner], Lease{name, addrs})
 }
 
-func (b *Book) release(owner string, which func(Lease) bool) {
+func (b *Allocator) release(owner string, which func(Lease) bool) {
 	if len(b.owners[owner]) == 0 {
 		return
 	}
@@ -311,15 +311,15 @@ func (n *network) release(addrs []netip.Addr) {
 	}
 }
 
-func (b *Book) forget(owner, name string) {
+func (b *Allocator) forget(owner, name string) {
 	b.owners[owner] = slices.DeleteFunc(b.owners[owner], func(l Lease) bool { return l.Network == name })
 	if len(b.owners[owner]) == 0 {
 		delete(b.owners, owner)
 	}
 }
 
-// Networks are the names that are known, sorted.
-func (b *Book) Networks() []string {
+// Interfaces are the names that are known, sorted.
+func (b *Allocator) Networks() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Sorted(maps.Keys(b.nets))

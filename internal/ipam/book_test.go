@@ -58,7 +58,7 @@ func TestClaim(t *testing.T) {
 }
 
 func TestHeldBeforeDefined(t *testing.T) {
-	b := &Book{}
+	b := &Allocator{}
 	// 10.0.0.1 was given before somebody excluded it.
 	if err := b.Hold("n", "a", addrs("10.0.0.1")); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestHeldBeforeDefined(t *testing.T) {
 }
 
 func TestEmptyBook(t *testing.T) {
-	var b Book
+	var b Allocator
 	b.Free("a")
 	b.FreeElsewhere("a", "n")
 	b.Drop("n")
@@ -93,7 +93,7 @@ func TestEmptyBook(t *testing.T) {
 }
 
 func TestTwoFamilies(t *testing.T) {
-	b := &Book{}
+	b := &Allocator{}
 	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00::/48")}
 	if err := b.Define("n", prefixes, nil); err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestSmallNetworks(t *testing.T) {
 // and does not give again what was freed while another is left.
 func TestBookAgreesWithMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		b := &Book{}
+		b := &Allocator{}
 		m := model{}
 		define(rt, b, "10.0.0.0/28", "10.0.0.1", "10.0.0.5-10.0.0.6")
 		for i := range rapid.IntRange(1, 60).Draw(rt, "steps") {
@@ -166,7 +166,7 @@ func (m model) owner(a netip.Addr) string {
 	return ""
 }
 
-func (m model) next(t *rapid.T, b *Book, owner string) {
+func (m model) next(t *rapid.T, b *Allocator, owner string) {
 	got, err := b.Next("n", owner)
 	had, ok := m[owner]
 	switch {
@@ -181,7 +181,7 @@ func (m model) next(t *rapid.T, b *Book, owner string) {
 	}
 }
 
-func (m model) claim(t *rapid.T, b *Book, owner string, a netip.Addr) {
+func (m model) claim(t *rapid.T, b *Allocator, owner string, a netip.Addr) {
 	err := b.Claim("n", owner, []netip.Addr{a})
 	other := m.owner(a)
 	if ok := other == owner || other == "" && !m.excluded(a); ok != (err == nil) {
@@ -192,7 +192,7 @@ func (m model) claim(t *rapid.T, b *Book, owner string, a netip.Addr) {
 	}
 }
 
-func (m model) compare(t *rapid.T, b *Book) {
+func (m model) compare(t *rapid.T, b *Allocator) {
 	if c, _ := b.Counts("n"); c != (Count{int64(len(m)), 11 - int64(len(m))}) {
 		t.Fatalf("counts %+v, want %d used", c, len(m))
 	}
@@ -235,7 +235,7 @@ func TestUsedFindsWhatIsFree(t *testing.T) {
 func BenchmarkNext(b *testing.B) {
 	for _, held := range []int{0, 1000, 60000} {
 		b.Run(fmt.Sprint("beside ", held), func(b *testing.B) {
-			k := &Book{}
+			k := &Allocator{}
 			define(b, k, "10.0.0.0/16", "10.0.0.1")
 			for i := range held {
 				_, _ = k.Next("n", fmt.Sprint("held", i))
@@ -253,14 +253,14 @@ type fataler interface {
 	Fatal(args ...any)
 }
 
-func book(t fataler, prefix string, excluded ...string) *Book {
+func book(t fataler, prefix string, excluded ...string) *Allocator {
 	t.Helper()
-	b := &Book{}
+	b := &Allocator{}
 	define(t, b, prefix, excluded...)
 	return b
 }
 
-func define(t fataler, b *Book, prefix string, excluded ...string) {
+func define(t fataler, b *Allocator, prefix string, excluded ...string) {
 	t.Helper()
 	var ranges []netipx.IPRange
 	for _, e := range excluded {
@@ -278,7 +278,7 @@ func define(t fataler, b *Book, prefix string, excluded ...string) {
 	}
 }
 
-func next(t fataler, b *Book, owner string) string {
+func next(t fataler, b *Allocator, owner string) string {
 	t.Helper()
 	got, err := b.Next("n", owner)
 	if err != nil {

@@ -55,16 +55,16 @@ func (s *openstack) live(t *testing.T, owner string) {
 	t.Helper()
 	network := neutron.New(t.Context(), neutron.Options{Owner: owner, Cloud: neutrontest.Name, CloudsFile: s.file})
 	defer network.Close()
-	segment := intent.Segment{Name: "pods", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Gateways: []netip.Addr{netip.MustParseAddr("10.1.0.1")}}
+	segment := intent.Network{Name: "pods", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Gateways: []netip.Addr{netip.MustParseAddr("10.1.0.1")}}
 	port := func(name string) intent.Want {
-		return intent.Want{Ports: []intent.Port{{Name: name, Segment: "pods", Node: "node1", Groups: []string{"k8s-pods"}}}}
+		return intent.Want{Ports: []intent.Port{{Name: name, Network: "pods", Node: "node1", Groups: []string{"k8s-pods"}}}}
 	}
 	wants := []struct {
 		unit intent.Unit
 		want intent.Want
 	}{
 		{unit: intent.Unit("cluster/" + owner), want: intent.Want{Groups: []intent.Group{{Name: "k8s-pods", Rules: []intent.Rule{{Direction: intent.Ingress}}}}}},
-		{unit: "subnet/pods", want: intent.Want{Segments: []intent.Segment{segment}, Joins: []intent.Join{{Segment: "pods", Router: "neutron-" + s.router, Foreign: true}}}},
+		{unit: "subnet/pods", want: intent.Want{Networks: []intent.Network{segment}, RouterInterfaces: []intent.RouterInterface{{Network: "pods", Router: "neutron-" + s.router, Foreign: true}}}},
 		{unit: "pod/ns/a", want: port("ns/a")},
 		{unit: "pool/node1", want: port("kuryr-pool-port")},
 	}
@@ -77,9 +77,9 @@ func (s *openstack) live(t *testing.T, owner string) {
 		Owner: owner, Cloud: neutrontest.Name, CloudsFile: s.file, Patience: time.Minute,
 		Subnet: func(string, netip.Addr) (string, error) { return "subnet-of-" + owner, nil },
 	})
-	_, err := balancers.Apply(t.Context(), "service/ns/web", intent.Want{Balancers: []intent.Balancer{{
-		Name: "ns/web", VIP: netip.MustParseAddr("10.96.0.9"), Segment: "services", Floating: &intent.Floating{Network: octaviatest.External},
-		Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: []intent.Member{{Name: "ns/a", Addr: netip.MustParseAddr("10.1.0.9"), Port: 80, Segment: "pods"}}}},
+	_, err := balancers.Apply(t.Context(), "service/ns/web", intent.Want{LoadBalancers: []intent.LoadBalancer{{
+		Name: "ns/web", VIP: netip.MustParseAddr("10.96.0.9"), Network: "services", FloatingIP: &intent.FloatingIP{Network: octaviatest.External},
+		Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: []intent.Member{{Name: "ns/a", Addr: netip.MustParseAddr("10.1.0.9"), Port: 80, Network: "pods"}}}},
 	}}})
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ type entry struct {
 // Apply makes w true for unit u, and returns when it is so. A port that the
 // pool has ready costs no call; its name is written soon after. Its errors are
 // intent.Wait, intent.Stop, or such that trying again may help.
-func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	e := f.enter(u)
 	defer f.leave(u, e)
 	seen, err := f.apply(ctx, u, w, e)
@@ -42,29 +42,29 @@ func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inten
 	return seen, err
 }
 
-func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *entry) (intent.Seen, error) {
+func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *entry) (intent.Observed, error) {
 	a, err := f.api(ctx)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	m := mark{f.Owner, u}
 	f.name(u, w, e)
 	if err := f.know(ctx, a, m, e); err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	around, err := f.around(ctx, a, w, e)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	want, err := translate(m, w, around)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	e.want = want
 	f.fromPool(u, e)
 	changed, err := f.bring(ctx, a, u, e)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	f.remember(u, w, e)
 	seen := f.seen(w, e, changed)
@@ -305,7 +305,7 @@ func (f *Fabric) unlend(id string) {
 
 // remember keeps what others refer to.
 func (f *Fabric) remember(u intent.Unit, w intent.Want, e *entry) {
-	for _, s := range w.Segments {
+	for _, s := range w.Networks {
 		if s.Existing == "" {
 			f.learn(s.Name, e.segment(s))
 		}
@@ -313,7 +313,7 @@ func (f *Fabric) remember(u intent.Unit, w intent.Want, e *entry) {
 	f.rememberGroups(u, e)
 }
 
-func (e *entry) segment(s intent.Segment) Segment {
+func (e *entry) segment(s intent.Network) Segment {
 	var network object
 	var subnets []object
 	for _, o := range e.objects {
@@ -327,8 +327,8 @@ func (e *entry) segment(s intent.Segment) Segment {
 	return segmentOf(network, subnets, s.Prefixes)
 }
 
-func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Seen {
-	seen := intent.Seen{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.Bound{}}
+func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Observed {
+	seen := intent.Observed{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
 	d := &differ{have: e.objects, kept: map[ref]object{}}
 	for _, p := range w.Ports {
 		i := slices.IndexFunc(e.want, func(o object) bool { return o.kind == kindPort && o.name == cut(p.Name) })
@@ -337,7 +337,7 @@ func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Seen {
 			continue
 		}
 		d.kept[ref{kindPort, p.Name}] = h
-		s, _ := f.Segment(p.Segment)
+		s, _ := f.Segment(p.Network)
 		seen.Ports[p.Name] = bound(h, s)
 		seen.Up[p.Name] = f.isUp(h) // a hint: Neutron loses events
 	}

@@ -44,7 +44,7 @@ func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
 }
 
 // returned is a pod's port that the pool has back.
-func returned(t *testing.T, f *Fabric) intent.Bound {
+func returned(t *testing.T, f *Fabric) intent.PortStatus {
 	t.Helper()
 	was := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
 	full(t, f, 2)
@@ -60,7 +60,7 @@ func TestPoolGivesWayToAChosenMAC(t *testing.T) {
 	was := returned(t, f)
 	w := asking("ns/b", "node1", was.Addrs)
 	w.Ports[0].MAC = "02:00:00:00:00:77"
-	var now intent.Bound
+	var now intent.PortStatus
 	eventually(t, time.Minute, "the pool's port is gone", func() bool {
 		seen, err := f.Apply(t.Context(), "pod/ns/b", w)
 		var wait intent.Wait

@@ -121,7 +121,7 @@ func TestNeutronLacksWhatWeNeed(t *testing.T) {
 	}
 	var stop intent.Stop
 	w := podWant("ns/b", "node1")
-	w.Ports[0].Unknown = true
+	w.Ports[0].UnknownAddresses = true
 	if _, err := f.Apply(t.Context(), "pod/ns/b", w); !errors.As(err, &stop) {
 		t.Error(err)
 	}

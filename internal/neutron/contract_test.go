@@ -85,7 +85,7 @@ func contractPort(t *testing.T, f *Fabric) {
 	w.Ports[0].Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.77"), netip.MustParseAddr("fd09::77")}
 	w.Ports[0].MAC = "02:00:00:00:00:77"
 	b := apply(t, f, "pod/ns/static", w).Ports["ns/static"]
-	want := intent.Bound{
+	want := intent.PortStatus{
 		ID: b.ID, MAC: "02:00:00:00:00:77", Addrs: prefixes("10.9.0.77/24", "fd09::77/64"), MTU: 1442,
 		Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fd09::1")},
 	}
@@ -129,10 +129,10 @@ func contractRefusals(t *testing.T, f *Fabric) {
 		{"pod/ns/x", pod(func(p *intent.Port) { p.Addrs = []netip.Addr{netip.MustParseAddr("10.8.0.77")} }), "Refused", "10.8.0.77"},
 		{"pod/ns/x", pod(func(p *intent.Port) { p.CloudGroups = []string{"00000000-0000-4000-8000-000000000000"} }), "NotFound", "ecurity group"},
 		{"pod/ns/x", pod(func(p *intent.Port) { p.Project = project }), "QuotaExceeded", "port"},
-		{"pod/ns/x", pod(func(p *intent.Port) { p.Segment = "unknown" }), "WaitingForSegment", "unknown"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Network = "unknown" }), "WaitingForSegment", "unknown"},
 		{"pod/ns/x", pod(func(p *intent.Port) { p.Groups = []string{"unknown"} }), "WaitingForGroup", "unknown"},
 		{"subnet/net2", intent.Want{}, "InUse", "ns/static"},
-		{"subnet/other", intent.Want{Segments: []intent.Segment{{Name: "other", Existing: "00000000-0000-4000-8000-000000000000"}}}, "NoNetwork", "00000000"},
+		{"subnet/other", intent.Want{Networks: []intent.Network{{Name: "other", Existing: "00000000-0000-4000-8000-000000000000"}}}, "NoNetwork", "00000000"},
 	} {
 		_, err := f.Apply(t.Context(), c.unit, c.want)
 		if reason(err) != c.reason || !strings.Contains(err.Error(), c.text) {
@@ -248,8 +248,8 @@ func contractCrash(t *testing.T, f *Fabric) {
 	a := f.session.Load()
 	u := intent.Unit("subnet/crash")
 	w := intent.Want{
-		Segments: []intent.Segment{{Name: "crash", Prefixes: prefixes("10.11.0.0/24")}},
-		Ports:    []intent.Port{{Name: "ns/crash", Segment: "crash", Version: "uid", Node: "node1"}},
+		Networks: []intent.Network{{Name: "crash", Prefixes: prefixes("10.11.0.0/24")}},
+		Ports:    []intent.Port{{Name: "ns/crash", Network: "crash", Version: "uid", Node: "node1"}},
 	}
 	objects, err := translate(mark{f.Owner, u}, w, around{project: a.project, portSecurity: true, binding: true})
 	if err != nil {

@@ -68,7 +68,7 @@ func contractTrunk(t *testing.T, f *Fabric) {
 // stopped is a pod of a machine that does not run.
 func stopped(name, parent string) intent.Want {
 	w := nestedWant(name, parent)
-	w.Ports[0].Awaited = false
+	w.Ports[0].MustBeUp = false
 	return w
 }
 

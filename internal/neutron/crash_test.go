@@ -31,7 +31,7 @@ func life(router, parent string) []map[intent.Unit]intent.Want {
 	guarded.Ports[0].Groups = []string{"np.web"}
 	nested, nestedGuarded := nestedWant("ns/n", parent), nestedWant("ns/n", parent)
 	nestedGuarded.Ports[0].Groups = []string{"np.web"}
-	nested.Ports[0].Awaited, nestedGuarded.Ports[0].Awaited = false, false
+	nested.Ports[0].MustBeUp, nestedGuarded.Ports[0].MustBeUp = false, false
 	return []map[intent.Unit]intent.Want{
 		{"subnet/net2": subnetWant(router)},
 		{"policy/ns/web": policyWant()},

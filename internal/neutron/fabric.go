@@ -27,7 +27,7 @@ type Options struct {
 	Owner string
 	// Cloud is the name in CloudsFile, a clouds.yaml, of whom we are to OpenStack.
 	Cloud, CloudsFile string
-	// Pool is nil where no port is to be made before it is asked for.
+	// SubnetPool is nil where no port is to be made before it is asked for.
 	Pool *Limits
 	// Pause is how long the pool rests at most after Neutron has refused it
 	// something; as long as what was refused takes to change if 0.
@@ -120,7 +120,7 @@ func (f *Fabric) Close() {
 // Connected says whether we have ever signed in.
 func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 
-// Segment is a network that a unit has been applied with, by its name.
+// Network is a network that a unit has been applied with, by its name.
 func (f *Fabric) Segment(name string) (Segment, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,7 +158,7 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (a
 		project: a.project, segments: map[string]Segment{}, groups: map[string]string{}, standard: map[string]string{}, pools: map[string]prefixPool{},
 		portSecurity: a.aliases[extPortSecurity], binding: a.aliases[extBinding],
 	}
-	for _, s := range w.Segments {
+	for _, s := range w.Networks {
 		if err := a.askPool(ctx, s, e, out); err != nil {
 			return out, err
 		}
@@ -172,8 +172,8 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (a
 		f.learn(s.Name, seen)
 	}
 	for _, p := range w.Ports {
-		if s, known := f.Segment(p.Segment); known {
-			out.segments[p.Segment] = s
+		if s, known := f.Segment(p.Network); known {
+			out.segments[p.Network] = s
 		}
 		if err := f.askTrunk(ctx, a, p); err != nil {
 			return out, err

@@ -76,23 +76,23 @@ func prefixes(texts ...string) []netip.Prefix {
 }
 
 func subnetWant(router string) intent.Want {
-	w := intent.Want{Segments: []intent.Segment{{
+	w := intent.Want{Networks: []intent.Network{{
 		Name: "net2", Prefixes: prefixes("10.9.0.0/24", "fd09::/64"),
 		Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fd09::1")},
 	}}}
 	if router != "" {
-		w.Joins = []intent.Join{{Segment: "net2", Router: "neutron-" + router, Foreign: true}}
+		w.RouterInterfaces = []intent.RouterInterface{{Network: "net2", Router: "neutron-" + router, Foreign: true}}
 	}
 	return w
 }
 
 func podWant(name, node string) intent.Want {
 	return intent.Want{Ports: []intent.Port{{
-		Name: name, Segment: "net2", Version: "uid-of-" + name, Node: node,
+		Name: name, Network: "net2", Version: "uid-of-" + name, Node: node,
 	}}}
 }
 
-func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Seen {
+func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
 	seen, err := f.Apply(t.Context(), u, w)
 	if err != nil {

@@ -150,7 +150,7 @@ func TestLookFindsAGroupGone(t *testing.T) {
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 	apply(t, f, "pod/ns/a", only("ns/a", "policy/ns/web"))
 	waiting := only("ns/b", "peer/db")
-	waiting.Ports[0].Segment = "unknown"
+	waiting.Ports[0].Network = "unknown"
 	if _, err := f.Apply(t.Context(), "pod/ns/b", waiting); reason(err) != "WaitingForSegment" {
 		t.Error(err)
 	}

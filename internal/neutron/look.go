@@ -181,7 +181,7 @@ func examples(all []wire) string {
 }
 
 // segment reads a network that is somebody else's, and its subnets.
-func (a *api) segment(ctx context.Context, s intent.Segment) (Segment, error) {
+func (a *api) segment(ctx context.Context, s intent.Network) (Segment, error) {
 	found, err := a.list(ctx, kindNetwork, url.Values{"id": {s.Existing}})
 	if err != nil {
 		return Segment{}, err

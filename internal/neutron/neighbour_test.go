@@ -21,7 +21,7 @@ func TestNeighbours(t *testing.T) {
 	two := startAs(t, Options{Owner: "c2", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 	theirs := somebody(t, one)
 	before := c.Snapshot()
-	existing := intent.Want{Segments: []intent.Segment{{Name: "vms", Existing: theirs, Prefixes: prefixes("192.168.1.0/24")}}}
+	existing := intent.Want{Networks: []intent.Network{{Name: "vms", Existing: theirs, Prefixes: prefixes("192.168.1.0/24")}}}
 	for _, f := range []*Fabric{one, two} {
 		if _, err := f.Refresh(t.Context(), nil); err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestNeighbours(t *testing.T) {
 		apply(t, f, "subnet/vms", existing)
 		apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
 		w := podWant("ns/b", "node1")
-		w.Ports[0].Segment = "vms"
+		w.Ports[0].Network = "vms"
 		b := apply(t, f, "pod/ns/b", w).Ports["ns/b"]
 		if len(b.Addrs) != 1 || !netip.MustParsePrefix("192.168.1.0/24").Contains(b.Addrs[0].Addr()) || b.Gateways[0].String() != "192.168.1.1" {
 			t.Errorf("a pod beside machines: %+v", b)

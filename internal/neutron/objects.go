@@ -77,7 +77,7 @@ const (
 	joinOwner    = "network:router_interface"
 )
 
-// Segment is a network as it stands in Neutron, ours or not.
+// Network is a network as it stands in Neutron, ours or not.
 type Segment struct {
 	ID      string
 	MTU     int
@@ -112,10 +112,10 @@ func translate(m mark, w intent.Want, a around) ([]object, error) {
 	for _, g := range w.Groups {
 		t.group(g)
 	}
-	for _, s := range w.Segments {
+	for _, s := range w.Networks {
 		t.segment(s)
 	}
-	for _, j := range w.Joins {
+	for _, j := range w.RouterInterfaces {
 		t.join(j)
 	}
 	for _, p := range w.Ports {
@@ -166,10 +166,10 @@ func (t *translation) refuseUnknown() {
 	switch w := t.want; {
 	case len(w.Routers) > 0:
 		t.refuse("NotSupported", "router %s: routers are made in Neutron; name one that is there", w.Routers[0].Name)
-	case len(w.Reroutes) > 0:
+	case len(w.RoutePolicies) > 0:
 		t.refuse("NotSupported", "Neutron's routers have no policies")
-	case len(w.Balancers) > 0:
-		t.refuse("NotSupported", "balancer %s: Neutron has no load balancers, Octavia has", w.Balancers[0].Name)
+	case len(w.LoadBalancers) > 0:
+		t.refuse("NotSupported", "balancer %s: Neutron has no load balancers, Octavia has", w.LoadBalancers[0].Name)
 	}
 }
 
@@ -191,12 +191,12 @@ func (t *translation) add(o object) ref {
 	return r
 }
 
-func (t *translation) segment(s intent.Segment) {
+func (t *translation) segment(s intent.Network) {
 	if s.Existing != "" {
 		return // looked at, not made
 	}
 	network := t.add(object{kind: kindNetwork, name: cut(s.Name), fields: fields{"admin_state_up": true}})
-	if len(s.Prefixes) == 0 && s.Pool != "" {
+	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
 		t.chosen(s, network)
 	}
 	for i, p := range s.Prefixes {
@@ -208,7 +208,7 @@ func (t *translation) segment(s intent.Segment) {
 		if r := within(s.Ranges, p); len(r) > 0 {
 			f["allocation_pools"] = r
 		}
-		if pool, known := t.pools[s.Pool]; known {
+		if pool, known := t.pools[s.SubnetPool]; known {
 			f["subnetpool_id"] = pool.ID
 		}
 		t.add(object{kind: kindSubnet, name: subnetName(s.Name, p), fields: f})
@@ -225,13 +225,13 @@ func subnetOf(segment string, family int) string {
 }
 
 // gateway is the router's address in a segment's prefix, nil if it has none.
-func (t *translation) gateway(s intent.Segment, i int) any {
+func (t *translation) gateway(s intent.Network, i int) any {
 	if i < len(s.Gateways) && s.Gateways[i].IsValid() {
 		return s.Gateways[i].String()
 	}
-	for _, j := range t.want.Joins {
-		for _, n := range j.Networks {
-			if j.Segment == s.Name && s.Prefixes[i].Contains(n.Addr()) {
+	for _, j := range t.want.RouterInterfaces {
+		for _, n := range j.Addresses {
+			if j.Network == s.Name && s.Prefixes[i].Contains(n.Addr()) {
 				return n.Addr().String()
 			}
 		}
@@ -251,14 +251,14 @@ func within(all []intent.Range, p netip.Prefix) ranges {
 }
 
 // join puts each of a segment's subnets on a router: Neutron makes the port.
-func (t *translation) join(j intent.Join) {
-	i := slices.IndexFunc(t.want.Segments, func(s intent.Segment) bool { return s.Name == j.Segment && s.Existing == "" })
+func (t *translation) join(j intent.RouterInterface) {
+	i := slices.IndexFunc(t.want.Networks, func(s intent.Network) bool { return s.Name == j.Network && s.Existing == "" })
 	if i < 0 {
-		t.refuse("NotOurs", "segment %s is not ours: join it to router %s in Neutron", j.Segment, j.Router)
+		t.refuse("NotOurs", "segment %s is not ours: join it to router %s in Neutron", j.Network, j.Router)
 		return
 	}
 	router := routerID(j.Router)
-	for _, name := range t.subnetsOf(t.want.Segments[i]) {
+	for _, name := range t.subnetsOf(t.want.Networks[i]) {
 		t.add(object{kind: kindJoin, name: joinName(router, name), fields: fields{
 			"router_id": router, "subnet_id": ref{kindSubnet, name},
 		}})

@@ -147,15 +147,15 @@ func TestTranslateRefuses(t *testing.T) {
 		reason string
 	}{
 		{intent.Want{Routers: []intent.Router{{Name: "r"}}}, known(), "NotSupported"},
-		{intent.Want{Reroutes: []intent.Reroute{{Router: "r"}}}, known(), "NotSupported"},
-		{intent.Want{Balancers: []intent.Balancer{{Name: "b"}}}, known(), "NotSupported"},
-		{intent.Want{Joins: []intent.Join{{Segment: "theirs", Router: "r"}}}, known(), "NotOurs"},
-		{port(intent.Port{Name: "p", Segment: "unknown"}), known(), "WaitingForSegment"},
-		{port(intent.Port{Name: "p", Segment: "net2", Groups: []string{"unknown"}}), known(), "WaitingForGroup"},
-		{port(intent.Port{Name: "p", Segment: "net2", Groups: []string{"np.db"}, Unknown: true}), known(), "InvalidSpec"},
-		{port(intent.Port{Name: "p", Segment: "net2", Unknown: true}), bare, "NotSupported"},
-		{port(intent.Port{Name: "p", Segment: "net2", Node: "node1"}), bare, "NotSupported"},
-		{intent.Want{Ports: []intent.Port{{Name: "p", Segment: "net2"}, {Name: "p", Segment: "net2"}}}, known(), "NameTaken"},
+		{intent.Want{RoutePolicies: []intent.RoutePolicy{{Router: "r"}}}, known(), "NotSupported"},
+		{intent.Want{LoadBalancers: []intent.LoadBalancer{{Name: "b"}}}, known(), "NotSupported"},
+		{intent.Want{RouterInterfaces: []intent.RouterInterface{{Network: "theirs", Router: "r"}}}, known(), "NotOurs"},
+		{port(intent.Port{Name: "p", Network: "unknown"}), known(), "WaitingForSegment"},
+		{port(intent.Port{Name: "p", Network: "net2", Groups: []string{"unknown"}}), known(), "WaitingForGroup"},
+		{port(intent.Port{Name: "p", Network: "net2", Groups: []string{"np.db"}, UnknownAddresses: true}), known(), "InvalidSpec"},
+		{port(intent.Port{Name: "p", Network: "net2", UnknownAddresses: true}), bare, "NotSupported"},
+		{port(intent.Port{Name: "p", Network: "net2", Node: "node1"}), bare, "NotSupported"},
+		{intent.Want{Ports: []intent.Port{{Name: "p", Network: "net2"}, {Name: "p", Network: "net2"}}}, known(), "NameTaken"},
 	} {
 		if _, err := translate(mark{"c1", "pod/ns/a"}, c.want, c.around); reason(err) != c.reason {
 			t.Errorf("%+v: %v, want %s", c.want, err, c.reason)

@@ -38,7 +38,7 @@ func project(p intent.Port, a around) string {
 // place says where a port lies: on a segment of the same unit, or on one that
 // is known.
 func (t *translation) place(p intent.Port, f fields) {
-	own := ref{kindNetwork, cut(p.Segment)}
+	own := ref{kindNetwork, cut(p.Network)}
 	if _, ours := t.objects[own]; ours {
 		f["network_id"] = own
 		if len(p.Addrs) > 0 {
@@ -46,9 +46,9 @@ func (t *translation) place(p intent.Port, f fields) {
 		}
 		return
 	}
-	s, known := t.segments[p.Segment]
+	s, known := t.segments[p.Network]
 	if !known {
-		t.await("WaitingForSegment", soon, "the network of Subnet %s", p.Segment)
+		t.await("WaitingForSegment", soon, "the network of Subnet %s", p.Network)
 		return
 	}
 	f["network_id"] = s.ID
@@ -84,7 +84,7 @@ func anyOf(s Segment) fixedIPs {
 
 // protect says what may come to a port and leave it.
 func (t *translation) protect(p intent.Port, f fields) {
-	if p.Unknown {
+	if p.UnknownAddresses {
 		t.unprotect(p, f)
 		return
 	}

@@ -20,24 +20,24 @@ type prefixPool struct {
 }
 
 // askPool learns which pool a segment means, if something is to be taken from it.
-func (a *api) askPool(ctx context.Context, s intent.Segment, e *entry, out around) error {
-	if s.Pool == "" || len(s.Prefixes) > 0 && e.hasAll(s) {
+func (a *api) askPool(ctx context.Context, s intent.Network, e *entry, out around) error {
+	if s.SubnetPool == "" || len(s.Prefixes) > 0 && e.hasAll(s) {
 		return nil
 	}
 	if !a.aliases[extPools] {
 		return intent.Stop{Reason: "NotSupported", Why: fmt.Sprintf("network %s: this Neutron lacks extension %s, without which no prefix comes from a pool", s.Name, extPools)}
 	}
 	key := "name"
-	if uuid.MatchString(s.Pool) {
+	if uuid.MatchString(s.SubnetPool) {
 		key = "id"
 	}
-	w, err := a.find(ctx, SubnetPool, url.Values{key: {s.Pool}}, s.Pool)
-	out.pools[s.Pool] = prefixPool{w.ID, w.IPVersion}
+	w, err := a.find(ctx, SubnetPool, url.Values{key: {s.SubnetPool}}, s.SubnetPool)
+	out.pools[s.SubnetPool] = prefixPool{w.ID, w.IPVersion}
 	return err
 }
 
 // hasAll tells whether a segment's subnets are there.
-func (e *entry) hasAll(s intent.Segment) bool {
+func (e *entry) hasAll(s intent.Network) bool {
 	for _, p := range s.Prefixes {
 		if !slices.ContainsFunc(e.objects, func(o object) bool { return o.kind == kindSubnet && text(o, "cidr") == p.Masked().String() }) {
 			return false
@@ -47,17 +47,17 @@ func (e *entry) hasAll(s intent.Segment) bool {
 }
 
 // chosen is a subnet whose prefix Neutron chooses.
-func (t *translation) chosen(s intent.Segment, network ref) {
-	pool := t.pools[s.Pool]
+func (t *translation) chosen(s intent.Network, network ref) {
+	pool := t.pools[s.SubnetPool]
 	t.add(object{kind: kindSubnet, name: subnetOf(s.Name, pool.Family), fields: fields{
 		"network_id": network, "subnetpool_id": pool.ID, "prefixlen": s.PrefixBits, "ip_version": pool.Family, "enable_dhcp": false,
 	}})
 }
 
 // subnetsOf are the names of a segment's subnets.
-func (t *translation) subnetsOf(s intent.Segment) []string {
-	if len(s.Prefixes) == 0 && s.Pool != "" {
-		return []string{subnetOf(s.Name, t.pools[s.Pool].Family)}
+func (t *translation) subnetsOf(s intent.Network) []string {
+	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
+		return []string{subnetOf(s.Name, t.pools[s.SubnetPool].Family)}
 	}
 	var names []string
 	for _, p := range s.Prefixes {

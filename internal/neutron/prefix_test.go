@@ -26,8 +26,8 @@ func prefixPoolOf(t *testing.T, f *Fabric, name, prefix string) string {
 
 func pooledSegment(name, router, pool string, bits int) intent.Want {
 	return intent.Want{
-		Segments: []intent.Segment{{Name: name, Pool: pool, PrefixBits: bits}},
-		Joins:    []intent.Join{{Segment: name, Router: "neutron-" + router, Foreign: true}},
+		Networks:         []intent.Network{{Name: name, SubnetPool: pool, PrefixBits: bits}},
+		RouterInterfaces: []intent.RouterInterface{{Network: name, Router: "neutron-" + router, Foreign: true}},
 	}
 }
 
@@ -61,8 +61,8 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 	// What is known is asked for by name, also if somebody deleted it.
 	known := pooledSegment("ns-a", router, name, 28)
 	s, _ := f.Segment("ns-a")
-	known.Segments[0].Prefixes, known.Segments[0].PrefixBits = append(known.Segments[0].Prefixes, s.Subnets[0].Prefix), 0
-	known.Segments[0].Gateways = append(known.Segments[0].Gateways, s.Subnets[0].Gateway)
+	known.Networks[0].Prefixes, known.Networks[0].PrefixBits = append(known.Networks[0].Prefixes, s.Subnets[0].Prefix), 0
+	known.Networks[0].Gateways = append(known.Networks[0].Gateways, s.Subnets[0].Gateway)
 	if same := apply(t, f, "subnet/ns-a", known); same.Changed != 0 {
 		t.Errorf("what is known took %d steps", same.Changed)
 	}

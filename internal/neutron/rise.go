@@ -54,9 +54,9 @@ func newRises(says func(string) (bool, bool)) rises {
 const PortNotUp = "PortNotUp"
 
 // awaited makes a unit wait whose ports must have been up and have not.
-func (f *Fabric) awaited(u intent.Unit, w intent.Want, seen intent.Seen) error {
+func (f *Fabric) awaited(u intent.Unit, w intent.Want, seen intent.Observed) error {
 	for _, p := range w.Ports {
-		if b, there := seen.Ports[p.Name]; there && p.Awaited && p.Parent != "" && !seen.Up[p.Name] {
+		if b, there := seen.Ports[p.Name]; there && p.MustBeUp && p.Parent != "" && !seen.Up[p.Name] {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.rises.await(b.ID, u, p.Parent)

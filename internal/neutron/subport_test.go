@@ -17,7 +17,7 @@ import (
 // nestedWant is a pod on worker1, which is a virtual machine.
 func nestedWant(name, parent string) intent.Want {
 	w := podWant(name, "worker1")
-	w.Ports[0].Parent, w.Ports[0].Awaited = parent, true
+	w.Ports[0].Parent, w.Ports[0].MustBeUp = parent, true
 	return w
 }
 
@@ -35,9 +35,9 @@ func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunk string) 
 }
 
 // put applies until there is nothing to wait for any more.
-func put(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Seen {
+func put(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
-	var seen intent.Seen
+	var seen intent.Observed
 	eventually(t, time.Minute, string(u)+" is there", func() bool {
 		var err error
 		if seen, err = f.Apply(t.Context(), u, w); err != nil && reason(err) != PortNotUp {
@@ -64,7 +64,7 @@ func TestAPodBehindAPort(t *testing.T) {
 		t.Errorf("%v", p)
 	}
 	c.Fail(nil)
-	w.Ports[0].Tag, w.Ports[0].Awaited = b.Tag, false
+	w.Ports[0].Tag, w.Ports[0].MustBeUp = b.Tag, false
 	if again := apply(t, f, "pod/ns/a", w); again.Changed != 0 || again.Ports["ns/a"].Tag != b.Tag || len(c.Calls()) > 0 {
 		t.Errorf("the same again: %+v, %v", again, c.Calls())
 	}

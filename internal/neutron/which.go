@@ -45,7 +45,7 @@ func (f *Fabric) ported(ctx context.Context, p intent.Port) (fields, PoolKey, er
 	}
 	k, fits := keyOf(want[0].fields, true)
 	if !fits {
-		return nil, k, intent.Stop{Reason: "InvalidSpec", Why: fmt.Sprintf("there is no pool of ports those on node %s in network %s: they are made one by one", p.Node, p.Segment)}
+		return nil, k, intent.Stop{Reason: "InvalidSpec", Why: fmt.Sprintf("there is no pool of ports those on node %s in network %s: they are made one by one", p.Node, p.Network)}
 	}
 	return want[0].fields, k, nil
 }

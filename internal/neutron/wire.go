@@ -177,8 +177,8 @@ func segmentOf(network object, subnets []object, meant []netip.Prefix) Segment {
 }
 
 // bound is a port for who attaches it.
-func bound(port object, s Segment) intent.Bound {
-	b := intent.Bound{ID: port.id, MAC: intent.MAC(text(port, "mac_address")), MTU: s.MTU}
+func bound(port object, s Segment) intent.PortStatus {
+	b := intent.PortStatus{ID: port.id, MAC: intent.MAC(text(port, "mac_address")), MTU: s.MTU}
 	b.Tag, _ = port.fields["vlan"].(int)
 	ips, _ := port.fields["fixed_ips"].(fixedIPs)
 	for _, n := range s.Subnets {

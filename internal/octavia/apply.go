@@ -16,7 +16,7 @@ const longest = 3 * time.Minute
 
 // result is what an Apply comes to.
 type result struct {
-	seen intent.Seen
+	seen intent.Observed
 	err  error
 }
 
@@ -24,7 +24,7 @@ type result struct {
 // returns when that is so, or with intent.Wait when it takes longer than
 // Patience: the work goes on meanwhile. Its errors are intent.Wait,
 // intent.Stop, or such that trying again may help.
-func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	patience := time.NewTimer(f.Patience)
 	defer patience.Stop()
 	wait := intent.Wait{Reason: "Pending", For: fmt.Sprintf("Octavia, which is at work on %s", u), After: soon}
@@ -37,18 +37,18 @@ func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inten
 		select {
 		case <-before:
 		case <-patience.C:
-			return intent.Seen{}, wait
+			return intent.Observed{}, wait
 		case <-ctx.Done():
-			return intent.Seen{}, ctx.Err()
+			return intent.Observed{}, ctx.Err()
 		}
 	}
 	select {
 	case r := <-done:
 		return r.seen, r.err
 	case <-patience.C:
-		return intent.Seen{}, wait
+		return intent.Observed{}, wait
 	case <-ctx.Done():
-		return intent.Seen{}, ctx.Err()
+		return intent.Observed{}, ctx.Err()
 	}
 }
 
@@ -85,48 +85,48 @@ func (f *Fabric) end(u intent.Unit, e *entry, w intent.Want, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e.flight = nil
-	if err == nil && len(w.Balancers) == 0 {
+	if err == nil && len(w.LoadBalancers) == 0 {
 		delete(f.units, u)
 	}
 }
 
-func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *entry) (intent.Seen, error) {
+func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *entry) (intent.Observed, error) {
 	a, err := f.api(ctx)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	m := mark{f.Owner, u}
-	if len(w.Balancers) == 0 {
+	if len(w.LoadBalancers) == 0 {
 		return f.clear(ctx, a, m)
 	}
-	if len(w.Balancers) > 1 {
-		return intent.Seen{}, intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("%s wants %d load balancers, one is what it can have", u, len(w.Balancers))}
+	if len(w.LoadBalancers) > 1 {
+		return intent.Observed{}, intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("%s wants %d load balancers, one is what it can have", u, len(w.LoadBalancers))}
 	}
-	b := w.Balancers[0]
+	b := w.LoadBalancers[0]
 	if err := refuse(f.Provider, a.version, b); err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	want, err := objects(m, f.Provider, b, f.Subnet)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	have, changed, err := f.bring(ctx, a, m, want, e)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
-	float, floats, err := a.float(ctx, m, have.VIPPort, b.Floating, &e.grounded)
+	float, floats, err := a.float(ctx, m, have.VIPPort, b.FloatingIP, &e.grounded)
 	if err != nil {
-		return intent.Seen{Changed: changed, Balanced: map[string]intent.Balanced{b.Name: have.seen(nil)}}, err
+		return intent.Observed{Changed: changed, LoadBalancers: map[string]intent.LoadBalancerStatus{b.Name: have.seen(nil)}}, err
 	}
 	f.remember(e, have, float)
-	seen := intent.Seen{Changed: changed + floats, Balanced: map[string]intent.Balanced{b.Name: have.seen(float)}}
+	seen := intent.Observed{Changed: changed + floats, LoadBalancers: map[string]intent.LoadBalancerStatus{b.Name: have.seen(float)}}
 	if float != nil {
-		seen.Floating = map[string]netip.Addr{b.Name: float.Addr}
+		seen.FloatingIPs = map[string]netip.Addr{b.Name: float.Addr}
 	}
 	return seen, nil
 }
 
-func (f *Fabric) remember(e *entry, b balancer, float *intent.Floated) {
+func (f *Fabric) remember(e *entry, b balancer, float *intent.FloatingIPStatus) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e.was, e.float, e.failures = b, lead{}, 0
@@ -256,10 +256,10 @@ func (f *Fabric) mayRemake(e *entry, have []balancer) error {
 }
 
 // clear takes away all that the unit has.
-func (f *Fabric) clear(ctx context.Context, a *api, m mark) (intent.Seen, error) {
+func (f *Fabric) clear(ctx context.Context, a *api, m mark) (intent.Observed, error) {
 	have, err := a.of(ctx, m)
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	port := ""
 	if len(have) > 0 {
@@ -267,20 +267,20 @@ func (f *Fabric) clear(ctx context.Context, a *api, m mark) (intent.Seen, error)
 	}
 	_, changed, err := a.float(ctx, m, port, nil, new(bool))
 	if err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	steps := plan(have, nil)
 	if err := a.take(ctx, nil, balancer{Name: string(m.unit)}, steps); err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
-	return intent.Seen{Changed: changed + len(steps)}, nil
+	return intent.Observed{Changed: changed + len(steps)}, nil
 }
 
 // seen says what there is in words that all share.
-func (b balancer) seen(float *intent.Floated) intent.Balanced {
-	out := intent.Balanced{ID: b.ID, Name: b.Name, VIP: b.VIP, Port: b.VIPPort, Subnet: b.Subnet, Project: b.Project, Provider: b.Provider, Floating: float}
+func (b balancer) seen(float *intent.FloatingIPStatus) intent.LoadBalancerStatus {
+	out := intent.LoadBalancerStatus{ID: b.ID, Name: b.Name, VIP: b.VIP, Port: b.VIPPort, Subnet: b.Subnet, Project: b.Project, Provider: b.Provider, FloatingIP: float}
 	for _, l := range b.Listeners {
-		o := intent.Listening{
+		o := intent.ListenerStatus{
 			ID: l.ID, Pool: l.Pool.ID, Name: l.Name, Protocol: l.Protocol, Port: l.Port,
 			ClientTimeout: l.ClientTimeout, MemberTimeout: l.MemberTimeout,
 		}
@@ -289,7 +289,7 @@ func (b balancer) seen(float *intent.Floated) intent.Balanced {
 			if err != nil {
 				continue
 			}
-			o.Members = append(o.Members, intent.Joined{ID: m.ID, Name: m.Name, Addr: addr, Port: m.Port, Subnet: m.Subnet})
+			o.Members = append(o.Members, intent.MemberStatus{ID: m.ID, Name: m.Name, Addr: addr, Port: m.Port, Subnet: m.Subnet})
 		}
 		out.Listeners = append(out.Listeners, o)
 	}

@@ -32,14 +32,14 @@ func start(c *octaviatest.Cloud, owner string) *Fabric {
 func members(port int, addrs ...string) []intent.Member {
 	var out []intent.Member
 	for _, a := range addrs {
-		out = append(out, intent.Member{Name: "default/pod" + a[strings.LastIndex(a, ".")+1:], Addr: netip.MustParseAddr(a), Port: port, Segment: "pods"})
+		out = append(out, intent.Member{Name: "default/pod" + a[strings.LastIndex(a, ".")+1:], Addr: netip.MustParseAddr(a), Port: port, Network: "pods"})
 	}
 	return out
 }
 
 func web(ls ...intent.Listener) intent.Want {
-	return intent.Want{Balancers: []intent.Balancer{{
-		Name: "default/web", VIP: netip.MustParseAddr("10.60.0.20"), Segment: "services", Listeners: ls,
+	return intent.Want{LoadBalancers: []intent.LoadBalancer{{
+		Name: "default/web", VIP: netip.MustParseAddr("10.60.0.20"), Network: "services", Listeners: ls,
 	}}}
 }
 
@@ -48,16 +48,16 @@ func tcp(port int, ms []intent.Member) intent.Listener {
 }
 
 func floating(w intent.Want, addr string) intent.Want {
-	f := &intent.Floating{Network: octaviatest.External}
+	f := &intent.FloatingIP{Network: octaviatest.External}
 	if addr != "" {
 		f.Addr = netip.MustParseAddr(addr)
 	}
-	w.Balancers[0].Floating = f
+	w.LoadBalancers[0].FloatingIP = f
 	return w
 }
 
 // apply goes on until Octavia is done.
-func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Seen {
+func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
 	for range 40 {
 		seen, err := f.Apply(t.Context(), u, w)
@@ -73,7 +73,7 @@ func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Seen {
 		}
 	}
 	t.Fatalf("%s is not done", u)
-	return intent.Seen{}
+	return intent.Observed{}
 }
 
 // tree is what there is, in words.
@@ -114,7 +114,7 @@ func TestOneCallMakesAll(t *testing.T) {
 	if diff := cmp.Diff([]string{"POST /lb/v2.0/lbaas/loadbalancers"}, changes); diff != "" {
 		t.Error(diff)
 	}
-	b := seen.Balanced["default/web"]
+	b := seen.LoadBalancers["default/web"]
 	if seen.Changed != 1 || b.ID == "" || b.Port == "" || b.Provider != "ovn" || len(b.Listeners) != 2 || len(b.Listeners[0].Members) != 2 || b.Listeners[0].Pool == "" {
 		t.Errorf("seen %+v", seen)
 	}
@@ -156,11 +156,11 @@ func TestProject(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
 	w := web(tcp(80, members(8080, "10.60.0.2")))
-	w.Balancers[0].Project = "P"
-	made := apply(t, f, "service/default/web", w).Balanced["default/web"]
-	w.Balancers[0].Project = "Q"
+	w.LoadBalancers[0].Project = "P"
+	made := apply(t, f, "service/default/web", w).LoadBalancers["default/web"]
+	w.LoadBalancers[0].Project = "Q"
 	kept := apply(t, f, "service/default/web", w)
-	if b := kept.Balanced["default/web"]; kept.Changed != 0 || made.Project != "P" || b.Project != "P" || b.ID != made.ID {
+	if b := kept.LoadBalancers["default/web"]; kept.Changed != 0 || made.Project != "P" || b.Project != "P" || b.ID != made.ID {
 		t.Errorf("%+v was made, %+v is there after %d changes", made, b, kept.Changed)
 	}
 }
@@ -252,7 +252,7 @@ func TestQuota(t *testing.T) {
 	f := start(c, "k")
 	apply(t, f, unit, web(tcp(80, nil)))
 	other := web(tcp(80, nil))
-	other.Balancers[0].VIP = netip.MustParseAddr("10.60.0.21")
+	other.LoadBalancers[0].VIP = netip.MustParseAddr("10.60.0.21")
 	_, err := f.Apply(t.Context(), "service/default/other", other)
 	var wait intent.Wait
 	if !errors.As(err, &wait) || wait.Reason != "QuotaExceeded" || !strings.Contains(wait.For, "Quota has been met") {
@@ -323,8 +323,8 @@ func TestFloating(t *testing.T) {
 	f := start(c, "k")
 	w := func() intent.Want { return web(tcp(80, nil)) }
 	seen := apply(t, f, unit, floating(w(), ""))
-	own := seen.Floating["default/web"]
-	if !own.IsValid() || !seen.Balanced["default/web"].Floating.Own {
+	own := seen.FloatingIPs["default/web"]
+	if !own.IsValid() || !seen.LoadBalancers["default/web"].FloatingIP.Own {
 		t.Fatalf("seen %+v", seen)
 	}
 	c.Edit("floatingips", own.String(), func(fip map[string]any) { fip["port_id"] = nil })
@@ -332,12 +332,12 @@ func TestFloating(t *testing.T) {
 		t.Errorf("drifted: %v, %v", units, err)
 	}
 	apply(t, f, unit, floating(w(), ""))
-	if again := apply(t, f, unit, floating(w(), "")); again.Changed != 0 || again.Floating["default/web"] != own {
+	if again := apply(t, f, unit, floating(w(), "")); again.Changed != 0 || again.FloatingIPs["default/web"] != own {
 		t.Errorf("the second time %+v", again)
 	}
 	c.Edit("loadbalancers", "default/web", nil)
-	if again := apply(t, f, unit, floating(w(), "")); again.Floating["default/web"] != own {
-		t.Errorf("the balancer came back with %+v, it had %s", again.Floating, own)
+	if again := apply(t, f, unit, floating(w(), "")); again.FloatingIPs["default/web"] != own {
+		t.Errorf("the balancer came back with %+v, it had %s", again.FloatingIPs, own)
 	}
 	_, err := f.Apply(t.Context(), unit, floating(w(), "172.24.4.200"))
 	var stop intent.Stop
@@ -345,7 +345,7 @@ func TestFloating(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 	c.Add("floatingips", map[string]any{"floating_ip_address": "172.24.4.200", "description": "mine", "tags": []any{"t"}, "project_id": octaviatest.Project})
-	if users := apply(t, f, unit, floating(w(), "172.24.4.200")); users.Balanced["default/web"].Floating.Own {
+	if users := apply(t, f, unit, floating(w(), "172.24.4.200")); users.LoadBalancers["default/web"].FloatingIP.Own {
 		t.Errorf("seen %+v", users)
 	}
 	if diff := cmp.Diff([]string{"172.24.4.200 -> 10.60.0.20"}, c.Names("floatingips")); diff != "" {
@@ -365,7 +365,7 @@ func TestUnits(t *testing.T) {
 	f := start(c, "k")
 	apply(t, f, unit, floating(web(), ""))
 	other := web()
-	other.Balancers[0].VIP = netip.MustParseAddr("10.60.0.99")
+	other.LoadBalancers[0].VIP = netip.MustParseAddr("10.60.0.99")
 	apply(t, start(c, "k2"), "service/default/theirs", other)
 	c.Edit("loadbalancers", "default/web", nil)
 	units, err := f.Units(t.Context())

@@ -18,7 +18,7 @@ import (
 // float makes the unit's floating IP lead to port, or takes it away, and
 // counts what had to be changed. Grounded is true, and stays so, where none is
 // wanted and none is there.
-func (a *api) float(ctx context.Context, m mark, port string, want *intent.Floating, grounded *bool) (*intent.Floated, int, error) {
+func (a *api) float(ctx context.Context, m mark, port string, want *intent.FloatingIP, grounded *bool) (*intent.FloatingIPStatus, int, error) {
 	if want == nil && *grounded {
 		return nil, 0, nil
 	}
@@ -49,12 +49,12 @@ func (a *api) float(ctx context.Context, m mark, port string, want *intent.Float
 		}
 	}
 	addr, err := netip.ParseAddr(kept.FloatingIP)
-	return &intent.Floated{ID: kept.ID, Addr: addr, Own: own}, changed, err
+	return &intent.FloatingIPStatus{ID: kept.ID, Addr: addr, Own: own}, changed, err
 }
 
 // keep takes away all of the unit's floating IPs but the one that is wanted,
 // and counts them.
-func (a *api) keep(ctx context.Context, m mark, port string, want *intent.Floating, have []floatingips.FloatingIP) (*floatingips.FloatingIP, int, error) {
+func (a *api) keep(ctx context.Context, m mark, port string, want *intent.FloatingIP, have []floatingips.FloatingIP) (*floatingips.FloatingIP, int, error) {
 	var kept *floatingips.FloatingIP
 	changed := 0
 	for i, fip := range have {
@@ -71,7 +71,7 @@ func (a *api) keep(ctx context.Context, m mark, port string, want *intent.Floati
 }
 
 // suits tells whether a floating IP of the unit is the one that is wanted.
-func suits(fip floatingips.FloatingIP, m mark, want *intent.Floating) bool {
+func suits(fip floatingips.FloatingIP, m mark, want *intent.FloatingIP) bool {
 	switch {
 	case want == nil:
 		return false
@@ -106,7 +106,7 @@ func (a *api) floats(ctx context.Context, q floatingips.ListOpts) ([]floatingips
 }
 
 // find makes a floating IP, or takes the user's.
-func (a *api) find(ctx context.Context, m mark, port string, want intent.Floating) (*floatingips.FloatingIP, error) {
+func (a *api) find(ctx context.Context, m mark, port string, want intent.FloatingIP) (*floatingips.FloatingIP, error) {
 	if !want.Addr.IsValid() {
 		made, err := floatingips.Create(ctx, a.network, floatingips.CreateOpts{
 			Description: m.description(), FloatingNetworkID: want.Network, PortID: port,

@@ -89,8 +89,8 @@ func listenerName(b string, l intent.Listener) string {
 
 // objects is what a balancer is in Octavia's terms. Subnet finds the subnet of
 // a segment that an address lies in.
-func objects(m mark, provider string, b intent.Balancer, subnet func(segment string, a netip.Addr) (string, error)) (balancer, error) {
-	at, err := subnet(b.Segment, b.VIP)
+func objects(m mark, provider string, b intent.LoadBalancer, subnet func(segment string, a netip.Addr) (string, error)) (balancer, error) {
+	at, err := subnet(b.Network, b.VIP)
 	if err != nil {
 		return balancer{}, err
 	}
@@ -120,7 +120,7 @@ func listenerOf(b, provider string, l intent.Listener, subnet func(string, netip
 	slices.Sort(out.Sources)
 	out.Pool = pool{Name: name, Protocol: l.Protocol, Algorithm: abilitiesOf(provider).algorithm, Affinity: l.Affinity}
 	for _, m := range l.Members {
-		at, err := subnet(m.Segment, m.Addr)
+		at, err := subnet(m.Network, m.Addr)
 		if err != nil {
 			return listener{}, fmt.Errorf("member %s of %s: %w", m.Name, name, err)
 		}

@@ -65,10 +65,10 @@ func TestReal(t *testing.T) {
 		begun := time.Now()
 		seen := apply(t, f, unit, s.want)
 		took := time.Since(begun)
-		if (s.want.Balancers[0].Floating == nil) == seen.Floating["default/web"].IsValid() {
-			t.Errorf("%s: address %s", s.name, seen.Floating)
+		if (s.want.LoadBalancers[0].FloatingIP == nil) == seen.FloatingIPs["default/web"].IsValid() {
+			t.Errorf("%s: address %s", s.name, seen.FloatingIPs)
 		}
-		check(t, s.name, s.want.Balancers[0], seen.Balanced["default/web"])
+		check(t, s.name, s.want.LoadBalancers[0], seen.LoadBalancers["default/web"])
 		if again := apply(t, f, unit, s.want); again.Changed != 0 {
 			t.Errorf("%s: applied again, it changed %d", s.name, again.Changed)
 		}
@@ -82,17 +82,17 @@ func TestReal(t *testing.T) {
 
 // at moves a want to the addresses of this test.
 func at(w intent.Want) intent.Want {
-	w.Balancers[0].VIP = netip.MustParseAddr("10.223.0.20")
+	w.LoadBalancers[0].VIP = netip.MustParseAddr("10.223.0.20")
 	return w
 }
 
-func check(t *testing.T, name string, want intent.Balancer, have intent.Balanced) {
+func check(t *testing.T, name string, want intent.LoadBalancer, have intent.LoadBalancerStatus) {
 	t.Helper()
 	if len(have.Listeners) != len(want.Listeners) {
 		t.Errorf("%s: %d listeners, want %d: %+v", name, len(have.Listeners), len(want.Listeners), have)
 	}
 	for _, l := range want.Listeners {
-		i := slices.IndexFunc(have.Listeners, func(h intent.Listening) bool { return h.Protocol == l.Protocol && h.Port == l.Port })
+		i := slices.IndexFunc(have.Listeners, func(h intent.ListenerStatus) bool { return h.Protocol == l.Protocol && h.Port == l.Port })
 		if i < 0 || len(have.Listeners[i].Members) != len(l.Members) {
 			t.Errorf("%s: %s %d: %+v", name, l.Protocol, l.Port, have.Listeners)
 		}
@@ -104,7 +104,7 @@ func check(t *testing.T, name string, want intent.Balancer, have intent.Balanced
 func diesMeanwhile(t *testing.T, a *api, f *Fabric, sub map[string]string) {
 	t.Helper()
 	want := at(web(tcp(80, members(8080, "10.222.0.11"))))
-	o, err := objects(mark{f.Owner, unit}, "ovn", want.Balancers[0], f.Subnet)
+	o, err := objects(mark{f.Owner, unit}, "ovn", want.LoadBalancers[0], f.Subnet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func diesMeanwhile(t *testing.T, a *api, f *Fabric, sub map[string]string) {
 // outer asks for an address from outside, where there are any.
 func outer(w intent.Want, network string) intent.Want {
 	if network != "" {
-		w.Balancers[0].Floating = &intent.Floating{Network: network}
+		w.LoadBalancers[0].FloatingIP = &intent.FloatingIP{Network: network}
 	}
 	return w
 }

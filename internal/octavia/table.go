@@ -73,7 +73,7 @@ func abilitiesOf(provider string) abilities {
 
 // refuse says what of a balancer the provider would not do. It is asked before
 // anything is made.
-func refuse(provider string, v Version, b intent.Balancer) error {
+func refuse(provider string, v Version, b intent.LoadBalancer) error {
 	a := abilitiesOf(provider)
 	var lacks []string
 	ports := map[int]bool{}

@@ -28,7 +28,7 @@ type request struct {
 // seen. Units that apply at the same time share a transaction; a unit never
 // spans two. Its errors are intent.Wait, intent.Stop, or such that trying again
 // may help.
-func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	f.book.begin(u, w)
 	seen, err := f.apply(ctx, u, w)
 	f.book.end(u, err)
@@ -45,14 +45,14 @@ func told(err error) bool {
 	return errors.As(err, &wait) || errors.As(err, &stop)
 }
 
-func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	r, err := f.submitAgain(ctx, u, w)
 	if err != nil {
 		// What the database refuses may by now have a better explanation.
 		if _, reason := f.plan(u, w, new(names)); told(reason) {
-			return intent.Seen{}, reason
+			return intent.Observed{}, reason
 		}
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	return f.await(ctx, r)
 }
@@ -100,14 +100,14 @@ func (f *Fabric) submit(ctx context.Context, r *request) error {
 }
 
 // await returns when the replica shows what the request wanted.
-func (f *Fabric) await(ctx context.Context, r *request) (intent.Seen, error) {
+func (f *Fabric) await(ctx context.Context, r *request) (intent.Observed, error) {
 	timer := time.NewTimer(seenTimeout)
 	defer timer.Stop()
 	for {
 		rung := f.bell.next()
 		left, err := f.plan(r.unit, r.want, new(names))
 		if err != nil {
-			return intent.Seen{}, err
+			return intent.Observed{}, err
 		}
 		if len(left.ops) == 0 {
 			return f.seen(r)
@@ -115,11 +115,11 @@ func (f *Fabric) await(ctx context.Context, r *request) (intent.Seen, error) {
 		select {
 		case <-rung:
 		case <-timer.C:
-			return intent.Seen{}, errors.New("committed, but somebody else has changed it again, or the database does not show it")
+			return intent.Observed{}, errors.New("committed, but somebody else has changed it again, or the database does not show it")
 		case <-ctx.Done():
-			return intent.Seen{}, ctx.Err()
+			return intent.Observed{}, ctx.Err()
 		case <-f.ended:
-			return intent.Seen{}, errNotConnected
+			return intent.Observed{}, errNotConnected
 		}
 	}
 }
@@ -149,17 +149,17 @@ func (f *Fabric) plan(u intent.Unit, w intent.Want, n *names) (*plan, error) {
 }
 
 // seen is what became of a request; a Wait if a port that it awaits is not up.
-func (f *Fabric) seen(r *request) (intent.Seen, error) {
-	seen := intent.Seen{Changed: r.plan.changed, Up: map[string]bool{}, Ports: map[string]intent.Bound{}}
+func (f *Fabric) seen(r *request) (intent.Observed, error) {
+	seen := intent.Observed{Changed: r.plan.changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
 	var wait error
 	for _, p := range r.want.Ports {
 		for _, m := range f.current().view().named(nbdb.LogicalSwitchPortTable, p.Name) {
 			seen.Up[p.Name] = up(m)
 			if c, is := childOf(m); is {
-				seen.Ports[p.Name] = intent.Bound{Tag: c.tag}
+				seen.Ports[p.Name] = intent.PortStatus{Tag: c.tag}
 			}
 		}
-		if p.Awaited && !seen.Up[p.Name] {
+		if p.MustBeUp && !seen.Up[p.Name] {
 			wait = cmp.Or(wait, f.notUp(p))
 		}
 	}

@@ -40,7 +40,7 @@ func TestCulpritStandsAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := dial(t, ovntest.New(t, ovntest.Northbound))
 			apply(t, f, "vpc/r", vpc("r"))
-			apply(t, f, "subnet/net", intent.Want{Segments: []intent.Segment{{Name: "net"}}})
+			apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 			for i, err := range together(t, f, c.wants...) {
 				failed := false
 				for _, n := range c.failed {
@@ -57,7 +57,7 @@ func TestCulpritStandsAlone(t *testing.T) {
 // Of two units that want the same name, one has it and the other is told.
 func TestCollision(t *testing.T) {
 	f := dial(t, ovntest.New(t, ovntest.Northbound))
-	apply(t, f, "subnet/net", intent.Want{Segments: []intent.Segment{{Name: "net"}}})
+	apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	errs := make(chan error, 2)
 	for _, u := range []intent.Unit{"pod/b/node-a", "node/a.b"} {
 		go func() {
@@ -75,7 +75,7 @@ func TestCollision(t *testing.T) {
 func TestMany(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	f := dial(t, s)
-	apply(t, f, "subnet/net", intent.Want{Segments: []intent.Segment{{Name: "net"}}})
+	apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	apply(t, f, "node/a", group("node_a"))
 	crowd(t, f, 300)
 	if n := len(lines(s.Nbctl("lsp-list", "net"))); n != 300 {
@@ -135,7 +135,7 @@ func BenchmarkApply(b *testing.B) {
 
 func full(b *testing.B, others int) *Fabric {
 	f := dial(b, ovntest.New(b, ovntest.Northbound))
-	apply(b, f, "subnet/net", intent.Want{Segments: []intent.Segment{{Name: "net"}}})
+	apply(b, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	apply(b, f, "node/a", group("node_a"))
 	crowd(b, f, others)
 	return f

@@ -23,7 +23,7 @@ func TestPlans(t *testing.T) {
 	moved.Ports[0].Parent, moved.Ports[0].Tag = "vm", 7
 	reroutes := intent.Want{
 		Groups: []intent.Group{{Name: "node_a"}},
-		Reroutes: []intent.Reroute{
+		RoutePolicies: []intent.RoutePolicy{
 			{Router: "ovn-cluster", Priority: 31000, To: prefix("10.16.0.0/16"), Allow: true},
 			{Router: "ovn-cluster", Priority: 29000, From: "node_a", NextHops: []netip.Addr{netip.MustParseAddr("100.64.0.2")}},
 		},

@@ -157,13 +157,13 @@ func TestRefusals(t *testing.T) {
 		want   intent.Want
 		reason string
 	}{
-		"a switch of Neutron's":       {intent.Want{Segments: []intent.Segment{{Name: "neutron-net"}}}, "NameTaken"},
+		"a switch of Neutron's":       {intent.Want{Networks: []intent.Network{{Name: "neutron-net"}}}, "NameTaken"},
 		"a router of Neutron's":       {vpc("neutron-r"), "NameTaken"},
 		"a router of another unit":    {vpc("ovn-cluster"), "NameTaken"},
 		"a port of a machine":         {pod("vm1", "neutron-net"), "NameTaken"},
 		"a group of Neutron's":        {group("neutron_pg_drop"), "NameTaken"},
 		"a join as if it were ours":   {subnet("net2", "neutron-r", false), "NotOurs"},
-		"a policy on Neutron's":       {intent.Want{Reroutes: []intent.Reroute{{Router: "neutron-r", Allow: true}}}, "NotOurs"},
+		"a policy on Neutron's":       {intent.Want{RoutePolicies: []intent.RoutePolicy{{Router: "neutron-r", Allow: true}}}, "NotOurs"},
 		"one name for two of its own": {intent.Want{Groups: []intent.Group{{Name: "g"}, {Name: "g"}}}, "NameTaken"},
 	} {
 		if _, err := f.Apply(within(t), "x/y", c.want); !isStop(err, c.reason) {

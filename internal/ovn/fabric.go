@@ -49,19 +49,19 @@ type Fabric struct {
 type Router struct {
 	Name string
 	Ours bool
-	// Networks are those of its ports, sorted.
-	Networks []Network
-	// Segments are the switches joined to it, sorted.
-	Segments []string
+	// Interfaces are those of its ports, sorted.
+	Interfaces []RouterInterface
+	// Networks are the switches joined to it, sorted.
+	Networks []string
 	// MTU is the smallest that Neutron states for one of its switches, 0 if none.
 	MTU int
 }
 
-// Network is what one router port has of a network.
-type Network struct {
+// RouterInterface is what one router port has of a network.
+type RouterInterface struct {
 	// Prefix is the network, without the router's own address.
 	Prefix        netip.Prefix
-	Segment, Port string
+	Network, Port string
 	Ours          bool
 }
 

@@ -29,7 +29,7 @@ func dial(t testing.TB, s *ovntest.Server) *Fabric {
 	return f
 }
 
-func apply(t testing.TB, f *Fabric, u intent.Unit, w intent.Want) intent.Seen {
+func apply(t testing.TB, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
 	seen, err := f.Apply(within(t), u, w)
 	if err != nil {
@@ -50,18 +50,18 @@ func vpc(name string) intent.Want { return intent.Want{Routers: []intent.Router{
 // subnet is a segment and its join to a router.
 func subnet(name, router string, foreign bool) intent.Want {
 	return intent.Want{
-		Segments: []intent.Segment{{Name: name, BalancersOf: router}},
-		Joins: []intent.Join{{
-			Segment: name, Router: router, Foreign: foreign,
-			SegmentPort: name + "-" + router, RouterPort: router + "-" + name,
-			MAC: "00:00:00:91:4d:df", Networks: []netip.Prefix{netip.MustParsePrefix("12.0.1.1/24")},
+		Networks: []intent.Network{{Name: name, LoadBalancersOf: router}},
+		RouterInterfaces: []intent.RouterInterface{{
+			Network: name, Router: router, Foreign: foreign,
+			NetworkPort: name + "-" + router, RouterPort: router + "-" + name,
+			MAC: "00:00:00:91:4d:df", Addresses: []netip.Prefix{netip.MustParsePrefix("12.0.1.1/24")},
 		}},
 	}
 }
 
 func pod(name, segment string, groups ...string) intent.Want {
 	return intent.Want{Ports: []intent.Port{{
-		Name: name, Segment: segment, MAC: "00:00:00:aa:00:02", Version: "uid-" + name, Groups: groups,
+		Name: name, Network: segment, MAC: "00:00:00:aa:00:02", Version: "uid-" + name, Groups: groups,
 		Addrs: []netip.Addr{netip.MustParseAddr("12.0.1.2")},
 	}}}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// HostPort is a port of somebody else's that a machine may be plugged into:
+// ParentCandidate is a port of somebody else's that a machine may be plugged into:
 // Neutron's, named by its id there.
-type HostPort struct {
+type ParentCandidate struct {
 	ID     string
 	MAC    intent.MAC
 	Server string
@@ -22,7 +22,7 @@ type HostPort struct {
 }
 
 // words are all that a host port may be looked up by.
-func (p HostPort) words() []string {
+func (p ParentCandidate) words() []string {
 	words := []string{p.ID}
 	for _, w := range []string{string(p.MAC), p.Server} {
 		if w != "" {
@@ -36,13 +36,13 @@ func (p HostPort) words() []string {
 }
 
 // hostOf is the host port that a row is, if it is one.
-func hostOf(m model.Model) (HostPort, bool) {
+func hostOf(m model.Model) (ParentCandidate, bool) {
 	r, ok := m.(*nbdb.LogicalSwitchPort)
 	if !ok || r.Type != "" || r.ParentName != nil || r.ExternalIDs[keyOwner] != "" {
-		return HostPort{}, false
+		return ParentCandidate{}, false
 	}
 	p := portOf(r)
-	return HostPort{ID: r.Name, MAC: intent.MAC(strings.ToLower(string(p.MAC))), Server: r.ExternalIDs[neutronServer], Addrs: p.Addrs}, true
+	return ParentCandidate{ID: r.Name, MAC: intent.MAC(strings.ToLower(string(p.MAC))), Server: r.ExternalIDs[neutronServer], Addrs: p.Addrs}, true
 }
 
 // hosts knows which ports a word leads to. The words are kept up with the
@@ -65,7 +65,7 @@ func (h *hosts) read(v *view) {
 	}
 }
 
-func (h *hosts) add(p HostPort) {
+func (h *hosts) add(p ParentCandidate) {
 	for _, w := range p.words() {
 		if !slices.Contains(h.named[w], p.ID) {
 			h.named[w] = append(h.named[w], p.ID)
@@ -73,7 +73,7 @@ func (h *hosts) add(p HostPort) {
 	}
 }
 
-func (h *hosts) remove(p HostPort) {
+func (h *hosts) remove(p ParentCandidate) {
 	for _, w := range p.words() {
 		h.named[w] = slices.DeleteFunc(h.named[w], func(name string) bool { return name == p.ID })
 		if len(h.named[w]) == 0 {
@@ -125,10 +125,10 @@ func (f *Fabric) PortUp(name string) (is, known bool) {
 
 // Hosts are the ports of others that any of the words leads to: an id, a MAC, an
 // address, the id of a virtual machine. In the order of their ids.
-func (f *Fabric) Hosts(words ...string) []HostPort {
+func (f *Fabric) Hosts(words ...string) []ParentCandidate {
 	s := f.current()
 	v := s.view()
-	var found []HostPort
+	var found []ParentCandidate
 	for _, name := range s.hosts.find(words) {
 		for _, m := range v.named(nbdb.LogicalSwitchPortTable, name) {
 			if p, is := hostOf(m); is {

@@ -24,28 +24,28 @@ func mentions(w intent.Want) []mention {
 	for _, r := range w.Routers {
 		own(nbdb.LogicalRouterTable, r.Name)
 	}
-	for _, s := range w.Segments {
+	for _, s := range w.Networks {
 		own(nbdb.LogicalSwitchTable, s.Name)
-		other(nbdb.LogicalRouterTable, s.BalancersOf)
+		other(nbdb.LogicalRouterTable, s.LoadBalancersOf)
 	}
 	for _, g := range w.Groups {
 		own(nbdb.PortGroupTable, g.Name)
 	}
-	for _, j := range w.Joins {
-		own(nbdb.LogicalSwitchPortTable, j.SegmentPort)
+	for _, j := range w.RouterInterfaces {
+		own(nbdb.LogicalSwitchPortTable, j.NetworkPort)
 		own(nbdb.LogicalRouterPortTable, j.RouterPort)
-		other(nbdb.LogicalSwitchTable, j.Segment)
+		other(nbdb.LogicalSwitchTable, j.Network)
 		other(nbdb.LogicalRouterTable, j.Router)
 	}
 	for _, p := range w.Ports {
 		own(nbdb.LogicalSwitchPortTable, p.Name)
-		other(nbdb.LogicalSwitchTable, p.Segment)
+		other(nbdb.LogicalSwitchTable, p.Network)
 		other(nbdb.LogicalSwitchPortTable, p.Parent)
 		for _, g := range p.Groups {
 			other(nbdb.PortGroupTable, g)
 		}
 	}
-	for _, r := range w.Reroutes {
+	for _, r := range w.RoutePolicies {
 		other(nbdb.LogicalRouterTable, r.Router)
 		other(nbdb.PortGroupTable, r.From)
 	}

@@ -114,8 +114,8 @@ func TestRouters(t *testing.T) {
 	apply(t, f, "subnet/net2", subnet("net2", "neutron-r", true))
 	got, there := f.Router("neutron-r")
 	want := Router{
-		Name: "neutron-r", Segments: []string{"net2", "neutron-ext", "neutron-net"}, MTU: 1400,
-		Networks: []Network{
+		Name: "neutron-r", Networks: []string{"net2", "neutron-ext", "neutron-net"}, MTU: 1400,
+		Interfaces: []RouterInterface{
 			{prefix("10.10.1.0/24"), "neutron-net", "lrp-1", false},
 			{prefix("12.0.1.0/24"), "net2", "neutron-r-net2", true},
 			{prefix("172.24.4.0/24"), "neutron-ext", "lrp-2", false},

@@ -30,7 +30,7 @@ func nest(t *testing.T) (*ovntest.Server, *Fabric, news) {
 	neutron(s)
 	f := dial(t, s)
 	n := listen(f)
-	apply(t, f, "subnet/net", intent.Want{Segments: []intent.Segment{{Name: "net"}}})
+	apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	return s, f, n
 }
 
@@ -156,7 +156,7 @@ func TestNoTagIsLeft(t *testing.T) {
 }
 
 // until applies a want again with each change that is seen, until it ends as it must.
-func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Seen, error) bool) {
+func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Observed, error) bool) {
 	t.Helper()
 	for {
 		rung := f.bell.next()
@@ -176,12 +176,12 @@ func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Seen, error)
 func TestAPortThatIsAwaited(t *testing.T) {
 	s, f, n := nest(t)
 	w := behind("p.ns", 0)
-	w.Ports[0].Awaited = true
+	w.Ports[0].MustBeUp = true
 	if _, err := f.Apply(within(t), "pod/ns/p", w); !isWait(err, "ParentDown") {
 		t.Errorf("%v", err)
 	}
 	s.Nbctl("set", "logical_switch_port", "vm1", "up=true")
-	until(t, f, w, func(_ intent.Seen, err error) bool { return isWait(err, PortNotUp) })
+	until(t, f, w, func(_ intent.Observed, err error) bool { return isWait(err, PortNotUp) })
 	s.Nbctl("set", "logical_switch_port", "p.ns", "up=true")
 	for up := false; !up; {
 		if u := next(t, n.units); u != "pod/ns/p" {
@@ -223,7 +223,7 @@ func TestPacketsFindTheirWayIntoMachines(t *testing.T) {
 	apply(t, f, "subnet/net2", subnet("net2", "neutron-r", true))
 	apply(t, f, "pod/ns/p", pod("p.ns", "net2"))
 	nested := behind("n.ns", 7)
-	nested.Ports[0].Segment, nested.Ports[0].MAC, nested.Ports[0].Addrs = "net2", "00:00:00:aa:00:09", []netip.Addr{netip.MustParseAddr("12.0.1.9")}
+	nested.Ports[0].Network, nested.Ports[0].MAC, nested.Ports[0].Addrs = "net2", "00:00:00:aa:00:09", []netip.Addr{netip.MustParseAddr("12.0.1.9")}
 	apply(t, f, "pod/ns/n", nested)
 	nb.Nbctl("--wait=sb", "sync")
 	for name, c := range map[string][2]string{

@@ -17,15 +17,15 @@ func TestPacketsFindTheirWay(t *testing.T) {
 	f := dial(t, nb)
 	w := everything()
 	cluster := w["subnet/default"]
-	cluster.Joins[0].MAC, cluster.Joins[0].Networks = "00:00:00:91:4d:e0", []netip.Prefix{prefix("10.16.0.1/16")}
+	cluster.RouterInterfaces[0].MAC, cluster.RouterInterfaces[0].Addresses = "00:00:00:91:4d:e0", []netip.Prefix{prefix("10.16.0.1/16")}
 	q := w["pod/ns/q"]
 	q.Ports[0].MAC, q.Ports[0].Addrs = "00:00:00:aa:00:03", []netip.Addr{netip.MustParseAddr("10.16.0.3")}
 	for _, u := range order {
 		apply(t, f, unit(u), w[unit(u)])
 	}
 	join := subnet("join", "ovn-cluster", false)
-	join.Joins[0].MAC, join.Joins[0].Networks = "00:00:00:91:4d:e1", []netip.Prefix{prefix("100.64.0.1/16")}
-	join.Reroutes = []intent.Reroute{
+	join.RouterInterfaces[0].MAC, join.RouterInterfaces[0].Addresses = "00:00:00:91:4d:e1", []netip.Prefix{prefix("100.64.0.1/16")}
+	join.RoutePolicies = []intent.RoutePolicy{
 		{Router: "ovn-cluster", Priority: 31000, To: prefix("10.16.0.0/16"), Allow: true},
 		{Router: "ovn-cluster", Priority: 29000, From: "node_a", NextHops: []netip.Addr{netip.MustParseAddr("100.64.0.2")}},
 	}

@@ -27,7 +27,7 @@ func drawWorld(t *rapid.T, label string) world {
 	for _, g := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"g1", "g2"}), rapid.ID).Draw(t, label+" groups") {
 		want := group(g)
 		if _, there := w["vpc/r1"]; there && rapid.Bool().Draw(t, label+g+" reroutes") {
-			want.Reroutes = []intent.Reroute{
+			want.RoutePolicies = []intent.RoutePolicy{
 				{Router: "r1", Priority: 100, From: g, NextHops: []netip.Addr{netip.MustParseAddr("100.64.0.2"), netip.MustParseAddr("fd64::2")}},
 				{Router: "r1", Priority: 200, To: prefix("10.16.0.0/16"), Allow: true},
 			}
@@ -40,7 +40,7 @@ func drawWorld(t *rapid.T, label string) world {
 		case "":
 			continue
 		case "-":
-			w[intent.Unit("subnet/"+s)] = intent.Want{Segments: []intent.Segment{{Name: s}}}
+			w[intent.Unit("subnet/"+s)] = intent.Want{Networks: []intent.Network{{Name: s}}}
 		default:
 			if router != "neutron" && len(w["vpc/"+intent.Unit(router)].Routers) == 0 {
 				continue
@@ -66,7 +66,7 @@ func drawPods(t *rapid.T, label string, w world, segments []string) {
 		}
 		want := pod(name, rapid.SampledFrom(segments).Draw(t, label+name), groups...)
 		p := &want.Ports[0]
-		p.Unknown = rapid.Bool().Draw(t, label+name+" unknown")
+		p.UnknownAddresses = rapid.Bool().Draw(t, label+name+" unknown")
 		if rapid.Bool().Draw(t, label+name+" nested") {
 			p.Parent, p.Tag = "vm", 1+i
 		}

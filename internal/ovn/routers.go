@@ -56,8 +56,8 @@ func (v *view) router(owner string, r *nbdb.LogicalRouter) Router {
 		segment := segmentOf(p)
 		for _, n := range p.Networks {
 			if prefix, err := netip.ParsePrefix(n); err == nil {
-				out.Networks = append(out.Networks, Network{
-					Prefix: prefix.Masked(), Segment: segment, Port: p.Name, Ours: p.ExternalIDs[keyOwner] == owner,
+				out.Interfaces = append(out.Interfaces, RouterInterface{
+					Prefix: prefix.Masked(), Network: segment, Port: p.Name, Ours: p.ExternalIDs[keyOwner] == owner,
 				})
 			}
 		}
@@ -66,8 +66,8 @@ func (v *view) router(owner string, r *nbdb.LogicalRouter) Router {
 			out.MTU = smaller(out.MTU, v.mtu(segment))
 		}
 	}
-	out.Segments = slices.Sorted(maps.Keys(segments))
-	slices.SortFunc(out.Networks, func(a, b Network) int {
+	out.Networks = slices.Sorted(maps.Keys(segments))
+	slices.SortFunc(out.Interfaces, func(a, b RouterInterface) int {
 		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Port, b.Port))
 	})
 	return out

@@ -57,19 +57,19 @@ func translate(h holder, w intent.Want, a around) ([]row, error) {
 	for _, r := range w.Routers {
 		t.router(r)
 	}
-	for _, s := range w.Segments {
+	for _, s := range w.Networks {
 		t.segment(s)
 	}
 	for _, g := range w.Groups {
 		t.group(g)
 	}
-	for _, j := range w.Joins {
+	for _, j := range w.RouterInterfaces {
 		t.join(j)
 	}
 	for _, p := range w.Ports {
 		t.port(p)
 	}
-	for _, r := range w.Reroutes {
+	for _, r := range w.RoutePolicies {
 		t.reroute(r)
 	}
 	return t.result()
@@ -132,10 +132,10 @@ func (t *translation) router(r intent.Router) {
 	}})
 }
 
-func (t *translation) segment(s intent.Segment) {
+func (t *translation) segment(s intent.Network) {
 	key := kindSegment + s.Name
 	t.add(row{id: id{nbdb.LogicalSwitchTable, key}, columns: columns{
-		"name": s.Name, "other_config": pairs{}, "load_balancer": uuidsOf(t.routers[s.BalancersOf].balancers),
+		"name": s.Name, "other_config": pairs{}, "load_balancer": uuidsOf(t.routers[s.LoadBalancersOf].balancers),
 		"external_ids": t.marks(key),
 	}})
 }
@@ -148,19 +148,19 @@ func (t *translation) group(g intent.Group) {
 }
 
 // join makes a pair of ports: one on the switch, one on the router.
-func (t *translation) join(j intent.Join) {
+func (t *translation) join(j intent.RouterInterface) {
 	router := t.refRouter(j.Router, j.Foreign)
-	key := kindJoin + j.SegmentPort
+	key := kindJoin + j.NetworkPort
 	t.add(row{
-		id: id{nbdb.LogicalSwitchPortTable, key}, home: t.refSwitch(j.Segment),
+		id: id{nbdb.LogicalSwitchPortTable, key}, home: t.refSwitch(j.Network),
 		columns: columns{
-			"name": j.SegmentPort, "type": "router", "addresses": setOf(string(j.MAC)), "port_security": set{},
+			"name": j.NetworkPort, "type": "router", "addresses": setOf(string(j.MAC)), "port_security": set{},
 			"options": pairs{"router-port": j.RouterPort}, "parent_name": set{}, "tag": ints{},
-			"external_ids": t.marks(key, keySegment, j.Segment),
+			"external_ids": t.marks(key, keySegment, j.Network),
 		},
 	})
 	key = kindJoin + j.RouterPort
-	marks := t.marks(key, keySegment, j.Segment, keyRouter, j.Router)
+	marks := t.marks(key, keySegment, j.Network, keyRouter, j.Router)
 	if subnet := t.routers[j.Router].subnet; j.Foreign && subnet != "" {
 		// Octavia's provider looks up a subnet for each port of a router and
 		// fails for the whole router where one has none.
@@ -169,7 +169,7 @@ func (t *translation) join(j intent.Join) {
 	t.add(row{
 		id: id{nbdb.LogicalRouterPortTable, key}, home: router,
 		columns: columns{
-			"name": j.RouterPort, "mac": string(j.MAC), "networks": setOf(texts(j.Networks)...), "external_ids": marks,
+			"name": j.RouterPort, "mac": string(j.MAC), "networks": setOf(texts(j.Addresses)...), "external_ids": marks,
 		},
 	})
 }
@@ -180,12 +180,12 @@ func (t *translation) port(p intent.Port) {
 	for _, g := range p.Groups {
 		groups[g] = t.refGroup(g)
 	}
-	marks := t.marks(key, keySegment, p.Segment)
+	marks := t.marks(key, keySegment, p.Network)
 	if len(groups) > 0 {
 		marks[keyGroups] = strings.Join(setOf(p.Groups...), " ")
 	}
 	t.add(row{
-		id: id{nbdb.LogicalSwitchPortTable, key}, home: t.refSwitch(p.Segment), groups: groups,
+		id: id{nbdb.LogicalSwitchPortTable, key}, home: t.refSwitch(p.Network), groups: groups,
 		columns: columns{
 			"name": p.Name, "type": "", "addresses": addresses(p), "port_security": security(p),
 			"options": options(p), "parent_name": parent(p), "tag": t.tag(p), "external_ids": marks,
@@ -195,14 +195,14 @@ func (t *translation) port(p intent.Port) {
 
 func addresses(p intent.Port) set {
 	s := setOf(addressLine(p))
-	if p.Unknown {
+	if p.UnknownAddresses {
 		s = setOf(append(s, "unknown")...)
 	}
 	return s
 }
 
 func security(p intent.Port) set {
-	if p.Unknown {
+	if p.UnknownAddresses {
 		return set{}
 	}
 	return setOf(addressLine(p))
@@ -243,7 +243,7 @@ func (t *translation) tag(p intent.Port) ints {
 }
 
 // reroute makes one policy for each address family that is meant.
-func (t *translation) reroute(r intent.Reroute) {
+func (t *translation) reroute(r intent.RoutePolicy) {
 	router := t.refRouter(r.Router, false)
 	if r.From != "" {
 		t.refGroup(r.From)
@@ -271,7 +271,7 @@ func (t *translation) reroute(r intent.Reroute) {
 // route makes a packet get as far as the policies: OVN looks for a route
 // first, and drops what has none. Several of them are chosen between at random,
 // for packets that no policy meets.
-func (t *translation) route(r intent.Reroute, router ref, family, hop string) {
+func (t *translation) route(r intent.RoutePolicy, router ref, family, hop string) {
 	destination := cmp.Or(to(r), map[string]string{"ip4": "0.0.0.0/0", "ip6": "::/0"}[family])
 	key := kindRoute + strings.Join([]string{r.Router, destination, hop}, "/")
 	route := row{
@@ -283,7 +283,7 @@ func (t *translation) route(r intent.Reroute, router ref, family, hop string) {
 	t.rows[route.id] = route // the same for several policies
 }
 
-func (t *translation) hops(r intent.Reroute, six bool) set {
+func (t *translation) hops(r intent.RoutePolicy, six bool) set {
 	s := set{}
 	for _, h := range r.NextHops {
 		if h.Is6() == six && !r.Allow {
@@ -293,14 +293,14 @@ func (t *translation) hops(r intent.Reroute, six bool) set {
 	return setOf(s...)
 }
 
-func action(r intent.Reroute) string {
+func action(r intent.RoutePolicy) string {
 	if r.Allow {
 		return "allow"
 	}
 	return "reroute"
 }
 
-func to(r intent.Reroute) string {
+func to(r intent.RoutePolicy) string {
 	if !r.To.IsValid() {
 		return ""
 	}
@@ -309,7 +309,7 @@ func to(r intent.Reroute) string {
 
 // match is in the language of ovn-sb(5), Logical_Flow. A port group's name with
 // _ip4 behind it is the set of its ports' addresses.
-func match(r intent.Reroute, family string) string {
+func match(r intent.RoutePolicy, family string) string {
 	var terms []string
 	if r.From != "" {
 		terms = append(terms, family+".src == $"+r.From+"_"+family)

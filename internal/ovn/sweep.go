@@ -79,13 +79,13 @@ func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error)
 // portOf is the port that a row was made for.
 func portOf(r *nbdb.LogicalSwitchPort) intent.Port {
 	p := intent.Port{
-		Name: r.Name, Segment: r.ExternalIDs[keySegment], Version: r.Options["iface-id-ver"],
+		Name: r.Name, Network: r.ExternalIDs[keySegment], Version: r.Options["iface-id-ver"],
 		Groups: recordedGroups(r.ExternalIDs),
 	}
 	for _, line := range r.Addresses {
 		words := strings.Fields(line)
 		if line == "unknown" || len(words) == 0 {
-			p.Unknown = p.Unknown || line == "unknown"
+			p.UnknownAddresses = p.UnknownAddresses || line == "unknown"
 			continue
 		}
 		p.MAC = intent.MAC(words[0])

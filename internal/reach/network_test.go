@@ -20,7 +20,7 @@ var clouds = map[string]string{"machines": "machines", "x": "x", "y": "y"}
 // network is what the product makes of a world: every group of every unit, and
 // every pod's memberships.
 func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network {
-	book := decide.NewBook(w.Policies)
+	book := decide.NewPolicyIndex(w.Policies)
 	ports, pods := decide.PortCount{}, map[string]decide.PolicyPod{}
 	for _, p := range w.Pods {
 		ports.Change(nil, decide.NamedPortsOf(p))
@@ -101,10 +101,10 @@ func facts(w reach.World, pods map[string]decide.PolicyPod) []decide.PolicyServi
 	return out
 }
 
-func balancers(w reach.World) []intent.Balancer {
-	var out []intent.Balancer
+func balancers(w reach.World) []intent.LoadBalancer {
+	var out []intent.LoadBalancer
 	for _, s := range w.Services {
-		b := intent.Balancer{Name: s.Namespace + "/" + s.Name, VIP: netip.MustParseAddr(s.Spec.ClusterIP)}
+		b := intent.LoadBalancer{Name: s.Namespace + "/" + s.Name, VIP: netip.MustParseAddr(s.Spec.ClusterIP)}
 		for _, sp := range s.Spec.Ports {
 			l := intent.Listener{Protocol: strings.ToUpper(protocol(sp)), Port: int(sp.Port)}
 			for _, f := range w.Backends(s, reach.Flow{Protocol: protocol(sp), Port: l.Port}) {

@@ -20,12 +20,12 @@ type Flow struct {
 	Port     int
 }
 
-// Network is ports with their groups, as security groups see them: what leaves
+// RouterInterface is ports with their groups, as security groups see them: what leaves
 // a port and what comes to one must be let through by a rule of one of its groups.
 type Network struct {
 	Ports     []Port
 	Groups    []intent.Group
-	Balancers []intent.Balancer
+	Balancers []intent.LoadBalancer
 }
 
 // Port is an interface; what has none in a Network is outside, and not held back there.

@@ -44,7 +44,7 @@ func (m *Metrics) observe(kind string, name intent.Unit, o Outcome, took time.Du
 		return
 	}
 	m.seconds.WithLabelValues(kind, string(o.State)).Observe(took.Seconds())
-	m.changes.WithLabelValues(kind).Add(float64(o.Seen.Changed))
+	m.changes.WithLabelValues(kind).Add(float64(o.Observed.Changed))
 	reason := ""
 	if o.State == Waiting || o.State == Stopped {
 		reason = o.Reason

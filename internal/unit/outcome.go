@@ -24,8 +24,8 @@ const (
 
 // Outcome is what came of one run of a unit.
 type Outcome struct {
-	State State
-	Seen  intent.Seen
+	State    State
+	Observed intent.Observed
 	// Applied is true if the network holds what the unit wanted, which a
 	// problem may have made less than its object asks for.
 	Applied bool
@@ -37,18 +37,18 @@ type Outcome struct {
 }
 
 // outcomeOf is the one place that reads what an error means.
-func outcomeOf(seen intent.Seen, err error) Outcome {
+func outcomeOf(seen intent.Observed, err error) Outcome {
 	var wait intent.Wait
 	var stop intent.Stop
 	switch {
 	case err == nil:
-		return Outcome{State: Done, Seen: seen, Reason: "Ready"}
+		return Outcome{State: Done, Observed: seen, Reason: "Ready"}
 	case errors.As(err, &wait):
-		return Outcome{State: Waiting, Seen: seen, Reason: wait.Reason, Message: err.Error(), Again: wait.After}
+		return Outcome{State: Waiting, Observed: seen, Reason: wait.Reason, Message: err.Error(), Again: wait.After}
 	case errors.As(err, &stop):
-		return Outcome{State: Stopped, Seen: seen, Reason: stop.Reason, Message: err.Error()}
+		return Outcome{State: Stopped, Observed: seen, Reason: stop.Reason, Message: err.Error()}
 	}
-	return Outcome{State: Failed, Seen: seen, Reason: "Retrying", Message: err.Error(), err: err}
+	return Outcome{State: Failed, Observed: seen, Reason: "Retrying", Message: err.Error(), err: err}
 }
 
 // Retry is the error to try again for, nil where that would not help.

@@ -19,7 +19,7 @@ import (
 
 // Fabric makes a want true.
 type Fabric interface {
-	Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error)
+	Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error)
 }
 
 // Unit is one kind of object: F are the facts that matter to one of them, T is

@@ -24,9 +24,9 @@ type recorder struct {
 	err   error
 }
 
-func (r *recorder) Apply(_ context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (r *recorder) Apply(_ context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	r.asked[u] = w
-	return intent.Seen{Changed: 1}, r.err
+	return intent.Observed{Changed: 1}, r.err
 }
 
 var (
@@ -65,7 +65,7 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 			},
 		}
 		res, err := u.On(f, nil, slog.New(slog.DiscardHandler)).Reconcile(t.Context(), request("ns", "a"))
-		got.err, got.Seen, row.want.Again = nil, intent.Seen{}, row.again
+		got.err, got.Observed, row.want.Again = nil, intent.Observed{}, row.again
 		if diff := cmp.Diff(row.want, got, cmp.AllowUnexported(Outcome{})); diff != "" {
 			t.Errorf("%s: %s", row.name, diff)
 		}
@@ -123,9 +123,9 @@ func TestWhatCannotBeKnownYetStays(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)
-	m.observe("pod", "pod/a/b", outcomeOf(intent.Seen{}, wait), time.Second)
-	m.observe("pod", "pod/a/c", outcomeOf(intent.Seen{}, wait), time.Second)
-	m.observe("pod", "pod/a/b", outcomeOf(intent.Seen{Changed: 3}, nil), time.Second)
+	m.observe("pod", "pod/a/b", outcomeOf(intent.Observed{}, wait), time.Second)
+	m.observe("pod", "pod/a/c", outcomeOf(intent.Observed{}, wait), time.Second)
+	m.observe("pod", "pod/a/b", outcomeOf(intent.Observed{Changed: 3}, nil), time.Second)
 	all, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

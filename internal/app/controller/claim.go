@@ -36,7 +36,7 @@ func (c *cluster) bind(u intent.Unit, ip *v1.IP, out unit.Outcome) error {
 	if ip == nil || out.State != unit.Done {
 		return nil
 	}
-	for _, b := range out.Seen.Ports {
+	for _, b := range out.Observed.Ports {
 		decide.Bind(ip, b)
 		return c.book.Hold(ip.Spec.Subnet, string(u), decide.Addrs(ip))
 	}

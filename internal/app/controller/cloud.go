@@ -64,9 +64,9 @@ func (c *cluster) newCloud(ctx context.Context, changed func(intent.Unit)) *clou
 }
 
 // Apply waits, for an event of the controller's own, until Neutron has been read.
-func (c *cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (c *cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	if err := c.unread(); err != nil {
-		return intent.Seen{}, err
+		return intent.Observed{}, err
 	}
 	return c.Fabric.Apply(ctx, u, w)
 }

@@ -87,7 +87,7 @@ func (c *cloud) standardSet(node string, groups []string) bool {
 	if !c.settings.Default {
 		node = "" // nodes have no groups where they are not in Neutron
 	}
-	m, err := decide.NewBook(nil).Memberships(decide.PolicyPod{Node: node}, decide.Clouds{Standard: c.standard()})
+	m, err := decide.NewPolicyIndex(nil).Memberships(decide.PolicyPod{Node: node}, decide.Clouds{Standard: c.standard()})
 	set := slices.Concat(m.Groups, m.CloudGroups)
 	slices.Sort(set)
 	return err == nil && slices.Equal(groups, set)

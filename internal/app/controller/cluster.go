@@ -40,7 +40,7 @@ type cluster struct {
 	fabric  atomic.Pointer[ovn.Fabric]
 	cloud   atomic.Pointer[cloud]
 	leading atomic.Bool
-	book    ipam.Book
+	book    ipam.Allocator
 	wanting wanting
 	rules   *rules
 	queues  *queues
@@ -76,9 +76,9 @@ func (c *cluster) router(name string) (*decide.Router, error) {
 	case !ok:
 		return nil, nil
 	}
-	seen := &decide.Router{Name: r.Name, Ours: r.Ours, Segments: r.Segments, MTU: r.MTU}
-	for _, n := range r.Networks {
-		seen.Networks = append(seen.Networks, decide.Network(n))
+	seen := &decide.Router{Name: r.Name, Ours: r.Ours, Networks: r.Networks, MTU: r.MTU}
+	for _, n := range r.Interfaces {
+		seen.Interfaces = append(seen.Interfaces, decide.RouterInterface(n))
 	}
 	return seen, nil
 }

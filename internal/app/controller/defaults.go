@@ -42,13 +42,13 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	if err := c.client.List(ctx, &nodes); err != nil {
 		return f, err
 	}
-	f.Nodes, f.Home = nodeAddrs(nodes.Items), c.home()
+	f.Nodes, f.NodeVpc = nodeAddrs(nodes.Items), c.home()
 	f.Project, f.Quotas = c.cloud.Load().Project(), c.cloud.Load().quotas()
-	f.Router, err = c.router(f.Home)
+	f.Router, err = c.router(f.NodeVpc)
 	return f, err
 }
 
-func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, told decide.ClusterTold, out unit.Outcome) error {
+func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, told decide.ClusterReport, out unit.Outcome) error {
 	c.tellShort(f, told)
 	if out.State == unit.Done || slices.Contains(soonOver, out.Reason) {
 		return nil

@@ -26,7 +26,7 @@ func newFabrics() *fabrics {
 }
 
 // Apply makes w true on its fabric, and that nothing is left on the others.
-func (f *fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Seen, error) {
+func (f *fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	on := w.Fabric
 	if on == "" {
 		on = intent.FabricOVN
@@ -42,16 +42,16 @@ func (f *fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inte
 		seen, err := f.of[other].Apply(ctx, u, intent.Want{})
 		changed += seen.Changed
 		if err != nil {
-			return intent.Seen{Changed: changed}, err
+			return intent.Observed{Changed: changed}, err
 		}
 		f.mark(u, other, false)
 	}
 	if on == "" {
-		return intent.Seen{Changed: changed}, nil
+		return intent.Observed{Changed: changed}, nil
 	}
 	one, there := f.of[on]
 	if !there {
-		return intent.Seen{}, intent.Stop{Reason: "NotConfigured", Why: fmt.Sprintf("provider %s is not configured: the settings lack what it needs", on)}
+		return intent.Observed{}, intent.Stop{Reason: "NotConfigured", Why: fmt.Sprintf("provider %s is not configured: the settings lack what it needs", on)}
 	}
 	f.mark(u, on, true)
 	seen, err := one.Apply(ctx, u, w)

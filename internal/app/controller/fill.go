@@ -36,7 +36,7 @@ func (c *cluster) fillBook(ctx context.Context, f *ovn.Fabric) error {
 	}
 	for u, of := range ports {
 		for _, p := range of {
-			c.learn(p.Segment, u, p.Addrs)
+			c.learn(p.Network, u, p.Addrs)
 		}
 	}
 	claimed := map[intent.Unit]bool{}
@@ -51,7 +51,7 @@ func (c *cluster) fillBook(ctx context.Context, f *ovn.Fabric) error {
 	for u, of := range ports {
 		for _, p := range of {
 			if !claimed[u] {
-				c.book.Continue(p.Segment, p.Addrs)
+				c.book.Continue(p.Network, p.Addrs)
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // leases is the book in decide's words.
-type leases struct{ book *ipam.Book }
+type leases struct{ book *ipam.Allocator }
 
 // Held are the addresses that the unit has in the Subnet.
 func (l leases) Held(subnet string, u intent.Unit) []netip.Addr {

@@ -24,7 +24,7 @@ func (c *cluster) gatherPlug(ctx context.Context, f *decide.PodFacts) error {
 		return err
 	}
 	f.OnNode, f.Nested = n != nil, decide.Nested(n)
-	if clues := decide.CluesOf(n, f.Claim); f.Nested || clues.MAC != "" {
+	if clues := decide.ParentPortSelectorOf(n, f.Claim); f.Nested || clues.MAC != "" {
 		f.Parent, err = c.parent(clues)
 	}
 	return err
@@ -33,11 +33,11 @@ func (c *cluster) gatherPlug(ctx context.Context, f *decide.PodFacts) error {
 // parent is a node's own port, nil if there is none. Neutron has written it down
 // in OVN, so Neutron itself is not asked. Where OVN cannot be seen now, that is
 // an error: that a port is not to be found would then mean nothing.
-func (c *cluster) parent(clues decide.Clues) (*decide.Parent, error) {
+func (c *cluster) parent(clues decide.ParentPortSelector) (*decide.ParentPort, error) {
 	f := c.fabric.Load()
-	var ports []decide.HostPort
+	var ports []decide.ParentCandidate
 	for _, p := range f.Hosts(clues.Words()...) {
-		ports = append(ports, decide.HostPort(p))
+		ports = append(ports, decide.ParentCandidate(p))
 	}
 	if !f.Connected() {
 		return nil, fmt.Errorf("OVN's northbound database %v cannot be reached", c.settings.NBAddresses)
@@ -65,7 +65,7 @@ func (c *cluster) hostChanged(ctx context.Context, word string, q *queues) {
 // cluesOfNode are what leads to a virtual machine's port; no other node's port matters.
 func cluesOfNode(o client.Object) []string {
 	if n := o.(*corev1.Node); decide.Nested(n) {
-		return decide.CluesOf(n, nil).Words()
+		return decide.ParentPortSelectorOf(n, nil).Words()
 	}
 	return nil
 }

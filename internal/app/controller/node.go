@@ -26,9 +26,9 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
 		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}
-	f.Home = c.home()
+	f.NodeVpc = c.home()
 	if f.Nested = decide.Nested(f.Node); f.Nested {
-		if f.Parent, err = c.parent(decide.CluesOf(f.Node, nil)); err != nil {
+		if f.Parent, err = c.parent(decide.ParentPortSelectorOf(f.Node, nil)); err != nil {
 			return f, err
 		}
 	}

@@ -37,7 +37,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	if f.Subnets, err = c.subnets(ctx); err != nil {
 		return f, err
 	}
-	f.Home = c.home()
+	f.NodeVpc = c.home()
 	ns, err := c.namespace(ctx, n.Namespace)
 	if err != nil {
 		return f, err

@@ -44,7 +44,7 @@ func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (deci
 
 // gatherRules waits for Neutron: what is decided before it is known which of
 // its groups there are must not be applied after that.
-func (c *cluster) gatherRules(ctx context.Context) (*decide.Book, decide.PortCount, error) {
+func (c *cluster) gatherRules(ctx context.Context) (*decide.PolicyIndex, decide.PortCount, error) {
 	if err := c.cloud.Load().unread(); err != nil {
 		return nil, nil, err
 	}
@@ -63,12 +63,12 @@ func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, e
 	}
 	var out []decide.PolicyService
 	for _, s := range pointers(all.Items) {
-		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Segment: decide.ServiceNetwork, Service: s}
+		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
 		if err := c.gatherEndpoints(ctx, &f); err != nil {
 			return nil, err
 		}
 		want, _ := decide.Service(f) // what is wrong with it is told there
-		for _, b := range want.Balancers {
+		for _, b := range want.LoadBalancers {
 			out = append(out, decide.PolicyServiceOf(b, func(a netip.Addr) *decide.PolicyPod { return c.podAt(ctx, a) }))
 		}
 	}

@@ -98,9 +98,9 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 	if there == nil {
 		return neutron.PoolKey{}, fmt.Errorf("there is no node %s", node)
 	}
-	var parent *decide.Parent
+	var parent *decide.ParentPort
 	if decide.Nested(there) {
-		if parent, err = c.parent(decide.CluesOf(there, nil)); err == nil && parent == nil {
+		if parent, err = c.parent(decide.ParentPortSelectorOf(there, nil)); err == nil && parent == nil {
 			err = decide.NoParent(node)
 		}
 		if err != nil {
@@ -116,8 +116,8 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 
 // standardPort is what a pod on a node gets that asks for nothing and that no
 // policy selects. A virtual machine has a parent.
-func (c *cluster) standardPort(node string, parent *decide.Parent, subnet string) (intent.Port, error) {
-	p := intent.Port{Segment: decide.NetworkName(subnet), Node: node}
+func (c *cluster) standardPort(node string, parent *decide.ParentPort, subnet string) (intent.Port, error) {
+	p := intent.Port{Network: decide.NetworkName(subnet), Node: node}
 	pod := decide.PolicyPod{Node: node}
 	if c.settings.Overlay() || parent != nil {
 		pod.Node = "" // the node reaches its pods by the host link
@@ -125,7 +125,7 @@ func (c *cluster) standardPort(node string, parent *decide.Parent, subnet string
 	if parent != nil {
 		p.Parent = parent.Port
 	}
-	m, err := new(decide.Book).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().standard()})
+	m, err := new(decide.PolicyIndex).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().standard()})
 	p.Groups, p.CloudGroups = m.Groups, m.CloudGroups
 	return p, err
 }
@@ -133,7 +133,7 @@ func (c *cluster) standardPort(node string, parent *decide.Parent, subnet string
 // expectPods has the pool behind a virtual machine filled before the first pod is
 // there. A node with a switch has a port of its own that sees to that. Where
 // there can be no pool the pods say why.
-func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.Parent) error {
+func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.ParentPort) error {
 	cl := c.cloud.Load()
 	if cl == nil || c.settings.Overlay() {
 		return nil

@@ -37,7 +37,7 @@ func (c *cloud) quotas() map[string]decide.Quota {
 }
 
 // tellShort says once that a quota may be too small.
-func (c *cluster) tellShort(f decide.ClusterFacts, told decide.ClusterTold) {
+func (c *cluster) tellShort(f decide.ClusterFacts, told decide.ClusterReport) {
 	cl, main := c.cloud.Load(), f.Main()
 	if cl == nil || main == nil {
 		return

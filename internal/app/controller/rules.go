@@ -19,7 +19,7 @@ import (
 type rules struct {
 	mu sync.Mutex
 	// book is nil if a policy has changed since all were read.
-	book  *decide.Book
+	book  *decide.PolicyIndex
 	ports decide.PortCount
 }
 
@@ -28,7 +28,7 @@ func newRules() *rules {
 }
 
 // read returns the policies as they are now.
-func (r *rules) read(ctx context.Context, from client.Reader) (*decide.Book, error) {
+func (r *rules) read(ctx context.Context, from client.Reader) (*decide.PolicyIndex, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.book == nil {
@@ -36,7 +36,7 @@ func (r *rules) read(ctx context.Context, from client.Reader) (*decide.Book, err
 		if err := from.List(ctx, &all); err != nil {
 			return nil, err
 		}
-		r.book = decide.NewBook(pointers(all.Items))
+		r.book = decide.NewPolicyIndex(pointers(all.Items))
 	}
 	return r.book, nil
 }

@@ -39,7 +39,7 @@ type serviceFacts struct {
 }
 
 func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (serviceFacts, error) {
-	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Segment: decide.ServiceNetwork}}
+	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Network: decide.ServiceNetwork}}
 	var err error
 	if f.record, err = get[kuryr.KuryrLoadBalancer](ctx, c.client, n); err != nil {
 		return f, err
@@ -63,7 +63,7 @@ func (c *cluster) gatherEndpoints(ctx context.Context, f *decide.ServiceFacts) (
 	if f.Slices, err = c.slices(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}); err != nil {
 		return err
 	}
-	if f.Places, err = c.places(ctx); err != nil {
+	if f.EndpointNetworks, err = c.places(ctx); err != nil {
 		return err
 	}
 	f.Nodes, err = c.nodePlaces(ctx, f.Slices)
@@ -80,10 +80,10 @@ func (c *cluster) slices(ctx context.Context, n types.NamespacedName) ([]*discov
 }
 
 // places are the networks on the router that pods are in, those of Neutron's by name.
-func (c *cluster) places(ctx context.Context) ([]decide.Place, error) {
+func (c *cluster) places(ctx context.Context) ([]decide.EndpointNetwork, error) {
 	all, err := c.subnets(ctx)
 	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
-	var out []decide.Place
+	var out []decide.EndpointNetwork
 	for _, s := range all {
 		net, bad := decide.NetOf(&s.Spec)
 		if bad != nil || s.Spec.Vpc != c.home() {
@@ -94,7 +94,7 @@ func (c *cluster) places(ctx context.Context) ([]decide.Place, error) {
 			segment = decide.NetworkName(s.Name)
 		}
 		for _, p := range net.Prefixes {
-			out = append(out, decide.Place{Segment: segment, Prefix: p})
+			out = append(out, decide.EndpointNetwork{Network: segment, Prefix: p})
 		}
 	}
 	return out, err
@@ -137,11 +137,11 @@ func decideService(f serviceFacts) (intent.Want, struct{}, error) {
 
 // reportService writes the record, and tells the Service itself.
 func (c *cluster) reportService(ctx context.Context, f serviceFacts, _ struct{}, out unit.Outcome) error {
-	var seen *intent.Balanced
-	if b := out.Seen.Balanced[f.Namespace+"/"+f.Name]; b.ID != "" {
+	var seen *intent.LoadBalancerStatus
+	if b := out.Observed.LoadBalancers[f.Namespace+"/"+f.Name]; b.ID != "" {
 		seen = &b
 	}
-	record := decide.BalancerRecord(f.ServiceFacts, c.settings.Neutron.LoadBalancerProvider, seen)
+	record := decide.LoadBalancerRecord(f.ServiceFacts, c.settings.Neutron.LoadBalancerProvider, seen)
 	if record == nil {
 		return c.reportNoBalancer(ctx, f, out)
 	}
@@ -151,7 +151,7 @@ func (c *cluster) reportService(ctx context.Context, f serviceFacts, _ struct{},
 	}
 	after := had.DeepCopy()
 	if seen != nil {
-		after.Status = decide.BalancerStatus(*seen)
+		after.Status = decide.LoadBalancerStatus(*seen)
 	}
 	after.Status.Conditions = balanced(had.Status.Conditions, kuryr.ConditionReady, had.Generation, out)
 	if err := patchStatus(ctx, c.client, had, after, had.Status, after.Status); err != nil {
@@ -181,7 +181,7 @@ func (c *cluster) reportNoBalancer(ctx context.Context, f serviceFacts, out unit
 
 // writeRecord makes the record had into the one that is to be. What was not
 // seen this time stays as it was seen last.
-func (c *cluster) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalancer, seen *intent.Balanced) (*kuryr.KuryrLoadBalancer, error) {
+func (c *cluster) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalancer, seen *intent.LoadBalancerStatus) (*kuryr.KuryrLoadBalancer, error) {
 	if had == nil {
 		return record, c.client.Create(ctx, record)
 	}
@@ -199,7 +199,7 @@ func (c *cluster) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadB
 
 // reportOnService gives the Service its address from outside, and a condition
 // that says how its balancer is.
-func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *intent.Balanced, out unit.Outcome) error {
+func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *intent.LoadBalancerStatus, out unit.Outcome) error {
 	after := s.DeepCopy()
 	after.Status.Conditions = balanced(s.Status.Conditions, conditionBalanced, s.Generation, out)
 	if !equality.Semantic.DeepEqual(s.Status.Conditions, after.Status.Conditions) && !busy(out) {
@@ -207,9 +207,9 @@ func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil && seen != nil && out.Applied {
 		after.Status.LoadBalancer.Ingress = nil
-		if seen.Floating != nil {
+		if seen.FloatingIP != nil {
 			mode := corev1.LoadBalancerIPModeVIP
-			after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: seen.Floating.Addr.String(), IPMode: &mode}}
+			after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: seen.FloatingIP.Addr.String(), IPMode: &mode}}
 		}
 	}
 	return patchStatus(ctx, c.client, s, after, s.Status, after.Status)

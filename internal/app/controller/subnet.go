@@ -20,7 +20,7 @@ import (
 const defaultMTU = 1500
 
 func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
-	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, Home: c.home()}
+	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, NodeVpc: c.home()}
 	all, err := c.subnets(ctx)
 	if err != nil {
 		return f, err
@@ -117,20 +117,20 @@ func (c *cluster) podTemplate(name string, s *v1.Subnet) *v1.Subnet {
 	return s
 }
 
-func (c *cluster) holdSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetTold) error {
-	if told.Deed != decide.Hold {
+func (c *cluster) holdSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetReport) error {
+	if told.Action != decide.Hold {
 		return nil
 	}
 	return hold(ctx, c.client, f.Subnet)
 }
 
-func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetTold, out unit.Outcome) error {
+func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetReport, out unit.Outcome) error {
 	switch {
-	case told.Deed == decide.Make:
+	case told.Action == decide.Make:
 		return c.makeSubnet(ctx, f, out)
-	case told.Deed == decide.Remove:
+	case told.Action == decide.Remove:
 		return client.IgnoreNotFound(c.client.Delete(ctx, f.Subnet, client.Preconditions{UID: &f.Subnet.UID}))
-	case told.Deed == decide.Release && out.Applied:
+	case told.Action == decide.Release && out.Applied:
 		if err := c.keepPools(ctx, f.Name); err != nil {
 			return err
 		}

@@ -23,14 +23,14 @@ type kind struct {
 // many workers, so that those that come together share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
 	all := []kind{
-		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcTold]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics, c.log), 2, c.wakesVpc()},
-		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetTold]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics, c.log), 4, c.wakesSubnet()},
+		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcReport]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics, c.log), 2, c.wakesVpc()},
+		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetReport]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics, c.log), 4, c.wakesSubnet()},
 		{"node", unit.Unit[decide.NodeFacts, *v1.IP]{Kind: "node", Gather: c.gatherNode, Decide: decide.Node, Report: c.reportNode}.On(f, c.metrics, c.log), 4, c.wakesNode()},
 		{"pod", unit.Unit[decide.PodFacts, *v1.IP]{Kind: "pod", Gather: c.gatherPod, Decide: decide.Pod, Report: c.reportPod}.On(f, c.metrics, c.log), 32, c.wakesPod()},
 	}
 	if c.settings.Neutron != nil {
 		all = append(all,
-			kind{"cluster", unit.Unit[decide.ClusterFacts, decide.ClusterTold]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()},
+			kind{"cluster", unit.Unit[decide.ClusterFacts, decide.ClusterReport]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.wakesCluster()},
 			kind{"policy", unit.Unit[decide.PolicyFacts, struct{}]{Kind: "policy", Gather: c.gatherPolicy, Decide: decide.Policy, Report: c.reportPolicy}.On(f, c.metrics, c.log), 4, c.wakesPolicy()},
 			kind{"group", unit.Unit[decide.GroupFacts, struct{}]{Kind: "group", Gather: c.gatherGroup, Decide: decide.SharedGroup, Report: c.reportGroup}.On(f, c.metrics, c.log), 4, nil})
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
-	f := decide.VpcFacts{Name: n.Name, Home: c.home()}
+	f := decide.VpcFacts{Name: n.Name, NodeVpc: c.home()}
 	var err error
 	if f.Vpc, err = get[v1.Vpc](ctx, c.client, n); err != nil {
 		return f, err
@@ -30,20 +30,20 @@ func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide
 	return f, err
 }
 
-func (c *cluster) holdVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcTold) error {
-	if told.Deed != decide.Hold {
+func (c *cluster) holdVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcReport) error {
+	if told.Action != decide.Hold {
 		return nil
 	}
 	return hold(ctx, c.client, f.Vpc)
 }
 
-func (c *cluster) reportVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcTold, out unit.Outcome) error {
+func (c *cluster) reportVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcReport, out unit.Outcome) error {
 	switch {
-	case told.Deed == decide.Make:
+	case told.Action == decide.Make:
 		return c.makeVpc(ctx, f)
-	case told.Deed == decide.Remove:
+	case told.Action == decide.Remove:
 		return client.IgnoreNotFound(c.client.Delete(ctx, f.Vpc, client.Preconditions{UID: &f.Vpc.UID}))
-	case told.Deed == decide.Release && out.Applied:
+	case told.Action == decide.Release && out.Applied:
 		return letGo(ctx, c.client, f.Vpc)
 	case f.Vpc == nil:
 		return nil

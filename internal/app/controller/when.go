@@ -56,7 +56,7 @@ func plugChanged(before, after client.Object) bool {
 		return true
 	}
 	b, a := before.(*corev1.Node), after.(*corev1.Node)
-	return decide.Nested(b) != decide.Nested(a) || decide.Nested(a) && !reflect.DeepEqual(decide.CluesOf(b, nil), decide.CluesOf(a, nil))
+	return decide.Nested(b) != decide.Nested(a) || decide.Nested(a) && !reflect.DeepEqual(decide.ParentPortSelectorOf(b, nil), decide.ParentPortSelectorOf(a, nil))
 }
 
 // namespaceChanged compares what the cache keeps of a namespace.
