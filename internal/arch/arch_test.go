@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -17,18 +14,12 @@ import (
 	"testing"
 )
 
-// Sizes that keep things readable.
-const (
-	fileLines = 400
-	funcLines = 60
-	mainLines = 30
-)
-
 // pkg is what "go list -json" says of a package.
 type pkg struct {
-	ImportPath, Dir, Name, Doc                          string
-	Imports, GoFiles, TestGoFiles, XTestGoFiles         []string
-	TestImports, XTestImports, IgnoredGoFiles, CgoFiles []string
+	ImportPath, Dir, Name, Doc        string
+	Imports                           []string
+	GoFiles, CgoFiles, IgnoredGoFiles []string
+	TestGoFiles, XTestGoFiles         []string
 }
 
 func (p pkg) path() string { return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, Module), "/") }
@@ -42,7 +33,7 @@ func packages(t *testing.T) []pkg {
 	t.Helper()
 	touch(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", "e2e",
-		"-json=ImportPath,Dir,Name,Doc,Imports,TestImports,XTestImports,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
+		"-json=ImportPath,Dir,Name,Doc,Imports,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
 	cmd.Dir = filepath.Join("..", "..")
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -125,47 +116,6 @@ func TestNamesAndComments(t *testing.T) {
 		for word := range strings.SplitSeq(p.path(), "/") {
 			if slices.Contains(Banned, word) {
 				t.Errorf("%s: %q says nothing: name a package by what it knows", p.path(), word)
-			}
-		}
-	}
-}
-
-func TestSizes(t *testing.T) {
-	t.Parallel()
-	for _, p := range packages(t) {
-		for _, name := range p.files() {
-			sizes(t, p, filepath.Join(p.Dir, name))
-		}
-	}
-}
-
-func sizes(t *testing.T, p pkg, name string) {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := token.NewFileSet()
-	f, err := parser.ParseFile(set, name, text, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		t.Errorf("%v", err)
-		return
-	}
-	if ast.IsGenerated(f) {
-		return
-	}
-	most := fileLines
-	if p.Name == "main" && filepath.Base(name) == "main.go" && under(p.path(), "cmd") {
-		most = mainLines
-	}
-	short := filepath.Join(p.path(), filepath.Base(name))
-	if lines := bytes.Count(text, []byte("\n")); lines > most {
-		t.Errorf("%s has %d lines; at most %d, so that one reads it in one go", short, lines, most)
-	}
-	for _, d := range f.Decls {
-		if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
-			if lines := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line + 1; lines > funcLines {
-				t.Errorf("%s: func %s has %d lines; at most %d", short, fn.Name.Name, lines, funcLines)
 			}
 		}
 	}
