@@ -3,18 +3,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/isthmus-cni/isthmus/internal/app/agent"
 )
 
-func main() { os.Exit(run()) }
-
-func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	return agent.Main(ctx, os.Args[1:], os.Getenv)
-}
+func main() { os.Exit(agent.Main(os.Args[1:], os.Getenv)) }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
@@ -68,6 +68,9 @@ func find(self *corev1.Node, hasSwitch bool) plug.Mode {
 // awaitSelf asks until there is an answer. It is alive meanwhile: an agent that is
 // killed for having to wait comes back later and later.
 func awaitSelf(ctx context.Context, o Options, nodes client.Reader, log *slog.Logger) (self *corev1.Node, err error) {
+	if o.Listen == daemon.NoListen {
+		return askSelf(ctx, o.NodeName, nodes, log)
+	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for health: %w", err)
@@ -79,19 +82,18 @@ func awaitSelf(ctx context.Context, o Options, nodes client.Reader, log *slog.Lo
 	return self, err
 }
 
-// alive says on l that the agent is there, but not ready, while f lasts.
+// alive serves the endpoints of an agent that is healthy but not ready while f runs.
+// It closes l and returns f's error.
 func alive(l net.Listener, f func() error) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "waiting for the API server to say how this node plugs pods", http.StatusServiceUnavailable)
-	})
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	ctx, stop := context.WithCancel(context.Background())
+	e := daemon.Endpoints{Ready: func() error {
+		return errors.New("waiting for the API server to say how this node plugs pods")
+	}}
 	var served sync.WaitGroup
-	served.Go(func() { _ = s.Serve(l) }) // until it is closed
+	served.Go(func() { _ = e.Serve(ctx, l) }) // f's error is the one that matters
 	defer served.Wait()
 	defer l.Close()
-	defer s.Close()
+	defer stop()
 	return f()
 }
 

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,48 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
-
-// serverName is in the certificate of every API server, whatever the address
-// by which it is reached.
-const serverName = "kubernetes.default.svc"
-
-// restConfig is the service account's (or the kubeconfig's), but reaches the
-// API server at its own addresses: on a node whose pod network we are about to
-// make, its Service does not work yet.
-func restConfig(kubeconfig string, servers []string) (*rest.Config, error) {
-	if kubeconfig != "" {
-		return clientcmd.BuildConfigFromFlags("", kubeconfig)
-	}
-	c, err := rest.InClusterConfig()
-	if err != nil {
-		return nil, err
-	}
-	c.Host = "https://" + serverName
-	c.Dial = dialAny(servers)
-	return c, nil
-}
-
-// dialAny tries each address until one answers.
-func dialAny(servers []string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		d := net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
-		var errs []error
-		for _, address := range servers {
-			conn, err := d.DialContext(ctx, network, address)
-			if err == nil {
-				return conn, nil
-			}
-			errs = append(errs, err)
-		}
-		return nil, fmt.Errorf("no API server of the settings' apiServers answers: %w", errors.Join(errs...))
-	}
-}
 
 // kube is what the agent reads of the cluster, and the little that it writes.
 type kube struct {
@@ -69,7 +30,7 @@ type kube struct {
 
 func newKube(c *rest.Config, node string) (*kube, error) {
 	c = rest.CopyConfig(c)
-	c.UserAgent, c.QPS, c.Burst = "isthmus-agent", 50, 100
+	c.QPS, c.Burst = 50, 100
 	h, err := rest.HTTPClientFor(c)
 	if err != nil {
 		return nil, err

@@ -310,7 +310,7 @@ func TestProbes(t *testing.T) {
 func TestParse(t *testing.T) {
 	env := map[string]string{"NODE_NAME": "node1", "ISTHMUS_LOG_LEVEL": "debug", "ISTHMUS_BRIDGE": "br-a"}
 	o, err := Parse([]string{"--bridge", "br-b"}, func(k string) string { return env[k] })
-	if err != nil || o.NodeName != "node1" || o.LogLevel != "debug" || o.Bridge != "br-b" {
+	if err != nil || o.NodeName != "node1" || o.LogLevel != slog.LevelDebug || o.Bridge != "br-b" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	if _, err := Parse(nil, func(string) string { return "" }); err == nil {

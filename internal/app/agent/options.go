@@ -3,24 +3,20 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/plug"
-	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// Options of one agent. Default is what holds in the DaemonSet.
+// Options of an agent. Default returns those of the DaemonSet.
 type Options struct {
+	daemon.Options
+	// NodeName is the name of this Node.
 	NodeName string
-	// Settings is the file of the cluster's settings.
-	Settings string
-	// Kubeconfig is used instead of the pod's service account if not empty.
-	Kubeconfig string
 	// OVS is the endpoint of the node's switch database, Bridge the one that
 	// ovn-controller serves.
 	OVS, Bridge string
@@ -34,16 +30,12 @@ type Options struct {
 	// Plugin is the plugin's program in our image; it is copied to BinDir, and
 	// the network configuration written to ConfDir. Nothing if Plugin is empty.
 	Plugin, BinDir, ConfDir string
-	// Listen is where metrics and health are served.
-	Listen string
-	// LogLevel is debug, info, warn or error.
-	LogLevel string
 }
 
-// Default options.
+// Default returns the options of an agent in its DaemonSet, without the Node's name.
 func Default() Options {
 	return Options{
-		Settings:   settings.File,
+		Options:    daemon.DefaultOptions(":10662"),
 		OVS:        "unix:/run/openvswitch/db.sock",
 		Bridge:     "br-int",
 		Plug:       plugAuto,
@@ -52,22 +44,25 @@ func Default() Options {
 		Plugin:     "/isthmus-cni",
 		BinDir:     "/opt/cni/bin",
 		ConfDir:    "/etc/cni/net.d",
-		Listen:     ":10662",
-		LogLevel:   "info",
 	}
 }
 
-// Parse reads the command line over the environment over the defaults. The
-// environment's names are the flags', as ISTHMUS_LOG_LEVEL; NODE_NAME is the
-// one that the DaemonSet sets.
+// Parse reads the command line over the environment over the defaults. The node's
+// name is also NODE_NAME in the environment, which the DaemonSet sets.
 func Parse(args []string, getenv func(string) string) (Options, error) {
 	o := Default()
 	o.NodeName = getenv("NODE_NAME")
-	f := pflag.NewFlagSet("isthmus-agent", pflag.ContinueOnError)
-	f.SetOutput(os.Stderr)
+	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	o.addFlags(f)
+	if err := daemon.ParseFlags(f, args, getenv); err != nil {
+		return Options{}, err
+	}
+	return o, o.Validate()
+}
+
+func (o *Options) addFlags(f *pflag.FlagSet) {
+	o.AddFlags(f)
 	f.StringVar(&o.NodeName, "node-name", o.NodeName, "name of this Node")
-	f.StringVar(&o.Settings, "settings", o.Settings, "file with the cluster's settings")
-	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig to use instead of the service account")
 	f.StringVar(&o.OVS, "ovs", o.OVS, "endpoint of the node's Open_vSwitch database")
 	f.StringVar(&o.Bridge, "bridge", o.Bridge, "integration bridge that ovn-controller serves")
 	f.StringVar(&o.Plug, "plug", o.Plug, "how pods are plugged: ovs into Open vSwitch, vlan on the trunk port of a virtual machine; "+
@@ -78,28 +73,9 @@ func Parse(args []string, getenv func(string) string) (Options, error) {
 	f.StringVar(&o.Plugin, "cni-plugin", o.Plugin, "the CNI plugin to install, none if empty")
 	f.StringVar(&o.BinDir, "cni-bin-dir", o.BinDir, "directory of CNI plugins")
 	f.StringVar(&o.ConfDir, "cni-conf-dir", o.ConfDir, "directory of CNI configuration")
-	f.StringVar(&o.Listen, "listen", o.Listen, "address of /metrics, /healthz and /readyz")
-	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
-	var errs []error
-	f.VisitAll(func(flag *pflag.Flag) {
-		if value := getenv(envName(flag.Name)); value != "" {
-			errs = append(errs, f.Set(flag.Name, value))
-		}
-	})
-	if err := errors.Join(errs...); err != nil {
-		return Options{}, fmt.Errorf("environment: %w", err)
-	}
-	if err := f.Parse(args); err != nil {
-		return Options{}, err
-	}
-	return o, o.Validate()
 }
 
-func envName(flag string) string {
-	return "ISTHMUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// Validate says what is wrong with o.
+// Validate returns what is wrong with o.
 func (o Options) Validate() error {
 	if o.NodeName == "" {
 		return errors.New("the node's name is not known: set NODE_NAME or --node-name")

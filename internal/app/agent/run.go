@@ -2,48 +2,30 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"os"
-	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/klog/v2"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
 	"github.com/isthmus-cni/isthmus/internal/plug"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// Main runs the agent until ctx ends, and returns the exit code.
-func Main(ctx context.Context, args []string, getenv func(string) string) int {
+// name is the agent's in logs, events and requests to the API server.
+const name = "isthmus-agent"
+
+// Main runs the agent and returns its exit code.
+func Main(args []string, getenv func(string) string) int {
 	o, err := Parse(args, getenv)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "isthmus-agent:", err)
-		return 2
+		return daemon.UsageError(name, err)
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.LogLevel)); err != nil {
-		fmt.Fprintln(os.Stderr, "isthmus-agent: --log-level:", err)
-		return 2
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	klog.SetSlogLogger(log)
-	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
-	if err := Run(ctx, o, log); err != nil {
-		log.Error("isthmus-agent ends", "err", err)
-		return 1
-	}
-	return 0
+	return daemon.Run(name, o.Options, func(ctx context.Context, p daemon.Process) error { return Run(ctx, o, p) })
 }
 
 // agent is all the parts of one. Without a switch of the node's there is no ovs.
@@ -60,33 +42,21 @@ type agent struct {
 
 // Run works until ctx ends or a part fails for good. Pods keep their network
 // after it.
-func Run(ctx context.Context, o Options, log *slog.Logger) error {
-	text, err := os.ReadFile(o.Settings)
-	if err != nil {
-		return fmt.Errorf("read the settings: %w", err)
-	}
-	s, err := settings.Parse(text)
+func Run(ctx context.Context, o Options, p daemon.Process) error {
+	k, err := newKube(p.REST, o.NodeName)
 	if err != nil {
 		return err
 	}
-	config, err := restConfig(o.Kubeconfig, s.APIServers)
+	chosen, err := choose(ctx, o, k.client, p.Log)
 	if err != nil {
 		return err
 	}
-	k, err := newKube(config, o.NodeName)
-	if err != nil {
-		return err
-	}
-	chosen, err := choose(ctx, o, k.client, log)
-	if err != nil {
-		return err
-	}
-	a, err := assemble(o, s, k, chosen, log)
+	a, err := assemble(o, p.Settings, k, chosen, p.Log)
 	if err != nil {
 		return err
 	}
 	defer a.node.machine.Close()
-	log.Info("isthmus-agent starts", "node", o.NodeName, "cluster", s.Cluster, "plug", chosen.mode)
+	p.Log.Info("agent plugs pods", "node", o.NodeName, "plug", chosen.mode)
 	return a.run(ctx)
 }
 
@@ -128,11 +98,6 @@ func (a *agent) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for the CNI plugin: %w", err)
 	}
-	health, err := net.Listen("tcp", a.o.Listen)
-	if err != nil {
-		l.Close()
-		return fmt.Errorf("listen for metrics and health: %w", err)
-	}
 	inner, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	g, inner := errgroup.WithContext(inner)
@@ -143,7 +108,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.kube.run(inner, a.node.wake.send, a.log) })
 	g.Go(func() error { return a.node.run(inner) })
 	g.Go(func() error { return a.node.watch(inner) })
-	g.Go(func() error { return a.serveHTTP(inner, health) })
+	g.Go(func() error { return a.endpoints().ListenAndServe(inner, a.o.Listen) })
 	g.Go(func() error { defer end(); return a.server.serve(asked, l) })
 	g.Go(func() error {
 		err := install(asked, a.o, a.canPlug, a.log)
@@ -174,23 +139,7 @@ func (a *agent) canPlug(ctx context.Context) error {
 	return a.ovs.Ready(ctx)
 }
 
-// serveHTTP serves metrics and health until ctx ends.
-func (a *agent) serveHTTP(ctx context.Context, l net.Listener) error {
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.server.pods.way.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { s.Close() })
-	defer stopped()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve metrics and health: %w", err)
-	}
-	return nil
+// endpoints are ready while pods can be plugged.
+func (a *agent) endpoints() daemon.Endpoints {
+	return daemon.Endpoints{Metrics: a.registry, Ready: a.server.pods.way.ready}
 }

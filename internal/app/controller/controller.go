@@ -11,12 +11,11 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -40,10 +39,7 @@ type Options struct {
 // Run runs the controller until ctx ends or it is no longer the leader, which
 // is an error.
 func Run(ctx context.Context, o Options) error {
-	logger := quiet(o.Log)
-	log.SetLogger(logger)
-	klog.SetSlogLogger(o.Log)
-	m, err := manager.New(o.REST, managerOptions(o, logger))
+	m, err := manager.New(o.REST, managerOptions(o, daemon.ForLibraries(o.Log)))
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
@@ -51,7 +47,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Add(page{o.Address, c}); err != nil {
+	if err := m.Add(endpoints{o.Address, c}); err != nil {
 		return err
 	}
 	if o.PoolSocket != "" && o.Settings.Neutron != nil {
@@ -77,26 +73,9 @@ func managerOptions(o Options, logger logr.Logger) manager.Options {
 			Cache:      &client.CacheOptions{EnableReadYourWritesConsistency: &consistent},
 			FieldOwner: name,
 		},
-		Metrics:        server.Options{BindAddress: "0"}, // See page.
+		Metrics:        server.Options{BindAddress: "0"}, // See endpoints.
 		LeaderElection: o.Elect, LeaderElectionID: name, LeaderElectionNamespace: settings.Namespace,
 		// The process ends when Run returns.
 		LeaderElectionReleaseOnCancel: true,
 	}
 }
-
-// quiet lets controller-runtime speak of what is wrong only: what it starts
-// and stops is no change of the network.
-func quiet(log *slog.Logger) logr.Logger { return logr.FromSlogHandler(warnings{log.Handler()}) }
-
-type warnings struct{ slog.Handler }
-
-// Enabled asks the handler below whether it wants to hear it at all.
-func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
-	return w.Handler.Enabled(ctx, l) && (l >= slog.LevelWarn || w.Handler.Enabled(ctx, slog.LevelDebug))
-}
-
-// WithAttrs keeps the threshold.
-func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
-
-// WithGroup keeps the threshold.
-func (w warnings) WithGroup(g string) slog.Handler { return warnings{w.Handler.WithGroup(g)} }

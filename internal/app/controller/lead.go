@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/octavia"
@@ -166,7 +167,7 @@ func (c *cluster) controller(k kind) (controller.Controller, error) {
 	one, err := controller.NewUnmanaged(k.name, controller.Options{
 		Reconciler: paced{k.run, c.atMost}, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, c.atMost(mostRetry)),
-		Logger:      quiet(c.log),
+		Logger:      daemon.ForLibraries(c.log),
 	})
 	if err != nil {
 		return nil, err

@@ -3,61 +3,42 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 )
 
-// page serves /metrics, /healthz and /readyz on one port, leader or not.
-type page struct {
+// endpoints serves metrics and health, leader or not.
+type endpoints struct {
 	address string
 	cluster *cluster
 }
 
 // NeedLeaderElection tells the manager to serve at once.
-func (page) NeedLeaderElection() bool { return false }
+func (endpoints) NeedLeaderElection() bool { return false }
 
 // Start serves until ctx ends.
-func (p page) Start(ctx context.Context) error {
-	if p.address == "0" {
-		<-ctx.Done()
-		return nil
+func (e endpoints) Start(ctx context.Context) error {
+	return e.endpoints().ListenAndServe(ctx, e.address)
+}
+
+func (e endpoints) endpoints() daemon.Endpoints {
+	return daemon.Endpoints{
+		Metrics: prometheus.Gatherers{e.cluster.registry, metrics.Registry},
+		Ready:   e.ready,
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.address)
-	if err != nil {
-		return fmt.Errorf("serve metrics: %w", err)
-	}
-	s := &http.Server{Handler: p.mux(), ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
-	defer stop()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve metrics: %w", err)
+}
+
+// ready returns an error if this is the leader and has no connection to OVN. One
+// that does not lead is ready to take over.
+func (e endpoints) ready() error {
+	if e.cluster.leading.Load() && !e.cluster.connected() {
+		return errors.New("OVN's northbound database cannot be reached")
 	}
 	return nil
-}
-
-func (p page) mux() *http.ServeMux {
-	mux := http.NewServeMux()
-	all := prometheus.Gatherers{p.cluster.registry, metrics.Registry}
-	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", p.readyz)
-	return mux
-}
-
-// readyz: a controller that is not the leader is ready; a leader, when it sees OVN.
-func (p page) readyz(w http.ResponseWriter, _ *http.Request) {
-	if p.cluster.leading.Load() && !p.cluster.connected() {
-		http.Error(w, "OVN's northbound database cannot be reached", http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(w, "ok")
 }
 
 func (c *cluster) connected() bool {

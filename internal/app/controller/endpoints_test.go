@@ -11,13 +11,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func TestPage(t *testing.T) {
+func TestEndpoints(t *testing.T) {
 	c := &cluster{registry: prometheus.NewRegistry()}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.registry.MustRegister(bookkeeper{c})
 	c.calls = newCalls(c.registry)
 	c.countCalls("neutron")("port", "create", true)
-	mux := page{"0", c}.mux()
+	mux := endpoints{"0", c}.endpoints().Handler()
 	get := func(path string) (int, string) {
 		r := httptest.NewRecorder()
 		mux.ServeHTTP(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
@@ -46,7 +46,7 @@ func TestFlags(t *testing.T) {
 		return map[string]string{"ISTHMUS_LOG_LEVEL": "debug", "ISTHMUS_LISTEN": ":1"}[name]
 	}
 	f, err := parse([]string{"--listen=:2", "--leader-elect=false"}, env)
-	if err != nil || f.listen != ":2" || f.elect || f.level != -4 || f.settings != "/etc/isthmus/isthmus.yaml" {
+	if err != nil || f.Listen != ":2" || f.elect || f.LogLevel != -4 || f.Settings != "/etc/isthmus/isthmus.yaml" {
 		t.Errorf("%+v %v", f, err)
 	}
 	for _, bad := range [][]string{{"extra"}, {"--log-level=loud"}, {"--nonsense"}} {

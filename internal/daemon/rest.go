@@ -1,4 +1,4 @@
-package controller
+package daemon
 
 import (
 	"context"
@@ -11,33 +11,35 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// serverName is in every API server's certificate, whatever its address.
+// serverName is in the certificate of every API server, whatever its address.
 const serverName = "kubernetes.default.svc"
 
-// restConfig reaches the API servers by their own addresses: Services are among
-// the things that need us, so we cannot need one.
-func restConfig(kubeconfig string, servers []string) (*rest.Config, error) {
+// restConfig returns how to reach the API server: as kubeconfig says, or else with
+// the pod's service account at the addresses in servers. The Service of the API
+// server is not used: it works only after the daemons have made the network.
+func restConfig(userAgent, kubeconfig string, servers []string) (*rest.Config, error) {
+	c, err := credentials(kubeconfig, servers)
+	if err != nil {
+		return nil, err
+	}
+	c.UserAgent = userAgent
+	return c, nil
+}
+
+func credentials(kubeconfig string, servers []string) (*rest.Config, error) {
 	if kubeconfig != "" {
-		c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-		return unlimited(c), err
+		return clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
 	c, err := rest.InClusterConfig()
 	if err != nil {
 		return nil, err
 	}
 	c.Host, c.Dial = "https://"+serverName, dialAny(servers)
-	return unlimited(c), nil
+	return c, nil
 }
 
-// unlimited leaves it to the API server to say how fast is too fast.
-func unlimited(c *rest.Config) *rest.Config {
-	if c != nil {
-		c.UserAgent, c.QPS = name, -1
-	}
-	return c
-}
-
-// dialAny tries each address until one answers.
+// dialAny returns a dialer that ignores the address it is given and tries
+// servers in turn until one answers.
 func dialAny(servers []string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		d := net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}

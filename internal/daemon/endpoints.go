@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Endpoints are what a daemon serves over HTTP: /metrics, /healthz and /readyz.
+type Endpoints struct {
+	// Metrics may be nil: then there is no /metrics.
+	Metrics prometheus.Gatherer
+	// Ready returns why the daemon cannot do its work now, nil if it can. It is
+	// called for each request, from any goroutine.
+	Ready func() error
+}
+
+// NoListen is the value of Options.Listen that serves nothing.
+const NoListen = "0"
+
+// ListenAndServe serves on address until ctx ends, which is no error.
+func (e Endpoints) ListenAndServe(ctx context.Context, address string) error {
+	if address == NoListen {
+		<-ctx.Done()
+		return nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen for metrics and health: %w", err)
+	}
+	return e.Serve(ctx, l)
+}
+
+// Serve serves on l until ctx ends, which is no error. It closes l.
+func (e Endpoints) Serve(ctx context.Context, l net.Listener) error {
+	s := &http.Server{Handler: e.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics and health: %w", err)
+	}
+	return nil
+}
+
+// Handler answers the requests. A daemon that runs is healthy.
+func (e Endpoints) Handler() http.Handler {
+	mux := http.NewServeMux()
+	if e.Metrics != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(e.Metrics, promhttp.HandlerOpts{}))
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := e.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
