@@ -3,20 +3,16 @@ package neutron
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions"
 	"github.com/gophercloud/gophercloud/v2/pagination"
 
-	"github.com/isthmus-cni/isthmus/internal/neutron/keystone"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // callTimeout is how long one call may take: Neutron makes ten ports in three
@@ -45,44 +41,27 @@ const (
 )
 
 // connect signs in and asks what this Neutron can do.
-func connect(ctx context.Context, o Options) (*api, error) {
-	provider, endpoint, err := keystone.SignIn(ctx, keystone.Login{
-		Cloud: o.Cloud, File: o.CloudsFile, Timeout: callTimeout,
-		Through: func(next http.RoundTripper) http.RoundTripper { return Counted(next, o.Count) },
-	})
+func (f *Fabric) connect(ctx context.Context) (*api, error) {
+	session, err := openstack.SignIn(ctx, openstack.Options{Cloud: f.Cloud, CloudsFile: f.CloudsFile, Timeout: callTimeout, Count: f.Count})
 	if err != nil {
-		return nil, class("sign in to", "cloud "+o.Cloud, err)
+		return nil, err
 	}
-	a := &api{}
-	if a.project, err = projectOf(provider); err != nil {
-		return nil, fmt.Errorf("cloud %s: %w", o.Cloud, err)
+	a := &api{project: session.Project, identity: session.Identity()}
+	if a.client, err = session.Network(); err != nil {
+		return nil, err
 	}
-	if a.client, err = openstack.NewNetworkV2(provider, endpoint); err != nil {
-		return nil, class("find", "Neutron of cloud "+o.Cloud, err)
+	if err := a.ask(ctx); err != nil {
+		return nil, err
 	}
-	if a.identity, err = openstack.NewIdentityV3(provider, endpoint); err != nil {
-		a.identity = nil
-	}
-	return a, a.ask(ctx)
-}
-
-func projectOf(p *gophercloud.ProviderClient) (string, error) {
-	token, is := p.GetAuthResult().(tokens.CreateResult)
-	if !is {
-		return "", errors.New("the token is not of Keystone's version 3")
-	}
-	project, err := token.ExtractProject()
-	if err != nil || project == nil {
-		return "", fmt.Errorf("the token has no project, name one in clouds.yaml: %w", err)
-	}
-	return project.ID, nil
+	f.Log.Info("signed in to OpenStack", "cloud", f.Cloud, "project", a.project)
+	return a, nil
 }
 
 // ask lists Neutron's extensions, and says which it cannot do without.
 func (a *api) ask(ctx context.Context) error {
 	pages, err := extensions.List(a.client).AllPages(ctx)
 	if err != nil {
-		return class("ask for", "Neutron's extensions", err)
+		return classifyError("ask for", "Neutron's extensions", err)
 	}
 	all, err := extensions.ExtractExtensions(pages)
 	if err != nil {
@@ -149,5 +128,5 @@ func (a *api) list(ctx context.Context, k kind, query url.Values) ([]wire, error
 		all = append(all, items...)
 		return true, err
 	})
-	return all, class("list", string(k)+"s", err)
+	return all, classifyError("list", string(k)+"s", err)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // rounds is how often a unit is looked at after its steps: a new security group
@@ -36,7 +37,7 @@ func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inten
 	e := f.enter(u)
 	defer f.leave(u, e)
 	seen, err := f.apply(ctx, u, w, e)
-	if err != nil && !told(err) {
+	if err != nil && !openstack.IsOutcome(err) {
 		err = fmt.Errorf("apply %s to Neutron: %w", u, err)
 	}
 	return seen, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // enter begins work on a unit, when nobody else works on it.
@@ -76,7 +77,7 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
 	f.looking.Lock()
 	defer f.looking.Unlock()
-	ctx = Background(ctx)
+	ctx = openstack.Background(ctx)
 	a, err := f.api(ctx)
 	if err != nil {
 		return nil, err

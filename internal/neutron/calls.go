@@ -33,7 +33,7 @@ func (a *api) createMany(ctx context.Context, steps []step) ([]wire, error) {
 	}
 	var made map[string][]wire
 	_, err := a.client.Post(ctx, a.client.ServiceURL(steps[0].kind.path()), map[string]any{many: all}, &made, nil)
-	return made[many], class(create, describe(steps), err)
+	return made[many], classifyError(create, describe(steps), err)
 }
 
 // birth is what an object is made of.
@@ -56,7 +56,7 @@ func birth(s step) fields {
 
 func (a *api) join(ctx context.Context, s step) ([]wire, error) {
 	w, err := a.putRouter(ctx, s, "add_router_interface")
-	return []wire{w}, class(create, describe([]step{s}), err)
+	return []wire{w}, classifyError(create, describe([]step{s}), err)
 }
 
 func (a *api) putRouter(ctx context.Context, s step, deed string) (wire, error) {
@@ -71,21 +71,21 @@ func (a *api) update(ctx context.Context, s step) (wire, error) {
 	var made map[string]wire
 	body := map[string]any{string(s.kind): s.fields}
 	_, err := a.client.Put(ctx, a.client.ServiceURL(s.kind.path(), s.id), body, &made, ok(http.StatusOK))
-	return made[string(s.kind)], class(update, describe([]step{s}), err)
+	return made[string(s.kind)], classifyError(update, describe([]step{s}), err)
 }
 
 func (a *api) tag(ctx context.Context, s step) error {
 	_, err := a.client.Put(ctx, a.client.ServiceURL(s.kind.path(), s.id, "tags"), map[string]any{"tags": s.tags}, &json.RawMessage{}, ok(http.StatusOK))
-	return class(tag, describe([]step{s}), err)
+	return classifyError(tag, describe([]step{s}), err)
 }
 
 func (a *api) remove(ctx context.Context, s step) error {
 	if s.kind == kindJoin {
 		_, err := a.putRouter(ctx, s, "remove_router_interface")
-		return class(remove, describe([]step{s}), err)
+		return classifyError(remove, describe([]step{s}), err)
 	}
 	_, err := a.client.Delete(ctx, a.client.ServiceURL(s.kind.path(), s.id), ok(http.StatusNoContent))
-	return class(remove, describe([]step{s}), err)
+	return classifyError(remove, describe([]step{s}), err)
 }
 
 func ok(code int) *gophercloud.RequestOpts { return &gophercloud.RequestOpts{OkCodes: []int{code}} }

@@ -13,12 +13,12 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // Options of a Fabric.
@@ -40,10 +40,8 @@ type Options struct {
 	// does not see the port now, and Neutron is asked. It must not block, and may
 	// be nil.
 	Up func(port string) (up, known bool)
-	// Count is told of each call to OpenStack before it is made: what it is about
-	// ("port"), what it does (list, create, update, tag, delete), and whether
-	// nobody waits for it. It may be nil.
-	Count func(kind, verb string, background bool)
+	// Count hears of each call to OpenStack. It may be nil.
+	Count openstack.Count
 	// Removed is told, in words, of each object that has been deleted. It must
 	// not block, and may be nil.
 	Removed func(what string)
@@ -56,8 +54,7 @@ type Options struct {
 // Fabric is Neutron as one owner sees it.
 type Fabric struct {
 	Options
-	turn    chan struct{} // whose it is may sign in
-	session atomic.Pointer[api]
+	session *openstack.Lazy[api]
 	tasks   sync.WaitGroup
 	stop    context.CancelFunc
 	labels  queue
@@ -96,14 +93,15 @@ func New(ctx context.Context, o Options) *Fabric {
 	if o.Removed == nil {
 		o.Removed = func(string) {}
 	}
-	ctx, cancel := context.WithCancel(Background(ctx))
+	ctx, cancel := context.WithCancel(openstack.Background(ctx))
 	f := &Fabric{
-		Options: o, stop: cancel, turn: make(chan struct{}, 1), chores: make(chan struct{}, 1), labels: newQueue(),
+		Options: o, stop: cancel, chores: make(chan struct{}, 1), labels: newQueue(),
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
 		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), pooling: semaphore.NewWeighted(allChores),
 		standard: map[string]string{}, stock: newStock(o.Pool),
 		trunks: trunks{}, rises: newRises(o.Up),
 	}
+	f.session = openstack.NewLazy(f.connect)
 	f.stock.up = f.rises.isUp
 	f.tasks.Go(func() { f.labelAll(ctx) })
 	f.tasks.Go(func() { f.fill(ctx) })
@@ -129,27 +127,7 @@ func (f *Fabric) Segment(name string) (Segment, bool) {
 }
 
 // api signs in if nobody has yet.
-func (f *Fabric) api(ctx context.Context) (*api, error) {
-	if a := f.session.Load(); a != nil {
-		return a, nil
-	}
-	select {
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if a := f.session.Load(); a != nil {
-		return a, nil
-	}
-	a, err := connect(ctx, f.Options)
-	if err != nil {
-		return nil, err
-	}
-	f.session.Store(a)
-	f.Log.Info("signed in to OpenStack", "cloud", f.Cloud, "project", a.project)
-	return a, nil
-}
+func (f *Fabric) api(ctx context.Context) (*api, error) { return f.session.Get(ctx) }
 
 // around is what a unit's objects depend on. Most of it is known; what is not
 // is asked for once.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // allChores is more than are ever done for the pools at the same time.
@@ -328,7 +329,7 @@ func (f *Fabric) chore(ctx context.Context, a *api, c chore) error {
 	f.stock.done(c, e.objects, err)
 	f.await(c, e.objects)
 	f.mu.Unlock()
-	if err != nil && c.verb == create && !told(err) {
+	if err != nil && c.verb == create && !openstack.IsOutcome(err) {
 		return errors.Join(err, f.recount(ctx)) // some may have been made
 	}
 	return err

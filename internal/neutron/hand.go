@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // PoolPort is a port of a pool, for people.
@@ -43,7 +44,7 @@ func (f *Fabric) Fill(ctx context.Context, k PoolKey, n int) (int, error) {
 	}
 	defer f.wakeChores() // of what fails, that looks again
 	for made := 0; ; {
-		c, err := f.nextChore(Background(ctx), a, func() chore { return f.stock.more(k, n-made) })
+		c, err := f.nextChore(openstack.Background(ctx), a, func() chore { return f.stock.more(k, n-made) })
 		if err != nil || c.verb == "" {
 			return made, err
 		}
@@ -75,7 +76,7 @@ func (f *Fabric) Free(ctx context.Context, meant func(PoolKey) bool) (int, error
 	f.mu.Unlock()
 	defer f.wakeChores()
 	for {
-		c, err := f.nextChore(Background(ctx), a, func() chore { return f.stock.discard() })
+		c, err := f.nextChore(openstack.Background(ctx), a, func() chore { return f.stock.discard() })
 		if err != nil || c.verb == "" {
 			return freed, err
 		}

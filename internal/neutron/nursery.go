@@ -3,6 +3,8 @@ package neutron
 import (
 	"context"
 	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // breed makes ports for a pool. Such as are to be behind another are put there
@@ -22,7 +24,7 @@ func (f *Fabric) breed(ctx context.Context, a *api, e *entry, c chore) error {
 		steps = append(steps, attaching(object{kind: kindPort, name: o.name, id: o.id}, c.key.Parent, nil))
 	}
 	err := f.run(ctx, a, e, steps)
-	if err != nil && !told(err) {
+	if err != nil && !openstack.IsOutcome(err) {
 		e.objects = nil // nobody knows which of them are where: the next look says
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // extPools is the extension that takes subnets' prefixes from pools.
@@ -66,14 +67,14 @@ func (t *translation) subnetsOf(s intent.Network) []string {
 	return names
 }
 
-// exhausted classes the failure to make an object. Where a pool has no prefix
-// left Neutron says nothing but that it failed.
+// exhausted maps the error of a call that makes an object, as classifyError does.
+// If a subnet pool has no prefix left, Neutron answers status 500 and no more.
 func exhausted(s step, err error) error {
 	doing := describe([]step{s})
-	a, answered := read(err)
-	if s.kind != kindSubnet || s.fields["subnetpool_id"] == nil || !answered || a.code != http.StatusInternalServerError {
-		return class(create, doing, err)
+	a, answered := openstack.AnswerOf(err)
+	if s.kind != kindSubnet || s.fields["subnetpool_id"] == nil || !answered || a.Code != http.StatusInternalServerError {
+		return classifyError(create, doing, err)
 	}
 	return intent.Wait{Reason: "SubnetPoolFull", After: rare, For: fmt.Sprintf(
-		"%s %s: a free prefix in subnet pool %s, it seems: Neutron fails where a pool has none (%s)", create, doing, s.fields["subnetpool_id"], a.text)}
+		"%s %s: a free prefix in subnet pool %s, it seems: Neutron fails where a pool has none (%s)", create, doing, s.fields["subnetpool_id"], a.Text)}
 }

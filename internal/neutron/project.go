@@ -10,6 +10,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/pagination"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // CheckProject is nil if Keystone has a project of that id, ours or one that our
@@ -21,16 +22,16 @@ func (f *Fabric) CheckProject(ctx context.Context, id string) error {
 		return err // without Keystone's address Neutron is the one to refuse
 	}
 	err = projects.Get(ctx, a.identity, id).Err
-	answer, answered := read(err)
+	answer, answered := openstack.AnswerOf(err)
 	switch {
 	case err == nil:
 		return nil
-	case answered && answer.code == http.StatusNotFound:
+	case answered && answer.Code == http.StatusNotFound:
 		return intent.Wait{Reason: "UnknownProject", After: later, For: fmt.Sprintf("project %s in Keystone: give a project's id", id)}
-	case answered && answer.code == http.StatusForbidden:
+	case answered && answer.Code == http.StatusForbidden:
 		return a.member(ctx, id)
 	}
-	return class("find", "project "+id, err)
+	return classifyError("find", "project "+id, err)
 }
 
 // member is nil if our user has a role in the project: whoever is no
@@ -44,7 +45,7 @@ func (a *api) member(ctx context.Context, id string) error {
 	})
 	switch {
 	case err != nil:
-		return class("list", "our user's projects", err)
+		return classifyError("list", "our user's projects", err)
 	case !slices.ContainsFunc(all, func(p projects.Project) bool { return p.ID == id }):
 		return intent.Wait{Reason: "ForbiddenProject", After: rare, For: fmt.Sprintf("project %s, which our user may not see: give the user a role there", id)}
 	}

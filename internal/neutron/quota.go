@@ -27,5 +27,5 @@ func (f *Fabric) Quotas(ctx context.Context) (map[string]Quota, error) {
 	for kind, q := range answer.Quota {
 		out[kind] = Quota{q.Limit, q.Used + q.Reserved}
 	}
-	return out, class("ask for", "the quotas of project "+a.project, err)
+	return out, classifyError("ask for", "the quotas of project "+a.project, err)
 }

@@ -155,7 +155,7 @@ func nests(f fields) bool {
 
 // attach puts ports behind a trunk's, all or none.
 func (a *api) attach(ctx context.Context, trunk string, subs []subport, what string) error {
-	return class(attach, what, a.putTrunk(ctx, trunk, "add_subports", subs))
+	return classifyError(attach, what, a.putTrunk(ctx, trunk, "add_subports", subs))
 }
 
 // detach takes ports from behind a trunk's, all or none.
@@ -164,7 +164,7 @@ func (a *api) detach(ctx context.Context, trunk string, ports []string, what str
 	for _, id := range ports {
 		subs = append(subs, fields{"port_id": id})
 	}
-	return class(detach, what, a.putTrunk(ctx, trunk, "remove_subports", subs))
+	return classifyError(detach, what, a.putTrunk(ctx, trunk, "remove_subports", subs))
 }
 
 func (a *api) putTrunk(ctx context.Context, trunk, deed string, subs any) error {

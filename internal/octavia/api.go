@@ -2,18 +2,13 @@ package octavia
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/apiversions"
 
-	"github.com/isthmus-cni/isthmus/internal/neutron"
-	"github.com/isthmus-cni/isthmus/internal/neutron/keystone"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // callTimeout is how long one call may take. Provider ovn works on the members
@@ -30,44 +25,30 @@ type api struct {
 }
 
 // connect signs in and asks what this Octavia can do.
-func connect(ctx context.Context, o Options) (*api, error) {
-	provider, endpoint, err := keystone.SignIn(ctx, keystone.Login{
-		Cloud: o.Cloud, File: o.CloudsFile, Timeout: callTimeout,
-		Through: func(next http.RoundTripper) http.RoundTripper { return neutron.Counted(next, o.Count) },
-	})
+func (f *Fabric) connect(ctx context.Context) (*api, error) {
+	session, err := openstack.SignIn(ctx, openstack.Options{Cloud: f.Cloud, CloudsFile: f.CloudsFile, Timeout: callTimeout, Count: f.Count})
 	if err != nil {
-		return nil, class("sign in to cloud "+o.Cloud, err)
+		return nil, err
 	}
-	a := &api{removed: o.Removed}
-	if a.project, err = projectOf(provider); err != nil {
-		return nil, fmt.Errorf("cloud %s: %w", o.Cloud, err)
+	a := &api{project: session.Project, removed: f.Removed}
+	if a.network, err = session.Network(); err != nil {
+		return nil, err
 	}
-	if a.network, err = openstack.NewNetworkV2(provider, endpoint); err != nil {
-		return nil, class("find Neutron of cloud "+o.Cloud, err)
+	if a.balancers, err = session.LoadBalancer(); err != nil {
+		return nil, err
 	}
-	if a.balancers, err = openstack.NewLoadBalancerV2(provider, endpoint); err != nil {
-		return nil, class("find Octavia of cloud "+o.Cloud, err)
+	if err := a.ask(ctx); err != nil {
+		return nil, err
 	}
-	return a, a.ask(ctx)
-}
-
-func projectOf(p *gophercloud.ProviderClient) (string, error) {
-	token, is := p.GetAuthResult().(tokens.CreateResult)
-	if !is {
-		return "", errors.New("the token is not of Keystone's version 3")
-	}
-	project, err := token.ExtractProject()
-	if err != nil || project == nil {
-		return "", fmt.Errorf("the token has no project, name one in clouds.yaml: %w", err)
-	}
-	return project.ID, nil
+	f.Log.Info("signed in to Octavia", "cloud", f.Cloud, "project", a.project, "version", a.version.String())
+	return a, nil
 }
 
 // ask finds the newest version of Octavia's API.
 func (a *api) ask(ctx context.Context) error {
 	pages, err := apiversions.List(a.balancers).AllPages(ctx)
 	if err != nil {
-		return class("ask for the versions of Octavia's API", err)
+		return classifyError("ask for the versions of Octavia's API", err)
 	}
 	all, err := apiversions.ExtractAPIVersions(pages)
 	if err != nil {

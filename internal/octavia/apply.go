@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // longest is how long the work of one Apply goes on after its caller has left.
@@ -71,7 +72,7 @@ func (f *Fabric) begin(ctx context.Context, u intent.Unit, w intent.Want, done c
 	go func() {
 		defer cancel()
 		seen, err := f.apply(ctx, u, w, e)
-		if err != nil && !told(err) {
+		if err != nil && !openstack.IsOutcome(err) {
 			err = fmt.Errorf("apply %s to Octavia: %w", u, err)
 		}
 		f.end(u, e, w, err)

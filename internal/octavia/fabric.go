@@ -12,10 +12,10 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // Options of a Fabric.
@@ -35,8 +35,8 @@ type Options struct {
 	// Pause is how long to wait before a load balancer in error is made anew a
 	// second time, and then twice as long each time, up to 64 times; 5 seconds if 0.
 	Pause time.Duration
-	// Count is told of each call to OpenStack, as neutron.Options.Count is. It may be nil.
-	Count func(kind, verb string, background bool)
+	// Count hears of each call to OpenStack. It may be nil.
+	Count openstack.Count
 	// Removed is told, in words, of each load balancer and floating IP that is no
 	// longer there, or no longer leads to us. It must not block, and may be nil.
 	Removed func(what string)
@@ -47,8 +47,7 @@ type Options struct {
 // Fabric is Octavia as one owner sees it.
 type Fabric struct {
 	Options
-	turn    chan struct{} // whose it is may sign in
-	session atomic.Pointer[api]
+	session *openstack.Lazy[api]
 
 	mu    sync.Mutex
 	units map[intent.Unit]*entry
@@ -89,31 +88,13 @@ func New(o Options) *Fabric {
 	if o.Pause == 0 {
 		o.Pause = later
 	}
-	return &Fabric{Options: o, turn: make(chan struct{}, 1), units: map[intent.Unit]*entry{}}
+	f := &Fabric{Options: o, units: map[intent.Unit]*entry{}}
+	f.session = openstack.NewLazy(f.connect)
+	return f
 }
 
 // Connected says whether we have ever signed in.
 func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 
 // api signs in if nobody has yet.
-func (f *Fabric) api(ctx context.Context) (*api, error) {
-	if a := f.session.Load(); a != nil {
-		return a, nil
-	}
-	select {
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if a := f.session.Load(); a != nil {
-		return a, nil
-	}
-	a, err := connect(ctx, f.Options)
-	if err != nil {
-		return nil, err
-	}
-	f.session.Store(a)
-	f.Log.Info("signed in to Octavia", "cloud", f.Cloud, "project", a.project, "version", a.version.String())
-	return a, nil
-}
+func (f *Fabric) api(ctx context.Context) (*api, error) { return f.session.Get(ctx) }

@@ -100,7 +100,7 @@ func (a *api) floating(ctx context.Context, m mark) ([]floatingips.FloatingIP, e
 func (a *api) floats(ctx context.Context, q floatingips.ListOpts) ([]floatingips.FloatingIP, error) {
 	pages, err := floatingips.List(a.network, q).AllPages(ctx)
 	if err != nil {
-		return nil, class("list floating IPs", err)
+		return nil, classifyError("list floating IPs", err)
 	}
 	return floatingips.ExtractFloatingIPs(pages)
 }
@@ -111,7 +111,7 @@ func (a *api) find(ctx context.Context, m mark, port string, want intent.Floatin
 		made, err := floatingips.Create(ctx, a.network, floatingips.CreateOpts{
 			Description: m.description(), FloatingNetworkID: want.Network, PortID: port,
 		}).Extract()
-		return made, class("make a floating IP", err)
+		return made, classifyError("make a floating IP", err)
 	}
 	found, err := a.floats(ctx, floatingips.ListOpts{FloatingIP: want.Addr.String()})
 	switch {
@@ -129,7 +129,7 @@ func (a *api) find(ctx context.Context, m mark, port string, want intent.Floatin
 // one tag cannot have in its address.
 func (a *api) tag(ctx context.Context, fip floatingips.FloatingIP, tags []string) error {
 	_, err := attributestags.ReplaceAll(ctx, a.network, "floatingips", fip.ID, attributestags.ReplaceAllOpts{Tags: tags}).Extract()
-	return class("tag floating IP "+fip.FloatingIP, err)
+	return classifyError("tag floating IP "+fip.FloatingIP, err)
 }
 
 func leadsElsewhere(fip floatingips.FloatingIP) error {
@@ -142,14 +142,14 @@ func (a *api) lead(ctx context.Context, fip floatingips.FloatingIP, port *string
 		port = new(string)
 	}
 	_, err := floatingips.Update(ctx, a.network, fip.ID, floatingips.UpdateOpts{PortID: port}).Extract()
-	return class("set the port of floating IP "+fip.FloatingIP, err)
+	return classifyError("set the port of floating IP "+fip.FloatingIP, err)
 }
 
 // ground deletes a floating IP of ours and lets go of the user's; one that the
 // user has led elsewhere than to port stays as it is.
 func (a *api) ground(ctx context.Context, m mark, port string, fip floatingips.FloatingIP) error {
 	if fip.Description == m.description() {
-		err := class("delete floating IP "+fip.FloatingIP, floatingips.Delete(ctx, a.network, fip.ID).ExtractErr())
+		err := classifyError("delete floating IP "+fip.FloatingIP, floatingips.Delete(ctx, a.network, fip.ID).ExtractErr())
 		if err != nil && !errors.Is(err, errGone) {
 			return err
 		}

@@ -19,7 +19,7 @@ import (
 func (a *api) list(ctx context.Context, q loadbalancers.ListOpts) ([]loadbalancers.LoadBalancer, error) {
 	pages, err := loadbalancers.List(a.balancers, q).AllPages(ctx)
 	if err != nil {
-		return nil, class("list load balancers", err)
+		return nil, classifyError("list load balancers", err)
 	}
 	return loadbalancers.ExtractLoadBalancers(pages)
 }
@@ -56,7 +56,7 @@ func shown(lb loadbalancers.LoadBalancer) balancer {
 func (a *api) fill(ctx context.Context, b *balancer) error {
 	lpages, err := listeners.List(a.balancers, listeners.ListOpts{LoadbalancerID: b.ID}).AllPages(ctx)
 	if err != nil {
-		return class("list listeners of load balancer "+b.Name, err)
+		return classifyError("list listeners of load balancer "+b.Name, err)
 	}
 	ls, err := listeners.ExtractListeners(lpages)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *api) fill(ctx context.Context, b *balancer) error {
 	}
 	ppages, err := pools.List(a.balancers, pools.ListOpts{LoadbalancerID: b.ID}).AllPages(ctx)
 	if err != nil {
-		return class("list pools of load balancer "+b.Name, err)
+		return classifyError("list pools of load balancer "+b.Name, err)
 	}
 	ps, err := pools.ExtractPools(ppages)
 	if err != nil {
@@ -72,7 +72,7 @@ func (a *api) fill(ctx context.Context, b *balancer) error {
 	}
 	tree, err := loadbalancers.GetStatuses(ctx, a.balancers, b.ID).Extract()
 	if err != nil {
-		return class("read the status of load balancer "+b.Name, err)
+		return classifyError("read the status of load balancer "+b.Name, err)
 	}
 	assemble(b, ls, ps, tree.Loadbalancer)
 	return nil
@@ -137,7 +137,7 @@ func (a *api) settled(ctx context.Context, id, name string) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, soon) {
 		tree, err := loadbalancers.GetStatuses(ctx, a.balancers, id).Extract()
 		if err != nil {
-			return class("read the status of load balancer "+name, err)
+			return classifyError("read the status of load balancer "+name, err)
 		}
 		b := balancer{}
 		if tree.Loadbalancer != nil {
@@ -175,7 +175,7 @@ func (a *api) gone(ctx context.Context, id, name string) error {
 	defer cancel()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, soon) {
 		lb, err := loadbalancers.Get(ctx, a.balancers, id).Extract()
-		switch err := class("read load balancer "+name, err); {
+		switch err := classifyError("read load balancer "+name, err); {
 		case errors.Is(err, errGone):
 			return nil
 		case err != nil:

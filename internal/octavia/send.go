@@ -24,7 +24,7 @@ type run struct {
 // lets it, and tries again.
 func (r *run) do(ctx context.Context, s step) error {
 	for {
-		err := class(s.String(), r.send(ctx, s))
+		err := classifyError(s.String(), r.send(ctx, s))
 		if !errors.Is(err, errBusy) {
 			return err
 		}
@@ -118,7 +118,7 @@ func (r *run) pool(s step) string {
 }
 
 func ignoreGone(err error) error {
-	if errors.Is(class("", err), errGone) {
+	if errors.Is(classifyError("", err), errGone) {
 		return nil
 	}
 	return err

@@ -35,7 +35,7 @@ func (a *api) free(ctx context.Context, want balancer) error {
 	}
 	pages, err := ports.List(a.network, ports.ListOpts{FixedIPs: []ports.FixedIPOpts{{SubnetID: want.Subnet, IPAddress: want.VIP.String()}}}).AllPages(ctx)
 	if err != nil {
-		return class("find the port of address "+want.VIP.String(), err)
+		return classifyError("find the port of address "+want.VIP.String(), err)
 	}
 	all, err := ports.ExtractPorts(pages)
 	if err != nil {
@@ -81,7 +81,7 @@ func (a *api) orphan(ctx context.Context, p ports.Port) (bool, error) {
 	if !is {
 		return false, nil
 	}
-	err := class("read load balancer "+id, loadbalancers.Get(ctx, a.balancers, id).Err)
+	err := classifyError("read load balancer "+id, loadbalancers.Get(ctx, a.balancers, id).Err)
 	switch {
 	case err == nil:
 		return false, nil
@@ -94,7 +94,7 @@ func (a *api) orphan(ctx context.Context, p ports.Port) (bool, error) {
 }
 
 func (a *api) deletePort(ctx context.Context, p ports.Port) error {
-	err := class("delete port "+p.Name, ports.Delete(ctx, a.network, p.ID).ExtractErr())
+	err := classifyError("delete port "+p.Name, ports.Delete(ctx, a.network, p.ID).ExtractErr())
 	if errors.Is(err, errGone) {
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
-	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // Units are all that have a balancer or a floating IP.
@@ -124,7 +124,7 @@ func (f *Fabric) left() map[intent.Unit]entry {
 // are no events. It also deletes ports that Octavia left in the subnets of our
 // balancers when it failed to make one. Tell must not block.
 func (f *Fabric) Watch(ctx context.Context, every time.Duration, tell func(intent.Unit)) {
-	ctx = neutron.Background(ctx)
+	ctx = openstack.Background(ctx)
 	for rest(ctx, every) == nil {
 		units, err := f.Drifted(ctx)
 		if err == nil {
@@ -152,7 +152,7 @@ func (f *Fabric) sweep(ctx context.Context) error {
 	for id := range subnets {
 		pages, err := ports.List(a.network, ports.ListOpts{FixedIPs: []ports.FixedIPOpts{{SubnetID: id}}}).AllPages(ctx)
 		if err != nil {
-			return class("list the ports of subnet "+id, err)
+			return classifyError("list the ports of subnet "+id, err)
 		}
 		all, err := ports.ExtractPorts(pages)
 		if err != nil {

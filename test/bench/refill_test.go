@@ -11,12 +11,11 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
-	"github.com/isthmus-cni/isthmus/internal/neutron/keystone"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -135,13 +134,13 @@ func (b *bed) bare(t *testing.T) float64 {
 
 func (b *bed) neutron(t *testing.T) *gophercloud.ServiceClient {
 	t.Helper()
-	provider, endpoint, err := keystone.SignIn(t.Context(), keystone.Login{
-		Cloud: "k8s", File: b.Variable("OS_CLIENT_CONFIG_FILE"), Timeout: time.Minute,
+	session, err := openstack.SignIn(t.Context(), openstack.Options{
+		Cloud: "k8s", CloudsFile: b.Variable("OS_CLIENT_CONFIG_FILE"), Timeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := openstack.NewNetworkV2(provider, endpoint)
+	c, err := session.Network()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -211,7 +212,7 @@ func (c *cloud) keptBy(err error) {
 }
 
 func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, error) {
-	ctx = neutron.Background(ctx)
+	ctx = openstack.Background(ctx)
 	held, err := c.heldPorts(ctx)
 	if err != nil {
 		return nil, err

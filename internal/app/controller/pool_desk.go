@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // poolDesk is the desk of this cluster's pools.
@@ -143,7 +144,7 @@ func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.Pa
 	}
 	p, err := c.standardPort(node, parent, v1.PodSubnet)
 	if err == nil {
-		err = cl.Expect(neutron.Background(ctx), p)
+		err = cl.Expect(openstack.Background(ctx), p)
 	}
 	if errors.As(err, &intent.Stop{}) {
 		return nil

@@ -1,4 +1,4 @@
-package neutron
+package openstack
 
 import (
 	"context"
@@ -8,39 +8,43 @@ import (
 	"strings"
 )
 
-// background marks the contexts of calls that nobody waits for.
-type background struct{}
+// Count hears of each call to OpenStack before it is made: the kind of resource
+// ("port"), the verb (list, create, update, tag, delete), and whether the call
+// is made in the background, so that no unit waits for it.
+type Count func(kind, verb string, background bool)
 
-// Background is ctx for calls that no unit waits for: they count as such.
+type backgroundKey struct{}
+
+// Background returns a context for calls that no unit waits for. Count hears of
+// them as background calls.
 func Background(ctx context.Context) context.Context {
-	return context.WithValue(ctx, background{}, true)
+	return context.WithValue(ctx, backgroundKey{}, true)
 }
 
-// counted tells of each call that passes.
-type counted struct {
+// countingTransport calls count for each call that it passes on.
+type countingTransport struct {
 	next  http.RoundTripper
-	count func(kind, verb string, background bool)
+	count Count
 }
 
-// Counted passes calls to OpenStack on to next, and tells count of them, which
-// may be nil. It is told as Options.Count is.
-func Counted(next http.RoundTripper, count func(kind, verb string, background bool)) http.RoundTripper {
+// counted returns next with a count of its calls; next itself if count is nil.
+func counted(next http.RoundTripper, count Count) http.RoundTripper {
 	if count == nil {
 		return next
 	}
-	return counted{next, count}
+	return countingTransport{next, count}
 }
 
-// RoundTrip is that of http.RoundTripper.
-func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip implements http.RoundTripper.
+func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	kind, verb := callName(r.Method, r.URL.Path)
-	behind, _ := r.Context().Value(background{}).(bool)
-	c.count(kind, verb, behind)
+	background, _ := r.Context().Value(backgroundKey{}).(bool)
+	c.count(kind, verb, background)
 	return c.next.RoundTrip(r)
 }
 
-// CloseIdleConnections is what an http.Client asks its transport for.
-func (c counted) CloseIdleConnections() {
+// CloseIdleConnections is what http.Client calls on its transport.
+func (c countingTransport) CloseIdleConnections() {
 	if t, can := c.next.(interface{ CloseIdleConnections() }); can {
 		t.CloseIdleConnections()
 	}
@@ -48,7 +52,7 @@ func (c counted) CloseIdleConnections() {
 
 var apiVersion = regexp.MustCompile(`^v[0-9.]+$`)
 
-// callName says what a call is about and what it does.
+// callName returns the kind and the verb of a call for Count.
 func callName(method, path string) (kind, verb string) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	at := slices.IndexFunc(parts, apiVersion.MatchString)
@@ -64,13 +68,14 @@ func callName(method, path string) (kind, verb string) {
 		return "version", verb
 	}
 	if len(parts) > 2 {
-		return inside(parts, verb)
+		return nestedCall(parts, verb)
 	}
 	return singular(parts[0]), verb
 }
 
-// inside names a call on what belongs to an object.
-func inside(parts []string, verb string) (string, string) {
+// nestedCall returns the kind and the verb of a call on a part of an object,
+// for example pools/ID/members.
+func nestedCall(parts []string, verb string) (string, string) {
 	switch parts[2] {
 	case "tags":
 		return singular(parts[0]), "tag"

@@ -9,10 +9,11 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // What each answer of Neutron's comes to, by way of a real call.
-func TestClass(t *testing.T) {
+func TestClassifyError(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := start(t, c, nil)
@@ -96,7 +97,7 @@ func TestSlow(t *testing.T) {
 	c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Slow: time.Hour} })
 	ctx, cancel := timeout(t, 50*time.Millisecond)
 	defer cancel()
-	if _, err := f.Apply(ctx, "pod/ns/b", podWant("ns/b", "node1")); err == nil || told(err) {
+	if _, err := f.Apply(ctx, "pod/ns/b", podWant("ns/b", "node1")); err == nil || openstack.IsOutcome(err) {
 		t.Errorf("of a Neutron that does not answer: %v", err)
 	}
 }

@@ -1,0 +1,84 @@
+package neutron
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
+)
+
+// How long to wait where Neutron sends no event.
+const (
+	soon  = time.Second
+	later = 10 * time.Second
+	rare  = 30 * time.Second
+)
+
+// classifyError maps the error of a call to nil, intent.Wait, intent.Stop, or a
+// plain error, which is retried. It knows Neutron's names of errors; what means
+// the same in all of OpenStack is openstack.ClassifyError's.
+func classifyError(v verb, what string, err error) error {
+	doing := fmt.Sprintf("%s %s", v, what)
+	a, answered := openstack.AnswerOf(err)
+	switch {
+	case !answered:
+	case a.Code == http.StatusNotFound && v == remove:
+		return nil
+	case a.Code == http.StatusNotFound && v == detach:
+		return notBehind{fmt.Errorf("%s: %s", doing, a.Text)}
+	case a.Type == "TrunkNotFound":
+		return intent.Wait{Reason: NoTrunk, For: doing + ": " + a.Text, After: later}
+	case a.Type == "SecurityGroupNotFound":
+		// a port or a rule names it; or it is itself what we change
+		return noGroup{anyUUID.FindAllString(a.Text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}}
+	case a.Code == http.StatusNotFound && v == create:
+		// what we refer to may come; if what we change is gone, looking again tells
+		return intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}
+	case a.Code == http.StatusNotFound:
+		return fmt.Errorf("%s: %s", doing, a.Text)
+	case a.Code == http.StatusBadRequest && strings.Contains(a.Text, "already has a port on subnet"):
+		// we ourselves did it, in a call whose answer was lost: the next look shows it
+		return fmt.Errorf("%s: %s", doing, a.Text)
+	case a.Code == http.StatusConflict:
+		if wait := conflict(a, doing); wait != nil {
+			return wait
+		}
+	}
+	return openstack.ClassifyError(doing, err)
+}
+
+// conflict returns what a conflict waits for: somebody has, or holds, what we
+// need. It returns nil if the call is wrong for good.
+func conflict(a openstack.Answer, doing string) error {
+	wait := func(reason string, after time.Duration) error {
+		return intent.Wait{Reason: reason, For: doing + ": " + a.Text, After: after}
+	}
+	switch {
+	case a.Type == "IpAddressGenerationFailure":
+		return wait("SubnetFull", later)
+	case a.Type == "IpAddressAlreadyAllocated", a.Type == "IpAddressInUse", a.Type == "MacAddressInUse":
+		return wait("AddressTaken", later)
+	case a.Type == "DuplicateSubPort":
+		return vlanTaken{wait("VLANTaken", soon)}
+	case strings.Contains(a.Type, "InUse"):
+		return wait("InUse", later)
+	}
+	return nil
+}
+
+// noGroup is the failure of a call because security groups are not there.
+type noGroup struct {
+	ids []string
+	error
+}
+
+func (n noGroup) Unwrap() error { return n.error }
+
+// notBehind is the failure to detach several ports because not all are attached.
+type notBehind struct{ error }
+
+var anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)

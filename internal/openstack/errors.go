@@ -1,0 +1,98 @@
+package openstack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// operatorDelay is when to look again after something that only an operator of
+// OpenStack changes: a quota, a password. OpenStack sends no event.
+const operatorDelay = 30 * time.Second
+
+// Answer is what OpenStack said about a call that failed.
+type Answer struct {
+	// Code is the HTTP status.
+	Code int
+	// Type is Neutron's name of the error, for example "OverQuota". Other
+	// services leave it empty.
+	Type string
+	// Text is the message, without a full stop at its end.
+	Text string
+}
+
+// AnswerOf finds the answer in an error of gophercloud's. It returns false if
+// there was no answer: the connection failed, or the call took too long. Of the
+// call it takes nothing that was sent, so no password gets into a message.
+func AnswerOf(err error) (Answer, bool) {
+	if again, is := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err); is {
+		err = again.ErrReauth
+	}
+	var code gophercloud.ErrUnexpectedResponseCode
+	if !errors.As(err, &code) {
+		return Answer{}, false
+	}
+	a := Answer{Code: code.Actual, Text: http.StatusText(code.Actual)}
+	var body struct {
+		Faultstring  string `json:"faultstring"` // Octavia's
+		NeutronError struct{ Type, Message string }
+	}
+	if json.Unmarshal(code.Body, &body) != nil {
+		return a, true
+	}
+	switch {
+	case body.Faultstring != "":
+		a.Text, _, _ = strings.Cut(body.Faultstring, "\nNeutron server returns request_ids")
+	case body.NeutronError.Message != "":
+		a.Type, a.Text = body.NeutronError.Type, body.NeutronError.Message
+	}
+	a.Text = strings.TrimSuffix(a.Text, ".")
+	return a, true
+}
+
+// ClassifyError maps the error of a call to intent.Wait, intent.Stop, or a
+// plain error, which is retried; nil stays nil. Doing says what the call was
+// for and begins the message. It knows the answers that mean the same in all
+// services; a fabric looks at the answers of its own service first.
+func ClassifyError(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	a, answered := AnswerOf(err)
+	switch {
+	case !answered:
+		return fmt.Errorf("%s: %w", doing, err)
+	case a.overQuota():
+		return intent.Wait{Reason: "QuotaExceeded", For: doing + ": " + a.Text, After: operatorDelay}
+	case a.Code == http.StatusUnauthorized:
+		return intent.Wait{Reason: "BadCredentials", For: doing + ": Keystone to accept our credentials: correct them in clouds.yaml", After: operatorDelay}
+	case a.Code == http.StatusForbidden:
+		return intent.Stop{Reason: "Forbidden", Why: doing + ": our user may not: " + a.Text}
+	case a.Code == http.StatusNotImplemented:
+		return intent.Stop{Reason: "Unsupported", Why: doing + ": " + a.Text}
+	case a.Code == http.StatusBadRequest, a.Code == http.StatusConflict:
+		return intent.Stop{Reason: "Refused", Why: doing + ": " + a.Text}
+	}
+	return fmt.Errorf("%s: %s (HTTP status %d)", doing, a.Text, a.Code)
+}
+
+// overQuota reports whether a quota is used up. Neutron has a name for that;
+// Octavia has only the text, and sends it with status 403.
+func (a Answer) overQuota() bool {
+	return a.Type == "OverQuota" || a.Type == "" && strings.Contains(strings.ToLower(a.Text), "quota")
+}
+
+// IsOutcome reports whether err is, or wraps, an intent.Wait or an intent.Stop:
+// an answer about the object rather than an accident on the way.
+func IsOutcome(err error) bool {
+	var wait intent.Wait
+	var stop intent.Stop
+	return errors.As(err, &wait) || errors.As(err, &stop)
+}
