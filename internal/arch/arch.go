@@ -95,7 +95,6 @@ var exceptions = map[string]string{
 	"internal/neutron.stock":             toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,
 	"internal/neutron/neutrontest.Cloud": toBeCut,
-	"internal/octavia":                   toBeCut,
 	"internal/octavia/octaviatest.Cloud": toBeCut,
 	"internal/ovn":                       toBeCut,
 	"internal/ovn.Fabric":                toBeCut,
