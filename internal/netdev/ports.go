@@ -7,10 +7,10 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ovn-kubernetes/libovsdb/client"
-	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+	libovsdb "github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/isthmus-cni/isthmus/internal/ovn/vswitch"
+	"github.com/isthmus-cni/isthmus/internal/ovsdb"
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
@@ -100,22 +100,21 @@ func (s *Switch) Remove(ctx context.Context, name string) error {
 // transaction gathers operations. It asks the database itself what there is,
 // because what is seen may be older than what we did a moment ago.
 type transaction struct {
-	c    client.Client
-	ops  []ovsdb.Operation
-	must []int // operations that must match exactly one row
+	session *ovsdb.Session
+	ops     []libovsdb.Operation
+	must    []int // operations that must match exactly one row
 }
 
 func (s *Switch) transaction() (*transaction, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.live == nil {
+	session, _ := s.current()
+	if session == nil {
 		return nil, ErrAway
 	}
-	return &transaction{c: s.live}, nil
+	return &transaction{session: session}, nil
 }
 
-func named(name string) []ovsdb.Condition {
-	return []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, name)}
+func named(name string) []libovsdb.Condition {
+	return []libovsdb.Condition{libovsdb.NewCondition("name", libovsdb.ConditionEqual, name)}
 }
 
 func (t *transaction) find(ctx context.Context, name string) (bool, error) {
@@ -123,18 +122,18 @@ func (t *transaction) find(ctx context.Context, name string) (bool, error) {
 	return len(uuids) > 0, err
 }
 
-func (t *transaction) ports(ctx context.Context, name string) ([]ovsdb.UUID, error) {
-	op := ovsdb.Operation{Op: ovsdb.OperationSelect, Table: vswitch.PortTable, Where: named(name), Columns: []string{"_uuid"}}
-	results, err := t.c.Transact(ctx, op)
+func (t *transaction) ports(ctx context.Context, name string) ([]libovsdb.UUID, error) {
+	op := libovsdb.Operation{Op: libovsdb.OperationSelect, Table: vswitch.PortTable, Where: named(name), Columns: []string{"_uuid"}}
+	results, err := t.session.Transact(ctx, op)
 	if err == nil {
-		_, err = ovsdb.CheckOperationResults(results, []ovsdb.Operation{op})
+		_, err = libovsdb.CheckOperationResults(results, []libovsdb.Operation{op})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look for port %s: %w", name, err)
 	}
-	var uuids []ovsdb.UUID
+	var uuids []libovsdb.UUID
 	for _, row := range results[0].Rows {
-		if uuid, ok := row["_uuid"].(ovsdb.UUID); ok {
+		if uuid, ok := row["_uuid"].(libovsdb.UUID); ok {
 			uuids = append(uuids, uuid)
 		}
 	}
@@ -148,52 +147,52 @@ func (t *transaction) drop(ctx context.Context, name string) error {
 		return err
 	}
 	for _, uuid := range uuids {
-		set := ovsdb.OvsSet{GoSet: []any{uuid}}
-		t.ops = append(t.ops, ovsdb.Operation{
-			Op: ovsdb.OperationMutate, Table: vswitch.BridgeTable,
-			Where:     []ovsdb.Condition{ovsdb.NewCondition("ports", ovsdb.ConditionIncludes, set)},
-			Mutations: []ovsdb.Mutation{*ovsdb.NewMutation("ports", ovsdb.MutateOperationDelete, set)},
+		set := libovsdb.OvsSet{GoSet: []any{uuid}}
+		t.ops = append(t.ops, libovsdb.Operation{
+			Op: libovsdb.OperationMutate, Table: vswitch.BridgeTable,
+			Where:     []libovsdb.Condition{libovsdb.NewCondition("ports", libovsdb.ConditionIncludes, set)},
+			Mutations: []libovsdb.Mutation{*libovsdb.NewMutation("ports", libovsdb.MutateOperationDelete, set)},
 		})
 	}
 	return nil
 }
 
 func (t *transaction) insert(p NewPort) {
-	iface := ovsdb.Row{"name": p.Name, "external_ids": ovsMap(p.IDs)}
+	iface := libovsdb.Row{"name": p.Name, "external_ids": ovsMap(p.IDs)}
 	if p.Internal {
 		iface["type"], iface["mac"] = "internal", p.MAC
 	}
-	port := ovsdb.Row{"name": p.Name, "interfaces": ovsdb.UUID{GoUUID: "newiface"}}
+	port := libovsdb.Row{"name": p.Name, "interfaces": libovsdb.UUID{GoUUID: "newiface"}}
 	t.ops = append(t.ops,
-		ovsdb.Operation{Op: ovsdb.OperationInsert, Table: vswitch.InterfaceTable, UUIDName: "newiface", Row: iface},
-		ovsdb.Operation{Op: ovsdb.OperationInsert, Table: vswitch.PortTable, UUIDName: "newport", Row: port})
+		libovsdb.Operation{Op: libovsdb.OperationInsert, Table: vswitch.InterfaceTable, UUIDName: "newiface", Row: iface},
+		libovsdb.Operation{Op: libovsdb.OperationInsert, Table: vswitch.PortTable, UUIDName: "newport", Row: port})
 	// Without its link in the same transaction the port would be collected in silence.
-	set := ovsdb.OvsSet{GoSet: []any{ovsdb.UUID{GoUUID: "newport"}}}
-	t.one(ovsdb.Operation{
-		Op: ovsdb.OperationMutate, Table: vswitch.BridgeTable, Where: named(p.Bridge),
-		Mutations: []ovsdb.Mutation{*ovsdb.NewMutation("ports", ovsdb.MutateOperationInsert, set)},
+	set := libovsdb.OvsSet{GoSet: []any{libovsdb.UUID{GoUUID: "newport"}}}
+	t.one(libovsdb.Operation{
+		Op: libovsdb.OperationMutate, Table: vswitch.BridgeTable, Where: named(p.Bridge),
+		Mutations: []libovsdb.Mutation{*libovsdb.NewMutation("ports", libovsdb.MutateOperationInsert, set)},
 	})
 }
 
 // change writes the ids one by one: ovn-controller has its own in the same column.
 func (t *transaction) change(p NewPort) {
-	keys := ovsdb.OvsSet{}
+	keys := libovsdb.OvsSet{}
 	for _, k := range slices.Sorted(maps.Keys(p.IDs)) {
 		keys.GoSet = append(keys.GoSet, k)
 	}
-	t.one(ovsdb.Operation{
-		Op: ovsdb.OperationMutate, Table: vswitch.InterfaceTable, Where: named(p.Name),
-		Mutations: []ovsdb.Mutation{
-			*ovsdb.NewMutation("external_ids", ovsdb.MutateOperationDelete, keys),
-			*ovsdb.NewMutation("external_ids", ovsdb.MutateOperationInsert, ovsMap(p.IDs)),
+	t.one(libovsdb.Operation{
+		Op: libovsdb.OperationMutate, Table: vswitch.InterfaceTable, Where: named(p.Name),
+		Mutations: []libovsdb.Mutation{
+			*libovsdb.NewMutation("external_ids", libovsdb.MutateOperationDelete, keys),
+			*libovsdb.NewMutation("external_ids", libovsdb.MutateOperationInsert, ovsMap(p.IDs)),
 		},
 	})
 	if p.Internal {
-		t.one(ovsdb.Operation{Op: ovsdb.OperationUpdate, Table: vswitch.InterfaceTable, Where: named(p.Name), Row: ovsdb.Row{"mac": p.MAC}})
+		t.one(libovsdb.Operation{Op: libovsdb.OperationUpdate, Table: vswitch.InterfaceTable, Where: named(p.Name), Row: libovsdb.Row{"mac": p.MAC}})
 	}
 }
 
-func (t *transaction) one(op ovsdb.Operation) {
+func (t *transaction) one(op libovsdb.Operation) {
 	t.must = append(t.must, len(t.ops))
 	t.ops = append(t.ops, op)
 }
@@ -202,11 +201,11 @@ func (t *transaction) commit(ctx context.Context) error {
 	if len(t.ops) == 0 {
 		return nil
 	}
-	results, err := t.c.Transact(ctx, t.ops...)
+	results, err := t.session.Transact(ctx, t.ops...)
 	if err != nil {
 		return err
 	}
-	if _, err := ovsdb.CheckOperationResults(results, t.ops); err != nil {
+	if _, err := libovsdb.CheckOperationResults(results, t.ops); err != nil {
 		return err
 	}
 	for _, i := range t.must {
@@ -217,8 +216,8 @@ func (t *transaction) commit(ctx context.Context) error {
 	return nil
 }
 
-func ovsMap(m map[string]string) ovsdb.OvsMap {
-	out := ovsdb.OvsMap{GoMap: map[any]any{}}
+func ovsMap(m map[string]string) libovsdb.OvsMap {
+	out := libovsdb.OvsMap{GoMap: map[any]any{}}
 	for k, v := range m {
 		out.GoMap[k] = v
 	}
@@ -227,13 +226,12 @@ func ovsMap(m map[string]string) ovsdb.OvsMap {
 
 // check compares a port with what is seen of it.
 func (s *Switch) check(want plug.SwitchPort) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.live == nil {
+	session, _ := s.current()
+	if session == nil {
 		return ErrAway
 	}
-	have, ok := s.seen.named(want.Name)
-	if !ok {
+	have := interfaceNamed(session, want.Name)
+	if have == nil {
 		return errors.New("the switch has no such interface")
 	}
 	for k, v := range want.IDs {

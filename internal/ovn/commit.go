@@ -85,7 +85,7 @@ func (f *Fabric) prepare(r *request, n *names) bool {
 		return false
 	default:
 	}
-	if !f.current().alive() {
+	if !f.current().Alive() {
 		r.done <- errNotConnected
 		return false
 	}
@@ -158,7 +158,7 @@ func (f *Fabric) transact(ctx context.Context, batch []*request) ([]ovsdb.Operat
 			ops = append(ops, o.Operation)
 		}
 	}
-	results, err := f.current().client.Transact(ctx, ops...)
+	results, err := f.current().Transact(ctx, ops...)
 	if err != nil {
 		return nil, fmt.Errorf("transaction of %d units: %w", len(batch), err)
 	}

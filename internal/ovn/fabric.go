@@ -11,12 +11,10 @@ package ovn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -87,12 +85,6 @@ const PortNotUp = "PortNotUp"
 
 var errNotConnected = errors.New("OVN's northbound database cannot be reached")
 
-// Reconnecting waits between these.
-const (
-	shortestPause = 100 * time.Millisecond
-	longestPause  = 5 * time.Second
-)
-
 // Dial connects, and stays connected until ctx ends. It blocks until the first
 // connection stands; its error is why there was none until ctx ended.
 func Dial(ctx context.Context, o Options) (*Fabric, error) {
@@ -104,13 +96,13 @@ func Dial(ctx context.Context, o Options) (*Fabric, error) {
 		owner: o.Owner, log: o.Log, stop: cancel, ended: ctx.Done(),
 		queue: make(chan *request, batchLimit), book: newBook(),
 	}
-	s, err := f.redial(ctx, o)
+	k := f.keeper(o)
+	s, err := k.Dial(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	f.adopt(s)
-	f.tasks.Go(func() { f.stay(ctx, o, s) })
+	f.tasks.Go(func() { k.Stay(ctx, s) })
 	f.tasks.Go(func() { f.commitAll(ctx) })
 	f.tasks.Go(func() { f.tellAll(ctx) })
 	return f, nil
@@ -123,55 +115,6 @@ func (f *Fabric) Close() {
 }
 
 // Connected says whether the database can be reached now.
-func (f *Fabric) Connected() bool { return f.current().alive() }
+func (f *Fabric) Connected() bool { return f.current().Alive() }
 
 func (f *Fabric) current() *session { return f.last.Load() }
-
-// redial tries until a session stands or ctx ends.
-func (f *Fabric) redial(ctx context.Context, o Options) (*session, error) {
-	pause := shortestPause
-	var reason error
-	for {
-		s, err := connect(ctx, o, f.handler)
-		if err == nil {
-			f.log.Info("connected to OVN's northbound database", "address", s.client.CurrentEndpoint())
-			return s, nil
-		}
-		if reason == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
-			reason = err // that time was up explains nothing
-		}
-		f.log.Warn("no connection to OVN's northbound database", "addresses", o.Addresses, "err", err, "again", pause)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), reason)
-		}
-		pause = min(2*pause, longestPause)
-	}
-}
-
-// stay replaces each session that is lost.
-func (f *Fabric) stay(ctx context.Context, o Options, s *session) {
-	for {
-		s.watch(ctx)
-		s.close()
-		if ctx.Err() != nil {
-			return
-		}
-		next, err := f.redial(ctx, o)
-		if err != nil {
-			return
-		}
-		s = next
-		f.adopt(s)
-	}
-}
-
-// adopt makes a session the current one. Whatever was there before may have
-// changed unseen, so everything is looked at again.
-func (f *Fabric) adopt(s *session) {
-	f.last.Store(s)
-	f.book.reopen(s.view().units(f.owner), s.view().routerNames(), s.view().portOwners())
-}

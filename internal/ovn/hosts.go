@@ -118,7 +118,7 @@ func (h *hosts) find(words []string) []string {
 func (f *Fabric) PortUp(name string) (is, known bool) {
 	s := f.current()
 	for _, m := range s.view().named(nbdb.LogicalSwitchPortTable, name) {
-		return up(m), s.alive()
+		return up(m), s.Alive()
 	}
 	return false, false
 }

@@ -25,7 +25,7 @@ func (m *members) read(ctx context.Context, s *session, owner string) error {
 	ops := []ovsdb.Operation{{
 		Op: ovsdb.OperationSelect, Table: nbdb.PortGroupTable, Columns: []string{"_uuid", "ports"},
 	}}
-	results, err := s.client.Transact(ctx, ops...)
+	results, err := s.Transact(ctx, ops...)
 	if err != nil {
 		return err
 	}

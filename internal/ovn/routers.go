@@ -17,7 +17,7 @@ import (
 func (v *view) ports(r *nbdb.LogicalRouter) []*nbdb.LogicalRouterPort {
 	var ports []*nbdb.LogicalRouterPort
 	for _, uuid := range r.Ports {
-		if p, ok := v.tables[nbdb.LogicalRouterPortTable].Row(uuid).(*nbdb.LogicalRouterPort); ok {
+		if p, ok := v.session.Table(nbdb.LogicalRouterPortTable).Row(uuid).(*nbdb.LogicalRouterPort); ok {
 			ports = append(ports, p)
 		}
 	}

@@ -2,134 +2,62 @@ package ovn
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/ovn-kubernetes/libovsdb/cache"
-	"github.com/ovn-kubernetes/libovsdb/client"
+	"github.com/ovn-kubernetes/libovsdb/model"
 
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovsdb"
+	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
 const (
 	// connectTimeout is for all of: connect, read the schema, read the tables.
 	connectTimeout = 60 * time.Second
-	// probeInterval is how often an idle connection is proved to be alive, and
-	// how long the proof may take.
+	// probeInterval is how often an idle connection is checked.
 	probeInterval = 10 * time.Second
+	// The pauses between two attempts to connect.
+	shortestPause = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
 )
 
-// session is one connection and the replica that came over it. A new
-// connection is a new session: nothing of the old one is believed.
-//
-// The client's own reconnecting is not used: it keeps a replica without saying
-// which rows went meanwhile, and cannot be stopped while it tries.
+// session is one connection with what is known over it: the replica, and the
+// indexes that are kept up with it.
 type session struct {
-	client   client.Client
-	tables   map[string]*cache.RowCache
+	*ovsdb.Session
 	members  *members
 	hosts    *hosts
 	siblings *siblings
-	// gone is closed when the connection is lost.
-	gone chan struct{}
 }
 
-func (s *session) view() *view { return &view{tables: s.tables} }
+func (s *session) view() *view { return &view{session: s.Session} }
 
-func (s *session) alive() bool {
-	select {
-	case <-s.gone:
-		return false
-	default:
-		return true
+// keeper returns what keeps f connected.
+func (f *Fabric) keeper(o Options) ovsdb.Keeper {
+	return ovsdb.Keeper{
+		Options: ovsdb.Options{
+			Database: "the OVN northbound database", Endpoints: o.Addresses, Log: o.Log,
+			Model:   func() (model.ClientDBModel, error) { return nbdb.Model(keyUnit, neutronNetwork) },
+			Columns: nbdb.Columns(), Timeout: connectTimeout, Probe: probeInterval,
+			Backoff: retry.Backoff{First: shortestPause, Longest: longestPause},
+		},
+		Open: f.open,
 	}
 }
 
-// connect opens a session whose replica is complete. Each later change is
-// told to the handler that h makes.
-func connect(ctx context.Context, o Options, h func(*session) cache.EventHandler) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	m, err := nbdb.Model(keyUnit, neutronNetwork)
-	if err != nil {
-		return nil, err
-	}
-	var options []client.Option
-	for _, a := range o.Addresses {
-		options = append(options, client.WithEndpoint(a))
-	}
-	c, err := client.NewOVSDBClient(m, options...)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{client: c, tables: map[string]*cache.RowCache{}, gone: make(chan struct{}), members: newMembers(), hosts: newHosts(), siblings: newSiblings(o.Owner)}
-	never := make(chan struct{})
-	go func() { // the client tells it once, and only to who listens already
-		defer close(s.gone)
-		select {
-		case <-c.DisconnectNotify():
-		case <-never:
-		}
-	}()
-	if err := c.Connect(ctx); err != nil {
-		close(never)
-		return nil, fmt.Errorf("connect to OVN's northbound database: %w", err)
-	}
-	if err := s.load(ctx, o.Owner, h(s)); err != nil {
-		s.close()
-		return nil, fmt.Errorf("read OVN's northbound database: %w", err)
-	}
-	return s, nil
-}
-
-func (s *session) load(ctx context.Context, owner string, h cache.EventHandler) error {
-	replica := s.client.Cache()
-	if replica == nil {
-		return errNotConnected
-	}
-	monitor := s.client.NewMonitor()
-	for table, columns := range nbdb.Columns() {
-		monitor.Tables = append(monitor.Tables, client.TableMonitor{Table: table, Fields: columns})
-	}
-	if _, err := s.client.Monitor(ctx, monitor); err != nil {
+// open makes a session the current one. What changed before it went unseen, so
+// everything is looked at again.
+func (f *Fabric) open(ctx context.Context, connection *ovsdb.Session) error {
+	s := &session{Session: connection, members: newMembers(), hosts: newHosts(), siblings: newSiblings(f.owner)}
+	if err := s.OnChange(func(was, is model.Model) { f.changed(s, was, is) }); err != nil {
 		return err
 	}
-	for _, t := range tables {
-		s.tables[t] = replica.Table(t)
-	}
-	replica.AddEventHandler(h)
 	s.hosts.read(s.view())
 	s.siblings.read(s.view())
-	return s.members.read(ctx, s, owner)
-}
-
-// close ends the connection and waits until it has.
-func (s *session) close() {
-	s.client.Close()
-	<-s.gone
-}
-
-// watch returns when the connection is lost or ctx ends. A connection that
-// says nothing is asked: a peer that vanished does not close it.
-func (s *session) watch(ctx context.Context) {
-	probe := time.NewTicker(probeInterval)
-	defer probe.Stop()
-	for {
-		select {
-		case <-s.gone:
-			return
-		case <-ctx.Done():
-			return
-		case <-probe.C:
-			if s.probe(ctx) != nil {
-				return
-			}
-		}
+	if err := s.members.read(ctx, s, f.owner); err != nil {
+		return err
 	}
-}
-
-func (s *session) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeInterval)
-	defer cancel()
-	return s.client.Echo(ctx)
+	f.last.Store(s)
+	f.book.reopen(s.view().units(f.owner), s.view().routerNames(), s.view().portOwners())
+	return nil
 }

@@ -48,7 +48,7 @@ func (v *view) portOwners() map[string]string {
 // Units are all that own anything, sorted: for the sweep at a start.
 func (f *Fabric) Units(_ context.Context) ([]intent.Unit, error) {
 	s := f.current()
-	if !s.alive() {
+	if !s.Alive() {
 		return nil, errNotConnected
 	}
 	return slices.Sorted(maps.Keys(s.view().units(f.owner))), nil
@@ -59,7 +59,7 @@ func (f *Fabric) Units(_ context.Context) ([]intent.Unit, error) {
 // finds it here.
 func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error) {
 	s := f.current()
-	if !s.alive() {
+	if !s.Alive() {
 		return nil, errNotConnected
 	}
 	ports := map[intent.Unit][]intent.Port{}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/model"
-	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+	libovsdb "github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovsdb"
 )
 
 // tables are those whose rows a unit can own.
@@ -23,12 +23,12 @@ var tables = []string{
 // what a unit costs does not depend on how many others there are. It keeps the
 // first error for whoever asks in the end.
 type view struct {
-	tables map[string]*cache.RowCache
-	err    error
+	session *ovsdb.Session
+	err     error
 }
 
-func (v *view) find(table string, c ovsdb.Condition) []model.Model {
-	found, err := v.tables[table].RowsByCondition([]ovsdb.Condition{c})
+func (v *view) find(table string, c libovsdb.Condition) []model.Model {
+	found, err := v.session.Table(table).RowsByCondition([]libovsdb.Condition{c})
 	if err != nil {
 		v.err = cmp.Or(v.err, fmt.Errorf("read %s: %w", table, err))
 	}
@@ -40,18 +40,18 @@ func (v *view) find(table string, c ovsdb.Condition) []model.Model {
 }
 
 func (v *view) named(table, name string) []model.Model {
-	return v.find(table, ovsdb.Condition{Column: "name", Function: ovsdb.ConditionEqual, Value: name})
+	return v.find(table, libovsdb.Condition{Column: "name", Function: libovsdb.ConditionEqual, Value: name})
 }
 
 func (v *view) marked(table, key, value string) []model.Model {
-	return v.find(table, ovsdb.Condition{
-		Column: "external_ids", Function: ovsdb.ConditionIncludes,
-		Value: ovsdb.OvsMap{GoMap: map[any]any{key: value}},
+	return v.find(table, libovsdb.Condition{
+		Column: "external_ids", Function: libovsdb.ConditionIncludes,
+		Value: libovsdb.OvsMap{GoMap: map[any]any{key: value}},
 	})
 }
 
 // all are the rows of a table. They are shared: only to be read.
-func (v *view) all(table string) map[string]model.Model { return v.tables[table].RowsShallow() }
+func (v *view) all(table string) map[string]model.Model { return v.session.Table(table).RowsShallow() }
 
 // of are the rows of one unit.
 func (v *view) of(h holder) []had {

@@ -3,7 +3,6 @@ package ovn
 import (
 	"context"
 
-	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/model"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -62,15 +61,7 @@ func (f *Fabric) stale(u intent.Unit) bool {
 	return said != nil || len(p.ops) > 0
 }
 
-// handler marks whom a changed row concerns.
-func (f *Fabric) handler(s *session) cache.EventHandler {
-	return &cache.EventHandlerFuncs{
-		AddFunc:    func(_ string, row model.Model) { f.changed(s, nil, row) },
-		UpdateFunc: func(_ string, old, row model.Model) { f.changed(s, old, row) },
-		DeleteFunc: func(_ string, row model.Model) { f.changed(s, row, nil) },
-	}
-}
-
+// changed marks the units and routers that a changed row is of interest to.
 func (f *Fabric) changed(s *session, was, is model.Model) {
 	for _, m := range []model.Model{was, is} {
 		switch r := m.(type) {

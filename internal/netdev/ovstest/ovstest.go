@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/isthmus-cni/isthmus/internal/ovsdb/ovsdbtest"
 )
 
 // Node is the namespace with its switch.
@@ -25,8 +26,7 @@ type Node struct {
 	// NetNS is the node's namespace, open until the test ends.
 	NetNS *os.File
 
-	dir    string
-	server *exec.Cmd
+	db *ovsdbtest.Server
 }
 
 // Start skips the test where OVS is not installed or we are not root.
@@ -38,37 +38,27 @@ func Start(t *testing.T) *Node {
 	if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
 		t.Skip("needs ovs-vswitchd (apt-get install openvswitch-switch)")
 	}
-	// Unix socket paths must be short, t.TempDir's may not be.
-	dir, err := os.MkdirTemp("", "D-ovs-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	n := &Node{Endpoint: "unix:" + filepath.Join(dir, "db.sock"), NetNS: NetNS(t), dir: dir}
-	n.Run(t, "ovsdb-tool", "create", filepath.Join(dir, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
-	n.StartDatabase(t)
+	db := ovsdbtest.New(t, "/usr/share/openvswitch/vswitch.ovsschema")
+	n := &Node{Endpoint: db.Address, NetNS: NetNS(t), db: db}
 	n.Vsctl(t, "--no-wait", "init")
 	n.Vsctl(t, "--no-wait", "add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure")
 	n.spawn(t, "ovs-vswitchd", "-vconsole:err", "-vsyslog:off", "-vfile:off", "--disable-system", n.Endpoint,
-		"--unixctl="+filepath.Join(dir, "vswitchd.ctl"))
+		"--unixctl="+db.Path("vswitchd.ctl"))
 	n.Vsctl(t, "wait-until", "Interface", "br-int", "ofport=65534")
 	return n
 }
 
-// StartDatabase starts ovsdb-server, again after StopDatabase.
+// StartDatabase starts ovsdb-server again after StopDatabase.
 func (n *Node) StartDatabase(t *testing.T) {
 	t.Helper()
-	n.server = n.spawn(t, "ovsdb-server", filepath.Join(n.dir, "conf.db"), "-vconsole:err", "-vsyslog:off", "-vfile:off",
-		"--remote=p"+n.Endpoint, "--unixctl="+filepath.Join(n.dir, "db.ctl"))
-	waitFor(t, strings.TrimPrefix(n.Endpoint, "unix:"))
+	n.db.Start()
 	n.Run(t, "ovsdb-client", "--timeout=10", "wait", n.Endpoint, "Open_vSwitch", "connected")
 }
 
 // StopDatabase kills ovsdb-server.
 func (n *Node) StopDatabase(t *testing.T) {
 	t.Helper()
-	_ = n.server.Process.Kill()
-	_ = n.server.Wait()
+	n.db.Stop()
 }
 
 // Install does what ovn-controller does once a port is bound: it waits for the
@@ -90,10 +80,11 @@ func (n *Node) Run(t *testing.T, args ...string) string { return Run(t, n.NetNS,
 
 // spawn starts a process inside the node that ends with the test, or with the
 // thread that started it if the test is killed: so that thread is kept.
-func (n *Node) spawn(t *testing.T, args ...string) *exec.Cmd {
+func (n *Node) spawn(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+n.dir, "OVS_DBDIR="+n.dir, "OVS_SYSCONFDIR="+n.dir)
+	dir := n.db.Path("")
+	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+dir, "OVS_DBDIR="+dir, "OVS_SYSCONFDIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, over := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -112,20 +103,6 @@ func (n *Node) spawn(t *testing.T, args ...string) *exec.Cmd {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return cmd
-}
-
-func waitFor(t *testing.T, path string) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for range 2000 {
-		if _, err := os.Stat(path); err == nil {
-			return
-		}
-		<-tick.C
-	}
-	t.Fatalf("%s did not appear", path)
 }
 
 // NetNS makes a network namespace without a name, which is gone when the test
