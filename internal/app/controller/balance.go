@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/octavia"
@@ -61,10 +62,10 @@ func (c *cloud) externalNetwork(ctx context.Context, name string) (string, error
 
 // watchBalancers finds what Services that went meanwhile have left in Octavia,
 // as often as it takes, and then what others change.
-func (c *cluster) watchBalancers(ctx context.Context, b *octavia.Fabric, f *fabrics, q *queues) error {
+func (c *cluster) watchBalancers(ctx context.Context, b *octavia.Fabric, f *fabrics, q *trigger.Queues) error {
 	changed := func(u intent.Unit) {
 		f.mark(u, intent.FabricOctavia, true)
-		q.add(u)
+		q.Add(u)
 	}
 	first, last := c.retries()
 	for retry := first; ; retry = min(2*retry, last) {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 )
 
 // BenchmarkPods offers 2,000 pods on 20 nodes at once to a controller that has
@@ -65,7 +66,7 @@ func (w *world) create(o client.Object) {
 
 // awaitClaims watches, for asking again and again would cost what is measured.
 func (w *world) awaitClaims(b *testing.B, n int) {
-	c, err := client.NewWithWatch(apiserver.Config, client.Options{Scheme: newScheme()})
+	c, err := client.NewWithWatch(apiserver.Config, client.Options{Scheme: kube.NewScheme()})
 	if err != nil {
 		b.Fatal(err)
 	}

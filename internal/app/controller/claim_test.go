@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -20,7 +21,7 @@ func TestAddressesAreFreeWhenTheirClaimGoes(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "a.n"}, Spec: v1.IPSpec{PodName: "a", Namespace: "n", Subnet: "s"}}
 	c := &cluster{}
 	var users []string
-	c.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(ip).Build(), interceptor.Funcs{
+	c.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(ip).Build(), interceptor.Funcs{
 		Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			users = c.book.Owners("s")
 			return w.Delete(ctx, o, opts...)

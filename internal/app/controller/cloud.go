@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
@@ -172,7 +174,7 @@ func (c *cluster) nodeSubnet() string {
 
 // watchCloud reads Neutron at the start, as often as it takes, and then now and
 // then for what others changed.
-func (c *cluster) watchCloud(ctx context.Context, cl *cloud, f *fabrics, q *queues) error {
+func (c *cluster) watchCloud(ctx context.Context, cl *cloud, f *fabrics, q *trigger.Queues) error {
 	first, last := c.retries()
 	for retry := first; ctx.Err() == nil; {
 		changed, err := c.lookAtCloud(ctx, cl)
@@ -188,7 +190,7 @@ func (c *cluster) watchCloud(ctx context.Context, cl *cloud, f *fabrics, q *queu
 		}
 		first := err == nil && !cl.read.Swap(true)
 		for _, u := range changed {
-			q.add(u)
+			q.Add(u)
 		}
 		if first {
 			c.wakeAll(ctx, q)
@@ -229,7 +231,7 @@ func (c *cluster) lookAtCloud(ctx context.Context, cl *cloud) ([]intent.Unit, er
 
 // nodeThere is false for a node that is known to be gone.
 func (c *cluster) nodeThere(ctx context.Context, name string) bool {
-	n, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: name})
+	n, err := kube.Get[corev1.Node](ctx, c.client, types.NamespacedName{Name: name})
 	return n != nil || err != nil
 }
 
@@ -241,7 +243,7 @@ func (c *cluster) keepPools(ctx context.Context, except string) error {
 		return nil
 	}
 	var all corev1.NodeList
-	subnets, err := c.subnets(ctx)
+	subnets, err := kube.Subnets(ctx, c.client)
 	if err := errors.Join(err, c.client.List(ctx, &all)); err != nil {
 		return err
 	}
@@ -270,7 +272,7 @@ func (c *cluster) heldPorts(ctx context.Context) (map[string]intent.Unit, error)
 		return nil, fmt.Errorf("list claims: %w", err)
 	}
 	held := map[string]intent.Unit{}
-	for _, ip := range pointers(ips.Items) {
+	for _, ip := range kube.Pointers(ips.Items) {
 		if id := decide.CloudPort(ip); id != "" {
 			held[id] = decide.IPUnit(ip)
 		}
@@ -279,10 +281,10 @@ func (c *cluster) heldPorts(ctx context.Context) (map[string]intent.Unit, error)
 }
 
 // wakeAll wakes whoever may have waited for Neutron.
-func (c *cluster) wakeAll(ctx context.Context, q *queues) {
-	q.add(c.unitOfCluster())
+func (c *cluster) wakeAll(ctx context.Context, q *trigger.Queues) {
+	q.Add(c.unitOfCluster())
 	if !c.settings.Overlay() {
-		q.add(intent.Unit("subnet/" + v1.PodSubnet))
+		q.Add(intent.Unit("subnet/" + v1.PodSubnet))
 	}
 	var nodes corev1.NodeList
 	var ips v1.IPList
@@ -290,22 +292,22 @@ func (c *cluster) wakeAll(ctx context.Context, q *queues) {
 	if err := errors.Join(c.wakeRules(ctx), c.wakeOwnSubnets(ctx, q), c.client.List(ctx, &nodes), c.client.List(ctx, &ips), c.client.List(ctx, &pods)); err != nil {
 		c.log.Warn("not all are woken", "err", err)
 	}
-	for _, s := range c.everySubnet(ctx, nil) {
-		q.add(intent.Unit("subnet/" + s.Name))
+	for _, s := range c.maps().EverySubnet(ctx, nil) {
+		q.Add(intent.Unit("subnet/" + s.Name))
 	}
 	for i := range nodes.Items {
-		q.add(decide.NodeUnit(nodes.Items[i].Name))
+		q.Add(decide.NodeUnit(nodes.Items[i].Name))
 	}
-	for _, ip := range pointers(ips.Items) {
-		q.add(decide.IPUnit(ip))
+	for _, ip := range kube.Pointers(ips.Items) {
+		q.Add(decide.IPUnit(ip))
 	}
 	if !c.settings.Overlay() {
-		for _, n := range c.everyService(ctx, nil) {
-			q.add(decide.ServiceUnit(n.Namespace, n.Name))
+		for _, n := range c.maps().EveryService(ctx, nil) {
+			q.Add(decide.ServiceUnit(n.Namespace, n.Name))
 		}
 	}
 	for _, p := range pods.Items {
-		q.add(decide.PodUnit(p.Namespace, p.Name))
+		q.Add(decide.PodUnit(p.Namespace, p.Name))
 	}
 }
 

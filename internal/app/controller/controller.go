@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
@@ -67,8 +68,8 @@ func Run(ctx context.Context, o Options) error {
 func managerOptions(o Options, logger logr.Logger) manager.Options {
 	consistent := true
 	return manager.Options{
-		Scheme: newScheme(), Logger: logger,
-		Cache: cacheOptions(),
+		Scheme: kube.NewScheme(), Logger: logger,
+		Cache: kube.CacheOptions(),
 		Client: client.Options{
 			Cache:      &client.CacheOptions{EnableReadYourWritesConsistency: &consistent},
 			FieldOwner: name,

@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
@@ -33,9 +33,9 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	if err != nil {
 		return f, err
 	}
-	f.CIDRs = pointers(cidrs.Items)
+	f.CIDRs = kube.Pointers(cidrs.Items)
 	slices.SortFunc(f.CIDRs, func(a, b *networkingv1.ServiceCIDR) int { return cmp.Compare(a.Name, b.Name) })
-	if f.Subnets, err = c.subnets(ctx); err != nil {
+	if f.Subnets, err = kube.Subnets(ctx, c.client); err != nil {
 		return f, err
 	}
 	var nodes corev1.NodeList
@@ -50,26 +50,12 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 
 func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, told decide.ClusterReport, out unit.Outcome) error {
 	c.tellShort(f, told)
-	if out.State == unit.Done || slices.Contains(soonOver, out.Reason) {
+	if out.State == unit.Done || slices.Contains(transient, out.Reason) {
 		return nil
 	}
 	c.log.Warn("the cluster has not all that it needs in Neutron", "unit", c.unitOfCluster(), "reason", out.Reason, "err", out.Message)
 	if main := f.Main(); main != nil {
-		c.tell(main, out)
+		c.reporter.problem(main, out)
 	}
 	return nil
-}
-
-func (c *cluster) wakesCluster() []wake {
-	if c.settings.Overlay() {
-		return nil
-	}
-	return []wake{
-		{of: &networkingv1.ServiceCIDR{}, to: c.itsCluster, when: specChanged},
-		{of: &corev1.Node{}, to: c.itsCluster, when: cameOrWent},
-	}
-}
-
-func (c *cluster) itsCluster(context.Context, client.Object) []types.NamespacedName {
-	return named(c.settings.Cluster)
 }

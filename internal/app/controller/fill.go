@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn"
@@ -15,7 +16,7 @@ import (
 // fillBook learns from Kubernetes and OVN who has which address. Where they
 // differ OVN is right: there the port is, and the claim is written after it.
 func (c *cluster) fillBook(ctx context.Context, f *ovn.Fabric) error {
-	subnets, err := c.subnets(ctx)
+	subnets, err := kube.Subnets(ctx, c.client)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (c *cluster) fillBook(ctx context.Context, f *ovn.Fabric) error {
 // inOrder sorts claims as they were made, for the next goes on after the last.
 // Time is in seconds only; within one, addresses were given upwards.
 func inOrder(ips []v1.IP) []*v1.IP {
-	return slices.SortedFunc(slices.Values(pointers(ips)), func(a, b *v1.IP) int {
+	return slices.SortedFunc(slices.Values(kube.Pointers(ips)), func(a, b *v1.IP) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), slices.CompareFunc(decide.Addrs(a), decide.Addrs(b), netip.Addr.Compare))
 	})
 }

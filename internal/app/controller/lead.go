@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -63,11 +64,11 @@ func (c *cluster) lead(ctx context.Context) error {
 
 // fabrics are those that the settings name, and who has what in them as far as
 // that is known: Neutron's part will be when Neutron has been read.
-func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *queues) (*fabrics, error) {
+func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *trigger.Queues) (*fabrics, error) {
 	all := newFabrics()
 	all.of[intent.FabricOVN] = f
 	if c.settings.Neutron != nil {
-		cl := c.newCloud(ctx, q.add)
+		cl := c.newCloud(ctx, q.Add)
 		c.cloud.Store(cl)
 		all.of[intent.FabricNeutron] = cl
 		if !c.settings.Overlay() {
@@ -95,7 +96,7 @@ func (c *cluster) markCloud(ctx context.Context, all *fabrics) error {
 	for _, u := range held {
 		all.mark(u, intent.FabricNeutron, true)
 	}
-	subnets, err := c.subnets(ctx)
+	subnets, err := kube.Subnets(ctx, c.client)
 	for _, s := range subnets {
 		if decide.FabricOf(s) == intent.FabricNeutron {
 			all.mark(intent.Unit("subnet/"+s.Name), intent.FabricNeutron, true)
@@ -104,54 +105,16 @@ func (c *cluster) markCloud(ctx context.Context, all *fabrics) error {
 	return err
 }
 
-// queues are the units' queues by kind.
-type queues struct {
-	mu sync.Mutex
-	of map[string]queue
-	// started has one value for each controller that started.
-	started chan struct{}
-}
-
-func (q *queues) put(kind string, one queue) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.of[kind] = one
-	q.started <- struct{}{}
-}
-
-// wait returns when all have started.
-func (q *queues) wait(ctx context.Context) error {
-	for range cap(q.started) {
-		select {
-		case <-q.started:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// add wakes the unit; one of a kind that we do not know is let alone.
-func (q *queues) add(u intent.Unit) {
-	kind, n := nameOf(u)
-	q.mu.Lock()
-	one := q.of[kind]
-	q.mu.Unlock()
-	if one != nil {
-		one.Add(reconcile.Request{NamespacedName: n})
-	}
-}
-
-func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics, q *queues) error {
+func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics, q *trigger.Queues) error {
 	kinds := c.kinds(f)
-	q.started = make(chan struct{}, len(kinds))
+	q.Expect(len(kinds))
 	for _, k := range kinds {
 		one, err := c.controller(k)
 		if err != nil {
 			return err
 		}
-		err = one.Watch(source.Func(func(_ context.Context, started queue) error {
-			q.put(k.name, started)
+		err = one.Watch(source.Func(func(_ context.Context, started trigger.Queue) error {
+			q.Started(k.name, started)
 			return nil
 		}))
 		if err != nil {
@@ -172,8 +135,8 @@ func (c *cluster) controller(k kind) (controller.Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range k.wakes {
-		if err := one.Watch(w.source(c)); err != nil {
+	for _, w := range k.triggers {
+		if err := one.Watch(w.Source(c.cache)); err != nil {
 			return nil, err
 		}
 	}
@@ -182,13 +145,13 @@ func (c *cluster) controller(k kind) (controller.Controller, error) {
 
 // sweep wakes everything that is there or ought to be: whoever left something
 // in OVN or an IP object and has no object any more asks for nothing now.
-func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *queues) error {
-	if err := q.wait(ctx); err != nil {
+func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *trigger.Queues) error {
+	if err := q.Wait(ctx); err != nil {
 		return err
 	}
 	changed := func(u intent.Unit) {
 		all.mark(u, intent.FabricOVN, true)
-		q.add(u)
+		q.Add(u)
 	}
 	f.Watch(ovn.Notify{
 		Unit: changed, Router: func(name string) { c.routerChanged(ctx, name, q) },
@@ -212,17 +175,17 @@ func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *que
 		owners = append(owners, "vpc/"+v1.DefaultVpc, "subnet/"+v1.DefaultSubnet, "subnet/"+v1.JoinSubnet)
 	}
 	for _, u := range owners {
-		q.add(u)
+		q.Add(u)
 	}
 	return nil
 }
 
-func (c *cluster) routerChanged(ctx context.Context, name string, q *queues) {
-	q.add(intent.Unit("vpc/" + name))
-	for _, n := range c.subnetsThat(ctx, func(s *v1.Subnet) bool { return s.Spec.Vpc == name }) {
-		q.add(intent.Unit("subnet/" + n.Name))
+func (c *cluster) routerChanged(ctx context.Context, name string, q *trigger.Queues) {
+	q.Add(intent.Unit("vpc/" + name))
+	for _, n := range c.maps().SubnetsIn(ctx, name) {
+		q.Add(intent.Unit("subnet/" + n.Name))
 	}
 	if name == c.home() {
-		q.add(c.unitOfCluster())
+		q.Add(c.unitOfCluster())
 	}
 }

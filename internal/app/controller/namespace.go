@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
@@ -34,10 +36,6 @@ func perNamespace(n *settings.Neutron) (*decide.PerNamespace, error) {
 	return &decide.PerNamespace{Selector: selector, Pool: s.SubnetPool, PrefixBits: s.PrefixLength}, err
 }
 
-func (c *cluster) namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
-	return get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: name})
-}
-
 // gatherOwn finds what a namespace's own Subnet is to be, if there is to be one
 // of that name.
 func (c *cluster) gatherOwn(ctx context.Context, f *decide.SubnetFacts, all []*v1.Subnet) error {
@@ -45,7 +43,7 @@ func (c *cluster) gatherOwn(ctx context.Context, f *decide.SubnetFacts, all []*v
 	if c.perNamespace == nil || !is {
 		return nil
 	}
-	ns, err := c.namespace(ctx, name)
+	ns, err := kube.Namespace(ctx, c.client, name)
 	if err == nil && c.perNamespace.Has(ns, all) {
 		f.Template, f.PerNamespace = c.perNamespace.Template(name, c.home()), c.perNamespace
 	}
@@ -63,11 +61,11 @@ func (c *cluster) makeSubnet(ctx context.Context, f decide.SubnetFacts, out unit
 	if f.PerNamespace == nil {
 		return c.client.Create(ctx, f.Template)
 	}
-	ns, err := c.namespace(ctx, f.Template.Labels[v1.LabelNamespace])
+	ns, err := kube.Namespace(ctx, c.client, f.Template.Labels[v1.LabelNamespace])
 	if err != nil || ns == nil {
 		return err
 	}
-	c.tell(ns, out)
+	c.reporter.problem(ns, out)
 	network, known := c.cloud.Load().network(f.Name)
 	if !out.Applied || !known || len(network.Prefixes) == 0 {
 		return nil
@@ -80,28 +78,28 @@ func (c *cluster) subnetOfNamespace(_ context.Context, o client.Object) []types.
 	if c.perNamespace == nil {
 		return nil
 	}
-	return named(decide.NamespaceSubnet(o.GetName()))
+	return trigger.Names(decide.NamespaceSubnet(o.GetName()))
 }
 
-// ownSubnetsBeside are those of the namespaces that a Subnet names.
-func (c *cluster) ownSubnetsBeside(_ context.Context, o client.Object) []types.NamespacedName {
+// namespaceSubnetsOfSubnet are those of the namespaces that a Subnet names.
+func (c *cluster) namespaceSubnetsOfSubnet(_ context.Context, o client.Object) []types.NamespacedName {
 	if c.perNamespace == nil {
 		return nil
 	}
 	var out []types.NamespacedName
 	for _, ns := range o.(*v1.Subnet).Spec.Namespaces {
-		out = append(out, named(decide.NamespaceSubnet(ns))...)
+		out = append(out, trigger.Names(decide.NamespaceSubnet(ns))...)
 	}
 	return out
 }
 
 // wakeOwnSubnets wakes those that are not there yet.
-func (c *cluster) wakeOwnSubnets(ctx context.Context, q *queues) error {
+func (c *cluster) wakeOwnSubnets(ctx context.Context, q *trigger.Queues) error {
 	var all corev1.NamespaceList
 	err := c.client.List(ctx, &all)
 	for i := range all.Items {
 		for _, n := range c.subnetOfNamespace(ctx, &all.Items[i]) {
-			q.add(intent.Unit("subnet/" + n.Name))
+			q.Add(intent.Unit("subnet/" + n.Name))
 		}
 	}
 	return err

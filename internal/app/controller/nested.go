@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -15,11 +17,11 @@ import (
 func (c *cluster) gatherPlug(ctx context.Context, f *decide.PodFacts) error {
 	if f.Pod.Spec.NodeName == "" {
 		var one corev1.NodeList
-		err := c.client.List(ctx, &one, client.MatchingFields{indexNested: "true"}, client.Limit(1))
+		err := c.client.List(ctx, &one, client.MatchingFields{kube.IndexNested: "true"}, client.Limit(1))
 		f.SomeNested = len(one.Items) > 0
 		return err
 	}
-	n, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: f.Pod.Spec.NodeName})
+	n, err := kube.Get[corev1.Node](ctx, c.client, types.NamespacedName{Name: f.Pod.Spec.NodeName})
 	if err != nil {
 		return err
 	}
@@ -47,34 +49,19 @@ func (c *cluster) parent(clues decide.ParentPortSelector) (*decide.ParentPort, e
 
 // hostChanged wakes the nodes, with their pods, that a word leads to: all
 // virtual machines if it is empty.
-func (c *cluster) hostChanged(ctx context.Context, word string, q *queues) {
-	by := client.MatchingFields{indexClue: word}
+func (c *cluster) hostChanged(ctx context.Context, word string, q *trigger.Queues) {
+	by := client.MatchingFields{kube.IndexParentPort: word}
 	if word == "" {
-		by = client.MatchingFields{indexNested: "true"}
+		by = client.MatchingFields{kube.IndexNested: "true"}
 	}
 	var nodes corev1.NodeList
 	_ = c.client.List(ctx, &nodes, by)
 	for i := range nodes.Items {
-		q.add(decide.NodeUnit(nodes.Items[i].Name))
-		for _, n := range c.podsOnNode(ctx, &nodes.Items[i]) {
-			q.add(decide.PodUnit(n.Namespace, n.Name))
+		q.Add(decide.NodeUnit(nodes.Items[i].Name))
+		for _, n := range c.maps().PodsOnNode(ctx, &nodes.Items[i]) {
+			q.Add(decide.PodUnit(n.Namespace, n.Name))
 		}
 	}
-}
-
-// cluesOfNode are what leads to a virtual machine's port; no other node's port matters.
-func cluesOfNode(o client.Object) []string {
-	if n := o.(*corev1.Node); decide.Nested(n) {
-		return decide.ParentPortSelectorOf(n, nil).Words()
-	}
-	return nil
-}
-
-func nested(o client.Object) string {
-	if decide.Nested(o.(*corev1.Node)) {
-		return "true"
-	}
-	return ""
 }
 
 // portUp is what OVN says of a port of Neutron's.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -16,10 +17,10 @@ import (
 func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decide.NodeFacts, error) {
 	f := decide.NodeFacts{Name: n.Name, Leases: leases{&c.book}}
 	var err error
-	if f.Node, err = get[corev1.Node](ctx, c.client, n); err != nil {
+	if f.Node, err = kube.Get[corev1.Node](ctx, c.client, n); err != nil {
 		return f, err
 	}
-	if f.Claim, err = get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
+	if f.Claim, err = kube.Get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
 		return f, err
 	}
 	// A virtual machine is not given what only others need, for the moment until it is known as one.
@@ -32,17 +33,17 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 			return f, err
 		}
 	}
-	if f.Join, err = get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: c.nodeSubnet()}); err != nil || c.settings.Overlay() {
+	if f.Join, err = kube.Get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: c.nodeSubnet()}); err != nil || c.settings.Overlay() {
 		return f, err
 	}
-	main, err := get[networkingv1.ServiceCIDR](ctx, c.client, types.NamespacedName{Name: decide.MainCIDR})
+	main, err := kube.Get[networkingv1.ServiceCIDR](ctx, c.client, types.NamespacedName{Name: decide.MainCIDR})
 	f.Services = decide.ServicePrefixes(main)
 	return f, err
 }
 
 func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
 	if f.Node != nil {
-		c.tell(f.Node, out)
+		c.reporter.problem(f.Node, out)
 	} else if err := c.keepPools(ctx, ""); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -11,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -19,10 +19,10 @@ import (
 func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide.PodFacts, error) {
 	f := decide.PodFacts{Namespace: n.Namespace, Name: n.Name, Leases: leases{&c.book}}
 	var err error
-	if f.Pod, err = get[corev1.Pod](ctx, c.client, n); err != nil {
+	if f.Pod, err = kube.Get[corev1.Pod](ctx, c.client, n); err != nil {
 		return f, err
 	}
-	if f.Claim, err = get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.PodPort(n.Namespace, n.Name)}); err != nil {
+	if f.Claim, err = kube.Get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.PodPort(n.Namespace, n.Name)}); err != nil {
 		return f, err
 	}
 	if f.Kept, err = c.kept(ctx, f.Claim); err != nil || f.Pod == nil {
@@ -34,11 +34,11 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	if f.SameMAC, err = c.sameMAC(ctx, f.Pod); err != nil {
 		return f, err
 	}
-	if f.Subnets, err = c.subnets(ctx); err != nil {
+	if f.Subnets, err = kube.Subnets(ctx, c.client); err != nil {
 		return f, err
 	}
 	f.NodeVpc = c.home()
-	ns, err := c.namespace(ctx, n.Namespace)
+	ns, err := kube.Namespace(ctx, c.client, n.Namespace)
 	if err != nil {
 		return f, err
 	}
@@ -48,7 +48,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	if err := c.gatherGroups(ctx, &f); err != nil {
 		return f, err
 	}
-	f.Vpcs, err = c.vpcs(ctx)
+	f.Vpcs, err = kube.Vpcs(ctx, c.client)
 	return f, err
 }
 
@@ -57,11 +57,11 @@ func (c *cluster) kept(ctx context.Context, ip *v1.IP) (bool, error) {
 	if ip == nil || ip.Spec.PodType != decide.StatefulSet {
 		return false, nil
 	}
-	set, n, ok := ordinal(ip.Spec.PodName)
+	set, n, ok := kube.SplitOrdinal(ip.Spec.PodName)
 	if !ok {
 		return false, nil
 	}
-	s, err := get[appsv1.StatefulSet](ctx, c.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: set})
+	s, err := kube.Get[appsv1.StatefulSet](ctx, c.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: set})
 	if s == nil || err != nil || !s.DeletionTimestamp.IsZero() {
 		return false, err
 	}
@@ -75,24 +75,14 @@ func (c *cluster) kept(ctx context.Context, ip *v1.IP) (bool, error) {
 	return start <= n && n < start+replicas, nil
 }
 
-// ordinal splits "web-0" into the StatefulSet's name and the number.
-func ordinal(pod string) (set string, n int32, ok bool) {
-	i := strings.LastIndexByte(pod, '-')
-	if i < 0 {
-		return "", 0, false
-	}
-	number, err := strconv.ParseInt(pod[i+1:], 10, 32)
-	return pod[:i], int32(number), err == nil
-}
-
 func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) {
 	mac := strings.ToLower(p.Annotations[v1.AnnotationMACAddress])
 	if mac == "" {
 		return nil, nil
 	}
 	var l v1.IPList
-	err := c.client.List(ctx, &l, client.MatchingFields{indexMAC: mac})
-	return pointers(l.Items), err
+	err := c.client.List(ctx, &l, client.MatchingFields{kube.IndexClaimMAC: mac})
+	return kube.Pointers(l.Items), err
 }
 
 // gatherGroups finds what decides a pod's security groups. While nobody can say
@@ -124,7 +114,7 @@ func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err e
 	if f.Book, err = c.rules.read(ctx, c.client); err != nil {
 		return err
 	}
-	f.InNamespace, err = get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: f.Namespace})
+	f.InNamespace, err = kube.Get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: f.Namespace})
 	if f.InNamespace == nil && err == nil {
 		return intent.Wait{Reason: "UnknownNamespace", For: "Namespace " + f.Namespace + " to be seen"}
 	}
@@ -135,16 +125,16 @@ func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err e
 // claim for is free only when its port is gone, and the claim after it.
 func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, out unit.Outcome) error {
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
-	c.wanting.set(n, f.Pod != nil && !decide.Attached(ip) && out.State != unit.Done)
+	c.waitingPods.set(n, f.Pod != nil && !decide.Attached(ip) && out.State != unit.Done)
 	if f.Pod != nil {
-		c.tell(f.Pod, out)
+		c.reporter.problem(f.Pod, out)
 	}
 	u := decide.PodUnit(f.Namespace, f.Name)
 	if err := c.bind(u, ip, out); err != nil {
 		return err
 	}
 	if told := decide.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
-		c.events.Eventf(f.Pod, nil, corev1.EventTypeWarning, "VLANMoved", "Connect", "%s", told)
+		c.reporter.warn(f.Pod, "VLANMoved", told)
 	}
 	return c.reportClaim(ctx, u, f.Claim, ip, out)
 }

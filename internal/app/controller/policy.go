@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -27,7 +28,7 @@ func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (dec
 			return f, err
 		}
 	}
-	np, err := get[networkingv1.NetworkPolicy](ctx, c.client, n)
+	np, err := kube.Get[networkingv1.NetworkPolicy](ctx, c.client, n)
 	if np == nil || err != nil {
 		return f, err
 	}
@@ -62,7 +63,7 @@ func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, e
 		return nil, err
 	}
 	var out []decide.PolicyService
-	for _, s := range pointers(all.Items) {
+	for _, s := range kube.Pointers(all.Items) {
 		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
 		if err := c.gatherEndpoints(ctx, &f); err != nil {
 			return nil, err
@@ -78,13 +79,13 @@ func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, e
 // podAt is the pod that has an address, nil if none has.
 func (c *cluster) podAt(ctx context.Context, a netip.Addr) *decide.PolicyPod {
 	var ips v1.IPList
-	_ = c.client.List(ctx, &ips, client.MatchingFields{indexAddr: a.String()})
-	for _, ip := range pointers(ips.Items) {
-		p, _ := get[corev1.Pod](ctx, c.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: ip.Spec.PodName})
+	_ = c.client.List(ctx, &ips, client.MatchingFields{kube.IndexClaimAddr: a.String()})
+	for _, ip := range kube.Pointers(ips.Items) {
+		p, _ := kube.Get[corev1.Pod](ctx, c.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: ip.Spec.PodName})
 		if p == nil {
 			continue
 		}
-		ns, _ := get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: p.Namespace})
+		ns, _ := kube.Get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: p.Namespace})
 		if pod, is := policyPod(p, ns, ip); is {
 			return &pod
 		}
@@ -127,10 +128,10 @@ func (c *cluster) reportGroup(ctx context.Context, f decide.GroupFacts, _ struct
 const groupInUse = "InUse"
 
 func (c *cluster) tellPolicy(ctx context.Context, n types.NamespacedName, out unit.Outcome) error {
-	np, err := get[networkingv1.NetworkPolicy](ctx, c.client, n)
+	np, err := kube.Get[networkingv1.NetworkPolicy](ctx, c.client, n)
 	if np == nil || err != nil || out.Reason == groupInUse {
 		return err
 	}
-	c.tell(np, out)
+	c.reporter.problem(np, out)
 	return nil
 }

@@ -4,29 +4,15 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
-
-// wakesPolicy is for what stands behind Services. Of policies and of named
-// ports watchRules tells both policies and groups.
-func (c *cluster) wakesPolicy() []wake {
-	if c.settings.Overlay() {
-		return nil
-	}
-	return []wake{
-		{of: &corev1.Service{}, to: c.usingServices, when: serviceChanged, after: rulesDelay},
-		{of: &discoveryv1.EndpointSlice{}, to: c.usingServices, when: endpointsChanged, after: rulesDelay},
-		{of: &corev1.Pod{}, to: c.usingServices, when: relabelled, after: rulesDelay},
-		{of: &corev1.Namespace{}, to: c.usingServices, when: relabelled, after: rulesDelay},
-	}
-}
 
 // usingServices are the policies to look at when a Service changed, or who stands behind one.
 func (c *cluster) usingServices(ctx context.Context, _ client.Object) []types.NamespacedName {
@@ -48,7 +34,7 @@ func (c *cluster) policyChanged(ctx context.Context, before, after *networkingv1
 		return // See wakeRules.
 	}
 	for _, u := range c.concerned(ctx, before, after) {
-		c.queues.add(u)
+		c.queues.Add(u)
 	}
 }
 
@@ -84,10 +70,10 @@ func (c *cluster) portsChanged(ctx context.Context, before, after *corev1.Pod, f
 	}
 	policies, groups := book.UsingPorts(changed)
 	for _, n := range policies {
-		c.queues.add(decide.PolicyUnit(n.Namespace, n.Name))
+		c.queues.Add(decide.PolicyUnit(n.Namespace, n.Name))
 	}
 	for _, g := range groups {
-		c.queues.add(g)
+		c.queues.Add(g)
 	}
 }
 
@@ -106,12 +92,12 @@ func (c *cluster) podsThat(ctx context.Context, fit ...func(decide.PolicyPod) bo
 		return nil
 	}
 	of := map[string]*corev1.Namespace{}
-	for _, ns := range pointers(spaces.Items) {
+	for _, ns := range kube.Pointers(spaces.Items) {
 		of[ns.Name] = ns
 	}
 	var out []types.NamespacedName
-	for _, p := range pointers(pods.Items) {
-		claim, _ := get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.PodPort(p.Namespace, p.Name)})
+	for _, p := range kube.Pointers(pods.Items) {
+		claim, _ := kube.Get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.PodPort(p.Namespace, p.Name)})
 		pod, is := policyPod(p, of[p.Namespace], claim)
 		for _, fits := range fit {
 			if is && fits(pod) {
@@ -123,16 +109,6 @@ func (c *cluster) podsThat(ctx context.Context, fit ...func(decide.PolicyPod) bo
 	return out
 }
 
-func (c *cluster) podsIn(ctx context.Context, o client.Object) []types.NamespacedName {
-	var pods corev1.PodList
-	_ = c.client.List(ctx, &pods, client.InNamespace(o.GetName()))
-	var out []types.NamespacedName
-	for i := range pods.Items {
-		out = append(out, client.ObjectKeyFromObject(&pods.Items[i]))
-	}
-	return out
-}
-
 // wakeRules wakes all policies and all groups that there are to be.
 func (c *cluster) wakeRules(ctx context.Context) error {
 	book, err := c.rules.read(ctx, c.client)
@@ -140,10 +116,10 @@ func (c *cluster) wakeRules(ctx context.Context) error {
 		return err
 	}
 	for _, n := range book.Policies() {
-		c.queues.add(decide.PolicyUnit(n.Namespace, n.Name))
+		c.queues.Add(decide.PolicyUnit(n.Namespace, n.Name))
 	}
 	for u := range book.Groups(c.rules.inUse()) {
-		c.queues.add(u)
+		c.queues.Add(u)
 	}
 	return nil
 }

@@ -17,24 +17,35 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func ruled(objects ...client.Object) *cluster {
-	q := &queues{of: map[string]queue{}}
+// ruledCluster is a cluster with NetworkPolicies, and its units' queues.
+type ruledCluster struct {
+	*cluster
+	queues map[string]trigger.Queue
+}
+
+func ruled(objects ...client.Object) *ruledCluster {
+	q := trigger.NewQueues()
+	queues := map[string]trigger.Queue{}
+	q.Expect(3)
 	for _, kind := range []string{"policy", "group", "pod"} {
-		q.of[kind] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+		queues[kind] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+		q.Started(kind, queues[kind])
 	}
-	return &cluster{client: fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).Build(), rules: newRules(), queues: q}
+	return &ruledCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), rules: newRules(), queues: q}}
 }
 
 // woken empties the queues.
-func (c *cluster) woken() []intent.Unit {
+func (c *ruledCluster) woken() []intent.Unit {
 	var out []intent.Unit
-	for kind, q := range c.queues.of {
+	for kind, q := range c.queues {
 		for q.Len() > 0 {
 			r, _ := q.Get()
 			q.Done(r)
@@ -169,32 +180,13 @@ func TestLabelsWakePods(t *testing.T) {
 		{"a namespace's label", space("a", "red"), space("a", "blue"), []intent.Unit{"pod/a/a", "pod/a/b"}},
 		{"nothing of a namespace", space("a", "red"), space("a", "red"), nil},
 	} {
-		for _, w := range c.wakesPod() {
-			if reflect.TypeOf(w.of) == reflect.TypeOf(row.after) {
-				w.add(t.Context(), c.queues.of["pod"], row.before, row.after, false)
+		for _, w := range c.podTriggers() {
+			if reflect.TypeOf(w.Of) == reflect.TypeOf(row.after) {
+				w.Enqueue(t.Context(), c.queues["pod"], row.before, row.after, false)
 			}
 		}
 		if got := c.woken(); !slices.Equal(got, row.want) {
 			t.Errorf("%s: wakes %v", row.name, got)
 		}
-	}
-}
-
-// Of a pod the cache keeps the ports that have a name, and of those what a
-// policy means by it.
-func TestTheCacheKeepsNamedPorts(t *testing.T) {
-	t.Parallel()
-	always := corev1.ContainerRestartPolicyAlways
-	p := labelled("a", "x", corev1.ContainerPort{Name: "dns", ContainerPort: 53, Protocol: corev1.ProtocolUDP}, corev1.ContainerPort{ContainerPort: 9})
-	p.Spec.InitContainers = []corev1.Container{{RestartPolicy: &always, Ports: []corev1.ContainerPort{{Name: "side", ContainerPort: 1}}}}
-	kept, err := keepOfPod(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := decide.NamedPortsOf(kept.(*corev1.Pod)), decide.NamedPortsOf(p); len(want) != 2 || !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
-	}
-	if kept, err := keepOfPod(labelled("b", "x", corev1.ContainerPort{ContainerPort: 9})); err != nil || kept.(*corev1.Pod).Spec.Containers != nil {
-		t.Errorf("%v: a pod without named ports keeps containers", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
@@ -39,7 +40,7 @@ func (c *cluster) poolStock() (poolStock, error) {
 
 // subnetOfPool is the Subnet of a pool's pods.
 func (c *cluster) subnetOfPool(ctx context.Context, k neutron.PoolKey) (string, error) {
-	subnets, err := c.subnets(ctx)
+	subnets, err := kube.Subnets(ctx, c.client)
 	if err != nil {
 		return "", err
 	}
@@ -92,7 +93,7 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 	if subnet == "" {
 		return neutron.PoolKey{}, fmt.Errorf("node %s has no pool yet: say of which Subnet it shall be", node)
 	}
-	there, err := get[corev1.Node](ctx, c.client, types.NamespacedName{Name: node})
+	there, err := kube.Get[corev1.Node](ctx, c.client, types.NamespacedName{Name: node})
 	if err != nil {
 		return neutron.PoolKey{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -34,7 +35,7 @@ func (c *cluster) projectOfBalancer(ctx context.Context, namespace string, recor
 	if record != nil && record.Status.LoadBalancer != nil && record.Status.LoadBalancer.ProjectID != "" {
 		return record.Status.LoadBalancer.ProjectID, nil, nil
 	}
-	ns, err := c.namespace(ctx, namespace)
+	ns, err := kube.Namespace(ctx, c.client, namespace)
 	if err != nil {
 		return "", nil, err
 	}

@@ -3,8 +3,6 @@ package controller
 import (
 	"context"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -48,6 +46,6 @@ func (c *cluster) tellShort(f decide.ClusterFacts, told decide.ClusterReport) {
 	cl.mu.Unlock()
 	if news && told.Short != "" {
 		c.log.Warn("a quota may be too small", "unit", c.unitOfCluster(), "err", told.Short)
-		c.events.Eventf(main, nil, corev1.EventTypeWarning, "QuotaLow", "Connect", "%s", told.Short)
+		c.reporter.warn(main, "QuotaLow", told.Short)
 	}
 }

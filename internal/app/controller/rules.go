@@ -10,6 +10,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -36,7 +37,7 @@ func (r *rules) read(ctx context.Context, from client.Reader) (*decide.PolicyInd
 		if err := from.List(ctx, &all); err != nil {
 			return nil, err
 		}
-		r.book = decide.NewPolicyIndex(pointers(all.Items))
+		r.book = decide.NewPolicyIndex(kube.Pointers(all.Items))
 	}
 	return r.book, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -41,10 +42,10 @@ type serviceFacts struct {
 func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (serviceFacts, error) {
 	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Network: decide.ServiceNetwork}}
 	var err error
-	if f.record, err = get[kuryr.KuryrLoadBalancer](ctx, c.client, n); err != nil {
+	if f.record, err = kube.Get[kuryr.KuryrLoadBalancer](ctx, c.client, n); err != nil {
 		return f, err
 	}
-	if f.Service, err = get[corev1.Service](ctx, c.client, n); f.Service == nil || err != nil {
+	if f.Service, err = kube.Get[corev1.Service](ctx, c.client, n); f.Service == nil || err != nil {
 		return f, err
 	}
 	if err := c.cloud.Load().unread(); err != nil {
@@ -73,15 +74,15 @@ func (c *cluster) gatherEndpoints(ctx context.Context, f *decide.ServiceFacts) (
 // slices are a Service's, in a fixed order.
 func (c *cluster) slices(ctx context.Context, n types.NamespacedName) ([]*discoveryv1.EndpointSlice, error) {
 	var l discoveryv1.EndpointSliceList
-	err := c.client.List(ctx, &l, client.InNamespace(n.Namespace), client.MatchingFields{indexService: n.Name})
-	all := pointers(l.Items)
+	err := c.client.List(ctx, &l, client.InNamespace(n.Namespace), client.MatchingFields{kube.IndexSliceService: n.Name})
+	all := kube.Pointers(l.Items)
 	slices.SortFunc(all, func(a, b *discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
 	return all, err
 }
 
 // places are the networks on the router that pods are in, those of Neutron's by name.
 func (c *cluster) places(ctx context.Context) ([]decide.EndpointNetwork, error) {
-	all, err := c.subnets(ctx)
+	all, err := kube.Subnets(ctx, c.client)
 	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
 	var out []decide.EndpointNetwork
 	for _, s := range all {
@@ -108,7 +109,7 @@ func (c *cluster) nodePlaces(ctx context.Context, all []*discoveryv1.EndpointSli
 			if e.NodeName == nil || out[*e.NodeName] != nil {
 				continue
 			}
-			ip, err := get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(*e.NodeName)})
+			ip, err := kube.Get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(*e.NodeName)})
 			if err != nil {
 				return nil, err
 			}
@@ -154,7 +155,7 @@ func (c *cluster) reportService(ctx context.Context, f serviceFacts, _ struct{},
 		after.Status = decide.LoadBalancerStatus(*seen)
 	}
 	after.Status.Conditions = balanced(had.Status.Conditions, kuryr.ConditionReady, had.Generation, out)
-	if err := patchStatus(ctx, c.client, had, after, had.Status, after.Status); err != nil {
+	if err := kube.PatchStatus(ctx, c.client, had, after, had.Status, after.Status); err != nil {
 		return err
 	}
 	return c.reportOnService(ctx, f.Service, seen, out)
@@ -176,7 +177,7 @@ func (c *cluster) reportNoBalancer(ctx context.Context, f serviceFacts, out unit
 	}
 	after := f.Service.DeepCopy()
 	meta.RemoveStatusCondition(&after.Status.Conditions, conditionBalanced)
-	return patchStatus(ctx, c.client, f.Service, after, f.Service.Status, after.Status)
+	return kube.PatchStatus(ctx, c.client, f.Service, after, f.Service.Status, after.Status)
 }
 
 // writeRecord makes the record had into the one that is to be. What was not
@@ -203,7 +204,7 @@ func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *
 	after := s.DeepCopy()
 	after.Status.Conditions = balanced(s.Status.Conditions, conditionBalanced, s.Generation, out)
 	if !equality.Semantic.DeepEqual(s.Status.Conditions, after.Status.Conditions) && !busy(out) {
-		c.tell(s, out)
+		c.reporter.problem(s, out)
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil && seen != nil && out.Applied {
 		after.Status.LoadBalancer.Ingress = nil
@@ -212,7 +213,7 @@ func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *
 			after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: seen.FloatingIP.Addr.String(), IPMode: &mode}}
 		}
 	}
-	return patchStatus(ctx, c.client, s, after, s.Status, after.Status)
+	return kube.PatchStatus(ctx, c.client, s, after, s.Status, after.Status)
 }
 
 // busy tells whether the outcome says only that the work goes on.

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -21,7 +22,7 @@ const defaultMTU = 1500
 
 func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
 	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, NodeVpc: c.home()}
-	all, err := c.subnets(ctx)
+	all, err := kube.Subnets(ctx, c.client)
 	if err != nil {
 		return f, err
 	}
@@ -39,7 +40,7 @@ func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (dec
 		return f, nil
 	}
 	f.Users = c.book.Owners(n.Name)
-	if f.Vpc, err = get[v1.Vpc](ctx, c.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
+	if f.Vpc, err = kube.Get[v1.Vpc](ctx, c.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
 		return f, err
 	}
 	if f.Router, err = c.router(f.Subnet.Spec.Vpc); err != nil {
@@ -121,7 +122,7 @@ func (c *cluster) holdSubnet(ctx context.Context, f decide.SubnetFacts, told dec
 	if told.Action != decide.Hold {
 		return nil
 	}
-	return hold(ctx, c.client, f.Subnet)
+	return kube.AddFinalizer(ctx, c.client, f.Subnet)
 }
 
 func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetReport, out unit.Outcome) error {
@@ -135,7 +136,7 @@ func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told d
 			return err
 		}
 		c.book.Drop(f.Name)
-		return letGo(ctx, c.client, f.Subnet)
+		return kube.RemoveFinalizer(ctx, c.client, f.Subnet)
 	case f.Subnet == nil:
 		c.book.Drop(f.Name)
 		return nil
@@ -154,8 +155,8 @@ func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told d
 		}
 	}
 	c.count(f.Name, &after.Status)
-	after.Status.Conditions = c.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
-	return patchStatus(ctx, c.client, f.Subnet, after, f.Subnet.Status, after.Status)
+	after.Status.Conditions = c.reporter.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
+	return kube.PatchStatus(ctx, c.client, f.Subnet, after, f.Subnet.Status, after.Status)
 }
 
 func (c *cluster) count(subnet string, s *v1.SubnetStatus) {

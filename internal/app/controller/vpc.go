@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
@@ -15,13 +16,13 @@ import (
 func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
 	f := decide.VpcFacts{Name: n.Name, NodeVpc: c.home()}
 	var err error
-	if f.Vpc, err = get[v1.Vpc](ctx, c.client, n); err != nil {
+	if f.Vpc, err = kube.Get[v1.Vpc](ctx, c.client, n); err != nil {
 		return f, err
 	}
 	if f.Router, err = c.router(n.Name); err != nil {
 		return f, err
 	}
-	all, err := c.subnets(ctx)
+	all, err := kube.Subnets(ctx, c.client)
 	for _, s := range all {
 		if s.Spec.Vpc == n.Name {
 			f.Subnets = append(f.Subnets, s)
@@ -34,7 +35,7 @@ func (c *cluster) holdVpc(ctx context.Context, f decide.VpcFacts, told decide.Vp
 	if told.Action != decide.Hold {
 		return nil
 	}
-	return hold(ctx, c.client, f.Vpc)
+	return kube.AddFinalizer(ctx, c.client, f.Vpc)
 }
 
 func (c *cluster) reportVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcReport, out unit.Outcome) error {
@@ -44,14 +45,14 @@ func (c *cluster) reportVpc(ctx context.Context, f decide.VpcFacts, told decide.
 	case told.Action == decide.Remove:
 		return client.IgnoreNotFound(c.client.Delete(ctx, f.Vpc, client.Preconditions{UID: &f.Vpc.UID}))
 	case told.Action == decide.Release && out.Applied:
-		return letGo(ctx, c.client, f.Vpc)
+		return kube.RemoveFinalizer(ctx, c.client, f.Vpc)
 	case f.Vpc == nil:
 		return nil
 	}
 	after := f.Vpc.DeepCopy()
 	after.Status = told.Status
-	after.Status.Conditions = c.conditions(f.Vpc, f.Vpc.Status.Conditions, out)
-	return patchStatus(ctx, c.client, f.Vpc, after, f.Vpc.Status, after.Status)
+	after.Status.Conditions = c.reporter.conditions(f.Vpc, f.Vpc.Status.Conditions, out)
+	return kube.PatchStatus(ctx, c.client, f.Vpc, after, f.Vpc.Status, after.Status)
 }
 
 // makeVpc makes the object, or gives one that the user made its label.

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/util/jsonpath"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
 )
 
@@ -60,7 +61,7 @@ func (w *world) prepare() (err error) {
 	w.nbdb = ovntest.New(w.t, ovntest.Northbound)
 	w.nbdb.Nbctl("init")
 	w.cloud = fakeCloud{}
-	if w.client, err = client.New(apiserver.Config, client.Options{Scheme: newScheme()}); err != nil {
+	if w.client, err = client.New(apiserver.Config, client.Options{Scheme: kube.NewScheme()}); err != nil {
 		return err
 	}
 	return w.install()

@@ -1,4 +1,7 @@
-package controller
+// Package kube reads and writes Kubernetes' objects for the controller: the
+// scheme, what the cache keeps of each object, its indexes, typed reads, and the
+// finalizer and status of our objects. It knows no unit.
+package kube
 
 import (
 	"strings"
@@ -16,18 +19,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
-func newScheme() *runtime.Scheme {
+// NewScheme returns a scheme with the kinds of Kubernetes and our own.
+func NewScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	// Both only fill maps: they fail for types registered twice, and never here.
+	// These only fail for a type that is registered twice.
 	_ = clientgoscheme.AddToScheme(s)
 	_ = v1.AddToScheme(s)
 	_ = kuryr.AddToScheme(s)
 	return s
 }
 
-// cacheOptions keep of each object only what is read: ten thousand pods must
-// not cost a gigabyte. Readers must not change what they read.
-func cacheOptions() cache.Options {
+// CacheOptions lets the cache keep only the fields that are read, so that ten
+// thousand pods do not cost a gigabyte. The cache shares its objects: readers
+// must not change them.
+func CacheOptions() cache.Options {
 	shared := true
 	return cache.Options{
 		DefaultTransform:             cache.TransformStripManagedFields(),
@@ -54,7 +59,7 @@ func keepOfPod(o any) (any, error) {
 	return kept, nil
 }
 
-// keepOfPorts is one container with the ports that have a name, if there are any.
+// keepOfPorts returns one container with all ports that have a name, nil if none has.
 func keepOfPorts(p *corev1.Pod) []corev1.Container {
 	var ports []corev1.ContainerPort
 	for _, n := range decide.NamedPortsOf(p) {

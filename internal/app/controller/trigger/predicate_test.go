@@ -1,4 +1,4 @@
-package controller
+package trigger
 
 import (
 	"testing"
@@ -8,30 +8,30 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
 
-// A kubelet writes its Node again and again, and where it is does not change by that.
+// The kubelet updates its Node all the time; that alone must not start a run.
 func TestAVirtualMachinesPlugChangesWithItsAddress(t *testing.T) {
 	before := &corev1.Node{}
 	before.Annotations = map[string]string{v1.Plug: "vlan"}
 	before.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.15"}}
 	after := before.DeepCopy()
-	if plugChanged(before, after) {
-		t.Error("nothing changed")
+	if PlugChanged(before, after) {
+		t.Error("a change was seen where there is none")
 	}
 	after.Status.Addresses[0].Address = "10.0.0.16"
-	if !plugChanged(before, after) {
-		t.Error("its address changed")
+	if !PlugChanged(before, after) {
+		t.Error("a change of the address was not seen")
 	}
 }
 
-// Until an agent has told, there is nothing for a node.
+// A node gets no port before its agent has said which plug it has.
 func TestANodeChangesWhenItsPlugBecomesKnown(t *testing.T) {
 	before := &corev1.Node{}
 	after := before.DeepCopy()
-	if nodeChanged(before, after) {
-		t.Error("nothing changed")
+	if NodeChanged(before, after) {
+		t.Error("a change was seen where there is none")
 	}
 	after.Annotations = map[string]string{v1.Plug: "ovs"}
-	if !nodeChanged(before, after) {
-		t.Error("its agent told that it has a switch")
+	if !NodeChanged(before, after) {
+		t.Error("the plug became known and no change was seen")
 	}
 }

@@ -1,0 +1,93 @@
+package kube
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+)
+
+// Indexes of the cache, for client.MatchingFields.
+const (
+	// IndexPodNode finds pods by the node that they are bound to.
+	IndexPodNode = "node"
+	// IndexClaimMAC finds claims by their MAC address.
+	IndexClaimMAC = "mac"
+	// IndexClaimAddr finds claims by their IP addresses.
+	IndexClaimAddr = "addr"
+	// IndexStatefulSetClaim finds claims of StatefulSets' pods by namespace.
+	IndexStatefulSetClaim = "statefulset-claim"
+	// IndexParentPort finds nested nodes by the words of their ParentPortSelector.
+	IndexParentPort = "parent-port"
+	// IndexNested finds nested nodes, by the value "true".
+	IndexNested = "nested"
+	// IndexSliceService finds EndpointSlices by their Service's name.
+	IndexSliceService = "service"
+)
+
+// AddIndexes declares the indexes; those for load balancers only if asked. Call
+// it before the cache starts.
+func AddIndexes(ctx context.Context, x client.FieldIndexer, loadBalancers bool) error {
+	err := errors.Join(
+		x.IndexField(ctx, &corev1.Pod{}, IndexPodNode, one(func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName })),
+		x.IndexField(ctx, &v1.IP{}, IndexClaimMAC, one(func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress })),
+		x.IndexField(ctx, &v1.IP{}, IndexStatefulSetClaim, one(statefulSetNamespace)),
+		x.IndexField(ctx, &corev1.Node{}, IndexParentPort, parentPortWords),
+		x.IndexField(ctx, &corev1.Node{}, IndexNested, one(nested)),
+	)
+	if err != nil || !loadBalancers {
+		return err
+	}
+	return errors.Join(
+		x.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexSliceService, one(ServiceName)),
+		x.IndexField(ctx, &v1.IP{}, IndexClaimAddr, addrsOfIP),
+	)
+}
+
+// one is an index of at most one value; an empty one is left out.
+func one(key func(client.Object) string) client.IndexerFunc {
+	return func(o client.Object) []string {
+		if k := key(o); k != "" {
+			return []string{k}
+		}
+		return nil
+	}
+}
+
+// ServiceName is the name of an EndpointSlice's Service, empty if it has none.
+func ServiceName(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }
+
+func addrsOfIP(o client.Object) []string {
+	var out []string
+	for _, a := range decide.Addrs(o.(*v1.IP)) {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func statefulSetNamespace(o client.Object) string {
+	if ip := o.(*v1.IP); ip.Spec.PodType == decide.StatefulSet {
+		return ip.Spec.Namespace
+	}
+	return ""
+}
+
+// parentPortWords leaves out nodes that are not nested: they have no parent port.
+func parentPortWords(o client.Object) []string {
+	if n := o.(*corev1.Node); decide.Nested(n) {
+		return decide.ParentPortSelectorOf(n, nil).Words()
+	}
+	return nil
+}
+
+func nested(o client.Object) string {
+	if decide.Nested(o.(*corev1.Node)) {
+		return "true"
+	}
+	return ""
+}

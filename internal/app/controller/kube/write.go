@@ -1,0 +1,40 @@
+package kube
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+)
+
+// The cache shares its objects, so the functions here change copies.
+
+// AddFinalizer puts our finalizer on o. It writes nothing if o has it.
+func AddFinalizer(ctx context.Context, w client.Writer, o client.Object) error {
+	after := o.DeepCopyObject().(client.Object)
+	if !controllerutil.AddFinalizer(after, v1.Finalizer) {
+		return nil
+	}
+	return w.Patch(ctx, after, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{}))
+}
+
+// RemoveFinalizer takes our finalizer off o. An o that is gone is no error.
+func RemoveFinalizer(ctx context.Context, w client.Writer, o client.Object) error {
+	after := o.DeepCopyObject().(client.Object)
+	if !controllerutil.RemoveFinalizer(after, v1.Finalizer) {
+		return nil
+	}
+	return client.IgnoreNotFound(w.Patch(ctx, after, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{})))
+}
+
+// PatchStatus changes the status of before to that of after. It writes nothing if
+// both are equal; oldStatus and newStatus are what is compared.
+func PatchStatus(ctx context.Context, w client.StatusClient, before, after client.Object, oldStatus, newStatus any) error {
+	if equality.Semantic.DeepEqual(oldStatus, newStatus) {
+		return nil
+	}
+	return client.IgnoreNotFound(w.Status().Patch(ctx, after, client.MergeFrom(before)))
+}

@@ -1,0 +1,50 @@
+package controller
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/ovn"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// transient are reasons that pass without anybody's help: no event says them.
+var transient = []string{decide.NotBound, neutronUnread, namespaceUnread, "WaitingForSegment", "WaitingForGroup", ovn.PortNotUp}
+
+// reporter reports outcomes as events and conditions.
+type reporter struct{ events events.EventRecorder }
+
+// problem records a warning event on o, unless the outcome is good or transient.
+func (r reporter) problem(o client.Object, out unit.Outcome) {
+	if out.State == unit.Done || slices.Contains(transient, out.Reason) {
+		return
+	}
+	r.warn(o, out.Reason, out.Message)
+}
+
+// warn records a warning event on o.
+func (r reporter) warn(o client.Object, reason, message string) {
+	r.events.Eventf(o, nil, corev1.EventTypeWarning, reason, "Connect", "%s", message)
+}
+
+// conditions returns had with the outcome in it, and records an event if it is a
+// new problem. A failure that is retried leaves an object ready that was ready:
+// what it has in the network still works.
+func (r reporter) conditions(o client.Object, had []metav1.Condition, out unit.Outcome) []metav1.Condition {
+	after := slices.Clone(had)
+	retried := out.State == unit.Failed || out.Reason == neutronUnread || out.Reason == neutronAway
+	if retried && meta.IsStatusConditionTrue(had, v1.ConditionReady) {
+		return after
+	}
+	if meta.SetStatusCondition(&after, out.Condition(o.GetGeneration())) {
+		r.problem(o, out)
+	}
+	return after
+}
