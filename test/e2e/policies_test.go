@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ var listening = strings.Fields("tcp/80 tcp/81 tcp/8079 tcp/8080 tcp/8082 tcp/808
 type stage struct {
 	*lab
 	world reach.World
+	// purges counts how often the switches dropped their caches, see look.
+	purges *atomic.Int32
 }
 
 // policies runs the table of cases, one after the other, on one set of pods.
@@ -49,6 +52,7 @@ func (l *lab) policies(t *testing.T) {
 	}
 	t.Run("a pod with other labels", s.relabelled)
 	t.Run("while Neutron starts anew", s.withoutNeutron)
+	t.Logf("the switches dropped their caches %d times, at most %d are allowed", s.purges.Load(), mostPurges)
 }
 
 // stageWorld makes namespaces, pods, Services and machines, and learns their addresses.
@@ -58,7 +62,7 @@ func (l *lab) stageWorld(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{lab: l}
+	s := &stage{lab: l, purges: new(atomic.Int32)}
 	if err := s.world.Add(string(text)); err != nil {
 		t.Fatal(err)
 	}
@@ -200,23 +204,37 @@ func (s *stage) await(t *testing.T, c reach.Case) {
 	}
 }
 
-// stale is how long rows are wrong before the switches are to blame: Open vSwitch's
-// userspace datapath may keep a flow that its tables no longer say (docs/lab.md).
+// stale is how long rows are wrong before the switches drop their caches: Open vSwitch's
+// userspace datapath may keep a flow that its tables no longer have (docs/lab.md).
 const stale = 30 * time.Second
 
-// look looks at the rows each time that it is called, and has the switches drop their
-// caches once. What OVN says stays as it is.
+// mostPurges is how often that may be needed for all cases together. A fault of ours that
+// such a purge hides is not rare.
+const mostPurges = 3
+
+// look returns a function that tries all rows. Once they have been wrong for longer than
+// stale, it purges the switches' caches, at most once. OVN's flows stay as they are.
 func (s *stage) look(t *testing.T, c reach.Case, rows []reach.Row) func() error {
-	began, dropped := time.Now(), false
+	began, purged := time.Now(), false
 	return func() error {
 		err := s.wrong(t, c, rows)
-		if err != nil && !dropped && time.Since(began) > stale {
-			t.Logf("wrong for %.0f s, the switches drop their caches: %v", time.Since(began).Seconds(), err)
-			s.onNodes(t, "ovs-appctl", "revalidator/purge")
-			dropped = true
+		if err != nil && !purged && time.Since(began) > stale {
+			purged = true
+			s.purge(t, err)
 		}
 		return err
 	}
+}
+
+// purge has the switches drop their caches, and fails the test if they did too often.
+func (s *stage) purge(t *testing.T, wrong error) {
+	t.Helper()
+	n := s.purges.Add(1)
+	t.Logf("wrong for %s: the switches drop their caches, purge %d: %v", stale, n, wrong)
+	if n > mostPurges {
+		t.Errorf("the switches' caches were purged %d times, at most %d are allowed", n, mostPurges)
+	}
+	s.onNodes(t, "ovs-appctl", "revalidator/purge")
 }
 
 // withTraffic leaves out SCTP: the userspace datapath takes none of it.

@@ -111,29 +111,38 @@ var references = map[string][]string{
 	"Port_Group":     {"ports"},
 }
 
-// moving are the columns that change by themselves: northd's own, and the
-// counters by which Neutron tells whether its agents live.
-var moving = map[string][]string{
-	"NB_Global":           {"connections", "nb_cfg", "nb_cfg_timestamp", "sb_cfg", "sb_cfg_timestamp", "hv_cfg", "hv_cfg_timestamp", "external_ids"},
+// counters are the columns that change by themselves: northd and ovn-controller write
+// them after each change, whoever made it (ovn-nb(5)). NB_Global.nb_cfg counts the checks
+// by which Neutron tells whether its agents live; Watch tells who raised it.
+var counters = map[string][]string{
+	"NB_Global":           {"nb_cfg", "nb_cfg_timestamp", "sb_cfg", "sb_cfg_timestamp", "hv_cfg", "hv_cfg_timestamp"},
 	"Logical_Switch_Port": {"up", "dynamic_addresses"},
 }
 
-// listening is the table of where the database server listens: the operator's,
-// and the lab writes it anew at each start.
+// restarted are the columns that refer to a row of table Connection, which the lab
+// writes anew at each start.
+var restarted = map[string][]string{"NB_Global": {"connections"}}
+
+// livenessCheck is the key of NB_Global.external_ids where Neutron writes the time of
+// each liveness check. All other keys there are compared.
+const livenessCheck = "neutron:liveness_check_at"
+
+// listening is the table of the addresses that the database server listens at. It is the
+// operator's, and the lab writes it anew at each start.
 const listening = "Connection"
 
-// revision is Neutron's count of its own writes to a row, which it also makes
-// when nothing changes; what it writes is compared.
+// revision is Neutron's count of its own writes to a row. Neutron also counts writes that
+// change nothing, so the number is not compared, but what was written is.
 var revision = regexp.MustCompile(`\["neutron:revision_number","\d+"\]`)
 
-// whim are the options of a router's port that Neutron writes when it changes the
-// port, and takes away when it next writes the port's router: who of the two comes
-// last is chance. Neither means anything there: ovn-nb(5).
-var whim = map[string]string{"mcast_flood_reports": "true", "requested-chassis": ""}
+// routerPortOptions are the options of a router's port that Neutron writes when it
+// changes the port, and removes when it next writes the port's router. Which of the two
+// comes last is chance. Both values are what OVN does without the option: ovn-nb(5).
+var routerPortOptions = map[string]string{"mcast_flood_reports": "true", "requested-chassis": ""}
 
-// Foreign writes down all rows that are not ours, one line for each column,
-// sorted. References to rows of ours are left out where they are allowed, and
-// only there.
+// Foreign writes down all rows that are not ours, one line for each column, sorted. It
+// leaves out what changes without us: counters, references to rows of ours in the columns
+// that may have them, and the keys that Neutron rewrites.
 func Foreign(rows []Row) []string {
 	ours := map[string]bool{}
 	for _, r := range rows {
@@ -147,36 +156,45 @@ func Foreign(rows []Row) []string {
 			continue
 		}
 		for _, column := range slices.Sorted(maps.Keys(r.Columns)) {
-			if slices.Contains(moving[r.Table], column) {
+			if slices.Contains(counters[r.Table], column) || slices.Contains(restarted[r.Table], column) {
 				continue
 			}
-			value := r.Columns[column]
-			if slices.Contains(references[r.Table], column) {
-				value = without(value, ours)
-			}
-			if r.Columns["type"] == "router" && column == "options" {
-				value = settled(value)
-			}
-			lines = append(lines, fmt.Sprintf("%s %s %s %s", r.Table, r.UUID, column, canonical(value)))
+			lines = append(lines, fmt.Sprintf("%s %s %s %s", r.Table, r.UUID, column, canonical(compared(r, column, ours))))
 		}
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-// settled takes what is whim out of a map of options.
-func settled(options any) any {
-	pair := options.([]any)
+// compared is a column's value without what may change in it.
+func compared(r Row, column string, ours map[string]bool) any {
+	value := r.Columns[column]
+	switch {
+	case slices.Contains(references[r.Table], column):
+		return withoutReferences(value, ours)
+	case r.Table == "NB_Global" && column == "external_ids":
+		return withoutEntries(value, func(key, _ any) bool { return key == livenessCheck })
+	case r.Columns["type"] == "router" && column == "options":
+		return withoutEntries(value, func(key, value any) bool {
+			neutral, is := routerPortOptions[key.(string)]
+			return is && value == neutral
+		})
+	}
+	return value
+}
+
+// withoutEntries is a map without the entries that drop selects.
+func withoutEntries(value any, drop func(key, value any) bool) any {
+	pair := value.([]any)
 	kept := slices.DeleteFunc(slices.Clone(pair[1].([]any)), func(e any) bool {
 		kv := e.([]any)
-		value, is := whim[kv[0].(string)]
-		return is && kv[1] == value
+		return drop(kv[0], kv[1])
 	})
 	return []any{"map", kept}
 }
 
-// without takes references out of a set of UUIDs.
-func without(set any, ours map[string]bool) any {
+// withoutReferences is a set of UUIDs without those of rows of ours.
+func withoutReferences(set any, ours map[string]bool) any {
 	if id, ok := atom(set); ok {
 		set = []any{"set", []any{[]any{"uuid", id}}} // a set of one is written without the set
 	}

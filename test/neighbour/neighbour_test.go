@@ -1,6 +1,7 @@
 package neighbour
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,6 +56,69 @@ func TestForeignSeesWhatIsLeftBehind(t *testing.T) {
 	after, _ := lines(t, dump(`["set",[["uuid","p2"],["uuid","p1"]]]`, `,[["uuid","p2"],["map",[]],"lrp-x-net2"]`))
 	if cmp.Diff(before, after) == "" {
 		t.Error("a row without our key is not seen")
+	}
+}
+
+// global is NB_Global as a dump shows it.
+func global(nbCfg, externalIDs, options string) string {
+	return `{"caption":"NB_Global table","headings":["_uuid","connections","external_ids","nb_cfg","options"],"data":[[["uuid","g1"],["set",[]],["map",[` +
+		externalIDs + `]],` + nbCfg + `,["map",[` + options + `]]]]}`
+}
+
+func TestNBGlobalIsCompared(t *testing.T) {
+	t.Parallel()
+	before, _ := lines(t, global("3", `["neutron:liveness_check_at","10:00"],["other","1"]`, `["mac_prefix","0a:00:00"]`))
+	checked, _ := lines(t, global("4", `["neutron:liveness_check_at","10:01"],["other","1"]`, `["mac_prefix","0a:00:00"]`))
+	if diff := cmp.Diff(before, checked); diff != "" {
+		t.Errorf("Neutron's liveness check is seen as a change, -before +after:\n%s", diff)
+	}
+	for what, other := range map[string]string{
+		"a key in external_ids that changed": global("3", `["neutron:liveness_check_at","10:00"],["other","2"]`, `["mac_prefix","0a:00:00"]`),
+		"a key in external_ids that is new":  global("3", `["isthmus","1"],["neutron:liveness_check_at","10:00"],["other","1"]`, `["mac_prefix","0a:00:00"]`),
+		"an option that changed":             global("3", `["neutron:liveness_check_at","10:00"],["other","1"]`, `["mac_prefix","0b:00:00"]`),
+	} {
+		if seen, _ := lines(t, other); cmp.Diff(before, seen) == "" {
+			t.Errorf("%s is not seen", what)
+		}
+	}
+}
+
+// Each cell of a row of Neutron's counts: whatever is changed in the dump is seen.
+func TestForeignSeesEachColumn(t *testing.T) {
+	t.Parallel()
+	text := dump(`["uuid","p1"]`, "")
+	before, _ := lines(t, text)
+	for _, change := range [][2]string{
+		{"router0", "router1"}, {`"neutron-1"`, `"neutron-2"`}, {`["set",[]]`, `["uuid","n1"]`}, {`["uuid","p1"]]`, `["set",[]]]`},
+		{`"lrp-1"`, `"lrp-2"`}, {`["b","2"]`, `["b","3"]`}, {`["uuid","r1"]`, `["uuid","r2"]`},
+	} {
+		changed := strings.Replace(text, change[0], change[1], 1)
+		if changed == text {
+			t.Fatalf("the dump has no %s", change[0])
+		}
+		if after, _ := lines(t, changed); cmp.Diff(before, after) == "" {
+			t.Errorf("%s in place of %s is not seen", change[1], change[0])
+		}
+	}
+}
+
+func TestRaisedTellsWhoDidNotCheckLiveness(t *testing.T) {
+	t.Parallel()
+	// What ovsdb-client printed: the first row, a check of Neutron's, "ovn-nbctl --wait=sb sync", another key.
+	const printed = `{"data":[["g1","initial",3,["map",[["neutron:liveness_check_at","10:00"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
+{"data":[["g1","old",3,["map",[["neutron:liveness_check_at","10:00"]]]],["","new",4,["map",[["neutron:liveness_check_at","10:01"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
+{"data":[["g1","old",4,null],["","new",5,["map",[["neutron:liveness_check_at","10:01"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
+{"data":[["g1","old",null,["map",[["neutron:liveness_check_at","10:01"]]]],["","new",5,["map",[["neutron:liveness_check_at","10:01"],["k","v"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
+`
+	got, seen, err := raised(strings.NewReader(printed))
+	if err != nil || !seen {
+		t.Fatalf("seen %v, %v", seen, err)
+	}
+	if diff := cmp.Diff([]string{"nb_cfg went from 4 to 5 without a liveness check of Neutron"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if _, seen, _ := raised(strings.NewReader("")); seen {
+		t.Error("a row is seen where there is none")
 	}
 }
 

@@ -1,0 +1,78 @@
+package neighbour
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"syscall"
+)
+
+// Watch watches NB_Global until stop is called. It returns at once; stop ends it and
+// returns one line for each change of nb_cfg that Neutron did not make. Neutron raises
+// nb_cfg and writes the time of its liveness check in one transaction; a program that
+// waits for OVN, as ovn-nbctl --wait does, raises nb_cfg alone.
+func Watch(ctx context.Context, address string) (stop func() ([]string, error), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var printed, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, "ovsdb-client", "--format=json", "monitor", address, "OVN_Northbound", "NB_Global", "nb_cfg,external_ids")
+	cmd.Stdout, cmd.Stderr = &printed, &said
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // SIGKILL would lose what it has not yet written
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return func() ([]string, error) {
+		cancel()
+		_ = cmd.Wait() // its status says that it was ended
+		changes, seen, err := raised(&printed)
+		if err == nil && !seen {
+			err = fmt.Errorf("ovsdb-client monitor %s showed no row of NB_Global: %s", address, said.String())
+		}
+		return changes, err
+	}, nil
+}
+
+// update is what "ovsdb-client --format=json monitor" prints for each transaction: one
+// line with the old and the new row.
+type update struct {
+	Headings []string
+	Data     [][]any
+}
+
+// raised reads updates of NB_Global and returns those that changed nb_cfg alone. seen
+// tells whether there was any row.
+func raised(in io.Reader) (changes []string, seen bool, err error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	var last map[string]any
+	for lines.Scan() {
+		var u update
+		if err := json.Unmarshal(lines.Bytes(), &u); err != nil {
+			return nil, seen, fmt.Errorf("monitor: %w: %s", err, lines.Text())
+		}
+		for _, cells := range u.Data {
+			row := map[string]any{}
+			for i, heading := range u.Headings {
+				row[heading] = cells[i]
+			}
+			if row["action"] == "old" {
+				continue // it has only the columns that changed
+			}
+			seen = true
+			if last != nil && fmt.Sprint(row["nb_cfg"]) != fmt.Sprint(last["nb_cfg"]) && checked(row) == checked(last) {
+				changes = append(changes, fmt.Sprintf("nb_cfg went from %v to %v without a liveness check of Neutron", last["nb_cfg"], row["nb_cfg"]))
+			}
+			last = row
+		}
+	}
+	return changes, seen, lines.Err()
+}
+
+// checked is when Neutron last checked its agents, as NB_Global has it.
+func checked(row map[string]any) string {
+	return Row{Columns: row}.external(livenessCheck)
+}
