@@ -26,37 +26,123 @@ type Rule struct {
 // is a package's or is above it holds. A package without a rule fails the test:
 // a new one is a decision, to be written down here.
 var Rules = map[string]Rule{
-	"api":                          {Why: "the API is what others import; it drags nothing of ours along"},
-	"internal/intent":              {Why: "the words both fabrics share know neither of them"},
-	"internal/settings":            {Why: "daemons, plugin and lab share it"},
-	"internal/decide":              {May: []string{"api", "internal/intent", "internal/decide"}, Why: "deciding is a function of facts: no database, no API calls, no machine"},
-	"internal/ipam":                {Why: "a pool is a value"},
-	"internal/retry":               {Why: "it repeats a call and knows nothing of it"},
-	"internal/signal":              {Why: "one channel"},
-	"internal/ovn":                 {May: []string{"internal/intent", "internal/ovn", "internal/ovsdb", "internal/retry", "internal/signal"}, Why: "the fabric knows intents and OVN, not Kubernetes: libovsdb's types stop here"},
-	"internal/ovsdb":               {May: []string{"internal/retry", "internal/signal", "internal/ovsdb"}, Why: "a session with any OVSDB server knows no schema"},
-	"internal/openstack":           {May: []string{"internal/intent", "internal/openstack", "internal/retry"}, Why: "a session with OpenStack knows no resource"},
-	"internal/portpool":            {May: []string{"internal/intent", "internal/retry", "internal/signal"}, Why: "the pool knows Neutron by a small interface of its own"},
-	"internal/neutron":             {May: []string{"internal/intent", "internal/neutron", "internal/openstack", "internal/portpool", "internal/retry", "internal/signal"}, Why: "the fabric knows intents and Neutron, not Kubernetes: gophercloud's types stop here"},
-	"internal/octavia":             {May: []string{"internal/intent", "internal/octavia", "internal/openstack", "internal/retry", "internal/signal"}, Why: "as internal/neutron"},
-	"internal/octavia/octaviatest": {May: []string{"internal/neutron/neutrontest"}, Why: "the two fakes together are one cloud"},
-	"internal/plug":                {May: []string{"internal/intent"}, Why: "it lists steps and does none"},
-	"internal/netdev":              {May: []string{"internal/plug", "internal/offload", "internal/ovn/vswitch", "internal/ovsdb", "internal/retry", "internal/signal", "internal/netdev"}, Why: "it does steps and decides none; of OVN it knows the model of the node's own switch"},
-	"internal/nodenet":             {May: []string{"internal/netdev", "internal/offload", "internal/retry", "internal/signal", "internal/nodenet"}, Why: "it makes a node's own network as it is told, whoever tells it"},
-	"internal/offload":             {Why: "one ioctl"},
-	"internal/cniwire":             {Why: "the CNI plugin links it and must stay a few MB"},
-	"internal/poolwire":            {Why: "both ends link it, and neither the other"},
-	"internal/unit":                {May: []string{"api", "internal/intent"}, Why: "the generic unit knows no kind and no fabric"},
-	"internal/daemon":              {May: []string{"internal/settings", "internal/retry"}, Why: "what both daemons share knows neither"},
-	"internal/app":                 {May: []string{"*"}, Why: "wiring"},
-	"internal/ko":                  {May: []string{"api", "internal/settings", "internal/intent", "internal/ovn", "internal/neutron", "internal/octavia", "internal/openstack", "internal/portpool", "internal/poolwire", "internal/retry"}, Why: "the plugin talks to the cluster and, to clean up, to the fabrics: what is ours there only they know; not to the daemons' insides"},
-	"internal/lab":                 {May: []string{"api", "internal/settings", "internal/lab"}, Why: "the lab runs the product as anybody would and links none of it"},
-	"internal/kubetest":            {May: []string{"api", "internal/settings"}, Why: "it starts an API server for whoever tests"},
-	"internal/walk":                {Why: "it knows what pages look like, not what they are about"},
-	"internal/reach":               {May: []string{"internal/intent"}, Why: "it says what passes, and must not know why"},
-	"internal/arch":                {Why: "it looks at the code from outside"},
-	"cmd":                          {May: []string{"*"}, Why: "a main of few lines"},
-	"test":                         {May: []string{"*"}, Why: "tests may look anywhere"},
+	"api": {
+		Why: "the API is what others import; it drags nothing of ours along",
+	},
+	"internal/intent": {
+		Why: "the words both fabrics share know neither of them",
+	},
+	"internal/settings": {
+		Why: "daemons, plugin and lab share it",
+	},
+	"internal/decide": {
+		May: []string{"api", "internal/intent", "internal/decide"},
+		Why: "deciding is a function of facts: no database, no API calls, no machine",
+	},
+	"internal/ipam": {
+		Why: "a pool is a value",
+	},
+	"internal/retry": {
+		Why: "it repeats a call and knows nothing of it",
+	},
+	"internal/signal": {
+		Why: "one channel",
+	},
+	"internal/ovn": {
+		May: []string{"internal/intent", "internal/ovn", "internal/ovsdb", "internal/retry", "internal/signal"},
+		Why: "the fabric knows intents and OVN, not Kubernetes: libovsdb's types stop here",
+	},
+	"internal/ovsdb": {
+		May: []string{"internal/retry", "internal/signal", "internal/ovsdb"},
+		Why: "a session with any OVSDB server knows no schema",
+	},
+	"internal/openstack": {
+		May: []string{"internal/intent", "internal/openstack", "internal/retry"},
+		Why: "a session with OpenStack knows no resource",
+	},
+	"internal/portpool": {
+		May: []string{"internal/intent", "internal/retry", "internal/signal"},
+		Why: "the pool knows Neutron by a small interface of its own",
+	},
+	"internal/neutron": {
+		May: []string{"internal/intent", "internal/neutron", "internal/openstack", "internal/portpool", "internal/retry", "internal/signal"},
+		Why: "the fabric knows intents and Neutron, not Kubernetes: gophercloud's types stop here",
+	},
+	"internal/octavia": {
+		May: []string{"internal/intent", "internal/octavia", "internal/openstack", "internal/retry", "internal/signal"},
+		Why: "as internal/neutron",
+	},
+	"internal/octavia/octaviatest": {
+		May: []string{"internal/neutron/neutrontest"},
+		Why: "the two fakes together are one cloud",
+	},
+	"internal/plug": {
+		May: []string{"internal/intent"},
+		Why: "it lists steps and does none",
+	},
+	"internal/netdev": {
+		May: []string{"internal/plug", "internal/offload", "internal/ovn/vswitch", "internal/ovsdb", "internal/retry", "internal/signal", "internal/netdev"},
+		Why: "it does steps and decides none; of OVN it knows the model of the node's own switch",
+	},
+	"internal/nodenet": {
+		May: []string{"internal/netdev", "internal/offload", "internal/retry", "internal/signal", "internal/nodenet"},
+		Why: "it makes a node's own network as it is told, whoever tells it",
+	},
+	"internal/offload": {
+		Why: "one ioctl",
+	},
+	"internal/cniwire": {
+		Why: "the CNI plugin links it and must stay a few MB",
+	},
+	"internal/poolwire": {
+		Why: "both ends link it, and neither the other",
+	},
+	"internal/unit": {
+		May: []string{"api", "internal/intent"},
+		Why: "the generic unit knows no kind and no fabric",
+	},
+	"internal/daemon": {
+		May: []string{"internal/settings", "internal/retry"},
+		Why: "what both daemons share knows neither",
+	},
+	"internal/app/agent": {
+		May: []string{"*"},
+		Why: "wiring",
+	},
+	"internal/app/controller": {
+		May: []string{"*"},
+		Why: "wiring",
+	},
+	"internal/ko": {
+		May: []string{"api", "internal/settings", "internal/intent", "internal/ovn", "internal/neutron", "internal/octavia", "internal/openstack", "internal/portpool", "internal/poolwire", "internal/retry"},
+		Why: "the plugin talks to the cluster and, to clean up, to the fabrics: what is ours there only they know; not to the daemons' insides",
+	},
+	"internal/lab": {
+		May: []string{"api", "internal/settings", "internal/lab"},
+		Why: "the lab runs the product as anybody would and links none of it",
+	},
+	"internal/kubetest": {
+		May: []string{"api", "internal/settings"},
+		Why: "it starts an API server for whoever tests",
+	},
+	"internal/walk": {
+		Why: "it knows what pages look like, not what they are about",
+	},
+	"internal/reach": {
+		May: []string{"internal/intent"},
+		Why: "it says what passes, and must not know why",
+	},
+	"internal/arch": {
+		Why: "it looks at the code from outside",
+	},
+	"cmd": {
+		May: []string{"*"},
+		Why: "a main of few lines",
+	},
+	"test": {
+		May: []string{"*"},
+		Why: "tests may look anywhere",
+	},
 }
 
 // only are rules that hold the other way round: packages that few may import.
