@@ -78,12 +78,21 @@ vet: ## go vet and gofmt
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 
 .PHONY: lint
-lint: ## golangci-lint with .golangci.yml; builds the linter once, some minutes
-	$(TOOL) golangci-lint run ./...
+lint: ## golangci-lint with .golangci.yml; builds the linter once, which takes minutes
+	@linter=$$(scripts/lint.sh) && "$$linter" run ./...
 
 .PHONY: gen
-gen: ## generate deep copies and CRDs again
+gen: crds ## generate deep copies, CRDs and the diagram of the packages
+	go test ./internal/arch -run '^TestDiagramIsCurrent$$' -update
+
+# For a copy of api/ alone, too: see scripts/unchanged.sh.
+.PHONY: crds
+crds:
 	$(TOOL) controller-gen object crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
+
+.PHONY: unchanged
+unchanged: ## fail if make gen or go mod tidy would change a file
+	@scripts/unchanged.sh
 
 .PHONY: packages
 packages: ## install the Debian packages that the lab needs

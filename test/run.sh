@@ -1,32 +1,59 @@
 #!/usr/bin/env bash
 # Everything that must pass, in phases: installs what is needed, builds, checks,
-# tests without the lab, then a lab of each profile and all end-to-end tests in
-# it. A failed phase does not hide the others; those that depend on it are left
-# out. Ends with the time of each phase and the number of tests. Replaces a lab
-# that runs.
+# tests without the lab, then a lab of each profile with its demo and all
+# end-to-end tests. A failed phase does not hide the others; those that depend on
+# it are left out. Ends with the time of each phase, the number of its tests, how
+# busy the processors were, and what ran beside it. Replaces a lab that runs.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
 lab_dir=${ISTHMUS_LAB_DIR:-/run/isthmus-lab}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export TALLY=$work/tally ISTHMUS_BEFORE=$work/neutron-before
-touch "$TALLY"
-budget=() broken=() started=$SECONDS
+export ISTHMUS_BEFORE=$work/neutron-before
+phases=$work/phases # one line for each phase that ended, in the columns of test/budget.awk
+touch "$phases"
 
-# phase NAME COMMAND...: runs it, tells how long it took and whether it worked.
+# processor prints the time that all processors were idle, and all time, in ticks.
+processor() { awk '/^cpu / { print $5 + $6, $2 + $3 + $4 + $5 + $6 + $7 + $8; exit }' /proc/stat; }
+
+# phase NAME COMMAND...: runs it and records how long it took and what its tests did.
+# All that a test may need was installed before, so none may be skipped.
 phase() {
-  local name=$1 begin=$SECONDS result=ok status=0
+  local name=$1 begin=$SECONDS status=0 idle all idle_then all_then passed failed skipped
   shift
+  local -x TALLY
+  TALLY=$(mktemp "$work/tally.XXXXXX")
+  read -r idle all < <(processor)
   printf '\n=== %s\n' "$name"
   "$@" </dev/null || status=$?
-  if ((status)); then result="FAILED ($status)"; broken+=("$name"); fi
-  budget+=("$(printf '%-38s %5d s  %s' "$name" $((SECONDS - begin)) "$result")")
+  read -r idle_then all_then < <(processor)
+  read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$TALLY")
+  if ((skipped && !status)); then status=1; fi
+  printf '%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n' "$begin" "$SECONDS" "$status" "$passed" "$failed" "$skipped" \
+    $((100 - 100 * (idle_then - idle) / (all_then - all + 1))) "$name" >>"$phases"
   return "$status"
 }
 
-# tests GO-TEST-ARGS...: go test, counted; shows packages, slow tests and whole failures.
-tests() { go test -json "$@" | "$work/count"; }
+# beside FUNCTION: starts it at once with what follows; its output is kept until joined.
+beside() {
+  "$1" >"$work/beside" 2>&1 &
+  other=$!
+}
+
+# joined waits for what runs beside, prints its output and returns its result.
+joined() {
+  local status=0
+  if [[ -z ${other-} ]]; then return 0; fi
+  wait "$other" || status=$?
+  other=
+  cat "$work/beside"
+  return "$status"
+}
+
+# tests GO-TEST-ARGS...: go test, counted; prints packages, slow tests and whole failures.
+# -count 1: what touches the machine or a lab is never taken from the cache.
+tests() { go test -json -count 1 "$@" | "$work/count"; }
 
 # in_lab PROFILE WHAT COMMAND...: a phase of that lab.
 in_lab() {
@@ -35,17 +62,33 @@ in_lab() {
   phase "$name" "$@"
 }
 
-end_to_end() { in_lab "$1" 'end-to-end tests' tests -tags e2e -count 1 -timeout 40m ./test/e2e; }
+# demo PROFILE: as a user runs it. What it shows must be readable in a file.
+demo() {
+  make demo PROFILE="$1" 2>&1 | tee "$work/demo" || return 1
+  if grep -q $'\e' "$work/demo"; then
+    echo 'the demo writes escape codes, though its output is no terminal' >&2
+    return 1
+  fi
+  demo/clear.sh
+}
+
+end_to_end() { in_lab "$1" 'end-to-end tests' tests -tags e2e -timeout 40m ./test/e2e; }
 
 # contract PROFILE: what the tests' Neutron promises, the real one keeps.
-contract() { in_lab "$1" 'contract with Neutron' tests -count 1 -run '^TestContract$' ./internal/neutron; }
+contract() { in_lab "$1" 'contract with Neutron' tests -run '^TestContract$' ./internal/neutron; }
 
-# Neutron's rows are taken down before Isthmus is installed, to be compared after.
+# without_isthmus starts the lab and writes down Neutron's rows before Isthmus is
+# installed, to be compared after.
+without_isthmus() {
+  isthmus-lab up --profile shared-ovn --isthmus=false &&
+    (eval "$(isthmus-lab env)" && exec "$work/snapshot" "$OVN_NB_DB") >"$ISTHMUS_BEFORE"
+}
+
 shared_ovn() {
   local lab=shared-ovn
-  in_lab $lab 'start, without Isthmus' isthmus-lab up --profile $lab --isthmus=false || return 1
-  (eval "$(isthmus-lab env)" && exec "$work/snapshot" "$OVN_NB_DB") >"$ISTHMUS_BEFORE" || return 1
-  in_lab $lab 'install Isthmus' isthmus-lab up || return 1
+  in_lab $lab 'start, without Isthmus' without_isthmus || return 1
+  in_lab $lab 'install Isthmus, demo' demo $lab || return 1
+  joined
   end_to_end $lab || return 1
   local -x ISTHMUS_CLOUDS=$lab_dir/openstack/clouds.yaml
   contract $lab
@@ -53,23 +96,23 @@ shared_ovn() {
 
 neutron() {
   local lab=neutron
-  in_lab $lab 'start, with Isthmus' isthmus-lab up --profile $lab || return 1
+  in_lab $lab 'start with Isthmus, demo' demo $lab || return 1
   end_to_end $lab || return 1
   local -x ISTHMUS_CLOUDS=$lab_dir/openstack/clouds.yaml
   contract $lab || return 1
-  in_lab $lab 'balancers of the real Octavia' tests -tags cloud -count 1 -run '^TestReal$' ./internal/octavia
+  in_lab $lab 'balancers of the real Octavia' tests -tags cloud -run '^TestReal$' ./internal/octavia
 }
 
 nested() {
   local lab=nested
-  in_lab $lab 'start, with Isthmus' isthmus-lab up --profile $lab || return 1
+  in_lab $lab 'start with Isthmus, demo' demo $lab || return 1
   end_to_end $lab
 }
 
 # lab PROFILE COMMAND: what a reader needs is printed while the lab still stands.
 lab() {
   "$2" || test/logs.sh "$lab_dir"
-  in_lab "$1" 'stop, and what it leaves' tests -tags e2e -count 1 ./test/down
+  in_lab "$1" 'stop, and what it leaves' tests -tags e2e ./test/down
 }
 
 prepare() {
@@ -78,22 +121,21 @@ prepare() {
     phase 'build' make build coredns PROFILE=neutron
 }
 
+# without_lab is what needs no lab: it runs while the first one starts.
+without_lab() {
+  phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/... ./test/neighbour ./test/tally
+  phase 'vet and format' make vet
+  phase 'generated files, go.mod' make unchanged
+  phase 'lint' make lint
+}
+
 go build -o "$work/count" ./test/tally && go build -o "$work/snapshot" ./test/snapshot || exit 1
 if prepare; then
   phase 'clear what a lab left over' isthmus-lab down || exit 1
-  phase 'vet and format' make vet
-  phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/... ./test/neighbour
+  beside without_lab
   lab shared-ovn shared_ovn
+  joined
   lab neutron neutron
   lab nested nested
 fi
-
-printf '\n%-38s %7s\n' 'phase' 'time'
-printf '%s\n' "${budget[@]}"
-printf '%-38s %5d s\n\n' 'all' $((SECONDS - started))
-for name in "${broken[@]}"; do echo "FAILED: $name"; done
-# All that a test may need was installed above, so none may be skipped.
-awk '{ passed += $1; failed += $2; skipped += $3 }
-  END { if (skipped) printf "FAILED: %d skipped\n", skipped
-    printf "%d passed, %d failed\n", passed, failed; exit skipped > 0 }' "$TALLY" &&
-  ((${#broken[@]} == 0))
+sort -s -n "$phases" | awk -f test/budget.awk -v all=$SECONDS

@@ -18,7 +18,7 @@ import (
 // is under way.
 type progress struct {
 	out   io.Writer
-	width int // 0: not a terminal
+	width int // 0: not a terminal, or NO_COLOR is set
 	total int
 	begin time.Time
 
@@ -31,7 +31,7 @@ type progress struct {
 
 func newProgress(out io.Writer, total int) *progress {
 	p := &progress{out: out, total: total, begin: time.Now(), stop: make(chan struct{})}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	if file, ok := out.(*os.File); ok && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(file.Fd())) {
 		if w, _, err := term.GetSize(int(file.Fd())); err == nil {
 			p.width = max(w, 40)
 			p.stopped.Go(p.tick)
