@@ -100,13 +100,13 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 		if len(steps) == 0 {
 			return changed, nil
 		}
-		if labels(steps) && f.haveLent(steps) {
-			f.labels.add(u)
+		if onlyNames(steps) && f.areHandedOut(steps) {
+			f.unnamed.add(u)
 			return changed, nil
 		}
 		steps = f.urgent(steps)
-		f.dissolve(steps)
-		if err := errors.Join(f.held(steps), f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
+		f.drainPools(steps)
+		if err := errors.Join(f.addressesFree(steps), f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
 			return changed, err
 		}
 		if err := f.runAs(ctx, a, u, e, steps); err != nil {
@@ -120,7 +120,7 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 // urgent leaves out of what is to be done to ports from the pool what can wait:
 // a pod waits for one call that changes its port's groups, not for its tags.
 func (f *Fabric) urgent(steps []step) []step {
-	if !f.haveLent(steps) {
+	if !f.areHandedOut(steps) {
 		return steps
 	}
 	return slices.DeleteFunc(steps, func(s step) bool { return s.verb == tag })
@@ -189,7 +189,7 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 		if i := e.index(s.object); err == nil && i >= 0 {
 			e.objects[i].tags = s.tags
 			f.touch(s.id)
-			f.unlend(s.id)
+			f.markNamed(s.id)
 		}
 		return err
 	case remove:
@@ -265,7 +265,7 @@ func (f *Fabric) changed(e *entry, o object) {
 
 func (f *Fabric) gone(e *entry, o object) {
 	f.touch(o.id)
-	f.unlend(o.id)
+	f.markNamed(o.id)
 	f.forget(o.id)
 	if i := e.index(o); i >= 0 {
 		e.objects = slices.Delete(e.objects, i, i+1)
@@ -281,11 +281,11 @@ func (f *Fabric) touch(id string) {
 	f.touched[id] = true
 }
 
-// haveLent tells whether all steps are about ports from the pool.
-func (f *Fabric) haveLent(steps []step) bool {
+// areHandedOut tells whether all steps change ports from the pool that have no name yet.
+func (f *Fabric) areHandedOut(steps []step) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !slices.ContainsFunc(steps, func(s step) bool { return f.lent[s.id] == "" })
+	return !slices.ContainsFunc(steps, func(s step) bool { return f.handedOut[s.id] == "" })
 }
 
 // forget: nobody may refer to what is gone.
@@ -297,11 +297,11 @@ func (f *Fabric) forget(id string) {
 	maps.DeleteFunc(f.segments, func(_ string, s Segment) bool { return s.ID == id })
 }
 
-// unlend: the tags tell whose a port is, or there is none.
-func (f *Fabric) unlend(id string) {
+// markNamed: the tags tell whose a port is, or there is none.
+func (f *Fabric) markNamed(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.lent, id)
+	delete(f.handedOut, id)
 }
 
 // remember keeps what others refer to.

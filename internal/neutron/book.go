@@ -97,9 +97,8 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	f.lend(all, held)
 	changed := slices.Concat(f.found, f.compare(all), f.regroup(all))
 	f.found = nil
-	f.restock(all)
+	f.syncPool(all)
 	f.listed = true
-	f.wakeChores()
 	slices.Sort(changed)
 	return slices.Compact(changed), nil
 }
@@ -109,17 +108,17 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 func (f *Fabric) lend(all map[intent.Unit][]object, held map[string]intent.Unit) {
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range slices.Clone(all[u]) {
-			to, lent := f.lent[o.id]
+			to, lent := f.handedOut[o.id]
 			if !lent {
 				to, lent = held[o.id]
 			}
 			switch {
-			case !pooled(u) && f.stock.knows(o.id):
-				to = poolUnit(f.stock.nodeOf(o))
-			case !pooled(u) || !lent || f.stock.knows(o.id):
+			case !pooled(u) && f.PortPool.Has(o.id):
+				to = poolUnit(f.nodeOf(o))
+			case !pooled(u) || !lent || f.PortPool.Has(o.id):
 				continue // what the pool has back, nobody holds: held may be of a moment ago
 			default:
-				f.lent[o.id] = to
+				f.handedOut[o.id] = to
 			}
 			all[u] = slices.DeleteFunc(all[u], o.is)
 			all[to] = append(all[to], o)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // asking is a pod that asks for addresses.
@@ -25,7 +26,7 @@ func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	for _, node := range []string{"node1", "node2"} {
 		c := neutrontest.New(t)
-		f := pool(t, c, Limits{Min: 2, Batch: 2})
+		f := pool(t, c, portpool.Limits{Min: 2, Batch: 2})
 		apply(t, f, "policy/ns/web", policyWant())
 		was := returned(t, f)
 		w := asking("ns/b", node, was.Addrs)
@@ -56,7 +57,7 @@ func returned(t *testing.T, f *Fabric) intent.PortStatus {
 // Where the pool's port cannot become what is wanted, it goes first.
 func TestPoolGivesWayToAChosenMAC(t *testing.T) {
 	t.Parallel()
-	f := pool(t, neutrontest.New(t), Limits{Min: 2, Batch: 2})
+	f := pool(t, neutrontest.New(t), portpool.Limits{Min: 2, Batch: 2})
 	was := returned(t, f)
 	w := asking("ns/b", "node1", was.Addrs)
 	w.Ports[0].MAC = "02:00:00:00:00:77"
@@ -72,25 +73,5 @@ func TestPoolGivesWayToAChosenMAC(t *testing.T) {
 	})
 	if now.ID == was.ID || now.MAC != "02:00:00:00:00:77" {
 		t.Errorf("the pod has %+v, and had %+v", now, was)
-	}
-}
-
-func TestStockHoldsWhatIsBeingCleaned(t *testing.T) {
-	t.Parallel()
-	s := newStock(&Limits{Min: 1, Max: 2})
-	s.ask(wish("n1"), false)
-	s.give(used("a", "n1"))
-	want := wish("n2")
-	want["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
-	for _, where := range []string{"returning", "in hand"} {
-		if _, ready := s.obtain(want); ready || s.holds(want) == nil {
-			t.Errorf("a port that is %s is handed out, or not waited for", where)
-		}
-		if where == "returning" {
-			s.next(true)
-		}
-	}
-	if other := wish("n2"); s.holds(other) != nil {
-		t.Error("who asks for no address waits for it")
 	}
 }

@@ -53,7 +53,7 @@ func inward(all map[intent.Unit][]object) []intent.Unit {
 // are gone. What holds others' ports stays, and the error says so. It ends when
 // nothing moves any more: whether to try again is for the caller to say.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
-	if err := f.endPools(ctx); err != nil {
+	if err := f.PortPool.Stop(ctx); err != nil {
 		return 0, err
 	}
 	a, err := f.api(ctx)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // Ports are made for the pool while all is cleared: none is left, and none is
@@ -15,7 +16,7 @@ import (
 func TestClearWhileThePoolIsFilled(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	reached, on := hold(c, http.MethodPost)
 	apply(t, f, "pod/ns/last", podWant("ns/last", "node1")) // empties the pool
 	<-reached
@@ -27,11 +28,11 @@ func TestClearWhileThePoolIsFilled(t *testing.T) {
 		cleared <- err
 	}()
 	eventually(t, time.Minute, "it waits", func() bool {
-		free := f.pooling.TryAcquire(1)
-		if free {
-			f.pooling.Release(1)
-		}
-		return !free
+		// Stop lets no other task begin
+		ctx, cancel := timeout(t, time.Millisecond)
+		defer cancel()
+		_, err := f.PortPool.Free(ctx, func(portpool.Key) bool { return false })
+		return err != nil
 	})
 	close(on)
 	if err := <-cleared; err != nil {

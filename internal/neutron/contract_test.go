@@ -14,6 +14,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // The Neutron of neutrontest and a real one do the same. The real one is that
@@ -36,7 +37,7 @@ func TestContract(t *testing.T) {
 
 func contract(t *testing.T, o Options) {
 	t.Helper()
-	o.Pool = &Limits{Min: 2, Batch: 2}
+	o.Pool = &portpool.Limits{Min: 2, Batch: 2}
 	f := startAs(t, o)
 	r := router(t, f)
 	t.Cleanup(func() { unmake(t, f, r) })
@@ -177,7 +178,7 @@ func contractGroups(t *testing.T, f *Fabric) {
 	apply(t, f, "pod/ns/guarded", guarded)
 	apply(t, f, "pod/ns/guarded", intent.Want{})
 	contractProject(t, f)
-	f.Keep(func(k PoolKey) bool { return k.Node != "node1" })
+	f.PortPool.Drain(func(k portpool.Key) bool { return k.Node == "node1" })
 	eventually(t, time.Minute, "the group can go", func() bool {
 		_, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{})
 		return err == nil
@@ -197,7 +198,7 @@ func contractProject(t *testing.T, f *Fabric) {
 	if err != nil || len(changed) > 0 {
 		t.Errorf("what Neutron shows is not what it was told, of %v (%v)", changed, err)
 	}
-	mine := slices.DeleteFunc(f.Pools(), func(p PoolStatus) bool { return p.Project != w.Ports[0].Project })
+	mine := slices.DeleteFunc(f.PortPool.Pools(), func(p portpool.Status) bool { return p.Project != w.Ports[0].Project })
 	if len(mine) != 1 {
 		t.Errorf("the other project has %d pools", len(mine))
 	}
@@ -209,7 +210,7 @@ func contractPool(t *testing.T, f *Fabric) {
 	t.Helper()
 	apply(t, f, "pod/ns/first", podWant("ns/first", "node1")) // now the pool knows what is asked for
 	eventually(t, time.Minute, "the pool is full", func() bool {
-		return len(f.Pools()) == 1 && f.Pools()[0].Ready == 2 && f.Pools()[0].Making == 0
+		return len(f.PortPool.Pools()) == 1 && f.PortPool.Pools()[0].Ready == 2 && f.PortPool.Pools()[0].Making == 0
 	})
 	seen := apply(t, f, "pod/ns/quick", podWant("ns/quick", "node1"))
 	if seen.Changed != 0 || len(seen.Ports["ns/quick"].Addrs) != 2 {
@@ -219,7 +220,7 @@ func contractPool(t *testing.T, f *Fabric) {
 		return slices.Contains(content(t, f), "pod/ns/quick: port ns/quick")
 	})
 	apply(t, f, "pod/ns/quick", intent.Want{})
-	eventually(t, time.Minute, "the port is back", func() bool { return f.Pools()[0].Ready >= 2 && f.Pools()[0].Returning == 0 })
+	eventually(t, time.Minute, "the port is back", func() bool { return f.PortPool.Pools()[0].Ready >= 2 && f.PortPool.Pools()[0].Returning == 0 })
 	if again := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")); again.Changed != 0 {
 		t.Errorf("the first port was changed in %d steps", again.Changed)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // makeTheirs makes something as somebody else would, and returns how to delete it.
@@ -56,7 +57,7 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]; again.ID != b.ID || again.Tag == 0 {
 		t.Errorf("the pod had %+v, and has %+v", b, again)
 	}
-	f.Keep(func(k PoolKey) bool { return k.Parent == "" })
+	f.PortPool.Drain(func(k portpool.Key) bool { return k.Parent != "" })
 	apply(t, f, "pod/ns/n1", intent.Want{})
 	apply(t, f, "pod/ns/n3", intent.Want{})
 	eventually(t, time.Minute, "nothing is behind it", func() bool {
@@ -76,8 +77,8 @@ func stopped(name, parent string) intent.Want {
 func contractSubports(t *testing.T, f *Fabric, parent, trunk, other string) {
 	t.Helper()
 	idle := func() bool {
-		i := slices.IndexFunc(f.Pools(), func(p PoolStatus) bool { return p.Parent == parent })
-		return i >= 0 && f.Pools()[i].Ready >= 2 && f.Pools()[i].Making+f.Pools()[i].Returning == 0
+		i := slices.IndexFunc(f.PortPool.Pools(), func(p portpool.Status) bool { return p.Parent == parent })
+		return i >= 0 && f.PortPool.Pools()[i].Ready >= 2 && f.PortPool.Pools()[i].Making+f.PortPool.Pools()[i].Returning == 0
 	}
 	eventually(t, time.Minute, "the pool is full", idle)
 	f.mu.Lock()

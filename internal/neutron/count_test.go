@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // tally is what Options.Count was told.
@@ -58,7 +59,7 @@ func TestCallsOfThePool(t *testing.T) {
 	c := neutrontest.New(t)
 	var y tally
 	f := poolAs(t, Options{
-		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &Limits{Min: 2, Batch: 2},
+		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &portpool.Limits{Min: 2, Batch: 2},
 	})
 	y.since()
 	apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))

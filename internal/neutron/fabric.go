@@ -15,10 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
+	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
 // Options of a Fabric.
@@ -27,8 +27,18 @@ type Options struct {
 	Owner string
 	// Cloud is the name in CloudsFile, a clouds.yaml, of whom we are to OpenStack.
 	Cloud, CloudsFile string
-	// SubnetPool is nil where no port is to be made before it is asked for.
-	Pool *Limits
+	// Pool has the limits of each pool of ready ports; nil: no port is created before
+	// a pod asks for it.
+	Pool *portpool.Limits
+	// AlwaysFilled tells of the names of security groups whether the pool of a node's
+	// ports in exactly these is kept filled however little it is used; node is empty for
+	// subports. A group that is not ours has its id for a name. It must not block, and
+	// may be nil.
+	AlwaysFilled func(node string, groups []string) bool
+	// NodeExists tells whether AlwaysFilled is to be asked for a node: pods end later
+	// than their node, and a pool that was filled for them then would stay. It must not
+	// block; nil: every node exists.
+	NodeExists func(node string) bool
 	// Pause is how long the pool rests at most after Neutron has refused it
 	// something; as long as what was refused takes to change if 0.
 	Pause time.Duration
@@ -54,14 +64,15 @@ type Options struct {
 // Fabric is Neutron as one owner sees it.
 type Fabric struct {
 	Options
-	session *openstack.Lazy[api]
-	tasks   sync.WaitGroup
-	stop    context.CancelFunc
-	labels  queue
-	chores  chan struct{} // wakes who looks after the pool
-	looking sync.Mutex    // of Refresh
+	// PortPool has the pools of ready ports.
+	PortPool *portpool.Worker
+	session  *openstack.Lazy[api]
+	tasks    sync.WaitGroup
+	stop     context.CancelFunc
+	// unnamed are the units whose ports from the pool have no name yet.
+	unnamed unitQueue
+	looking sync.Mutex // of Refresh
 	quiet   quiet
-	pooling *semaphore.Weighted // held for each chore of the pools, wholly by who ends them
 
 	mu    sync.Mutex // of all below
 	units map[intent.Unit]*entry
@@ -72,8 +83,11 @@ type Fabric struct {
 	touched map[string]bool
 	// found are units that the pool has found to have changed.
 	found []intent.Unit
-	// lent are the units of ports from the pool that have no name yet, by id.
-	lent     map[string]intent.Unit
+	// handedOut are the units of ports from the pool that have no name yet, by the
+	// port's id.
+	handedOut map[string]intent.Unit
+	// nodes are where the parent ports are, by id.
+	nodes    map[string]string
 	segments map[string]Segment
 	groups   *register
 	// doubtful are the units of which something is gone that they still know.
@@ -81,7 +95,6 @@ type Fabric struct {
 	standard map[string]string // ids of the default groups by project
 	trunks   trunks
 	rises    rises
-	stock    *stock
 }
 
 // New returns a Fabric. It signs in when first used, and again when needed;
@@ -95,16 +108,20 @@ func New(ctx context.Context, o Options) *Fabric {
 	}
 	ctx, cancel := context.WithCancel(openstack.Background(ctx))
 	f := &Fabric{
-		Options: o, stop: cancel, chores: make(chan struct{}, 1), labels: newQueue(),
-		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, lent: map[string]intent.Unit{}, segments: map[string]Segment{},
-		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(), pooling: semaphore.NewWeighted(allChores),
-		standard: map[string]string{}, stock: newStock(o.Pool),
-		trunks: trunks{}, rises: newRises(o.Up),
+		Options: o, stop: cancel, unnamed: unitQueue{added: signal.New()},
+		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, handedOut: map[string]intent.Unit{}, nodes: map[string]string{}, segments: map[string]Segment{},
+		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(),
+		standard: map[string]string{},
+		trunks:   trunks{}, rises: newRises(o.Up),
 	}
 	f.session = openstack.NewLazy(f.connect)
-	f.stock.up = f.rises.isUp
-	f.tasks.Go(func() { f.labelAll(ctx) })
-	f.tasks.Go(func() { f.fill(ctx) })
+	f.PortPool = portpool.New(portpool.Options{
+		Neutron: poolPorts{f}, Limits: o.Pool, Pause: o.Pause, Log: o.Log,
+		Busy: func() bool { return !f.unnamed.empty() },
+		Up:   func(p portpool.Port) bool { return f.rises.isUp(p.Record.(object)) },
+	})
+	f.tasks.Go(func() { f.writeNames(ctx) })
+	f.tasks.Go(func() { f.PortPool.Run(ctx) })
 	f.tasks.Go(func() { f.watchRises(ctx) })
 	return f
 }

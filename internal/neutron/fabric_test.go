@@ -17,12 +17,13 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start is a Fabric that ends with the test, or before.
-func start(t *testing.T, c *neutrontest.Cloud, pool *Limits) *Fabric {
+func start(t *testing.T, c *neutrontest.Cloud, pool *portpool.Limits) *Fabric {
 	t.Helper()
 	return startAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: pool})
 }

@@ -12,10 +12,11 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // pool starts a Fabric whose pool for node1 is full.
-func pool(t *testing.T, c *neutrontest.Cloud, l Limits) *Fabric {
+func pool(t *testing.T, c *neutrontest.Cloud, l portpool.Limits) *Fabric {
 	t.Helper()
 	return poolAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &l})
 }
@@ -36,7 +37,7 @@ func full(t *testing.T, f *Fabric, n int) {
 	t.Helper()
 	eventually(t, time.Minute, "the pool is full", func() bool {
 		ready, busy := 0, 0
-		for _, p := range f.Pools() {
+		for _, p := range f.PortPool.Pools() {
 			ready, busy = ready+p.Ready, busy+p.Making+p.Returning
 		}
 		return ready >= n && busy == 0
@@ -51,7 +52,7 @@ func TestPoolHandsOut(t *testing.T) {
 		if birthTags {
 			c.Extend(extBirthTags)
 		}
-		f := pool(t, c, Limits{Min: 3, Batch: 3})
+		f := pool(t, c, portpool.Limits{Min: 3, Batch: 3})
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Slow: time.Hour, Code: 503} })
 		ids := map[string]bool{}
 		for i := range 3 {
@@ -74,7 +75,7 @@ func TestPoolHandsOut(t *testing.T) {
 func TestPoolNamesAndRefills(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, Limits{Min: 3, Batch: 3})
+	f := pool(t, c, portpool.Limits{Min: 3, Batch: 3})
 	seen := apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
 	if seen.Changed != 0 || seen.Ports["ns/a"].ID == "" || len(seen.Ports["ns/a"].Addrs) != 2 {
 		t.Errorf("from the pool: %+v", seen)
@@ -89,7 +90,7 @@ func TestPoolNamesAndRefills(t *testing.T) {
 	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
 		t.Errorf("changed: %v (%v)", changed, err)
 	}
-	f.Keep(func(k PoolKey) bool { return k.Node != "node1" })
+	f.PortPool.Drain(func(k portpool.Key) bool { return k.Node == "node1" })
 	eventually(t, time.Minute, "a node's pool goes with it", func() bool { return len(c.Names("ports")) == 1 })
 }
 
@@ -99,14 +100,14 @@ func TestPoolAfterACrash(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{true, false} {
 		c := neutrontest.New(t)
-		f := pool(t, c, Limits{Min: 2, Batch: 2})
+		f := pool(t, c, portpool.Limits{Min: 2, Batch: 2})
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Code: 503} })
 		id := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"].ID
 		f.Close()
 		f.idle()
 		c.Fail(nil)
 
-		again := start(t, c, &Limits{Min: 2, Batch: 2})
+		again := start(t, c, &portpool.Limits{Min: 2, Batch: 2})
 		held := map[string]intent.Unit{}
 		if claimed {
 			held[id] = "pod/ns/a"
@@ -131,7 +132,7 @@ func TestPoolAccidents(t *testing.T) {
 	for n := 1; n <= 14; n++ {
 		for _, after := range []bool{false, true} {
 			c := neutrontest.New(t)
-			f := pool(t, c, Limits{Min: 2, Batch: 2})
+			f := pool(t, c, portpool.Limits{Min: 2, Batch: 2})
 			c.Fail(func(call int, _ *http.Request) *neutrontest.Fault {
 				if call == n {
 					return &neutrontest.Fault{After: after}
@@ -148,7 +149,7 @@ func TestPoolAccidents(t *testing.T) {
 			f.Close()
 			f.idle()
 			c.Fail(nil)
-			again := start(t, c, &Limits{Min: 2, Batch: 2})
+			again := start(t, c, &portpool.Limits{Min: 2, Batch: 2})
 			if _, err := again.Refresh(t.Context(), map[string]intent.Unit{}); err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +179,7 @@ func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
 		if _, err := f.Refresh(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		p := f.Pools()[0]
+		p := f.PortPool.Pools()[0]
 		return cmp.Equal([]string{"ns/b", "ns/c", "ns/first"}, pods(c)) && len(c.Names("ports"))-3 == p.Ready && p.Making+p.Returning == 0
 	})
 }
@@ -192,7 +193,7 @@ func pods(c *neutrontest.Cloud) []string {
 func TestPoolWaitsForTheUnplugging(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
 	c.Set("ports", id, "status", "ACTIVE")
 	apply(t, f, "pod/ns/first", intent.Want{})
@@ -204,7 +205,7 @@ func TestPoolWaitsForTheUnplugging(t *testing.T) {
 		}
 	}
 	c.Set("ports", id, "status", "DOWN")
-	eventually(t, time.Minute, "it is ready", func() bool { return f.Pools()[0].Returning == 0 && f.Pools()[0].Ready >= 1 })
+	eventually(t, time.Minute, "it is ready", func() bool { return f.PortPool.Pools()[0].Returning == 0 && f.PortPool.Pools()[0].Ready >= 1 })
 }
 
 // Neutron makes ports and its answer is lost: they are found, used, and none is
@@ -218,7 +219,7 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 		}
 		var w woken
 		f := poolAs(t, Options{
-			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &Limits{Min: 3, Batch: 3}, Changed: w.changed,
+			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &portpool.Limits{Min: 3, Batch: 3}, Changed: w.changed,
 		})
 		apply(t, f, "policy/ns/web", policyWant())
 		intruder(t, f, "np.web")
@@ -256,7 +257,7 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 func TestPoolFindsWhatItIsMaking(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	reached, on := hold(c, http.MethodPost)
 	port := func(name string) string {
 		return apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID
@@ -285,7 +286,7 @@ func TestPoolLendsToOthers(t *testing.T) {
 		}
 		var y tally
 		f := poolAs(t, Options{
-			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &Limits{Min: 2, Batch: 2, Sets: 1},
+			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &portpool.Limits{Min: 2, Batch: 2, Sets: 1},
 		})
 		apply(t, f, "policy/ns/web", policyWant())
 		y.since()
@@ -317,9 +318,9 @@ func TestPoolLendsNothingOpen(t *testing.T) {
 	t.Parallel()
 	for _, after := range []bool{false, true} {
 		c := neutrontest.New(t)
-		f := pool(t, c, Limits{Min: 2, Batch: 2, Sets: 1})
+		f := pool(t, c, portpool.Limits{Min: 2, Batch: 2, Sets: 1})
 		apply(t, f, "policy/ns/web", policyWant())
-		ready := f.PoolPorts(f.Pools()[0].PoolKey)
+		ready := f.PortPool.PoolPorts(f.PortPool.Pools()[0].Key)
 		c.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
 			if r.Method == http.MethodPut {
 				return &neutrontest.Fault{After: after}
@@ -331,7 +332,7 @@ func TestPoolLendsNothingOpen(t *testing.T) {
 		}
 		c.Fail(nil)
 		id := apply(t, f, "pod/ns/a", only("ns/a", "np.web")).Ports["ns/a"].ID
-		if !slices.ContainsFunc(ready, func(p PoolPort) bool { return p.ID == id }) {
+		if !slices.ContainsFunc(ready, func(p portpool.PortStatus) bool { return p.ID == id }) {
 			t.Errorf("it got another port: %s", id)
 		}
 		eventually(t, time.Minute, "all is in order", func() bool {

@@ -54,11 +54,3 @@ func (a *api) find(ctx context.Context, what string, query url.Values, name stri
 	}
 	return found[0], nil
 }
-
-// Keep ends the pools that nobody will ask for any more.
-func (f *Fabric) Keep(wanted func(PoolKey) bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stock.drain(func(k PoolKey) bool { return !wanted(k) })
-	f.wakeChores()
-}

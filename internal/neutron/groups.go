@@ -94,7 +94,7 @@ func (f *Fabric) deserted(u intent.Unit, steps []step) error {
 		if len(in) > 0 {
 			return intent.Wait{Reason: "InUse", After: later, For: fmt.Sprintf("%s to leave security group %s", some(in), s.name)}
 		}
-		if f.stock.inGroup(s.id) {
+		if f.PortPool.GroupInUse(s.id) {
 			return intent.Wait{Reason: "InUse", After: soon, For: "ports of the pool to leave security group " + s.name}
 		}
 	}

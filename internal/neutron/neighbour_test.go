@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // Two clusters in one project, and somebody's own network with machines on it:
@@ -17,7 +18,7 @@ func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	c.Page(2)
-	one := start(t, c, &Limits{Min: 1})
+	one := start(t, c, &portpool.Limits{Min: 1})
 	two := startAs(t, Options{Owner: "c2", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 	theirs := somebody(t, one)
 	before := c.Snapshot()
@@ -80,7 +81,7 @@ func TestPoolAdopts(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	c.Extend(extBirthTags)
-	f := pool(t, c, Limits{Min: 1, Batch: 1})
+	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	s, _ := f.Segment("net2")
 	a := f.session.Load()
 	w, err := a.create(t.Context(), []step{{create, object{

@@ -10,10 +10,11 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // nestedPool starts a Fabric whose pool for worker1 is full.
-func nestedPool(t *testing.T, c *neutrontest.Cloud, parent string, l Limits) *Fabric {
+func nestedPool(t *testing.T, c *neutrontest.Cloud, parent string, l portpool.Limits) *Fabric {
 	t.Helper()
 	f := start(t, c, &l)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
@@ -34,8 +35,8 @@ func TestSubportsAreReady(t *testing.T) {
 			c.Extend(extBirthTags)
 		}
 		parent, _ := c.Trunk("vm1")
-		f := nestedPool(t, c, parent, Limits{Min: 3, Batch: 3, Max: 3})
-		if got := f.Pools()[0]; got.Node != "worker1" || got.Parent != parent {
+		f := nestedPool(t, c, parent, portpool.Limits{Min: 3, Batch: 3, Max: 3})
+		if got := f.PortPool.Pools()[0]; got.Node != "worker1" || got.Parent != parent {
 			t.Errorf("%+v", got)
 		}
 		eventually(t, time.Minute, "all are up", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.rises.waiting) == 0 })
@@ -57,7 +58,7 @@ func TestSubportsComeBack(t *testing.T) {
 	c := neutrontest.New(t)
 	parent, _ := c.Trunk("vm1")
 	c.Fail(nil)
-	f := nestedPool(t, c, parent, Limits{Min: 3, Batch: 3, Max: 6})
+	f := nestedPool(t, c, parent, portpool.Limits{Min: 3, Batch: 3, Max: 6})
 	adds := slices.DeleteFunc(c.Calls(), func(s string) bool { return !strings.HasSuffix(s, "/add_subports") })
 	if len(adds) != 2 { // the first pod's port, and the pool's
 		t.Errorf("%v", adds)
@@ -82,7 +83,7 @@ func TestSubportsComeBack(t *testing.T) {
 		t.Errorf("%d ports", got)
 	}
 	c.Fail(nil)
-	if n, err := f.Free(t.Context(), func(k PoolKey) bool { return k.Node == "worker1" }); n != 6 || err != nil {
+	if n, err := f.PortPool.Free(t.Context(), func(k portpool.Key) bool { return k.Node == "worker1" }); n != 6 || err != nil {
 		t.Errorf("%d (%v)", n, err)
 	}
 	removes := slices.DeleteFunc(c.Calls(), func(s string) bool { return !strings.HasSuffix(s, "/remove_subports") })
@@ -97,7 +98,7 @@ func TestSubportsAfterACrash(t *testing.T) {
 	for _, claimed := range []bool{true, false} {
 		c := neutrontest.New(t)
 		parent, _ := c.Trunk("vm1")
-		f := nestedPool(t, c, parent, Limits{Min: 2, Batch: 2})
+		f := nestedPool(t, c, parent, portpool.Limits{Min: 2, Batch: 2})
 		eventually(t, time.Minute, "all are up", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.rises.waiting) == 0 })
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Code: 503} })
 		b := apply(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
@@ -105,7 +106,7 @@ func TestSubportsAfterACrash(t *testing.T) {
 		f.idle()
 		c.Fail(nil)
 
-		again := start(t, c, &Limits{Min: 2, Batch: 2})
+		again := start(t, c, &portpool.Limits{Min: 2, Batch: 2})
 		held := map[string]intent.Unit{}
 		if claimed {
 			held[b.ID] = "pod/ns/a"
@@ -119,7 +120,7 @@ func TestSubportsAfterACrash(t *testing.T) {
 		}
 		put(t, again, "pod/ns/first", nestedWant("ns/first", parent))
 		full(t, again, 2)
-		for _, p := range again.Pools() {
+		for _, p := range again.PortPool.Pools() {
 			if p.Node != "worker1" || p.Parent != parent {
 				t.Errorf("%+v", p)
 			}
@@ -134,7 +135,7 @@ func TestATrunkTakesThePoolAlong(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	parent, trunk := c.Trunk("vm1")
-	f := nestedPool(t, c, parent, Limits{Min: 3, Batch: 3})
+	f := nestedPool(t, c, parent, portpool.Limits{Min: 3, Batch: 3})
 	c.Remove("trunks", trunk)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -146,7 +147,7 @@ func TestATrunkTakesThePoolAlong(t *testing.T) {
 	c.Add("trunks", map[string]any{"name": "another", "port_id": parent})
 	put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
 	put(t, f, "pod/ns/first", nestedWant("ns/first", parent))
-	f.Keep(func(PoolKey) bool { return false })
+	f.PortPool.Drain(func(portpool.Key) bool { return true })
 }
 
 // A call of the pool's fails, each one once, done or not: in the end the pool is
@@ -158,7 +159,7 @@ func TestSubportPoolFailsAtEveryCall(t *testing.T) {
 			c := neutrontest.New(t)
 			parent, _ := c.Trunk("vm1")
 			f := startAs(t, Options{
-				Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &Limits{Min: 3, Batch: 3}, Pause: time.Millisecond,
+				Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &portpool.Limits{Min: 3, Batch: 3}, Pause: time.Millisecond,
 			})
 			if _, err := f.Refresh(t.Context(), nil); err != nil {
 				t.Fatal(err)
@@ -181,7 +182,7 @@ func TestSubportPoolFailsAtEveryCall(t *testing.T) {
 			f.idle()
 			c.Fail(nil)
 			more = happened
-			again := start(t, c, &Limits{Min: 3, Batch: 3})
+			again := start(t, c, &portpool.Limits{Min: 3, Batch: 3})
 			if _, err := again.Refresh(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}

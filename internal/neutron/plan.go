@@ -281,9 +281,9 @@ func (w fixedIPs) texts() []string {
 	return out
 }
 
-// labels tells whether steps only say whose a port is: those can wait, for
-// nothing depends on them.
-func labels(steps []step) bool {
+// onlyNames tells whether steps only write whose a port is: those can wait, for nothing
+// depends on them.
+func onlyNames(steps []step) bool {
 	for _, s := range steps {
 		if s.kind != kindPort || s.verb != update && s.verb != tag {
 			return false

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
 // pace is how often it is looked whether ports behind others have come up.
@@ -32,7 +33,7 @@ const asked = 50
 type rises struct {
 	waiting map[string]riser // by id
 	up      map[string]bool
-	rung    chan struct{}
+	rung    signal.Signal
 	// says is what OVN says of a port, if it knows.
 	says func(port string) (up, known bool)
 }
@@ -47,7 +48,7 @@ func newRises(says func(string) (bool, bool)) rises {
 	if says == nil {
 		says = func(string) (bool, bool) { return false, false }
 	}
-	return rises{map[string]riser{}, map[string]bool{}, make(chan struct{}, 1), says}
+	return rises{map[string]riser{}, map[string]bool{}, signal.New(), says}
 }
 
 // PortNotUp is the reason of units whose port is on its way.
@@ -76,7 +77,14 @@ func (r rises) await(id string, u intent.Unit, parent string) {
 	}
 	was.unit, was.parent = u, parent
 	r.waiting[id] = was
-	ring(r.rung)
+	r.rung.Set()
+}
+
+// awaitPooled has a pool's new subport watched, unless a pod has it by now.
+func (r rises) awaitPooled(id, parent string) {
+	if _, known := r.waiting[id]; !known {
+		r.await(id, "", parent)
+	}
 }
 
 func (r rises) forget(id string) {
@@ -104,7 +112,7 @@ func (f *Fabric) Rose(port string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, waits := f.rises.waiting[port]; waits {
-		ring(f.rises.rung)
+		f.rises.rung.Set()
 	}
 }
 
@@ -120,7 +128,7 @@ func (f *Fabric) watchRises(ctx context.Context) {
 	pause := p.first
 	for {
 		select {
-		case <-f.rises.rung:
+		case <-f.rises.rung.C():
 			pause = p.first
 		case <-again.C:
 			pause = min(2*pause, p.most)
@@ -228,10 +236,9 @@ func (f *Fabric) raise(ctx context.Context, a *api, id string, r riser) {
 	f.Log.Warn("a port behind another has never come up, and is put there once more", "port", id, "behind", r.parent, "unit", r.unit)
 	if r.unit == "" {
 		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.stock.discardOne(id)
 		delete(f.rises.waiting, id)
-		f.wakeChores()
+		f.mu.Unlock()
+		f.PortPool.Discard(id)
 		return
 	}
 	e := f.enter(r.unit)

@@ -6,17 +6,18 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // Claims are read before Neutron is: a pod may have gone in between, and the
 // pool have its port back.
 func TestAPortThatThePoolHasBackIsNobodys(t *testing.T) {
 	t.Parallel()
-	f := pool(t, neutrontest.New(t), Limits{Min: 3, Batch: 3})
+	f := pool(t, neutrontest.New(t), portpool.Limits{Min: 3, Batch: 3})
 	held := map[string]intent.Unit{}
-	for _, p := range f.Pools() {
-		for _, o := range f.stock.shelves[p.PoolKey].ready {
-			held[o.id] = "pod/ns/gone"
+	for _, p := range f.PortPool.Pools() {
+		for _, o := range f.PortPool.PoolPorts(p.Key) {
+			held[o.ID] = "pod/ns/gone"
 		}
 	}
 	if len(held) == 0 {
@@ -34,15 +35,5 @@ func TestAPortThatThePoolHasBackIsNobodys(t *testing.T) {
 			t.Errorf("%s and %s have port %s", other, name, id)
 		}
 		ids[id] = name
-	}
-}
-
-func TestStockTakesNothingTwice(t *testing.T) {
-	s := newStock(&Limits{Min: 1})
-	s.asks(wish("n1"))
-	o := object{kind: kindPort, id: "1", name: pooledName, fields: wish("n1")}
-	s.add(o)
-	if !s.give(o) || s.status()[0].Ready != 1 || s.status()[0].Returning != 0 {
-		t.Errorf("a port that is in stock came back: %+v", s.status())
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -59,8 +60,8 @@ func (c *cluster) newCloud(ctx context.Context, changed func(intent.Unit)) *clou
 		Up: c.portUp, Count: c.countCalls("neutron"), Log: c.log,
 	}
 	if *n.Pool.Min > 0 {
-		o.Pool = &neutron.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch, Always: cl.standardSet}
-		o.Pool.There = func(node string) bool { return c.nodeThere(ctx, node) }
+		o.Pool = &portpool.Limits{Min: *n.Pool.Min, Max: n.Pool.Max, Batch: n.Pool.Batch}
+		o.AlwaysFilled, o.NodeExists = cl.standardSet, func(node string) bool { return c.nodeThere(ctx, node) }
 	}
 	cl.Fabric = neutron.New(ctx, o)
 	return cl
@@ -261,7 +262,7 @@ func (c *cluster) keepPools(ctx context.Context, except string) error {
 			networks[n.ID], networks[s.Status.Network], networks[s.Spec.Network] = true, true, true
 		}
 	}
-	cl.Keep(func(k neutron.PoolKey) bool { return nodes[k.Node] && networks[k.Network] && projects[k.Project] })
+	cl.PortPool.Drain(func(k portpool.Key) bool { return !nodes[k.Node] || !networks[k.Network] || !projects[k.Project] })
 	return nil
 }
 

@@ -102,7 +102,7 @@ func (b bookkeeper) collectPools(ch chan<- prometheus.Metric) {
 	if cl == nil {
 		return
 	}
-	for _, p := range cl.Pools() {
+	for _, p := range cl.PortPool.Pools() {
 		for state, n := range map[string]int{"ready": p.Ready, "returning": p.Returning, "making": p.Making} {
 			ch <- prometheus.MustNewConstMetric(descPool, prometheus.GaugeValue, float64(n), p.Node, p.Project, p.Network, p.Subnets, p.Groups, state)
 		}

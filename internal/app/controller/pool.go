@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/poolwire"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // poolSocket serves the pools of ready ports to whoever can run a program in
@@ -63,10 +63,10 @@ func (p poolSocket) serve(ctx context.Context) error {
 
 // poolStock is the pools as an operator sees them.
 type poolStock interface {
-	Pools() []neutron.PoolStatus
-	PoolPorts(k neutron.PoolKey) []neutron.PoolPort
-	Fill(ctx context.Context, k neutron.PoolKey, n int) (int, error)
-	Free(ctx context.Context, meant func(neutron.PoolKey) bool) (int, error)
+	Pools() []portpool.Status
+	PoolPorts(k portpool.Key) []portpool.PortStatus
+	Fill(ctx context.Context, k portpool.Key, n int) (int, error)
+	Free(ctx context.Context, meant func(portpool.Key) bool) (int, error)
 }
 
 // poolDesk answers what is asked of the pools.
@@ -74,10 +74,10 @@ type poolDesk struct {
 	// stock is an error where there is none now.
 	stock func() (poolStock, error)
 	// subnetOf and groupOf are names for people.
-	subnetOf func(ctx context.Context, k neutron.PoolKey) (string, error)
+	subnetOf func(ctx context.Context, k portpool.Key) (string, error)
 	groupOf  func(id string) string
 	// standard is the pool of pods that ask for nothing.
-	standard func(ctx context.Context, node, subnet string) (neutron.PoolKey, error)
+	standard func(ctx context.Context, node, subnet string) (portpool.Key, error)
 	// batch is how many ports are made if nobody says it.
 	batch int
 }
@@ -109,11 +109,11 @@ func (d poolDesk) mux() *http.ServeMux {
 }
 
 // meant are the pools that a query is about.
-func (d poolDesk) meant(ctx context.Context, s poolStock, q url.Values) ([]poolwire.Pool, []neutron.PoolKey, error) {
+func (d poolDesk) meant(ctx context.Context, s poolStock, q url.Values) ([]poolwire.Pool, []portpool.Key, error) {
 	var pools []poolwire.Pool
-	var keys []neutron.PoolKey
+	var keys []portpool.Key
 	for _, p := range s.Pools() {
-		subnet, err := d.subnetOf(ctx, p.PoolKey)
+		subnet, err := d.subnetOf(ctx, p.Key)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -121,13 +121,13 @@ func (d poolDesk) meant(ctx context.Context, s poolStock, q url.Values) ([]poolw
 		if node != "" && node != p.Node || wanted != "" && wanted != subnet && wanted != p.Network {
 			continue
 		}
-		pools, keys = append(pools, d.shown(p, subnet)), append(keys, p.PoolKey)
+		pools, keys = append(pools, d.shown(p, subnet)), append(keys, p.Key)
 	}
 	return pools, keys, nil
 }
 
 // shown is a pool for people.
-func (d poolDesk) shown(p neutron.PoolStatus, subnet string) poolwire.Pool {
+func (d poolDesk) shown(p portpool.Status, subnet string) poolwire.Pool {
 	out := poolwire.Pool{
 		Node: p.Node, Subnet: subnet, Project: p.Project, Network: p.Network,
 		Ready: p.Ready, Returning: p.Returning, Making: p.Making,
@@ -191,13 +191,13 @@ func (d poolDesk) count(q url.Values) (int, error) {
 }
 
 // first is the pool of a node that has none yet.
-func (d poolDesk) first(ctx context.Context, q url.Values) ([]poolwire.Pool, []neutron.PoolKey, error) {
+func (d poolDesk) first(ctx context.Context, q url.Values) ([]poolwire.Pool, []portpool.Key, error) {
 	k, err := d.standard(ctx, q.Get(poolwire.ArgNode), q.Get(poolwire.ArgSubnet))
 	if err != nil {
 		return nil, nil, err
 	}
 	subnet, err := d.subnetOf(ctx, k)
-	return []poolwire.Pool{d.shown(neutron.PoolStatus{PoolKey: k}, subnet)}, []neutron.PoolKey{k}, err
+	return []poolwire.Pool{d.shown(portpool.Status{Key: k}, subnet)}, []portpool.Key{k}, err
 }
 
 func (d poolDesk) free(ctx context.Context, s poolStock, q url.Values) (any, error) {
@@ -209,7 +209,7 @@ func (d poolDesk) free(ctx context.Context, s poolStock, q url.Values) (any, err
 		return nil, err
 	}
 	var out poolwire.Freed
-	if out.Ports, err = s.Free(ctx, func(k neutron.PoolKey) bool { return slices.Contains(keys, k) }); err != nil {
+	if out.Ports, err = s.Free(ctx, func(k portpool.Key) bool { return slices.Contains(keys, k) }); err != nil {
 		out.Problem = err.Error()
 	}
 	return out, nil

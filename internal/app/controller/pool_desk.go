@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // poolDesk is the desk of this cluster's pools.
@@ -35,11 +36,11 @@ func (c *cluster) poolStock() (poolStock, error) {
 	if err := cl.unread(); err != nil {
 		return nil, err
 	}
-	return cl, nil
+	return cl.PortPool, nil
 }
 
 // subnetOfPool is the Subnet of a pool's pods.
-func (c *cluster) subnetOfPool(ctx context.Context, k neutron.PoolKey) (string, error) {
+func (c *cluster) subnetOfPool(ctx context.Context, k portpool.Key) (string, error) {
 	subnets, err := kube.Subnets(ctx, c.client)
 	if err != nil {
 		return "", err
@@ -54,7 +55,7 @@ func (c *cluster) subnetOfPool(ctx context.Context, k neutron.PoolKey) (string, 
 
 // feeds tells whether a pool's ports are on a Subnet. Several may be on one
 // network.
-func (c *cluster) feeds(k neutron.PoolKey, s *v1.Subnet) bool {
+func (c *cluster) feeds(k portpool.Key, s *v1.Subnet) bool {
 	if cl := c.cloud.Load(); cl != nil {
 		seen, known := cl.Segment(decide.NetworkName(s.Name))
 		on := func(n neutron.Subnet) bool { return slices.Contains(strings.Split(k.Subnets, ","), n.ID) }
@@ -86,19 +87,19 @@ func (c *cluster) groupName(id string) string {
 
 // standardPool is that of pods that ask for nothing and that no policy selects,
 // in a Subnet or the default one.
-func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutron.PoolKey, error) {
+func (c *cluster) standardPool(ctx context.Context, node, subnet string) (portpool.Key, error) {
 	if subnet == "" && !c.settings.Overlay() {
 		subnet = v1.PodSubnet
 	}
 	if subnet == "" {
-		return neutron.PoolKey{}, fmt.Errorf("node %s has no pool yet: say of which Subnet it shall be", node)
+		return portpool.Key{}, fmt.Errorf("node %s has no pool yet: say of which Subnet it shall be", node)
 	}
 	there, err := kube.Get[corev1.Node](ctx, c.client, types.NamespacedName{Name: node})
 	if err != nil {
-		return neutron.PoolKey{}, err
+		return portpool.Key{}, err
 	}
 	if there == nil {
-		return neutron.PoolKey{}, fmt.Errorf("there is no node %s", node)
+		return portpool.Key{}, fmt.Errorf("there is no node %s", node)
 	}
 	var parent *decide.ParentPort
 	if decide.Nested(there) {
@@ -106,12 +107,12 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (neutro
 			err = decide.NoParent(node)
 		}
 		if err != nil {
-			return neutron.PoolKey{}, err
+			return portpool.Key{}, err
 		}
 	}
 	p, err := c.standardPort(node, parent, subnet)
 	if err != nil {
-		return neutron.PoolKey{}, err
+		return portpool.Key{}, err
 	}
 	return c.cloud.Load().PoolOf(ctx, p)
 }

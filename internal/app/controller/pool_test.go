@@ -19,26 +19,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
-	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/poolwire"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // fakeStock is pools as numbers. Node node9 has no room.
-type fakeStock map[neutron.PoolKey]int
+type fakeStock map[portpool.Key]int
 
-func (f fakeStock) Pools() []neutron.PoolStatus {
-	var out []neutron.PoolStatus
-	for _, k := range slices.SortedFunc(maps.Keys(f), func(a, b neutron.PoolKey) int { return strings.Compare(a.Node+a.Network, b.Node+b.Network) }) {
-		out = append(out, neutron.PoolStatus{PoolKey: k, Ready: f[k]})
+func (f fakeStock) Pools() []portpool.Status {
+	var out []portpool.Status
+	for _, k := range slices.SortedFunc(maps.Keys(f), func(a, b portpool.Key) int { return strings.Compare(a.Node+a.Network, b.Node+b.Network) }) {
+		out = append(out, portpool.Status{Key: k, Ready: f[k]})
 	}
 	return out
 }
 
-func (f fakeStock) PoolPorts(k neutron.PoolKey) []neutron.PoolPort {
-	return []neutron.PoolPort{{ID: "port-on-" + k.Node, Addrs: []netip.Addr{netip.MustParseAddr("10.1.0.5")}, State: neutron.PortReady}}
+func (f fakeStock) PoolPorts(k portpool.Key) []portpool.PortStatus {
+	return []portpool.PortStatus{{ID: "port-on-" + k.Node, Addrs: []netip.Addr{netip.MustParseAddr("10.1.0.5")}, State: portpool.StateReady}}
 }
 
-func (f fakeStock) Fill(_ context.Context, k neutron.PoolKey, n int) (int, error) {
+func (f fakeStock) Fill(_ context.Context, k portpool.Key, n int) (int, error) {
 	if k.Node == "node9" {
 		return 0, intent.Wait{For: "room"}
 	}
@@ -46,7 +46,7 @@ func (f fakeStock) Fill(_ context.Context, k neutron.PoolKey, n int) (int, error
 	return n, nil
 }
 
-func (f fakeStock) Free(_ context.Context, meant func(neutron.PoolKey) bool) (int, error) {
+func (f fakeStock) Free(_ context.Context, meant func(portpool.Key) bool) (int, error) {
 	n := 0
 	for k, had := range f {
 		if meant(k) {
@@ -57,16 +57,16 @@ func (f fakeStock) Free(_ context.Context, meant func(neutron.PoolKey) bool) (in
 	return n, nil
 }
 
-func keyFor(node, network string) neutron.PoolKey {
-	return neutron.PoolKey{Node: node, Network: network, Groups: "g2,g1"}
+func keyFor(node, network string) portpool.Key {
+	return portpool.Key{Node: node, Network: network, Groups: "g2,g1"}
 }
 
 func newDesk(f fakeStock) poolDesk {
 	return poolDesk{
 		stock:    func() (poolStock, error) { return f, nil },
-		subnetOf: func(_ context.Context, k neutron.PoolKey) (string, error) { return "subnet-" + k.Network, nil },
+		subnetOf: func(_ context.Context, k portpool.Key) (string, error) { return "subnet-" + k.Network, nil },
 		groupOf:  func(id string) string { return "group-" + id },
-		standard: func(_ context.Context, node, _ string) (neutron.PoolKey, error) { return keyFor(node, "a"), nil },
+		standard: func(_ context.Context, node, _ string) (portpool.Key, error) { return keyFor(node, "a"), nil },
 		batch:    5,
 	}
 }

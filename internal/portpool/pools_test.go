@@ -1,8 +1,9 @@
-package neutron
+package portpool
 
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -13,35 +14,44 @@ import (
 )
 
 // wish is what a pod on a node asks for.
-func wish(node string) fields {
-	return fields{
-		"binding:host_id": node, "project_id": "P", "network_id": "N", "device_owner": deviceOwner,
-		"fixed_ips": fixedIPs{{Subnet: "S"}}, "security_groups": set{"G"}, "port_security_enabled": true,
+func wish(node string) Request { return in(node, "G") }
+
+// in is what a pod on a node asks for that is in a group.
+func in(node, group string) Request {
+	return Request{
+		Key:     Key{Node: node, Project: "P", Network: "N", Subnets: "S", Groups: group},
+		Address: Address{Network: "N"}, Fits: true, Accepts: func(Port) bool { return true },
 	}
 }
 
-// ready is a port of the pool.
-func ready(id, node string) object {
-	f := wish(node)
-	f["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
-	f["status"], f["device_id"], f["mac_address"] = "DOWN", "", "fa:16:3e:00:00:01"
-	return object{kind: kindPort, name: pooledName, id: id, fields: f}
+// ready is a port of a pool.
+func ready(id, node string) Port { return readyIn(id, node, "G") }
+
+func readyIn(id, node, group string) Port {
+	return Port{
+		ID: id, Key: in(node, group).Key, Fits: true, Clean: true,
+		Address: Address{"N", "fa:16:3e:00:00:01", []netip.Addr{netip.MustParseAddr("10.9.0.9")}},
+	}
 }
 
 // used is one that came back.
-func used(id, node string) object {
+func used(id, node string) Port {
 	o := ready(id, node)
-	o.name, o.fields["device_id"] = "ns/a", "uid"
+	o.Clean = false
 	return o
 }
 
-func (c chore) text() string {
-	return fmt.Sprintf("%s %s%s %d", c.verb, c.key.Node, c.port.id, c.n)
+func (c task) text() string {
+	id := c.port.ID
+	for _, o := range c.gone {
+		id += o.ID
+	}
+	return fmt.Sprintf("%s %s%s %d", c.verb, c.key.Node, id, c.n)
 }
 
-func TestStockFills(t *testing.T) {
+func TestPoolsFills(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 3, Max: 5, Batch: 2})
+	s := newPools(&Limits{Min: 3, Max: 5, Batch: 2}, nil)
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("nobody has asked for anything, but %s", c.text())
 	}
@@ -57,7 +67,7 @@ func TestStockFills(t *testing.T) {
 	if diff := cmp.Diff([]string{"create n1 2", "create n1 2", "  0"}, []string{first.text(), second.text(), s.next(true).text()}); diff != "" {
 		t.Error(diff)
 	}
-	s.done(first, []object{ready("a", "n1"), ready("b", "n1")}, nil)
+	s.done(first, []Port{ready("a", "n1"), ready("b", "n1")}, nil)
 	s.done(second, nil, errors.New("no"))
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("Neutron has just failed, but %s", c.text())
@@ -67,93 +77,66 @@ func TestStockFills(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, want := range []string{"a", "b"} { // the oldest first
-		if o, any := s.take(wish("n1")); !any || o.id != want {
-			t.Errorf("handed out %s, not %s", o.id, want)
+		if o, any := s.take(wish("n1")); !any || o.ID != want {
+			t.Errorf("handed out %s, not %s", o.ID, want)
 		}
 	}
 }
 
-func TestStockFitsOnly(t *testing.T) {
+func TestPoolsTakesBack(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(fields){
-		"an address":      func(f fields) { f["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}} },
-		"no subnet":       func(f fields) { f["fixed_ips"] = fixedIPs{{}} },
-		"a MAC":           func(f fields) { f["mac_address"] = "02:00:00:00:00:01" },
-		"no security":     func(f fields) { f["port_security_enabled"] = false },
-		"unknown groups":  func(f fields) { delete(f, "security_groups") },
-		"another group":   func(f fields) { f["security_groups"] = set{"H"} },
-		"no node":         func(f fields) { f["binding:host_id"] = "" },
-		"another node":    func(f fields) { f["binding:host_id"] = "n2" },
-		"another subnet":  func(f fields) { f["fixed_ips"] = fixedIPs{{Subnet: "T"}} },
-		"another project": func(f fields) { f["project_id"] = "Q" },
-	} {
-		s := newStock(&Limits{Min: 1})
-		s.add(ready("a", "n1"))
-		w := wish("n1")
-		change(w)
-		if _, any := s.take(w); any {
-			t.Errorf("who asks for %s got one from the pool", name)
-		}
-		if _, any := s.take(wish("n1")); !any {
-			t.Error("the right one got none")
-		}
-	}
-}
-
-func TestStockTakesBack(t *testing.T) {
-	t.Parallel()
-	s := newStock(&Limits{Min: 1, Max: 2})
-	if s.give(used("a", "n1")) {
+	s := newPools(&Limits{Min: 1, Max: 2}, nil)
+	if s.giveBack(used("a", "n1")) {
 		t.Error("nobody asks for such ports")
 	}
 	s.ask(wish("n1"), false)
-	if !s.give(used("a", "n1")) || !s.give(used("b", "n1")) || s.give(used("c", "n1")) {
+	if !s.giveBack(used("a", "n1")) || !s.giveBack(used("b", "n1")) || s.giveBack(used("c", "n1")) {
 		t.Error("the pool takes two back, not three")
 	}
 	c := s.next(true)
 	if _, any := s.take(wish("n1")); any {
 		t.Error("a port is handed out that has not been cleaned")
 	}
-	s.done(c, []object{ready("a", "n1")}, nil)
-	if o, any := s.take(wish("n1")); !any || o.id != "a" {
+	s.done(c, []Port{ready("a", "n1")}, nil)
+	if o, any := s.take(wish("n1")); !any || o.ID != "a" {
 		t.Error("a clean port is not handed out")
 	}
 }
 
 // A port whose old pod is still plugged must not get a second one.
-func TestStockWaitsForTheUnplugging(t *testing.T) {
+func TestPoolsWaitsForTheUnplugging(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 0})
+	s := newPools(&Limits{Min: 0}, nil)
 	s.ask(wish("n1"), false)
-	s.give(used("a", "n1"))
-	for range mostTries {
+	s.giveBack(used("a", "n1"))
+	for range cleanAttempts {
 		c := s.next(true)
-		if c.verb != update {
+		if c.verb != cleanPort {
 			t.Fatalf("not cleaned, but %s", c.text())
 		}
 		up := ready("a", "n1")
-		up.fields["status"] = "ACTIVE"
-		s.done(c, []object{up}, nil)
+		up.Plugged = true
+		s.done(c, []Port{up}, nil)
 		if _, any := s.take(wish("n1")); any {
 			t.Fatal("handed out while still plugged")
 		}
 		s.resume()
 	}
-	if diff := cmp.Diff("remove a 0", "remove"+s.next(true).text()[len("delete"):]); diff != "" {
+	if diff := cmp.Diff("delete a 0", s.next(true).text()); diff != "" {
 		t.Error("it is never given up:", diff)
 	}
 }
 
-func TestStockDrains(t *testing.T) {
+func TestPoolsDrains(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 1})
+	s := newPools(&Limits{Min: 1}, nil)
 	s.add(ready("a", "n1"), used("b", "n1"), ready("c", "n2"))
 	busy := s.next(true) // cleans b
-	s.drain(func(k PoolKey) bool { return k.Node == "n1" })
-	s.done(busy, []object{ready("b", "n1")}, nil)
+	s.drain(func(k Key) bool { return k.Node == "n1" })
+	s.done(busy, []Port{ready("b", "n1")}, nil)
 	gone := []string{}
-	for c := s.next(true); c.verb == remove; c = s.next(true) {
-		gone = append(gone, c.port.id)
+	for c := s.next(true); c.verb == deletePorts; c = s.next(true) {
+		gone = append(gone, c.gone[0].ID)
 		s.done(c, nil, nil)
 	}
 	if diff := cmp.Diff([]string{"a", "b"}, gone); diff != "" {
@@ -167,23 +150,23 @@ func TestStockDrains(t *testing.T) {
 // A look finds ports whose making Neutron has not answered yet. A pod takes one:
 // the answer neither offers it to another pod nor, where the pool has ended
 // meanwhile, has it deleted.
-func TestStockFindsWhatIsBeingMade(t *testing.T) {
+func TestPoolsFindsWhatIsBeingMade(t *testing.T) {
 	t.Parallel()
 	for _, drained := range []bool{false, true} {
-		s := newStock(&Limits{Min: 2, Batch: 2})
+		s := newPools(&Limits{Min: 2, Batch: 2}, nil)
 		s.ask(wish("n1"), false)
 		making := s.next(true)
 		s.add(ready("a", "n1"))
-		if o, any := s.take(wish("n1")); !any || o.id != "a" {
+		if o, any := s.take(wish("n1")); !any || o.ID != "a" {
 			t.Fatal("what was found is not handed out")
 		}
 		if drained {
-			s.drain(func(PoolKey) bool { return true })
+			s.drain(func(Key) bool { return true })
 		}
-		s.done(making, []object{ready("a", "n1"), ready("b", "n1")}, nil)
-		left := []string{s.next(false).port.id}
+		s.done(making, []Port{ready("a", "n1"), ready("b", "n1")}, nil)
+		left := []string{surplus(s.next(false))}
 		for o, any := s.take(wish("n1")); any; o, any = s.take(wish("n1")) {
-			left = append(left, o.id)
+			left = append(left, o.ID)
 		}
 		want := map[bool][]string{false: {"", "b"}, true: {"b"}}[drained]
 		if diff := cmp.Diff(want, left); diff != "" || s.next(false).verb != "" {
@@ -194,12 +177,12 @@ func TestStockFindsWhatIsBeingMade(t *testing.T) {
 
 // Whatever happens, in whatever order: no port is in two places, none is lost,
 // and none that is a pod's is handed out again.
-func TestStockNeverLies(t *testing.T) {
+func TestPoolsNeverLies(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		number := func(name string, least, most int) int { return rapid.IntRange(least, most).Draw(t, name) }
-		s := newStock(&Limits{Min: number("min", 0, 3), Max: number("max", 0, 4), Batch: 2, Sets: number("sets", 1, 3)})
-		pods, gone, made, ids := map[string]object{}, map[string]bool{}, 0, 0
+		s := newPools(&Limits{Min: number("min", 0, 3), Max: number("max", 0, 4), Batch: 2, Sets: number("sets", 1, 3)}, nil)
+		pods, gone, made, ids := map[string]Port{}, map[string]bool{}, 0, 0
 		var under []*work
 		node, group := rapid.SampledFrom([]string{"n1", "n2"}), rapid.SampledFrom([]string{"G", "H", "I"})
 		t.Repeat(map[string]func(*rapid.T){
@@ -207,18 +190,18 @@ func TestStockNeverLies(t *testing.T) {
 				w := in(node.Draw(t, "node"), group.Draw(t, "group"))
 				s.ask(w, false)
 				o, any := s.obtain(w)
-				if _, twice := pods[o.id]; any && twice {
-					t.Fatalf("%s is handed out twice", o.id)
+				if _, twice := pods[o.ID]; any && twice {
+					t.Fatalf("%s is handed out twice", o.ID)
 				}
 				if any {
-					pods[o.id] = readyIn(o.id, text(o, "binding:host_id"), w["security_groups"].(set)[0])
+					pods[o.ID] = readyIn(o.ID, o.Key.Node, w.Key.Groups)
 				}
 			},
 			"give": func(t *rapid.T) {
 				for id, o := range pods {
 					delete(pods, id)
-					o.name = "ns/a"
-					if !s.give(o) {
+					o.Clean = false
+					if !s.giveBack(o) {
 						gone[id] = true
 					}
 					break
@@ -239,7 +222,7 @@ func TestStockNeverLies(t *testing.T) {
 				made += w.end(t, s, gone)
 			},
 			"look":   func(*rapid.T) { made += look(s, under) },
-			"drain":  func(t *rapid.T) { n := node.Draw(t, "node"); s.drain(func(k PoolKey) bool { return k.Node == n }) },
+			"drain":  func(t *rapid.T) { n := node.Draw(t, "node"); s.drain(func(k Key) bool { return k.Node == n }) },
 			"resume": func(*rapid.T) { s.resume() },
 			"found": func(*rapid.T) {
 				made, ids = made+1, ids+1
@@ -256,23 +239,23 @@ func TestStockNeverLies(t *testing.T) {
 }
 
 // total is how many ports a stock knows.
-func (s *stock) total() int {
-	n := len(s.surplus) + len(s.hands)
-	for _, h := range s.shelves {
+func (s *pools) total() int {
+	n := len(s.surplus) + len(s.inTask)
+	for _, h := range s.byKey {
 		n += len(h.ready) + len(h.returning)
 	}
 	return n
 }
 
-// work is a chore under way. What it makes may be found before it ends.
+// work is a task under way. What it makes may be found before it ends.
 type work struct {
-	chore
-	makes []object
+	task
+	makes []Port
 	known bool
 }
 
-func begun(c chore, ids int) *work {
-	w := &work{chore: c}
+func begun(c task, ids int) *work {
+	w := &work{task: c}
 	for i := range c.n {
 		w.makes = append(w.makes, readyIn(fmt.Sprint("p", ids+i+1), c.key.Node, c.key.Groups))
 	}
@@ -281,7 +264,7 @@ func begun(c chore, ids int) *work {
 
 // look finds what is being made, and counts what nobody knew of. The next look
 // would tell whose it is.
-func look(s *stock, under []*work) int {
+func look(s *pools, under []*work) int {
 	found := 0
 	for _, w := range under {
 		if n := w.found(); n > 0 {
@@ -302,21 +285,20 @@ func (w *work) found() int {
 }
 
 // end ends it, well or not, and counts what nobody knew of.
-func (w *work) end(t *rapid.T, s *stock, gone map[string]bool) int {
+func (w *work) end(t *rapid.T, s *pools, gone map[string]bool) int {
 	if rapid.Bool().Draw(t, "fails") {
-		s.done(w.chore, nil, errors.New("no"))
+		s.done(w.task, w.gone, errors.New("no")) // what was to be deleted is left
 		return 0
 	}
 	switch w.verb {
-	case create:
-		s.done(w.chore, slices.Clone(w.makes), nil)
+	case createPorts:
+		s.done(w.task, slices.Clone(w.makes), nil)
 		return w.found()
-	case update:
-		s.done(w.chore, []object{readyIn(w.port.id, w.key.Node, w.key.Groups)}, nil)
-	case remove:
-		gone[w.port.id] = true
-		s.done(w.chore, nil, nil)
-	case tag:
+	case cleanPort:
+		s.done(w.task, []Port{readyIn(w.port.ID, w.key.Node, w.key.Groups)}, nil)
+	case deletePorts:
+		gone[w.task.gone[0].ID] = true
+		s.done(w.task, nil, nil)
 	}
 	return 0
 }
@@ -330,12 +312,20 @@ func TestHopeless(t *testing.T) {
 		{errors.New("no"), true}, {intent.Wait{Reason: "QuotaExceeded"}, true},
 		{intent.Wait{Reason: "NotFound"}, false}, {intent.Stop{}, false},
 	} {
-		s := newStock(&Limits{Min: 1})
+		s := newPools(&Limits{Min: 1}, nil)
 		s.ask(wish("n1"), false)
 		s.done(s.next(true), nil, c.err)
 		s.resume()
-		if again := s.next(true).verb == create; again != c.asks {
+		if again := s.next(true).verb == createPorts; again != c.asks {
 			t.Errorf("after %v it tries again: %v", c.err, again)
 		}
 	}
+}
+
+// surplus is the id of the port that a task deletes; empty if it deletes none.
+func surplus(t task) string {
+	if t.verb != deletePorts {
+		return ""
+	}
+	return t.gone[0].ID
 }

@@ -1,36 +1,24 @@
-package neutron
+package portpool
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// in is what a pod on a node asks for that is in a group.
-func in(node, group string) fields {
-	f := wish(node)
-	f["security_groups"] = set{group}
-	return f
-}
-
-func readyIn(id, node, group string) object {
-	o := ready(id, node)
-	o.fields["security_groups"] = set{group}
-	return o
-}
-
 // asks is a pod that needs a port and gets none.
-func (s *stock) asks(want fields) {
+func (s *pools) asks(want Request) {
 	s.ask(want, false)
 	s.use(want)
 }
 
 // fills are the groups of the pools on a node that get ports, in order.
-func fills(s *stock, node string) []string {
+func fills(s *pools, node string) []string {
 	groups := []string{}
-	for c := s.next(true); c.verb == create; c = s.next(true) {
+	for c := s.next(true); c.verb == createPorts; c = s.next(true) {
 		if c.key.Node == node {
 			groups = append(groups, c.key.Groups)
 		}
@@ -43,7 +31,7 @@ func fills(s *stock, node string) []string {
 // them the one that always must.
 func TestRank(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 3})
+	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 3}, nil)
 	s.ask(in("n1", "standard"), true)
 	for i := range 6 {
 		for range i {
@@ -64,35 +52,35 @@ func TestRank(t *testing.T) {
 // pool that always is filled is filled for the next.
 func TestRunningPodsFillWhatAlwaysIs(t *testing.T) {
 	t.Parallel()
-	has := func(group, addr string) fields {
-		f := in("n1", group)
-		f["mac_address"] = "fa:16:3e:00:00:01"
-		f["fixed_ips"] = fixedIPs{{Subnet: "s", Addr: addr}}
-		return f
+	has := func(group, addr string) Request {
+		r := in("n1", group)
+		r.MAC, r.Addrs = "fa:16:3e:00:00:01", []netip.Addr{netip.MustParseAddr(addr)}
+		return r
 	}
-	s := newStock(&Limits{Min: 1, Batch: 1})
+	s := newPools(&Limits{Min: 1, Batch: 1}, nil)
 	s.ask(has("standard", "10.0.0.5"), true)
 	s.ask(has("other", "10.0.0.6"), false)
 	c := s.next(true)
-	if c.verb != create || c.key.Groups != "standard" || s.next(true).verb != "" {
+	if c.verb != createPorts || c.key.Groups != "standard" || s.next(true).verb != "" {
 		t.Fatalf("%+v is done first", c)
-	}
-	if _, chosen := c.like["mac_address"]; chosen || c.like["fixed_ips"].(fixedIPs)[0].Addr != "" {
-		t.Errorf("ports are made with another's addresses: %v", c.like)
 	}
 }
 
 // Networks and projects of a node do not compete: each has its pools.
 func TestRankOfEachPlace(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 1})
+	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
 	want := []string{}
 	for i := range 9 {
-		for _, field := range []string{"network_id", "project_id"} {
+		for _, field := range []string{"network", "project"} {
 			name := fmt.Sprint("of ", field, i)
 			for g, times := range map[string]int{name: 2, "little": 1} {
 				w := in("n1", g)
-				w[field] = fmt.Sprint(i)
+				if field == "network" {
+					w.Key.Network = fmt.Sprint(i)
+				} else {
+					w.Key.Project = fmt.Sprint(i)
+				}
 				for range times {
 					s.asks(w)
 				}
@@ -109,18 +97,18 @@ func TestRankOfEachPlace(t *testing.T) {
 // What was used long ago counts less than what is used now.
 func TestRankForgets(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 1})
-	for range 3 * fade {
+	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
+	for range 3 * usesUntilHalved {
 		s.asks(in("n1", "old"))
 	}
 	s.asks(in("n1", "never again"))
-	for range 2 * fade {
+	for range 2 * usesUntilHalved {
 		s.asks(in("n1", "new"))
 	}
 	if diff := cmp.Diff([]string{"new"}, fills(s, "n1")); diff != "" {
 		t.Error(diff)
 	}
-	if _, kept := s.shelves[PoolKey{Node: "n1", Project: "P", Network: "N", Subnets: "S", Groups: "never again"}]; kept {
+	if _, kept := s.byKey[Key{Node: "n1", Project: "P", Network: "N", Subnets: "S", Groups: "never again"}]; kept {
 		t.Error("what nobody uses, and has no port, is still known")
 	}
 }
@@ -128,11 +116,11 @@ func TestRankForgets(t *testing.T) {
 // A port that comes back to a set without a pool of its own is of no use.
 func TestRankTakesNoneBack(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 1})
+	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
 	s.asks(in("n1", "much"))
 	s.asks(in("n1", "much"))
 	s.asks(in("n1", "little"))
-	if s.give(readyIn("a", "n1", "little")) || !s.give(readyIn("b", "n1", "much")) {
+	if s.giveBack(readyIn("a", "n1", "little")) || !s.giveBack(readyIn("b", "n1", "much")) {
 		t.Error("the wrong one is taken back")
 	}
 }
@@ -141,43 +129,44 @@ func TestRankTakesNoneBack(t *testing.T) {
 // those that have no pool of their own, then from the fullest.
 func TestBorrow(t *testing.T) {
 	t.Parallel()
-	s := newStock(&Limits{Min: 1, Batch: 1, Sets: 2})
+	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 2}, nil)
 	s.asks(in("n1", "b"))
 	s.asks(in("n1", "c"))
 	s.add(readyIn("left", "n1", "a"), readyIn("b1", "n1", "b"), readyIn("c1", "n1", "c"), readyIn("c2", "n1", "c"), used("dirty", "n1"))
 	s.add(readyIn("far", "n2", "a"))
 	other := readyIn("other", "n1", "a")
-	other.fields["network_id"] = "M"
+	other.Key.Network = "M"
 	s.add(other)
 	var got []string
 	for o, any := s.borrow(in("n1", "new")); any; o, any = s.borrow(in("n1", "new")) {
-		got = append(got, o.id)
+		got = append(got, o.ID)
 	}
 	if diff := cmp.Diff([]string{"left", "c1", "b1", "c2"}, got); diff != "" {
 		t.Error(diff)
 	}
 	w := in("n2", "b")
-	w["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
+	w.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
 	if _, any := s.borrow(w); any {
 		t.Error("who asks for an address got another")
 	}
 }
 
-// A node's pods end after it; its pools do not come back for them.
-func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
+func TestAddressOfAPortThatIsBeingCleaned(t *testing.T) {
 	t.Parallel()
-	f := &Fabric{groups: newRegister(), Options: Options{Pool: &Limits{
-		Always: func(string, []string) bool { return true }, There: func(node string) bool { return node == "n1" },
-	}}}
-	nested := func(node string) fields {
-		w := in("", "standard")
-		w["node"], w["parent"] = node, "vm"
-		return w
+	s := newPools(&Limits{Min: 1, Max: 2}, nil)
+	s.ask(wish("n1"), false)
+	s.giveBack(used("a", "n1"))
+	want := wish("n2")
+	want.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
+	for _, where := range []string{"returning", "in hand"} {
+		if _, ready := s.obtain(want); ready || s.addressFree(want) == nil {
+			t.Errorf("a port that is %s is handed out, or not waited for", where)
+		}
+		if where == "returning" {
+			s.next(true)
+		}
 	}
-	if !f.always(in("n1", "standard")) || !f.always(nested("n1")) {
-		t.Error("of a node that is there they are kept")
-	}
-	if f.always(in("n2", "standard")) || f.always(nested("n2")) {
-		t.Error("node n2 is gone")
+	if other := wish("n2"); s.addressFree(other) != nil {
+		t.Error("who asks for no address waits for it")
 	}
 }

@@ -1,0 +1,99 @@
+package neutron
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/signal"
+)
+
+// A pod that gets a port from the pool does not wait until Neutron shows the port's new
+// name and tags: nothing but people and the next start depends on them. They are
+// written afterwards.
+
+// nameWriters is how many units' names are written at the same time.
+const nameWriters = 2
+
+// unitQueue has units in the order in which they came, each at most once. It is safe for
+// concurrent use.
+type unitQueue struct {
+	added signal.Signal
+	mu    sync.Mutex
+	units []intent.Unit
+}
+
+func (q *unitQueue) add(u intent.Unit) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !slices.Contains(q.units, u) {
+		q.units = append(q.units, u)
+	}
+	q.added.Set()
+}
+
+// next takes the first unit out; false if there is none.
+func (q *unitQueue) next() (intent.Unit, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.units) == 0 {
+		return "", false
+	}
+	u := q.units[0]
+	q.units = q.units[1:]
+	if len(q.units) > 0 {
+		q.added.Set() // for another receiver
+	}
+	return u, true
+}
+
+// wait returns true when next is worth a try, and false when ctx ends.
+func (q *unitQueue) wait(ctx context.Context) bool {
+	select {
+	case <-q.added.C():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (q *unitQueue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.units) == 0
+}
+
+// writeNames writes the names of ports that came from the pool, until ctx ends.
+func (f *Fabric) writeNames(ctx context.Context) {
+	var writers sync.WaitGroup
+	for range nameWriters {
+		writers.Go(func() {
+			for f.unnamed.wait(ctx) {
+				for u, any := f.unnamed.next(); any; u, any = f.unnamed.next() {
+					f.writeName(ctx, u)
+				}
+				f.PortPool.Wake()
+			}
+		})
+	}
+	writers.Wait()
+}
+
+// writeName does the steps that Apply has left for later. If one fails, the unit is
+// applied again, and that returns the error.
+func (f *Fabric) writeName(ctx context.Context, u intent.Unit) {
+	e := f.enter(u)
+	defer f.leave(u, e)
+	a := f.session.Load()
+	steps := diff(e.objects, e.want, a.born())
+	if ctx.Err() != nil || !e.sure || !onlyNames(steps) {
+		return
+	}
+	err := f.run(ctx, a, e, steps)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	f.Log.Warn("writing the name of a port from the pool failed", "unit", u, "err", err)
+	f.wake([]intent.Unit{u})
+}

@@ -1,0 +1,254 @@
+package neutron
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
+)
+
+// isPod tells whether a unit's ports may come from the pool.
+func isPod(u intent.Unit) bool { return strings.HasPrefix(string(u), "pod/") }
+
+// poolUnit is the unit in the tags of a pool's ports: they belong to no object of
+// Kubernetes.
+func poolUnit(node string) intent.Unit { return intent.Unit("pool/" + node) }
+
+func nodeOfPool(u intent.Unit) (string, bool) { return strings.CutPrefix(string(u), "pool/") }
+
+// pooled tells whether a unit is a pool. A port without a unit is taken for a pool's.
+func pooled(u intent.Unit) bool { _, is := nodeOfPool(u); return is || u == "" }
+
+func split(ids string) []string { return strings.Split(ids, ",") }
+
+// fromPool gives a unit ready ports for those that it wants and has not.
+func (f *Fabric) fromPool(u intent.Unit, e *entry) {
+	if !isPod(u) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range e.want {
+		f.askPool(o.fields)
+	}
+	for _, s := range diff(e.objects, e.want, nil) {
+		if s.verb != create || s.kind != kindPort {
+			continue
+		}
+		if p, found := f.PortPool.Obtain(requestOf(s.fields)); found {
+			e.objects = append(e.objects, p.Record.(object))
+			f.handedOut[p.ID] = u
+		}
+	}
+}
+
+// askPool tells the pool that a pod wants such a port. f.mu is held.
+func (f *Fabric) askPool(want fields) {
+	r := requestOf(want)
+	if r.Key.Parent != "" {
+		f.nodes[r.Key.Parent] = r.Key.Node
+	}
+	f.PortPool.Ask(r, f.alwaysFilled(r))
+}
+
+// alwaysFilled tells whether the pool of such ports is kept filled however little it is
+// used. f.mu is held.
+func (f *Fabric) alwaysFilled(r portpool.Request) bool {
+	if f.AlwaysFilled == nil || r.Key.Groups == "" || f.NodeExists != nil && !f.NodeExists(r.Key.Node) {
+		return false
+	}
+	var names []string
+	for _, id := range split(r.Key.Groups) {
+		names = append(names, f.groups.nameOf(id))
+	}
+	node := r.Key.Node
+	if r.Key.Parent != "" {
+		node = ""
+	}
+	return f.AlwaysFilled(node, sorted(names))
+}
+
+// toPool leaves out the steps that delete what the pool can use.
+func (f *Fabric) toPool(e *entry, steps []step) []step {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	returned := map[string]bool{}
+	for _, s := range steps {
+		i := e.index(s.object)
+		if s.verb != remove || s.kind != kindPort || i < 0 || !f.PortPool.Return(f.portOf(e.objects[i])) {
+			continue
+		}
+		returned[s.id] = true
+		e.objects = slices.Delete(e.objects, i, i+1)
+		delete(f.handedOut, s.id)
+	}
+	return slices.DeleteFunc(steps, func(s step) bool { return returned[s.id] && s.kind == kindPort })
+}
+
+// drainPools ends the pools on what is about to be deleted.
+func (f *Fabric) drainPools(steps []step) {
+	for _, s := range steps {
+		if s.verb != remove || s.kind == kindPort {
+			continue
+		}
+		f.PortPool.Drain(func(k portpool.Key) bool {
+			return k.Network == s.id || slices.Contains(split(k.Subnets), s.id) || slices.Contains(split(k.Groups), s.id)
+		})
+	}
+}
+
+// addressesFree returns an intent.Wait if the pool still holds an address or the MAC of a
+// port that is to be created.
+func (f *Fabric) addressesFree(steps []step) error {
+	for _, s := range steps {
+		if s.verb == create && s.kind == kindPort {
+			if err := f.PortPool.AddressFree(requestOf(s.fields)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// syncPool tells the pool which ports exist, and which of them are its own. f.mu is held.
+func (f *Fabric) syncPool(all map[intent.Unit][]object) {
+	parents := map[string]string{} // by the id of what exists
+	for u, objects := range all {
+		for _, o := range objects {
+			parents[o.id] = text(o, "parent")
+			f.learnNode(u, o)
+		}
+	}
+	maps.DeleteFunc(f.rises.up, func(id string, _ bool) bool { _, exists := parents[id]; return !exists && !f.touched[id] })
+	var found []portpool.Port
+	for _, u := range slices.Sorted(maps.Keys(all)) {
+		for _, o := range all[u] {
+			if pooled(u) && o.kind == kindPort && !f.touched[o.id] {
+				found = append(found, f.portOf(o))
+			}
+		}
+	}
+	f.PortPool.Sync(func(p portpool.Port) bool {
+		parent, exists := parents[p.ID]
+		return exists && parent == p.Key.Parent || f.touched[p.ID]
+	}, found)
+}
+
+// learnNode learns from a pool's subport on which node its parent port is. f.mu is held.
+func (f *Fabric) learnNode(u intent.Unit, o object) {
+	if node, is := nodeOfPool(u); is && text(o, "parent") != "" && f.nodes[text(o, "parent")] == "" {
+		f.nodes[text(o, "parent")] = node
+	}
+}
+
+// nodeOf is the node that a port is for; empty if nobody knows. f.mu is held.
+func (f *Fabric) nodeOf(o object) string {
+	if parent := text(o, "parent"); parent != "" {
+		return f.nodes[parent]
+	}
+	return text(o, "binding:host_id")
+}
+
+// portOf is a port as the pool knows it. f.mu is held.
+func (f *Fabric) portOf(o object) portpool.Port {
+	key, fits := keyOf(o.fields, f.nodeOf(o))
+	return portpool.Port{
+		ID: o.id, Key: key, Fits: fits, Record: o, Address: addressOf(o.fields),
+		Clean:   o.name == pooledName && text(o, "device_id") == "",
+		Plugged: text(o, "status") == "ACTIVE",
+	}
+}
+
+// requestOf is what a wanted port asks of the pool.
+func requestOf(want fields) portpool.Request {
+	o := object{kind: kindPort, fields: want}
+	node := text(o, "binding:host_id")
+	if text(o, "parent") != "" {
+		node = text(o, "node")
+	}
+	key, fits := keyOf(want, node)
+	return portpool.Request{
+		Key: key, Fits: fits, Address: addressOf(want),
+		Accepts: func(p portpool.Port) bool { return mayBecome(p.Record.(object), o) },
+	}
+}
+
+// keyOf is the pool of a port on a node; false if no pool can have the port.
+func keyOf(f fields, node string) (portpool.Key, bool) {
+	o := object{fields: f}
+	groups, _ := f["security_groups"].(set)
+	k := portpool.Key{
+		Node: node, Project: text(o, "project_id"), Network: text(o, "network_id"), Parent: text(o, "parent"),
+		Groups: strings.Join(sorted(groups), ","),
+	}
+	ips, _ := f["fixed_ips"].(fixedIPs)
+	var subnets []string
+	for _, ip := range ips {
+		subnets = append(subnets, ip.Subnet)
+	}
+	k.Subnets = strings.Join(sorted(subnets), ",")
+	foreign := f["device_owner"] != deviceOwner && (k.Parent == "" || f["device_owner"] != subportOwner)
+	return k, k.Complete() && !foreign && f["port_security_enabled"] != false && !slices.Contains(subnets, "")
+}
+
+// addressOf has the addresses that fields name.
+func addressOf(f fields) portpool.Address {
+	o := object{fields: f}
+	a := portpool.Address{Network: text(o, "network_id"), MAC: intent.MAC(text(o, "mac_address"))}
+	ips, _ := f["fixed_ips"].(fixedIPs)
+	for _, ip := range ips {
+		if addr, err := netip.ParseAddr(ip.Addr); err == nil {
+			a.Addrs = append(a.Addrs, addr)
+		}
+	}
+	slices.SortFunc(a.Addrs, netip.Addr.Compare)
+	return a
+}
+
+// PoolOf is the pool that a pod's port would come from. Its errors are as those of
+// Apply; it is intent.Stop if no pool has such ports.
+func (f *Fabric) PoolOf(ctx context.Context, p intent.Port) (portpool.Key, error) {
+	want, err := f.poolable(ctx, p)
+	return requestOf(want).Key, err
+}
+
+// Expect has a pool filled before a pod asks for such a port. Its errors are as those of
+// PoolOf.
+func (f *Fabric) Expect(ctx context.Context, p intent.Port) error {
+	want, err := f.poolable(ctx, p)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.askPool(want)
+	return nil
+}
+
+// poolable is a pod's port in Neutron's words. Its error is intent.Stop if no pool has
+// such ports.
+func (f *Fabric) poolable(ctx context.Context, p intent.Port) (fields, error) {
+	a, err := f.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := intent.Want{Ports: []intent.Port{p}}
+	around, err := f.around(ctx, a, w, &entry{})
+	if err != nil {
+		return nil, err
+	}
+	want, err := translate(mark{f.Owner, poolUnit(p.Node)}, w, around)
+	if err != nil {
+		return nil, err
+	}
+	if r := requestOf(want[0].fields); !r.Fits || r.MAC != "" || len(r.Addrs) > 0 {
+		return nil, intent.Stop{Reason: "InvalidSpec", Why: fmt.Sprintf(
+			"no pool has ports on node %s in network %s: they are created one by one", p.Node, p.Network)}
+	}
+	return want[0].fields, nil
+}

@@ -1,0 +1,94 @@
+package neutron
+
+import (
+	"testing"
+
+	"github.com/isthmus-cni/isthmus/internal/portpool"
+)
+
+// wish is what a pod on a node asks for.
+func wish(node string) fields {
+	return fields{
+		"binding:host_id": node, "project_id": "P", "network_id": "N", "device_owner": deviceOwner,
+		"fixed_ips": fixedIPs{{Subnet: "S"}}, "security_groups": set{"G"}, "port_security_enabled": true,
+	}
+}
+
+// ready is a port of the pool.
+func ready(id, node string) object {
+	f := wish(node)
+	f["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
+	f["status"], f["device_id"], f["mac_address"] = "DOWN", "", "fa:16:3e:00:00:01"
+	return object{kind: kindPort, name: pooledName, id: id, fields: f}
+}
+
+// in is what a pod on a node asks for that is in a group.
+func in(node, group string) fields {
+	f := wish(node)
+	f["security_groups"] = set{group}
+	return f
+}
+
+func TestOnlyPortsThatFitComeFromThePool(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(fields){
+		"an address":      func(f fields) { f["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}} },
+		"no subnet":       func(f fields) { f["fixed_ips"] = fixedIPs{{}} },
+		"a MAC":           func(f fields) { f["mac_address"] = "02:00:00:00:00:01" },
+		"no security":     func(f fields) { f["port_security_enabled"] = false },
+		"unknown groups":  func(f fields) { delete(f, "security_groups") },
+		"another group":   func(f fields) { f["security_groups"] = set{"H"} },
+		"no node":         func(f fields) { f["binding:host_id"] = "" },
+		"another node":    func(f fields) { f["binding:host_id"] = "n2" },
+		"another subnet":  func(f fields) { f["fixed_ips"] = fixedIPs{{Subnet: "T"}} },
+		"another project": func(f fields) { f["project_id"] = "Q" },
+	} {
+		f := &Fabric{nodes: map[string]string{}}
+		pools := portpool.New(portpool.Options{Limits: &portpool.Limits{Min: 1}})
+		pools.Sync(func(portpool.Port) bool { return true }, []portpool.Port{f.portOf(ready("a", "n1"))})
+		w := wish("n1")
+		change(w)
+		if r := requestOf(w); r.Fits && r.MAC == "" && len(r.Addrs) == 0 && r.Key == requestOf(wish("n1")).Key {
+			t.Errorf("who asks for %s got one from the pool", name)
+		}
+		if _, any := pools.Obtain(requestOf(wish("n1"))); !any {
+			t.Error("the right one got none")
+		}
+	}
+}
+
+// A node's pods end after it; its pools do not come back for them.
+func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
+	t.Parallel()
+	f := &Fabric{groups: newRegister(), Options: Options{
+		AlwaysFilled: func(string, []string) bool { return true }, NodeExists: func(node string) bool { return node == "n1" },
+	}}
+	always := func(want fields) bool { return f.alwaysFilled(requestOf(want)) }
+	nested := func(node string) fields {
+		w := in("", "standard")
+		w["node"], w["parent"] = node, "vm"
+		return w
+	}
+	if !always(in("n1", "standard")) || !always(nested("n1")) {
+		t.Error("of a node that is there they are kept")
+	}
+	if always(in("n2", "standard")) || always(nested("n2")) {
+		t.Error("node n2 is gone")
+	}
+}
+
+// A pool's ports are created like those of the pods that ask for them, but for what is a
+// pod's own.
+func TestPortsOfAPoolFitIt(t *testing.T) {
+	t.Parallel()
+	w := in("n1", "standard")
+	w["mac_address"], w["fixed_ips"] = "fa:16:3e:00:00:01", fixedIPs{{Subnet: "s", Addr: "10.0.0.5"}}
+	k := requestOf(w).Key
+	like := poolPort(k, mark{"c1", poolUnit("n1")}, true)
+	if _, chosen := like["mac_address"]; chosen || like["fixed_ips"].(fixedIPs)[0].Addr != "" {
+		t.Errorf("ports are created with a pod's addresses: %v", like)
+	}
+	if r := requestOf(like); !r.Fits || r.Key != k {
+		t.Errorf("they are for pool %+v, not %+v", r.Key, k)
+	}
+}

@@ -1,0 +1,158 @@
+package neutron
+
+import (
+	"context"
+	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/openstack"
+	"github.com/isthmus-cni/isthmus/internal/portpool"
+)
+
+// poolPorts makes and deletes the pools' ports in Neutron. Its calls count as
+// background calls: no pod waits for them.
+type poolPorts struct{ f *Fabric }
+
+// CreatePorts is that of portpool.Neutron. Subports are attached to their trunk at once,
+// all in one call, so that they are up before a pod gets them.
+func (p poolPorts) CreatePorts(ctx context.Context, k portpool.Key, n int) ([]portpool.Port, error) {
+	ctx = openstack.Background(ctx)
+	a, err := p.f.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, e := mark{p.f.Owner, poolUnit(k.Node)}, &entry{}
+	like := poolPort(k, m, a.aliases[extPortSecurity])
+	var steps []step
+	for range n {
+		s := step{create, object{kind: kindPort, name: pooledName, fields: like}}
+		if a.born()[kindPort] {
+			s.tags = m.tagsOf(like)
+		}
+		steps = append(steps, s)
+	}
+	if err = p.f.run(ctx, a, e, steps); err == nil && k.Parent != "" {
+		err = p.attach(ctx, a, e, k, m.tagsOf(like))
+	}
+	return p.created(k, e.objects), err
+}
+
+// poolPort has the fields of a pool's ports. Unless Neutron takes tags when a port is
+// created, the ports bear none: the description says whose they are.
+func poolPort(k portpool.Key, m mark, portSecurity bool) fields {
+	var ips fixedIPs
+	for _, id := range split(k.Subnets) {
+		ips = append(ips, fixedIP{Subnet: id})
+	}
+	f := fields{
+		"name": pooledName, "description": m.description(), "device_id": "", "device_owner": deviceOwner, "admin_state_up": true,
+		"project_id": k.Project, "network_id": k.Network, "fixed_ips": ips, "security_groups": set(split(k.Groups)),
+	}
+	if portSecurity {
+		f["port_security_enabled"] = true
+	}
+	if k.Parent != "" {
+		f["parent"], f["node"] = k.Parent, k.Node
+	} else {
+		f["binding:host_id"] = k.Node
+	}
+	return f
+}
+
+// attach attaches new ports to a trunk. They are tagged first: once they are detached
+// again, nothing else tells whose they are.
+func (p poolPorts) attach(ctx context.Context, a *api, e *entry, k portpool.Key, tags []string) error {
+	var tagging, attachments []step
+	for _, o := range e.objects {
+		if len(o.tags) == 0 {
+			tagging = append(tagging, step{tag, object{kind: kindPort, name: o.name, id: o.id, tags: tags}})
+		}
+		attachments = append(attachments, attaching(object{kind: kindPort, name: o.name, id: o.id}, k.Parent, nil))
+	}
+	err := p.f.run(ctx, a, e, append(tagging, attachments...))
+	if err != nil && !openstack.IsOutcome(err) {
+		e.objects = nil // FindPorts will tell which of them are attached
+	}
+	return err
+}
+
+// created has new subports watched until they are up.
+func (p poolPorts) created(k portpool.Key, objects []object) []portpool.Port {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	if k.Parent != "" {
+		p.f.nodes[k.Parent] = k.Node
+	}
+	for _, o := range objects {
+		if parent := text(o, "parent"); parent != "" {
+			p.f.rises.awaitPooled(o.id, parent)
+		}
+	}
+	return p.f.portsOf(objects)
+}
+
+// CleanPort is that of portpool.Neutron.
+func (p poolPorts) CleanPort(ctx context.Context, port portpool.Port) (portpool.Port, error) {
+	ctx = openstack.Background(ctx)
+	a, err := p.f.api(ctx)
+	if err != nil {
+		return port, err
+	}
+	o, m := port.Record.(object), mark{p.f.Owner, poolUnit(port.Key.Node)}
+	e := &entry{objects: []object{o}}
+	err = p.f.run(ctx, a, e, []step{
+		{update, object{kind: kindPort, name: o.name, id: o.id, fields: fields{
+			"name": pooledName, "device_id": "", "description": m.description(),
+		}}},
+		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: retag(o.tags, m.tagsOf(o.fields))}},
+	})
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	return p.f.portOf(e.objects[0]), err
+}
+
+// DeletePorts is that of portpool.Neutron.
+func (p poolPorts) DeletePorts(ctx context.Context, ports []portpool.Port) ([]portpool.Port, error) {
+	ctx = openstack.Background(ctx)
+	a, err := p.f.api(ctx)
+	if err != nil {
+		return ports, err
+	}
+	e := &entry{}
+	for _, port := range ports {
+		e.objects = append(e.objects, port.Record.(object))
+	}
+	err = p.f.run(ctx, a, e, diff(slices.Clone(e.objects), nil, nil))
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	return p.f.portsOf(e.objects), err
+}
+
+// FindPorts is that of portpool.Neutron. What else the look finds to have changed is
+// told at once, and again by the next Refresh.
+func (p poolPorts) FindPorts(ctx context.Context) error {
+	changed, err := p.f.Refresh(ctx, nil)
+	p.f.mu.Lock()
+	p.f.found = append(p.f.found, changed...)
+	p.f.mu.Unlock()
+	p.f.wake(slices.Clone(changed))
+	return err
+}
+
+// portsOf are ports as the pool knows them. f.mu is held.
+func (f *Fabric) portsOf(objects []object) []portpool.Port {
+	var out []portpool.Port
+	for _, o := range objects {
+		out = append(out, f.portOf(o))
+	}
+	return out
+}
+
+// GroupName is the name of a security group of ours, by its id.
+func (f *Fabric) GroupName(id string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := f.groups.nameOf(id)
+	return name, name != id
+}
+
+var _ portpool.Neutron = poolPorts{}

@@ -1,0 +1,132 @@
+package portpool
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// usesUntilHalved is how many uses of a node's pools it takes until an earlier use
+// counts half.
+const usesUntilHalved = 64
+
+// obtain returns a port for a pod that needs one; false if there is none. The port may
+// have other security groups than the pod asks for, or, if the pod asks for an
+// address, be in another pool altogether: the caller changes it before the pod gets it.
+func (s *pools) obtain(r Request) (Port, bool) {
+	if o, found := s.withAddress(r); found {
+		return o, true
+	}
+	s.use(r)
+	if o, found := s.take(r); found {
+		return o, true
+	}
+	return s.borrow(r)
+}
+
+// use notes that a pod needs a port of a pool, or one created for it.
+func (s *pools) use(r Request) {
+	if s.limits == nil || !r.poolable() {
+		return
+	}
+	s.pool(r.Key).used++
+	s.uses[r.Key.Node]++
+	if s.uses[r.Key.Node]%usesUntilHalved == 0 {
+		s.halveUses(r.Key.Node)
+	}
+}
+
+// halveUses makes what was used long ago count less, and forgets pools that have no
+// port and are not used.
+func (s *pools) halveUses(node string) {
+	for k, p := range s.byKey {
+		if k.Node != node {
+			continue
+		}
+		if p.used /= 2; p.used == 0 && p.size() == 0 && !p.always {
+			delete(s.byKey, k)
+		}
+	}
+}
+
+// filled are the pools that are kept filled, of those that pods have asked for: the
+// ones that always are, and in each place the most used ones.
+func (s *pools) filled() map[Key]bool {
+	wanted := slices.DeleteFunc(s.keys(), func(k Key) bool { return !s.byKey[k].wanted })
+	slices.SortStableFunc(wanted, func(a, b Key) int { return cmp.Compare(s.byKey[b].used, s.byKey[a].used) })
+	filled, inPlace := map[Key]bool{}, map[Key]int{}
+	for _, k := range wanted {
+		if s.byKey[k].always {
+			filled[k] = true
+			continue
+		}
+		inPlace[k.place()]++
+		filled[k] = inPlace[k.place()] <= s.limits.Sets
+	}
+	return filled
+}
+
+// borrow takes a port of another pool in the same place: from a pool that is not kept
+// filled if there is one, else from the pool with the most ready ports.
+func (s *pools) borrow(r Request) (Port, bool) {
+	if s.limits == nil || !r.poolable() {
+		return Port{}, false
+	}
+	filled := s.filled()
+	var from *pool
+	for _, k := range s.keys() {
+		p := s.byKey[k]
+		switch {
+		case k.place() != r.Key.place() || len(p.ready) == 0:
+		case !filled[k]:
+			return p.takeFirst(s.up), true
+		case from == nil || len(p.ready) > len(from.ready):
+			from = p
+		}
+	}
+	if from == nil {
+		return Port{}, false
+	}
+	return from.takeFirst(s.up), true
+}
+
+// withAddress takes the ready port with an address or the MAC that a pod asks for:
+// Neutron would refuse to create another one with them. A port that cannot be changed
+// to what is asked for becomes surplus, and is deleted first.
+func (s *pools) withAddress(r Request) (Port, bool) {
+	for _, k := range s.keys() {
+		p := s.byKey[k]
+		for _, o := range slices.Clone(p.ready) {
+			if !o.conflicts(r.Address) {
+				continue
+			}
+			p.ready = slices.DeleteFunc(slices.Clone(p.ready), func(other Port) bool { return other.ID == o.ID })
+			if o.Key.Project == r.Key.Project && r.Accepts(o) {
+				return o, true
+			}
+			s.surplus = append([]Port{o}, s.surplus...)
+		}
+	}
+	return Port{}, false
+}
+
+// addressFree returns nil, or an intent.Wait while a port that cannot be handed out now
+// has an address or the MAC that is asked for: it is being cleaned or deleted.
+func (s *pools) addressFree(r Request) error {
+	all := s.surplus
+	for _, p := range s.byKey {
+		all = slices.Concat(all, p.returning)
+	}
+	for _, o := range s.inTask {
+		all = slices.Concat(all, []Port{o})
+	}
+	i := slices.IndexFunc(all, func(o Port) bool { return o.conflicts(r.Address) })
+	if i < 0 {
+		return nil
+	}
+	return intent.Wait{Reason: "AddressTaken", After: time.Second, For: fmt.Sprintf(
+		"port %s of the pool, which has the address or MAC that is asked for, to be given back", all[i].ID)}
+}

@@ -1,0 +1,203 @@
+package portpool
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// verb is what a task does.
+type verb string
+
+const (
+	createPorts verb = "create"
+	cleanPort   verb = "clean"
+	deletePorts verb = "delete"
+)
+
+// task is something to do for a pool; the zero task is nothing.
+type task struct {
+	verb verb
+	key  Key    // of the pool; zero for deletePorts
+	port Port   // to clean
+	n    int    // how many to create
+	gone []Port // to delete, all with the same parent port if they have one
+}
+
+// perTask is how many ports a task creates or deletes at most: Neutron takes a third
+// of a second for each, and more urgent tasks wait meanwhile.
+const perTask = 10
+
+// cleanAttempts is how often a port is cleaned that is still plugged. After that it
+// is deleted.
+const cleanAttempts = 5
+
+// next returns the most urgent task and counts what it is about as being worked on:
+// done must be called afterwards. A port that comes back is ready sooner than a new
+// one. Without create no ports are created.
+func (s *pools) next(create bool) task {
+	if s.limits == nil {
+		return task{}
+	}
+	for _, k := range s.keys() {
+		if p := s.byKey[k]; len(p.returning) > 0 && !p.cleanPaused {
+			o := p.returning[0]
+			p.returning = p.returning[1:]
+			p.making++
+			s.inTask[o.ID] = o
+			return task{verb: cleanPort, key: k, port: o}
+		}
+	}
+	if t := s.deleteSurplus(); t.verb != "" {
+		return t
+	}
+	if create {
+		return s.refill()
+	}
+	return task{}
+}
+
+// deleteSurplus deletes a surplus port. Of subports it deletes several of one parent
+// port at once: they are detached from the trunk in one call.
+func (s *pools) deleteSurplus() task {
+	if len(s.surplus) == 0 {
+		return task{}
+	}
+	first := s.surplus[0]
+	t := task{verb: deletePorts}
+	s.surplus = slices.DeleteFunc(slices.Clone(s.surplus), func(o Port) bool {
+		together := o.ID == first.ID || first.subport() && o.Key.Parent == first.Key.Parent
+		if !together || len(t.gone) == perTask {
+			return false
+		}
+		t.gone = append(t.gone, o)
+		s.inTask[o.ID] = o
+		return true
+	})
+	return t
+}
+
+// refill creates ports for the pool that has the fewest.
+func (s *pools) refill() task {
+	var t task
+	fewest, filled := 0, s.filled()
+	for _, k := range s.keys() {
+		p := s.byKey[k]
+		if !filled[k] || p.createPaused || p.size() >= s.limits.Min || t.n > 0 && p.size() >= fewest {
+			continue
+		}
+		fewest = p.size()
+		t = task{verb: createPorts, key: k, n: min(s.limits.Batch, perTask, s.room(p))}
+	}
+	return s.begin(t)
+}
+
+// room is how many ports may be added to a pool.
+func (s *pools) room(p *pool) int {
+	if s.limits.Max <= 0 {
+		return perTask
+	}
+	return max(s.limits.Max, s.limits.Min) - p.size()
+}
+
+// more creates up to n ports for a pool, whether or not pods ask for such ports. It
+// returns the zero task if the pool is full or no pool can have this key.
+func (s *pools) more(k Key, n int) task {
+	if s.limits == nil || !k.Complete() {
+		return task{}
+	}
+	return s.begin(task{verb: createPorts, key: k, n: min(n, perTask, s.room(s.pool(k)))})
+}
+
+// begin counts the ports that a task is going to create.
+func (s *pools) begin(t task) task {
+	if t.n <= 0 {
+		return task{}
+	}
+	s.pool(t.key).making += t.n
+	s.creating++
+	return t
+}
+
+// done ends a task. result are the ports as they are now: those created, the one
+// cleaned, or those that could not be deleted. If the pool was drained meanwhile,
+// its ports are surplus.
+func (s *pools) done(t task, result []Port, err error) {
+	delete(s.inTask, t.port.ID)
+	for _, o := range t.gone {
+		delete(s.inTask, o.ID)
+	}
+	switch t.verb {
+	case createPorts:
+		s.created(t, s.withoutFound(result), err)
+	case cleanPort:
+		s.cleaned(t, result, err)
+	case deletePorts:
+		s.surplus = append(s.surplus, result...)
+	}
+}
+
+// withoutFound ends a creation, and leaves out the ports that add has found before
+// the answer came: a pod may have them by now.
+func (s *pools) withoutFound(created []Port) []Port {
+	left := slices.DeleteFunc(slices.Clone(created), func(o Port) bool { return s.foundMeanwhile[o.ID] || s.has(o.ID) })
+	if s.creating--; s.creating == 0 {
+		clear(s.foundMeanwhile)
+	}
+	return left
+}
+
+// created puts new ports into their pool. A subport that could not be attached to its
+// trunk is surplus.
+func (s *pools) created(t task, ports []Port, err error) {
+	p := s.byKey[t.key]
+	if p == nil {
+		s.surplus = append(s.surplus, ports...)
+		return
+	}
+	p.making, p.createPaused = max(0, p.making-t.n), err != nil
+	if hopeless(err) {
+		p.wanted = false // until a pod asks again
+	}
+	for _, o := range ports {
+		if o.Key.Parent == t.key.Parent {
+			p.ready = append(p.ready, o)
+		} else {
+			s.surplus = append(s.surplus, o)
+		}
+	}
+}
+
+// hopeless tells whether no such port can be created as long as nothing changes: it
+// is invalid, or what it refers to does not exist.
+func hopeless(err error) bool {
+	var stop intent.Stop
+	var wait intent.Wait
+	return errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == "NotFound"
+}
+
+// cleaned makes a port ready that came back, unless it is still plugged: the next pod
+// would share it with the old one. Whether a subport is plugged only its node knows,
+// and sees to it.
+func (s *pools) cleaned(t task, result []Port, err error) {
+	p := s.byKey[t.key]
+	if p == nil {
+		s.surplus = append(s.surplus, t.port)
+		return
+	}
+	p.making = max(0, p.making-1)
+	if err == nil && len(result) == 1 && (!result[0].Plugged || result[0].subport()) {
+		delete(p.attempts, t.port.ID)
+		p.ready = append(p.ready, result[0])
+		return
+	}
+	p.cleanPaused = true
+	p.attempts[t.port.ID]++
+	if p.attempts[t.port.ID] < cleanAttempts {
+		p.returning = append(p.returning, t.port)
+		return
+	}
+	delete(p.attempts, t.port.ID)
+	s.surplus = append(s.surplus, t.port)
+}
