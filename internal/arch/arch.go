@@ -178,7 +178,6 @@ var exceptions = map[string]string{
 	"internal/netdev.Machine":            toBeCut,
 	"internal/neutron":                   toBeCut,
 	"internal/neutron.Fabric":            toBeCut,
-	"internal/neutron.stock":             toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,
 	"internal/neutron/neutrontest.Cloud": toBeCut,
 	"internal/octavia/octaviatest.Cloud": toBeCut,

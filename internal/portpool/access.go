@@ -75,13 +75,13 @@ func (w *Worker) AddressFree(r Request) (err error) {
 
 // Pools are all pools, sorted by node and network.
 func (w *Worker) Pools() (all []Status) {
-	w.locked(func(s *pools) { all = s.status() })
+	w.locked(func(s *pools) { all = s.byKey.status() })
 	return all
 }
 
 // PoolPorts are the ports of a pool in the order in which they are handed out; nil if
 // there is no such pool.
 func (w *Worker) PoolPorts(k Key) (ports []PortStatus) {
-	w.locked(func(s *pools) { ports = s.ports(k) })
+	w.locked(func(s *pools) { ports = s.byKey.ports(k) })
 	return ports
 }

@@ -1,7 +1,6 @@
 package portpool
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +31,7 @@ func (s *pools) use(r Request) {
 	if s.limits == nil || !r.poolable() {
 		return
 	}
-	s.pool(r.Key).used++
+	s.byKey.pool(r.Key).used++
 	s.uses[r.Key.Node]++
 	if s.uses[r.Key.Node]%usesUntilHalved == 0 {
 		s.halveUses(r.Key.Node)
@@ -52,32 +51,15 @@ func (s *pools) halveUses(node string) {
 	}
 }
 
-// filled are the pools that are kept filled, of those that pods have asked for: the
-// ones that always are, and in each place the most used ones.
-func (s *pools) filled() map[Key]bool {
-	wanted := slices.DeleteFunc(s.keys(), func(k Key) bool { return !s.byKey[k].wanted })
-	slices.SortStableFunc(wanted, func(a, b Key) int { return cmp.Compare(s.byKey[b].used, s.byKey[a].used) })
-	filled, inPlace := map[Key]bool{}, map[Key]int{}
-	for _, k := range wanted {
-		if s.byKey[k].always {
-			filled[k] = true
-			continue
-		}
-		inPlace[k.place()]++
-		filled[k] = inPlace[k.place()] <= s.limits.Sets
-	}
-	return filled
-}
-
 // borrow takes a port of another pool in the same place: from a pool that is not kept
 // filled if there is one, else from the pool with the most ready ports.
 func (s *pools) borrow(r Request) (Port, bool) {
 	if s.limits == nil || !r.poolable() {
 		return Port{}, false
 	}
-	filled := s.filled()
+	filled := s.byKey.filled(s.limits.Sets)
 	var from *pool
-	for _, k := range s.keys() {
+	for _, k := range s.byKey.keys() {
 		p := s.byKey[k]
 		switch {
 		case k.place() != r.Key.place() || len(p.ready) == 0:
@@ -97,7 +79,7 @@ func (s *pools) borrow(r Request) (Port, bool) {
 // Neutron would refuse to create another one with them. A port that cannot be changed
 // to what is asked for becomes surplus, and is deleted first.
 func (s *pools) withAddress(r Request) (Port, bool) {
-	for _, k := range s.keys() {
+	for _, k := range s.byKey.keys() {
 		p := s.byKey[k]
 		for _, o := range slices.Clone(p.ready) {
 			if !o.conflicts(r.Address) {

@@ -72,7 +72,7 @@ func TestPoolsFills(t *testing.T) {
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("Neutron has just failed, but %s", c.text())
 	}
-	s.resume()
+	s.byKey.resume()
 	if diff := cmp.Diff("create n1 2", s.next(true).text()); diff != "" {
 		t.Error(diff)
 	}
@@ -120,7 +120,7 @@ func TestPoolsWaitsForTheUnplugging(t *testing.T) {
 		if _, any := s.take(wish("n1")); any {
 			t.Fatal("handed out while still plugged")
 		}
-		s.resume()
+		s.byKey.resume()
 	}
 	if diff := cmp.Diff("delete a 0", s.next(true).text()); diff != "" {
 		t.Error("it is never given up:", diff)
@@ -142,7 +142,7 @@ func TestPoolsDrains(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b"}, gone); diff != "" {
 		t.Error(diff)
 	}
-	if st := s.status(); len(st) != 1 || st[0].Node != "n2" || st[0].Ready != 1 {
+	if st := s.byKey.status(); len(st) != 1 || st[0].Node != "n2" || st[0].Ready != 1 {
 		t.Errorf("left: %+v", st)
 	}
 }
@@ -223,7 +223,7 @@ func TestPoolsNeverLies(t *testing.T) {
 			},
 			"look":   func(*rapid.T) { made += look(s, under) },
 			"drain":  func(t *rapid.T) { n := node.Draw(t, "node"); s.drain(func(k Key) bool { return k.Node == n }) },
-			"resume": func(*rapid.T) { s.resume() },
+			"resume": func(*rapid.T) { s.byKey.resume() },
 			"found": func(*rapid.T) {
 				made, ids = made+1, ids+1
 				o := ready(fmt.Sprint("p", ids), "n1")
@@ -315,7 +315,7 @@ func TestHopeless(t *testing.T) {
 		s := newPools(&Limits{Min: 1}, nil)
 		s.ask(wish("n1"), false)
 		s.done(s.next(true), nil, c.err)
-		s.resume()
+		s.byKey.resume()
 		if again := s.next(true).verb == createPorts; again != c.asks {
 			t.Errorf("after %v it tries again: %v", c.err, again)
 		}

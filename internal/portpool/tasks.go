@@ -40,7 +40,7 @@ func (s *pools) next(create bool) task {
 	if s.limits == nil {
 		return task{}
 	}
-	for _, k := range s.keys() {
+	for _, k := range s.byKey.keys() {
 		if p := s.byKey[k]; len(p.returning) > 0 && !p.cleanPaused {
 			o := p.returning[0]
 			p.returning = p.returning[1:]
@@ -81,24 +81,24 @@ func (s *pools) deleteSurplus() task {
 // refill creates ports for the pool that has the fewest.
 func (s *pools) refill() task {
 	var t task
-	fewest, filled := 0, s.filled()
-	for _, k := range s.keys() {
+	fewest, filled := 0, s.byKey.filled(s.limits.Sets)
+	for _, k := range s.byKey.keys() {
 		p := s.byKey[k]
 		if !filled[k] || p.createPaused || p.size() >= s.limits.Min || t.n > 0 && p.size() >= fewest {
 			continue
 		}
 		fewest = p.size()
-		t = task{verb: createPorts, key: k, n: min(s.limits.Batch, perTask, s.room(p))}
+		t = task{verb: createPorts, key: k, n: min(s.limits.Batch, s.limits.room(p))}
 	}
 	return s.begin(t)
 }
 
-// room is how many ports may be added to a pool.
-func (s *pools) room(p *pool) int {
-	if s.limits.Max <= 0 {
+// room is how many ports may be added to a pool by one task.
+func (l *Limits) room(p *pool) int {
+	if l.Max <= 0 {
 		return perTask
 	}
-	return max(s.limits.Max, s.limits.Min) - p.size()
+	return min(perTask, max(l.Max, l.Min)-p.size())
 }
 
 // more creates up to n ports for a pool, whether or not pods ask for such ports. It
@@ -107,7 +107,7 @@ func (s *pools) more(k Key, n int) task {
 	if s.limits == nil || !k.Complete() {
 		return task{}
 	}
-	return s.begin(task{verb: createPorts, key: k, n: min(n, perTask, s.room(s.pool(k)))})
+	return s.begin(task{verb: createPorts, key: k, n: min(n, s.limits.room(s.byKey.pool(k)))})
 }
 
 // begin counts the ports that a task is going to create.
@@ -115,8 +115,8 @@ func (s *pools) begin(t task) task {
 	if t.n <= 0 {
 		return task{}
 	}
-	s.pool(t.key).making += t.n
-	s.creating++
+	s.byKey.pool(t.key).making += t.n
+	s.creations.begin()
 	return t
 }
 
@@ -130,22 +130,13 @@ func (s *pools) done(t task, result []Port, err error) {
 	}
 	switch t.verb {
 	case createPorts:
-		s.created(t, s.withoutFound(result), err)
+		found := s.creations.end()
+		s.created(t, slices.DeleteFunc(slices.Clone(result), func(o Port) bool { return found(o.ID) || s.has(o.ID) }), err)
 	case cleanPort:
 		s.cleaned(t, result, err)
 	case deletePorts:
 		s.surplus = append(s.surplus, result...)
 	}
-}
-
-// withoutFound ends a creation, and leaves out the ports that add has found before
-// the answer came: a pod may have them by now.
-func (s *pools) withoutFound(created []Port) []Port {
-	left := slices.DeleteFunc(slices.Clone(created), func(o Port) bool { return s.foundMeanwhile[o.ID] || s.has(o.ID) })
-	if s.creating--; s.creating == 0 {
-		clear(s.foundMeanwhile)
-	}
-	return left
 }
 
 // created puts new ports into their pool. A subport that could not be attached to its
@@ -200,4 +191,35 @@ func (s *pools) cleaned(t task, result []Port, err error) {
 	}
 	delete(p.attempts, t.port.ID)
 	s.surplus = append(s.surplus, t.port)
+}
+
+// creations are the tasks that create ports just now. A look may find their ports before
+// the answer comes, and a pod may have them by then.
+type creations struct {
+	running int
+	// found are the ports that were found since the first of them began, by id.
+	found map[string]bool
+}
+
+func (c *creations) begin() {
+	if c.running++; c.running == 1 {
+		c.found = map[string]bool{}
+	}
+}
+
+// ignore tells whether a port that was found is left to the task that creates it: it is
+// still to be attached to its trunk. If not, the task leaves the port alone.
+func (c *creations) ignore(o Port) bool {
+	if c.running == 0 || o.unattached() {
+		return c.running > 0
+	}
+	c.found[o.ID] = true
+	return false
+}
+
+// end ends a task. It returns which ports were found meanwhile.
+func (c *creations) end() func(id string) bool {
+	found := c.found
+	c.running--
+	return func(id string) bool { return found[id] }
 }

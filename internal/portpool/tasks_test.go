@@ -10,7 +10,7 @@ func TestPoolsMore(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Max: 4, Batch: 1}, nil)
 	s.add(ready("a", "n1"))
-	k := s.keys()[0]
+	k := s.byKey.keys()[0]
 	c := s.more(k, 9)
 	if diff := cmp.Diff("create n1 3", c.text()); diff != "" {
 		t.Error("up to the most that a pool has:", diff)
@@ -22,14 +22,14 @@ func TestPoolsMore(t *testing.T) {
 		t.Errorf("the pool is full, but %s", more.text())
 	}
 	s.done(c, []Port{ready("b", "n1"), ready("c", "n1"), ready("d", "n1")}, nil)
-	if st := s.status()[0]; st.Ready != 4 || st.Making != 0 {
+	if st := s.byKey.status()[0]; st.Ready != 4 || st.Making != 0 {
 		t.Errorf("%+v", st)
 	}
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("no pod has asked for such, but %s", c.text())
 	}
 	none := newPools(&Limits{Min: 1}, nil)
-	if c := none.more(Key{Node: "n1"}, 1); c.verb != "" || len(none.status()) > 0 {
+	if c := none.more(Key{Node: "n1"}, 1); c.verb != "" || len(none.byKey.status()) > 0 {
 		t.Errorf("that is no pool, but %s", c.text())
 	}
 	if c := newPools(&Limits{Min: 1}, nil).more(k, 11); c.n != perTask {
@@ -41,12 +41,12 @@ func TestPoolsPorts(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1}, nil)
 	s.add(ready("a", "n1"), used("b", "n1"), ready("c", "n2"))
-	got := s.ports(s.keys()[0])
+	got := s.byKey.ports(s.byKey.keys()[0])
 	if len(got) != 2 || got[0].ID != "a" || got[0].State != StateReady || got[1].ID != "b" || got[1].State != StateReturning ||
 		len(got[0].Addrs) != 1 || got[0].Addrs[0].String() != "10.9.0.9" {
 		t.Errorf("%+v", got)
 	}
-	if got := s.ports(Key{}); got != nil {
+	if got := s.byKey.ports(Key{}); got != nil {
 		t.Errorf("of no pool: %+v", got)
 	}
 }
@@ -56,7 +56,7 @@ func TestPoolsTakesNothingTwice(t *testing.T) {
 	s.asks(wish("n1"))
 	o := ready("1", "n1")
 	s.add(o)
-	if !s.giveBack(o) || s.status()[0].Ready != 1 || s.status()[0].Returning != 0 {
-		t.Errorf("a port that is in stock came back: %+v", s.status())
+	if !s.giveBack(o) || s.byKey.status()[0].Ready != 1 || s.byKey.status()[0].Returning != 0 {
+		t.Errorf("a port that is in stock came back: %+v", s.byKey.status())
 	}
 }

@@ -87,7 +87,7 @@ func (w *Worker) Run(ctx context.Context) {
 		case <-w.wake.C():
 		case <-again:
 			again = nil
-			w.locked(func(s *pools) { s.resume() })
+			w.locked(func(s *pools) { s.byKey.resume() })
 		case <-ctx.Done():
 			return
 		}
@@ -105,7 +105,7 @@ func (w *Worker) work(ctx context.Context) time.Duration {
 		t, err := w.doNext(ctx, func(s *pools) task { return s.next(!w.options.Busy()) })
 		if t.verb == "" {
 			w.locked(func(s *pools) {
-				if s.anyPaused() {
+				if s.byKey.anyPaused() {
 					pause = max(pause, w.pauseAfter(intent.Wait{After: shortPause}))
 				}
 			})
