@@ -1,7 +1,6 @@
 package kubetest
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -18,16 +17,12 @@ var server *Server
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	ctx := context.Background()
 	var err error
-	if server, err = Start(ctx); err == nil {
-		defer func() { _ = server.Stop() }()
-		err = InstallCRDs(ctx, server.Config)
-	}
-	if err != nil {
+	if server, err = Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer func() { _ = server.Stop() }()
 	return m.Run()
 }
 

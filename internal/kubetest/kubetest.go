@@ -1,39 +1,40 @@
-// Package kubetest gives a test a real API server: etcd and kube-apiserver on
-// free loopback ports, started once for each test binary. It knows where the
-// binaries may be and nothing of what is tested.
+// Package kubetest gives a test a real API server: envtest's etcd and
+// kube-apiserver on free loopback ports, with the project's kinds. It knows where
+// the programs are and nothing of what is tested.
 package kubetest
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
 
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/api/crds"
 )
 
 // Version of the API server that the project is tested against.
 const Version = "v1.36.3"
 
-// Server is a running API server of which everybody is the administrator.
+// Server is a running API server. Config is its administrator's.
 type Server struct {
 	Config *rest.Config
-	// CA is the file with the server's certificate.
+	// CA is the file with the certificate that the server's is signed by.
 	CA  string
 	dir string
-	ran []*exec.Cmd
+	env envtest.Environment
 }
 
-// Start starts etcd and the API server and returns when both are ready.
-// The caller must call Stop, also after an error of its own.
-func Start(ctx context.Context) (_ *Server, err error) {
+// Start starts etcd and the API server and returns when the server serves the
+// project's kinds. The caller must call Stop unless Start fails.
+func Start() (_ *Server, err error) {
 	s := &Server{}
 	if s.dir, err = os.MkdirTemp("", "isthmus-kubetest-"); err != nil {
 		return nil, err
@@ -43,97 +44,87 @@ func Start(ctx context.Context) (_ *Server, err error) {
 			err = errors.Join(err, s.Stop())
 		}
 	}()
-	ports, err := freePorts(3)
-	if err != nil {
+	if err := s.configure(); err != nil {
 		return nil, err
 	}
-	etcd := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	if err := s.run("etcd", etcdArgs(s.dir, etcd, ports[1])); err != nil {
-		return nil, err
+	if s.Config, err = s.env.Start(); err != nil {
+		return nil, fmt.Errorf("start an API server: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "tokens.csv"), []byte("admin,admin,admin,system:masters\n"), 0o600); err != nil {
-		return nil, err
-	}
-	if err := s.run("kube-apiserver", apiserverArgs(s.dir, etcd, ports[2])); err != nil {
-		return nil, err
-	}
-	s.CA = filepath.Join(s.dir, "apiserver.crt")
-	s.Config = &rest.Config{
-		Host: fmt.Sprintf("https://127.0.0.1:%d", ports[2]), BearerToken: "admin",
-		TLSClientConfig: rest.TLSClientConfig{Insecure: true}, QPS: -1,
-	}
-	return s, s.ready(ctx)
+	s.Config.QPS = -1 // no limit
+	s.CA = filepath.Join(s.dir, "ca.crt")
+	return s, os.WriteFile(s.CA, s.Config.CAData, 0o600)
 }
 
 // Stop ends what Start started and removes its files.
-func (s *Server) Stop() error {
-	for i := len(s.ran) - 1; i >= 0; i-- {
-		_ = s.ran[i].Process.Kill()
-		_ = s.ran[i].Wait()
+func (s *Server) Stop() error { return errors.Join(s.env.Stop(), os.RemoveAll(s.dir)) }
+
+func (s *Server) configure() (err error) {
+	s.env.ControlPlaneStartTimeout = time.Minute
+	s.env.ControlPlane.Etcd = &envtest.Etcd{}
+	if s.env.ControlPlane.Etcd.Path, err = program(s.dir, "etcd"); err != nil {
+		return err
 	}
-	return os.RemoveAll(s.dir)
+	api := s.env.ControlPlane.GetAPIServer()
+	if api.Path, err = program(s.dir, "kube-apiserver"); err != nil {
+		return err
+	}
+	api.Configure().
+		Set("service-cluster-ip-range", "10.96.0.0/16").
+		Set("service-account-issuer", "https://kubernetes.default.svc")
+	s.env.CRDInstallOptions.MaxTime = time.Minute
+	s.env.CRDs, err = definitions()
+	return err
 }
 
-func etcdArgs(dir, client string, peer int) []string {
-	return []string{
-		"--data-dir=" + filepath.Join(dir, "etcd"), "--unsafe-no-fsync=true",
-		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
-		fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", peer),
+// definitions are the project's kinds.
+func definitions() ([]*apiextensions.CustomResourceDefinition, error) {
+	files, err := fs.Glob(crds.FS, "*.yaml")
+	if err != nil {
+		return nil, err
 	}
+	var all []*apiextensions.CustomResourceDefinition
+	for _, file := range files {
+		text, err := crds.FS.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		crd := &apiextensions.CustomResourceDefinition{}
+		if err := yaml.UnmarshalStrict(text, crd); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, crd)
+	}
+	return all, nil
 }
 
-func apiserverArgs(dir, etcd string, port int) []string {
-	return []string{
-		"--etcd-servers=" + etcd, "--cert-dir=" + dir, fmt.Sprintf("--secure-port=%d", port),
-		"--bind-address=127.0.0.1", "--service-cluster-ip-range=10.96.0.0/16",
-		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + filepath.Join(dir, "apiserver.key"),
-		"--service-account-signing-key-file=" + filepath.Join(dir, "apiserver.key"),
-		"--token-auth-file=" + filepath.Join(dir, "tokens.csv"),
-		"--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
-	}
-}
-
-func (s *Server) run(name string, args []string) error {
+// program writes a script that runs the program name, and returns its path. The
+// kernel kills what it runs when the thread that started it ends: envtest alone
+// would leave its servers behind when a test binary is killed or panics.
+func program(dir, name string) (string, error) {
 	path, err := find(name)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if name == "kube-apiserver" {
-		if err := makeKey(s.dir); err != nil {
-			return err
-		}
-	}
-	log, err := os.Create(filepath.Join(s.dir, name+".log"))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	// The servers end with the test binary, however that ends.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", name, err)
-	}
-	s.ran = append(s.ran, cmd)
-	return nil
+	script := fmt.Sprintf("#!/bin/sh\nexec setpriv --pdeathsig KILL '%s' \"$@\"\n", path)
+	file := filepath.Join(dir, name)
+	return file, os.WriteFile(file, []byte(script), 0o700)
 }
 
-// find looks where the lab keeps its binaries, then in PATH.
+// find looks in ISTHMUS_KUBE_BIN, in envtest's KUBEBUILDER_ASSETS, where
+// scripts/kubernetes.sh keeps what it builds, and in PATH.
 func find(name string) (string, error) {
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		cache = filepath.Join(os.Getenv("HOME"), ".cache")
-	}
-	for _, dir := range []string{os.Getenv("ISTHMUS_KUBE_BIN"), filepath.Join(cache, "isthmus", "kubernetes-"+Version)} {
+	cache, _ := os.UserCacheDir() // no home directory: no cache
+	for _, dir := range []string{
+		os.Getenv("ISTHMUS_KUBE_BIN"), os.Getenv("KUBEBUILDER_ASSETS"),
+		filepath.Join(cache, "isthmus", "kubernetes-"+Version),
+	} {
 		if path := filepath.Join(dir, name); dir != "" && isFile(path) {
 			return path, nil
 		}
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("%w: `make test` builds it, or set ISTHMUS_KUBE_BIN", err)
+		return "", fmt.Errorf("%w: `make packages kubernetes` installs it, or set ISTHMUS_KUBE_BIN", err)
 	}
 	return path, nil
 }
@@ -141,57 +132,4 @@ func find(name string) (string, error) {
 func isFile(path string) bool {
 	i, err := os.Stat(path)
 	return err == nil && i.Mode().IsRegular()
-}
-
-// ready asks until the API server says ok: it has no other way to tell.
-func (s *Server) ready(ctx context.Context) error {
-	client, err := rest.HTTPClientFor(s.Config)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !answers(ctx, client, s.Config.Host+"/readyz") {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("kube-apiserver is not ready: %w\n%s", ctx.Err(), s.logTail())
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func answers(ctx context.Context, c *http.Client, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
-}
-
-func (s *Server) logTail() string {
-	text, _ := os.ReadFile(filepath.Join(s.dir, "kube-apiserver.log"))
-	lines := strings.Split(string(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
-}
-
-// freePorts asks the kernel for ports that nobody listens on now.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

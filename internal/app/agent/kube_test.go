@@ -43,7 +43,7 @@ func cluster(t *testing.T) *kubetest.Server {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		server, err = kubetest.Start(t.Context())
+		server, err = kubetest.Start()
 		close(started)
 		<-stop
 	}()
@@ -57,9 +57,6 @@ func cluster(t *testing.T) *kubetest.Server {
 			t.Log(err)
 		}
 	})
-	if err := kubetest.InstallCRDs(t.Context(), server.Config); err != nil {
-		t.Fatal(err)
-	}
 	return server
 }
 

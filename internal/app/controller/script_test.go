@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,16 +34,12 @@ func TestMain(m *testing.M) {
 
 func withServer(m *testing.M) int {
 	log.SetLogger(logr.Discard())
-	ctx := context.Background()
 	var err error
-	if apiserver, err = kubetest.Start(ctx); err == nil {
-		defer func() { _ = apiserver.Stop() }()
-		err = kubetest.InstallCRDs(ctx, apiserver.Config)
-	}
-	if err != nil {
+	if apiserver, err = kubetest.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer func() { _ = apiserver.Stop() }()
 	return m.Run()
 }
 
