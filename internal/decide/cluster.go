@@ -29,6 +29,9 @@ type ClusterFacts struct {
 	// for the kind; none where that is not known.
 	Project string
 	Quotas  map[string]Quota
+	// InUse is true if Services have load balancers in their network, or if that is
+	// not known yet.
+	InUse bool
 }
 
 // ClusterReport is what Kubernetes is told beside an outcome.
@@ -51,32 +54,44 @@ func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
 // Cluster decides: the security groups that pods and nodes are in, and the
 // network of the Services. Kubernetes gives their addresses in one half of it,
 // Neutron in the other, so that they never meet.
-func Cluster(f ClusterFacts) (intent.Want, ClusterReport, error) {
+//
+// What comes later takes no network away that Services use: then all is kept.
+func Cluster(f ClusterFacts) intent.Decision[ClusterReport] {
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: standardGroups()}
-	told := ClusterReport{Short: Short(f.Quotas, f.Project)}
+	report := ClusterReport{Short: Short(f.Quotas, f.Project)}
 	if f.NodeVpc == "" {
-		return want, told, nil
+		return intent.Apply(want, report)
 	}
-	main := f.Main()
-	if main == nil {
-		return want, told, intent.Wait{Reason: "NoServiceCIDR", For: "ServiceCIDR " + MainCIDR + " in Kubernetes"}
-	}
-	s, err := serviceSegment(main.Spec.CIDRs)
-	if err != nil {
-		return want, told, err
-	}
-	if err := f.object(s.Prefixes); err != nil {
-		return want, told, err
+	s, err := f.serviceNetwork()
+	switch {
+	case err != nil && f.InUse:
+		return intent.Keep(report, err)
+	case err != nil:
+		return intent.ApplyWith(want, report, err) // pods need the groups already
 	}
 	if s.Existing = f.ServiceNetwork; s.Existing == "" {
 		want.RouterInterfaces = []intent.RouterInterface{f.join(s)}
 	}
 	want.Networks = []intent.Network{s}
 	if len(f.CIDRs) > 1 {
-		return want, told, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
-			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)}
+		return intent.ApplyWith(want, report, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
+			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)})
 	}
-	return want, told, nil
+	return intent.Apply(want, report)
+}
+
+// serviceNetwork is the network that the Services' addresses lie in, or why
+// there can be none.
+func (f ClusterFacts) serviceNetwork() (intent.Network, error) {
+	main := f.Main()
+	if main == nil {
+		return intent.Network{}, intent.Wait{Reason: "NoServiceCIDR", For: "ServiceCIDR " + MainCIDR + " in Kubernetes"}
+	}
+	s, err := serviceSegment(main.Spec.CIDRs)
+	if err != nil {
+		return s, err
+	}
+	return s, f.object(s.Prefixes)
 }
 
 func (f ClusterFacts) join(s intent.Network) intent.RouterInterface {
@@ -154,11 +169,11 @@ func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 		return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("the Services' network %v, twice as large as ServiceCIDR %s, overlaps %v of %s", a, MainCIDR, b, side)}
 	}
 	for _, s := range f.Subnets {
-		net, err := NetOf(&s.Spec)
+		others, err := PrefixesOf(&s.Spec)
 		if err != nil || s.Spec.Vpc != f.NodeVpc {
 			continue
 		}
-		if a, b, ok := overlap(prefixes, net.Prefixes); ok {
+		if a, b, ok := overlap(prefixes, others); ok {
 			return refuse(a, b, "Subnet "+s.Name)
 		}
 	}

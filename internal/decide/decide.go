@@ -3,9 +3,10 @@
 // nothing, sends nothing, and knows no event: what comes out depends on the
 // present state only.
 //
-// Each rule returns what to apply, what is to be told to Kubernetes, and a
-// problem: an intent.Wait or an intent.Stop. What it returns to apply holds
-// beside a problem, too: a Subnet whose router went away keeps its ports.
+// Each rule returns an intent.Decision: what to apply, or that what stands is
+// kept, what Kubernetes is told, and a problem, an intent.Wait or an intent.Stop.
+// What is applied holds beside a problem, too: a Subnet whose router went away
+// keeps its ports.
 package decide
 
 import (
@@ -50,15 +51,43 @@ type Net struct {
 	Excluded []netipx.IPRange
 }
 
-// NetOf reads a Subnet's spec. The schema catches most of what can be wrong.
-func NetOf(s *v1.SubnetSpec) (Net, error) {
-	var n Net
+// PrefixesOf are a Subnet's prefixes. They can be read, and cannot have changed,
+// also where another field of the spec is wrong.
+func PrefixesOf(s *v1.SubnetSpec) ([]netip.Prefix, error) {
+	var out []netip.Prefix
 	for _, text := range strings.Split(s.CIDRBlock, ",") {
 		p, err := netip.ParsePrefix(text)
 		if err != nil || p != p.Masked() {
-			return Net{}, fmt.Errorf("cidrBlock %q is not a network prefix such as 12.0.1.0/24", text)
+			return nil, fmt.Errorf("cidrBlock %q is not a network prefix such as 12.0.1.0/24", text)
 		}
-		n.Prefixes = append(n.Prefixes, p)
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// LeasesOf is what addresses are given from at a start. Of a Subnet whose spec
+// cannot be read none is given: all are excluded, and those that are held stay held.
+// It errs if not even the prefixes can be read.
+func LeasesOf(s *v1.SubnetSpec) (Net, error) {
+	if n, err := NetOf(s); err == nil {
+		return n, nil
+	}
+	prefixes, err := PrefixesOf(s)
+	n := Net{Prefixes: prefixes}
+	for _, p := range prefixes {
+		n.Excluded = append(n.Excluded, netipx.RangeOfPrefix(p))
+	}
+	return n, err
+}
+
+// NetOf reads a Subnet's spec. The schema catches most of what can be wrong.
+func NetOf(s *v1.SubnetSpec) (Net, error) {
+	prefixes, err := PrefixesOf(s)
+	if err != nil {
+		return Net{}, err
+	}
+	n := Net{Prefixes: prefixes}
+	for _, p := range prefixes {
 		n.Gateways = append(n.Gateways, first(p))
 	}
 	if err := n.setGateways(s.Gateway); err != nil {
@@ -141,10 +170,14 @@ func allows(v *v1.Vpc, namespace, home string) bool {
 	return slices.Contains(v.Spec.Namespaces, namespace)
 }
 
-// ready tells whether the Subnet may take new ports, and if not, why.
+// ready returns nil if the Subnet may take new ports, and otherwise why not. A
+// spec that cannot be read counts before the condition says so.
 func ready(s *v1.Subnet) error {
 	if !s.DeletionTimestamp.IsZero() {
 		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s, which is being deleted", s.Name)}
+	}
+	if _, err := NetOf(&s.Spec); err != nil {
+		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s to be mended: %v", s.Name, err)}
 	}
 	c := meta.FindStatusCondition(s.Status.Conditions, v1.ConditionReady)
 	if c == nil {

@@ -56,11 +56,11 @@ func reason(err error) string {
 
 // The Subnet of the seed, and what the join looks like.
 func TestSubnetOnNeutronsRouter(t *testing.T) {
-	got, told, err := Subnet(SubnetFacts{
+	got, told, err := parts(Subnet(SubnetFacts{
 		Name: "net2", Subnet: subnetOf("net2", router0, "12.0.1.0/24", "net2"), Vpc: vpcOf(router0, "net2"),
 		Router:      &Router{Name: router0, MTU: 1400, Interfaces: []RouterInterface{{Prefix: prefix("192.168.1.0/24"), Network: "neutron-cd59"}}},
 		UnderlayMTU: 1500, PortPrefix: "lrp-",
-	})
+	}))
 	want := intent.Want{
 		Networks: []intent.Network{{Name: "net2", Prefixes: []netip.Prefix{prefix("12.0.1.0/24")}, LoadBalancersOf: router0}},
 		RouterInterfaces: []intent.RouterInterface{{
@@ -77,9 +77,9 @@ func TestSubnetOnNeutronsRouter(t *testing.T) {
 }
 
 func TestOverlaySubnet(t *testing.T) {
-	got, told, err := Subnet(SubnetFacts{
+	got, told, err := parts(Subnet(SubnetFacts{
 		Name: "ovn-default", Subnet: subnetOf("ovn-default", v1.DefaultVpc, "10.16.0.0/16,fd00::/64"), UnderlayMTU: 1500, PortPrefix: "lrp-",
-	})
+	}))
 	want := intent.Want{
 		Networks: []intent.Network{{Name: "ovn-default", Prefixes: []netip.Prefix{prefix("10.16.0.0/16"), prefix("fd00::/64")}}},
 		RouterInterfaces: []intent.RouterInterface{{
@@ -107,47 +107,53 @@ func TestRefusedSubnets(t *testing.T) {
 	for _, row := range []struct {
 		name, reason, says string
 		facts              func(*SubnetFacts)
+		outranked          bool
 	}{
-		{"as it is", "", "", func(*SubnetFacts) {}},
-		{"its own network on the router", "", "", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "12.0.1.0/24" }},
-		{"of the other fabric", "", "", func(f *SubnetFacts) { f.Subnet.Spec.Provider = "neutron" }},
-		{"named as its Vpc", "NameTaken", "choose another", func(f *SubnetFacts) { f.Name = router0 }},
-		{"named as Neutron's", "NameTaken", "choose another", func(f *SubnetFacts) { f.Name = "neutron-x" }},
-		{"named as a network on the router", "NameTaken", "has a network provider", func(f *SubnetFacts) { f.Name = "provider" }},
-		{"with NAT", "NatOutgoing", "--enable-snat 22040ed5)", func(f *SubnetFacts) { f.Subnet.Spec.NatOutgoing = true }},
-		{"with a broken spec", "InvalidSpec", "10.0.0.1/24", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "10.0.0.1/24" }},
-		{"of no Vpc", "UnknownVpc", router0, func(f *SubnetFacts) { f.Vpc = nil }},
-		{"of a Vpc that goes", "UnknownVpc", "being deleted", func(f *SubnetFacts) { f.Vpc.DeletionTimestamp = &f.Vpc.CreationTimestamp }},
-		{"for a foreign namespace", "NamespaceNotInVpc", "namespace b", func(f *SubnetFacts) { f.Subnet.Spec.Namespaces = []string{"a", "b"} }},
-		{"over Neutron's", "Overlap", "192.168.0.0/16 overlaps 192.168.1.0/24 of network provider", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "192.168.0.0/16" }},
-		{"over an older one", "Overlap", "Subnet a of the same Vpc", func(f *SubnetFacts) { f.Others = []*v1.Subnet{subnetOf("a", router0, "12.0.0.0/8")} }},
-		{"over a younger one", "", "", func(f *SubnetFacts) { f.Others = []*v1.Subnet{subnetOf("z", router0, "12.0.0.0/8")} }},
-		{"over one of another Vpc", "", "", func(f *SubnetFacts) { f.Others = []*v1.Subnet{subnetOf("a", "b", "12.0.0.0/8")} }},
+		{"as it is", "", "", func(*SubnetFacts) {}, false},
+		{"its own network on the router", "", "", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "12.0.1.0/24" }, false},
+		{"of the other fabric", "", "", func(f *SubnetFacts) { f.Subnet.Spec.Provider = "neutron" }, false},
+		{"named as its Vpc", "NameTaken", "choose another", func(f *SubnetFacts) { f.Name = router0 }, false},
+		{"named as Neutron's", "NameTaken", "choose another", func(f *SubnetFacts) { f.Name = "neutron-x" }, false},
+		{"named as a network on the router", "NameTaken", "has a network provider", func(f *SubnetFacts) { f.Name = "provider" }, true},
+		{"with NAT", "NatOutgoing", "--enable-snat 22040ed5)", func(f *SubnetFacts) { f.Subnet.Spec.NatOutgoing = true }, false},
+		{"with a broken spec", "InvalidSpec", "10.0.0.1/24", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "10.0.0.1/24" }, false},
+		{"of no Vpc", "UnknownVpc", router0, func(f *SubnetFacts) { f.Vpc = nil }, false},
+		{"of a Vpc that goes", "UnknownVpc", "being deleted", func(f *SubnetFacts) { f.Vpc.DeletionTimestamp = &f.Vpc.CreationTimestamp }, false},
+		{"for a foreign namespace", "NamespaceNotInVpc", "namespace b", func(f *SubnetFacts) { f.Subnet.Spec.Namespaces = []string{"a", "b"} }, false},
+		{"over Neutron's", "Overlap", "192.168.0.0/16 overlaps 192.168.1.0/24 of network provider", func(f *SubnetFacts) { f.Subnet.Spec.CIDRBlock = "192.168.0.0/16" }, true},
+		{"over an older one", "Overlap", "Subnet a of the same Vpc", func(f *SubnetFacts) { f.Others = []*v1.Subnet{subnetOf("a", router0, "12.0.0.0/8")} }, true},
+		{"over a younger one", "", "", func(f *SubnetFacts) { f.Others = []*v1.Subnet{subnetOf("z", router0, "12.0.0.0/8")} }, false},
+		{"over one of another Vpc", "", "", func(f *SubnetFacts) { f.Others = []*v1.Subnet{subnetOf("a", "b", "12.0.0.0/8")} }, false},
 		{"over a node", "Overlap", "Node n", func(f *SubnetFacts) {
 			f.Subnet.Spec.Vpc, f.Router = v1.DefaultVpc, nil
 			f.Nodes = []NodeAddr{{"n", netip.MustParseAddr("12.0.1.7")}}
-		}},
+		}, true},
 		{"with ports named as another's", "NameTaken", "Subnet b-net2 of Vpc a", func(f *SubnetFacts) {
 			f.Subnet.Spec.Vpc, f.Vpc, f.Router = "a-b", vpcOf("a-b", "a"), nil
 			f.Others = []*v1.Subnet{subnetOf("b-net2", "a", "10.0.0.0/8")}
-		}},
-		{"of a router that went", "RouterGone", "not in OVN", func(f *SubnetFacts) { f.Router = nil }},
+		}, true},
+		{"of a router that went", "RouterGone", "not in OVN", func(f *SubnetFacts) { f.Router = nil }, false},
 		{"of somebody else's router", "NameTaken", "neither ours nor", func(f *SubnetFacts) {
 			f.Subnet.Spec.Vpc, f.Vpc, f.Router = "blue", vpcOf("blue", "a"), &Router{Name: "blue"}
-		}},
+		}, true},
 	} {
 		f := SubnetFacts{Name: "net2", Subnet: subnetOf("net2", router0, "12.0.1.0/24", "a"), Vpc: vpcOf(router0, "a"), Router: neutron, UnderlayMTU: 1500}
 		row.facts(&f)
-		want, _, err := Subnet(f)
+		d := Subnet(f)
+		want, _, err := parts(d)
 		if reason(err) != row.reason || row.says != "" && !strings.Contains(err.Error(), row.says) {
 			t.Errorf("a Subnet %s: %s: %v", row.name, reason(err), err)
 		}
 		if kept := row.reason == "" || row.reason == "RouterGone"; kept == (len(want.Networks) == 0) {
 			t.Errorf("a Subnet %s: wants %+v", row.name, want)
 		}
+		// Only what has an older right takes its network away.
+		if _, called := d.Want(); called != (row.reason == "" || row.reason == "RouterGone" || row.outranked) {
+			t.Errorf("a Subnet %s: the fabric is called: %v", row.name, called)
+		}
 		// With ports on it, none of this takes their network away.
 		f.Users = []string{"pod/a/p"}
-		if want, _, _ := Subnet(f); len(want.Networks) != 1 && row.reason != "InvalidSpec" {
+		if want, called := Subnet(f).Want(); called && len(want.Networks) != 1 || !called && row.reason != "InvalidSpec" {
 			t.Errorf("a Subnet %s in use: wants %+v", row.name, want)
 		}
 	}
@@ -187,7 +193,7 @@ func TestVpcs(t *testing.T) {
 	} {
 		f := VpcFacts{Name: row.vpc, Vpc: vpcOf(row.vpc)}
 		row.facts(&f)
-		want, told, err := Vpc(f)
+		want, told, err := parts(Vpc(f))
 		if told.Action != row.deed || len(want.Routers) != row.routers || reason(err) != row.reason {
 			t.Errorf("a Vpc %s: %q, %v, %v", row.name, told.Action, want, err)
 		}
@@ -255,4 +261,11 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s/%s: %v, %v", row.namespace, row.annotation, s, err)
 		}
 	}
+}
+
+// parts are a decision's want, which is empty where what stands is kept, its
+// report and its problem.
+func parts[R any](d intent.Decision[R]) (intent.Want, R, error) {
+	want, _ := d.Want()
+	return want, d.Report(), d.Problem()
 }

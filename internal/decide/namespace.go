@@ -61,20 +61,20 @@ func Chosen(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
 
 // absent decides for a Subnet that is not there: nothing, or what has to be
 // there before the object can be made.
-func absent(f SubnetFacts) (intent.Want, SubnetReport, error) {
+func absent(f SubnetFacts) intent.Decision[SubnetReport] {
 	if f.Template == nil {
-		return intent.Want{}, SubnetReport{}, nil
+		return intent.Remove(SubnetReport{})
 	}
-	told := SubnetReport{Action: Make}
+	report := SubnetReport{Action: Make}
 	if f.Template.Spec.CIDRBlock != "" || f.PerNamespace == nil {
-		return intent.Want{}, told, nil
+		return intent.Remove(report)
 	}
 	want := intent.Want{
 		Fabric:           intent.FabricNeutron,
 		Networks:         []intent.Network{{Name: f.Name, SubnetPool: f.PerNamespace.Pool, PrefixBits: f.PerNamespace.PrefixBits}},
 		RouterInterfaces: []intent.RouterInterface{{Network: f.Name, Router: f.Template.Spec.Vpc, Foreign: true}},
 	}
-	return want, told, nil
+	return intent.Apply(want, report)
 }
 
 // leftover tells whether a Subnet was made for a namespace that no longer is to have one.

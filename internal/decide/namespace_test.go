@@ -77,10 +77,10 @@ func TestNamespaceSubnet(t *testing.T) {
 		{"not wanted any more", chosen, nil, nil, []string{"pod/a/p"}, Remove, want(unasked, known)},
 		{"gone", nil, nil, nil, nil, "", intent.Want{}},
 	} {
-		got, told, err := Subnet(SubnetFacts{
+		got, told, err := parts(Subnet(SubnetFacts{
 			Name: "ns-a", Subnet: row.subnet, Template: row.template, PerNamespace: row.how, Users: row.users,
 			Vpc: vpcOf(router0), Router: &Router{Name: router0}, NodeVpc: router0, UnderlayMTU: 1500,
-		})
+		}))
 		if diff := cmp.Diff(row.want, got, comparePrefixes); diff != "" || told.Action != row.deed || err != nil {
 			t.Errorf("%s: %v %q\n%s", row.name, err, told.Action, diff)
 		}
@@ -91,7 +91,7 @@ func TestNamespaceSubnet(t *testing.T) {
 func TestLabelsOfOthers(t *testing.T) {
 	s := readySubnet("mine", "neutron")
 	s.Labels = map[string]string{v1.LabelNamespace: "a"}
-	if _, told, _ := Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}); told.Action != Hold {
+	if _, told, _ := parts(Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}})); told.Action != Hold {
 		t.Errorf("it is to be %q", told.Action)
 	}
 }
@@ -112,16 +112,16 @@ func TestPodsWaitForTheirSubnet(t *testing.T) {
 		Namespace: "a", Name: "p", NodeVpc: router0, OwnSubnet: true, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
-	if _, _, err := Pod(f); reason(err) != "UnknownSubnet" {
+	if _, _, err := parts(Pod(f)); reason(err) != "UnknownSubnet" {
 		t.Error(err)
 	}
 	mine := readySubnet("ns-a", "neutron")
 	f.Subnets = append(f.Subnets, mine)
-	if got, _, err := Pod(f); err != nil || got.Ports[0].Network != "ns-a" {
+	if got, _, err := parts(Pod(f)); err != nil || got.Ports[0].Network != "ns-a" {
 		t.Errorf("%v: %+v", err, got)
 	}
 	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: v1.PodSubnet}
-	if got, _, err := Pod(f); err != nil || got.Ports[0].Network != PodNetwork {
+	if got, _, err := parts(Pod(f)); err != nil || got.Ports[0].Network != PodNetwork {
 		t.Errorf("by annotation: %v: %+v", err, got)
 	}
 }

@@ -96,21 +96,22 @@ func (c ParentPortSelector) Words() []string {
 	return words
 }
 
-// ParentPort finds the node's port among those that a clue leads to: the one that
-// the user names, the one that a pod of the node is behind already, one of the
+// Parent finds the node's port among those that a clue leads to: the one that
+// the user names, or where that leads nowhere the one that the pod is behind; the one that a pod of the node is behind already, one of the
 // virtual machine that the provider id names, one that has the node's address
 // and the MAC of an interface there: anybody's port may have the address alone.
 // Two that fit equally well are none: projects may use the same addresses. Pods
 // that were behind a port which is no more do not follow the address to another.
 func (c ParentPortSelector) Parent(ports []ParentCandidate) *ParentPort {
+	behind := func(p ParentCandidate) bool { return c.MAC != "" && p.MAC == c.MAC }
 	if c.Port != "" {
-		return only(ports, func(p ParentCandidate) bool { return p.ID == c.Port })
+		return cmp.Or(only(ports, func(p ParentCandidate) bool { return p.ID == c.Port }), only(ports, behind))
 	}
 	addressed := func(p ParentCandidate) bool {
 		return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return slices.Contains(c.Addrs, a) })
 	}
 	for _, fits := range []func(ParentCandidate) bool{
-		func(p ParentCandidate) bool { return c.MAC != "" && p.MAC == c.MAC },
+		behind,
 		func(p ParentCandidate) bool { return c.Server != "" && p.Server == c.Server && addressed(p) },
 		func(p ParentCandidate) bool { return c.Server != "" && p.Server == c.Server },
 		func(p ParentCandidate) bool { return c.MAC == "" && addressed(p) && slices.Contains(c.NICs, p.MAC) },

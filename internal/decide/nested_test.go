@@ -115,7 +115,7 @@ func inVM() PodFacts {
 
 func TestAPodInAVirtualMachine(t *testing.T) {
 	f := inVM()
-	want, ip, err := Pod(f)
+	want, ip, err := parts(Pod(f))
 	port := intent.Port{
 		Name: "p.ns", Network: "ovn-default", MAC: "02:00:0a:10:00:02", Addrs: []netip.Addr{netip.MustParseAddr("10.16.0.2")},
 		Node: "w", Parent: "vm-port", Version: "u", MustBeUp: true,
@@ -133,7 +133,7 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	}
 	// The claim that stands is not awaited again, and asks for its tag.
 	f.Claim = ip
-	want, again, err := Pod(f)
+	want, again, err := parts(Pod(f))
 	if port.MustBeUp, port.Tag = false, 7; !cmp.Equal(want.Ports[0], port, comparePrefixes) || err != nil {
 		t.Errorf("%v: %+v", err, want.Ports[0])
 	}
@@ -146,19 +146,19 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 	f := inVM()
 	f.Nested, f.Parent = false, nil
-	_, early, err := Pod(f)
+	_, early, err := parts(Pod(f))
 	if err != nil || early.Spec.Attach.OVS == nil || early.Spec.HostLink {
 		t.Fatal(err, early.Spec)
 	}
 	f.Claim = early
 	f.Nested, f.Parent = true, inVM().Parent
-	want, ip, err := Pod(f)
+	want, ip, err := parts(Pod(f))
 	if err != nil || ip.Spec.Attach.OVS != nil || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, want.Ports, ip.Spec)
 	}
 	Bind(ip, intent.PortStatus{Tag: 7})
 	f.Claim, f.Nested, f.Parent = ip, false, nil
-	want, ip, err = Pod(f)
+	want, ip, err = parts(Pod(f))
 	if err != nil || !cmp.Equal(early.Spec, ip.Spec) || want.Ports[0].Parent != "" {
 		t.Errorf("%v: %+v", err, ip.Spec)
 	}
@@ -166,16 +166,16 @@ func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 
 func TestAPodWithoutItsNodesPort(t *testing.T) {
 	f := inVM()
-	_, ip, _ := Pod(f)
+	_, ip, _ := parts(Pod(f))
 	Bind(ip, intent.PortStatus{Tag: 7})
 	f.Claim, f.Parent = ip, nil
-	want, kept, err := Pod(f)
+	want, kept, err := parts(Pod(f))
 	if reason(err) != NoParentPort || !want.Empty() || kept == nil || !cmp.Equal(kept.Spec.Attach, ip.Spec.Attach) {
 		t.Errorf("%v: %+v, %+v", err, want, kept)
 	}
 	// A node that is gone has a port as long as OpenStack has it.
 	f.OnNode, f.Nested, f.Parent = false, false, inVM().Parent
-	if want, _, err := Pod(f); err != nil || want.Ports[0].Parent != "vm-port" {
+	if want, _, err := parts(Pod(f)); err != nil || want.Ports[0].Parent != "vm-port" {
 		t.Errorf("%v: %+v", err, want)
 	}
 }
@@ -189,7 +189,7 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 		if home != "" {
 			f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", router0
 		}
-		_, ip, err := Pod(f)
+		_, ip, err := parts(Pod(f))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,12 +197,12 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 			Bind(ip, intent.PortStatus{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{prefix("10.16.0.7/29")}, MTU: 1442})
 		}
 		f.Claim = ip
-		before, stood, err := Pod(f)
+		before, stood, err := parts(Pod(f))
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.Nested = true
-		after, kept, err := Pod(f)
+		after, kept, err := parts(Pod(f))
 		if diff := cmp.Diff(before, after, comparePrefixes); diff != "" || reason(err) != NoParentPort || !cmp.Equal(kept, stood) {
 			t.Errorf("home %q: %v: %s", home, err, diff)
 		}
@@ -212,17 +212,17 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 func TestANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 	f := NodeFacts{Name: "w", Node: worker(), Join: subnetOf(v1.JoinSubnet, v1.DefaultVpc, cidrs[v1.JoinSubnet]), Leases: book{}}
 	f.Join.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
-	before, ip, err := Node(f)
+	before, ip, err := parts(Node(f))
 	if err != nil || len(before.Ports) != 1 {
 		t.Fatal(err, before)
 	}
 	f.Claim, f.Nested = ip, true
-	after, kept, err := Node(f)
+	after, kept, err := parts(Node(f))
 	if diff := cmp.Diff(before, after, comparePrefixes); diff != "" || reason(err) != NoParentPort || !cmp.Equal(kept.Spec, ip.Spec) {
 		t.Errorf("%v: %s", err, diff)
 	}
 	f.Parent = inVM().Parent
-	if after, _, err := Node(f); !after.Empty() || err != nil {
+	if after, _, err := parts(Node(f)); !after.Empty() || err != nil {
 		t.Errorf("with a port in OpenStack: %v: %+v", err, after)
 	}
 }
@@ -232,7 +232,7 @@ func TestANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 func TestAPodThatMayBecomeNested(t *testing.T) {
 	f := inVM()
 	f.Pod.Spec.NodeName, f.OnNode, f.Nested, f.Parent, f.SomeNested = "", false, false, nil, true
-	want, ip, err := Pod(f)
+	want, ip, err := parts(Pod(f))
 	if reason(err) != NotBound || len(want.Ports) != 1 || want.Ports[0].Parent != "" || ip == nil {
 		t.Errorf("%v: %+v, %+v", err, want, ip)
 	}
@@ -240,12 +240,12 @@ func TestAPodThatMayBecomeNested(t *testing.T) {
 
 func TestANodeThatIsAVirtualMachineHasNothingInOVN(t *testing.T) {
 	f := NodeFacts{Name: "w", Node: worker(), Nested: true, Parent: inVM().Parent, Leases: book{}}
-	want, ip, err := Node(f)
+	want, ip, err := parts(Node(f))
 	if !want.Empty() || ip != nil || err != nil {
 		t.Errorf("%v: %+v, %+v", err, want, ip)
 	}
 	f.Parent = nil
-	if want, _, err = Node(f); !want.Empty() || reason(err) != NoParentPort {
+	if want, _, err = parts(Node(f)); !want.Empty() || reason(err) != NoParentPort {
 		t.Errorf("%v: %+v", err, want)
 	}
 }
@@ -254,7 +254,7 @@ func TestAPodOfNeutronsInAVirtualMachine(t *testing.T) {
 	f := inVM()
 	f.NodeVpc = router0
 	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", router0
-	want, ip, err := Pod(f)
+	want, ip, err := parts(Pod(f))
 	if err != nil || want.Fabric != intent.FabricNeutron || want.Ports[0].Parent != "vm-port" || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
 		t.Fatalf("%v: %+v", err, want)
 	}

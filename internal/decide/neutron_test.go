@@ -49,7 +49,7 @@ func TestSubnetOfNeutrons(t *testing.T) {
 	} {
 		s := readySubnet("net2", "neutron")
 		row.set(s)
-		got, _, err := Subnet(SubnetFacts{Name: "net2", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}, UnderlayMTU: 1500})
+		got, _, err := parts(Subnet(SubnetFacts{Name: "net2", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}, UnderlayMTU: 1500}))
 		if diff := cmp.Diff(row.want, got, comparePrefixes); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", row.name, err, diff)
 		}
@@ -108,7 +108,7 @@ func TestPodsOnNeutron(t *testing.T) {
 			Leases: book{},
 		}
 		row.set(&f)
-		got, ip, err := Pod(f)
+		got, ip, err := parts(Pod(f))
 		want := intent.Want{}
 		if row.port != nil {
 			p := base
@@ -143,7 +143,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 		Namespace: "a", Name: "p", Claim: ip, Leases: l,
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
-	got, told, err := Pod(f)
+	got, told, err := parts(Pod(f))
 	want := intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{{
 		Name: "a/p", Network: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{GroupPods},
 	}}}
@@ -152,7 +152,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	}
 	// That it asks for what it cannot have takes its port from nobody.
 	f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "nobody's"}
-	got, _, err = Pod(f)
+	got, _, err = parts(Pod(f))
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || reason(err) != "UnknownSecurityGroup" {
 		t.Error(err, diff)
 	}
@@ -160,14 +160,14 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 
 func TestNodeInNeutron(t *testing.T) {
 	pods, services := readySubnet(v1.PodSubnet, "neutron"), []netip.Prefix{prefix("10.96.0.0/16")}
-	got, ip, err := Node(NodeFacts{
+	got, ip, err := parts(Node(NodeFacts{
 		Name: "node1", Join: pods, NodeVpc: router0, Services: services, Leases: book{},
 		Node: &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: "node1", UID: "n"},
 			Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "172.31.0.1"}, {Type: corev1.NodeHostName, Address: "node1"}}},
 		},
 		Claim: &v1.IP{Spec: v1.IPSpec{NodeName: "node1", V4IPAddress: "10.1.0.5"}},
-	})
+	}))
 	want := intent.Want{
 		Fabric: intent.FabricNeutron, Groups: []intent.Group{Guard("node1", []netip.Addr{addr("172.31.0.1"), addr("10.1.0.5")}, services)},
 		Ports: []intent.Port{{Name: "node-node1", Network: PodNetwork, Version: "n", Node: "node1", Groups: []string{GroupNodes}}},
@@ -192,13 +192,13 @@ func TestServiceNetwork(t *testing.T) {
 		{"192.168.0.0/24", "Overlap", ""},
 		{"172.31.0.0/24", "Overlap", ""},
 	} {
-		got, _, err := Cluster(ClusterFacts{
+		got, _, err := parts(Cluster(ClusterFacts{
 			NodeVpc: router0,
 			CIDRs:   []*networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{row.cidr}}}},
 			Subnets: []*v1.Subnet{subnetOf("x", router0, "10.1.0.0/24")},
 			Nodes:   []NodeAddr{{"n", addr("172.31.1.11")}},
 			Router:  &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("192.168.1.1/24"), Network: "neutron-1"}}},
-		})
+		}))
 		says := ""
 		for _, s := range got.Networks {
 			says = strings.Join([]string{s.Prefixes[0].String(), s.Gateways[0].String(), s.Ranges[0].First.String(), s.Ranges[0].Last.String()}, " ")
@@ -215,11 +215,11 @@ func TestServiceNetworkGiven(t *testing.T) {
 		NodeVpc: router0, ServiceNetwork: "net", Router: &Router{Name: router0},
 		CIDRs: []*networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}}},
 	}
-	if got, _, err := Cluster(f); reason(err) != "NotOnRouter" || len(got.Networks) != 0 {
+	if got, _, err := parts(Cluster(f)); reason(err) != "NotOnRouter" || len(got.Networks) != 0 {
 		t.Errorf("%v: %+v", err, got)
 	}
 	f.Router.Interfaces = []RouterInterface{{Prefix: prefix("10.97.255.254/15"), Network: "neutron-net"}}
-	got, _, err := Cluster(f)
+	got, _, err := parts(Cluster(f))
 	if err != nil || len(got.Networks) != 1 || got.Networks[0].Existing != "net" || len(got.RouterInterfaces) != 0 {
 		t.Errorf("%v: %+v", err, got)
 	}
@@ -227,7 +227,7 @@ func TestServiceNetworkGiven(t *testing.T) {
 
 // Once the network stands, nothing that comes later takes it away.
 func TestServiceNetworkStays(t *testing.T) {
-	got, _, err := Cluster(ClusterFacts{
+	got, _, err := parts(Cluster(ClusterFacts{
 		NodeVpc: router0,
 		CIDRs: []*networkingv1.ServiceCIDR{
 			{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}},
@@ -235,7 +235,7 @@ func TestServiceNetworkStays(t *testing.T) {
 		},
 		Nodes:  []NodeAddr{{"n", addr("10.97.1.11")}},
 		Router: &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("10.97.255.254/15"), Network: "neutron-1"}}},
-	})
+	}))
 	if len(got.Networks) != 1 || reason(err) != "MoreServiceCIDRs" {
 		t.Errorf("%v: %+v", err, got)
 	}
@@ -244,7 +244,7 @@ func TestServiceNetworkStays(t *testing.T) {
 // Where the nodes are on Neutron's router there is no overlay, and pods go to
 // Subnet pods.
 func TestHomeInNeutron(t *testing.T) {
-	if want, told, _ := Vpc(VpcFacts{Name: v1.DefaultVpc, NodeVpc: router0}); !want.Empty() || told.Action != "" {
+	if want, told, _ := parts(Vpc(VpcFacts{Name: v1.DefaultVpc, NodeVpc: router0})); !want.Empty() || told.Action != "" {
 		t.Errorf("Vpc ovn-cluster: %+v %+v", want, told)
 	}
 	pods := readySubnet(v1.PodSubnet, "neutron")
@@ -253,7 +253,7 @@ func TestHomeInNeutron(t *testing.T) {
 		Namespace: "any", Name: "p", NodeVpc: router0, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "any", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
-	got, ip, err := Pod(f)
+	got, ip, err := parts(Pod(f))
 	if err != nil || len(got.Ports) != 1 || got.Ports[0].Network != PodNetwork || ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, got, ip)
 	}
@@ -268,11 +268,11 @@ func TestDefaultSubnetIsForAllNamespaces(t *testing.T) {
 		Namespace: "a", Name: "p", NodeVpc: router0, Vpcs: []*v1.Vpc{vpcOf(router0, "b")}, Subnets: []*v1.Subnet{pods, other}, Leases: book{},
 		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 	}
-	if got, _, err := Pod(f); err != nil || len(got.Ports) != 1 || got.Ports[0].Network != PodNetwork {
+	if got, _, err := parts(Pod(f)); err != nil || len(got.Ports) != 1 || got.Ports[0].Network != PodNetwork {
 		t.Error(err, got)
 	}
 	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: "net2"}
-	if _, _, err := Pod(f); reason(err) != "NotAllowed" {
+	if _, _, err := parts(Pod(f)); reason(err) != "NotAllowed" {
 		t.Error(err)
 	}
 }
@@ -295,7 +295,7 @@ func TestRefusedSubnetsOfNeutrons(t *testing.T) {
 	} {
 		f := SubnetFacts{Name: "net2", Subnet: readySubnet("net2", "neutron"), Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}}
 		row.set(&f)
-		want, _, err := Subnet(f)
+		want, _, err := parts(Subnet(f))
 		if reason(err) != row.reason || (err == nil) != (len(want.Networks) == 1) {
 			t.Errorf("a Subnet %s: %v: %+v", row.name, err, want)
 		}

@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -38,36 +37,40 @@ type NodeFacts struct {
 // the node. Told is the claim; nil if there must be none. A virtual machine has
 // none of this: it reaches its pods by their host links. One that had it keeps it
 // until its port in OpenStack is found.
-func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
+func Node(f NodeFacts) intent.Decision[*v1.IP] {
 	switch {
 	case f.Node == nil, f.Nested && f.Parent != nil:
-		return intent.Want{}, nil, nil
+		return intent.Remove[*v1.IP](nil)
 	case f.onSwitch():
-		f.Nested = false
-		want, ip, err := Node(f)
-		return want, ip, cmp.Or(err, NoParent(f.Name))
-	case f.Nested:
-		return intent.Want{}, nil, NoParent(f.Name)
+		return f.port(NoParent(f.Name))
+	case f.Nested: // What is there is that of an earlier Node of the name.
+		return intent.Withdraw[*v1.IP](nil, NoParent(f.Name))
 	}
+	return f.port(nil)
+}
+
+// port decides for a node that has a port of its own. The problem is reported
+// if there is no other.
+func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
 	if nodeVpcOf(f.NodeVpc) != v1.DefaultVpc {
-		return nodeInNeutron(f)
+		return nodeInNeutron(f, problem)
 	}
 	unit := NodeUnit(f.Name)
 	// The group stands alone: pods join it before the node has its address.
 	want := intent.Want{Groups: []intent.Group{{Name: NodeGroup(f.Name)}}}
 	if f.Claim != nil && IPUnit(f.Claim) != unit {
-		return want, nil, nameTaken(f.Claim)
+		return intent.ApplyWith[*v1.IP](want, nil, nameTaken(f.Claim))
 	}
 	if f.Join == nil {
-		return want, nil, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.JoinSubnet + " to be made"}
+		return f.unable(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.JoinSubnet + " to be made"})
 	}
 	addrs, err := nodeAddrs(f, unit)
 	if err != nil {
-		return want, nil, err
+		return intent.ApplyWith[*v1.IP](want, nil, err) // it has no address
 	}
 	ip, err := claimOn(f.Join, NodePort(f.Name), addrs)
 	if err != nil {
-		return want, nil, err
+		return f.unable(want, err)
 	}
 	ip.Spec.PodUID, ip.Spec.NodeName = string(f.Node.UID), f.Name
 	ip.Labels[v1.LabelNode] = f.Name
@@ -75,7 +78,16 @@ func Node(f NodeFacts) (intent.Want, *v1.IP, error) {
 	port.UnknownAddresses = true // The node answers under its other addresses, too.
 	want.Ports = []intent.Port{port}
 	want.RoutePolicies = waysOut(f.Name, addrs)
-	return want, ip, nil
+	return intent.ApplyWith(want, ip, problem)
+}
+
+// unable keeps all that a node with a claim has, since it cannot be read what that
+// is. A node without one has what needs no Subnet.
+func (f NodeFacts) unable(want intent.Want, problem error) intent.Decision[*v1.IP] {
+	if f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) {
+		return intent.Keep(f.Claim, problem)
+	}
+	return intent.ApplyWith[*v1.IP](want, nil, problem)
 }
 
 // nodeAddrs asks for Subnet join to be ready only until the node has its address.

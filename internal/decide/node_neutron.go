@@ -18,19 +18,19 @@ const lookAgain = 10 * time.Second
 // nodeInNeutron wants a port beside the pods', with routes to the Services.
 // What the router does with other packets is Neutron's business, so nothing
 // leads out of the Vpc by way of the node.
-func nodeInNeutron(f NodeFacts) (intent.Want, *v1.IP, error) {
+func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
 	// The guard stands alone: pods join it before the node has its port.
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guard()}}
 	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
-		return want, nil, nameTaken(f.Claim)
+		return intent.ApplyWith[*v1.IP](want, nil, nameTaken(f.Claim))
 	}
 	if f.Join == nil {
-		return want, nil, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.PodSubnet + " to be made"}
+		return f.unable(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.PodSubnet + " to be made"})
 	}
 	ip := f.standing()
 	if ip == nil {
 		if err := ready(f.Join); err != nil {
-			return want, nil, err
+			return intent.ApplyWith[*v1.IP](want, nil, err)
 		}
 		ip = &v1.IP{Spec: v1.IPSpec{MTU: f.Join.Spec.MTU}}
 	}
@@ -43,7 +43,7 @@ func nodeInNeutron(f NodeFacts) (intent.Want, *v1.IP, error) {
 	port := neutronPort(ip.Name, ip)
 	port.Groups = []string{GroupNodes}
 	want.Ports = []intent.Port{port}
-	return want, ip, nil
+	return intent.ApplyWith(want, ip, problem)
 }
 
 // guard knows the node by its own addresses and by that among the pods, as soon

@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -61,25 +60,31 @@ const StatefulSet = "StatefulSet"
 // A claim that stands is not moved: what a pod asks for matters when it gets
 // its address, for its interface cannot be exchanged later. Nor is a port taken
 // away because the pod's node seems to be a virtual machine by now.
-func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
+func Pod(f PodFacts) intent.Decision[*v1.IP] {
 	if !NeedsPort(f.Pod) {
 		if f.mine() && f.Kept && f.Claim.Spec.PodType == StatefulSet {
-			return intent.Want{}, f.Claim, nil
+			return intent.Remove(f.Claim)
 		}
-		return intent.Want{}, nil, nil
+		return intent.Remove[*v1.IP](nil)
 	}
 	if f.Claim != nil && !f.mine() {
-		return intent.Want{}, nil, nameTaken(f.Claim)
+		return intent.Withdraw[*v1.IP](nil, nameTaken(f.Claim))
 	}
 	if f.onSwitch() {
 		f.Nested = false
-		want, ip, err := Pod(f)
-		return want, ip, cmp.Or(err, NoParent(f.Pod.Spec.NodeName))
+		return f.port(NoParent(f.Pod.Spec.NodeName))
 	}
-	ip, err := f.standing(), error(nil)
+	return f.port(nil)
+}
+
+// port decides for a pod that needs a port. The problem is reported if there is
+// no other.
+func (f PodFacts) port(problem error) intent.Decision[*v1.IP] {
+	ip := f.standing()
 	if ip == nil {
+		var err error
 		if ip, err = f.claim(); err != nil {
-			return intent.Want{}, nil, err
+			return withoutPort(f, err)
 		}
 	}
 	ip.Spec.NodeName = f.Pod.Spec.NodeName
@@ -88,10 +93,10 @@ func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 		ip.Labels[v1.LabelNode] = ip.Spec.NodeName
 	}
 	if err := f.plug(ip); err != nil {
-		return intent.Want{}, ip, err
+		return intent.Withdraw(ip, err) // OpenStack has deleted what its port was behind.
 	}
 	if f.fabric(ip) == intent.FabricNeutron {
-		return f.neutron(ip)
+		return f.neutron(ip, problem)
 	}
 	port := portOf(ip)
 	f.behind(&port, ip)
@@ -99,9 +104,24 @@ func Pod(f PodFacts) (intent.Want, *v1.IP, error) {
 		port.Groups = []string{NodeGroup(ip.Spec.NodeName)}
 	}
 	if f.early() {
-		err = notBound()
+		problem = notBound()
 	}
-	return intent.Want{Ports: []intent.Port{port}}, ip, err
+	return intent.ApplyWith(intent.Want{Ports: []intent.Port{port}}, ip, problem)
+}
+
+// withoutPort decides for a pod that can have no port now. What this very pod has
+// stays; what its name had before goes.
+func withoutPort(f PodFacts, problem error) intent.Decision[*v1.IP] {
+	if f.attached() {
+		return intent.Keep(f.Claim, problem)
+	}
+	return intent.Withdraw[*v1.IP](nil, problem)
+}
+
+// attached tells whether the claim is this very pod's, says how it is plugged,
+// and its addresses are its own: after a crash another may have got them.
+func (f PodFacts) attached() bool {
+	return f.mine() && f.Claim.Spec.PodUID == uid(f.Pod) && Attached(f.Claim) && holds(f.Leases, f.unit(), f.Claim)
 }
 
 // NeedsPort is false for pods that have none: not any more, or on the host's network.
@@ -124,17 +144,10 @@ func uid(p *corev1.Pod) string {
 // its name before.
 func (f PodFacts) mine() bool { return f.Claim != nil && IPUnit(f.Claim) == f.unit() }
 
-// standing is a copy of the claim, if it is this very pod's and its addresses
-// are its own: after a crash another may have got them. A port of Neutron's
-// cannot become one that is plugged otherwise.
+// standing is a copy of the claim if the pod is attached as it says. A port of
+// Neutron's cannot become one that is plugged otherwise.
 func (f PodFacts) standing() *v1.IP {
-	if !f.mine() || f.Claim.Spec.PodUID != uid(f.Pod) || !Attached(f.Claim) {
-		return nil
-	}
-	if FabricOfIP(f.Claim) == intent.FabricNeutron && f.nested() != (f.Claim.Spec.Attach.VLAN != nil) {
-		return nil
-	}
-	if !holds(f.Leases, f.unit(), f.Claim) {
+	if !f.attached() || FabricOfIP(f.Claim) == intent.FabricNeutron && f.nested() != (f.Claim.Spec.Attach.VLAN != nil) {
 		return nil
 	}
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: f.Claim.Name, Labels: map[string]string{v1.LabelSubnet: f.Claim.Spec.Subnet}}}

@@ -48,15 +48,15 @@ func (f PodFacts) draft(s *v1.Subnet, mac intent.MAC) (*v1.IP, error) {
 // neutron wants the claim's port, named as Kuryr names it, in the pod's groups.
 // A pod that asks for groups that it cannot have gets no port; one that has its
 // port is in those that it may have. A port that stands stays in its project.
-func (f PodFacts) neutron(ip *v1.IP) (intent.Want, *v1.IP, error) {
-	m, problem := f.memberships(ip)
-	if problem := cmp.Or(f.ProjectProblem, problem); problem != nil && !Attached(ip) {
-		return intent.Want{}, nil, problem
+func (f PodFacts) neutron(ip *v1.IP, problem error) intent.Decision[*v1.IP] {
+	m, err := f.memberships(ip)
+	if missing := cmp.Or(f.ProjectProblem, err); missing != nil && !Attached(ip) {
+		return withoutPort(f, missing)
 	}
 	port := neutronPort(f.Namespace+"/"+f.Name, ip)
 	f.behind(&port, ip)
 	port.Project, port.Groups, port.CloudGroups = f.Project, m.Groups, m.CloudGroups
-	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{port}}, ip, problem
+	return intent.ApplyWith(intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{port}}, ip, cmp.Or(err, problem))
 }
 
 // memberships are the security groups of the pod: ours, and OpenStack's own.

@@ -106,15 +106,14 @@ type PolicyFacts struct {
 // Policy decides what a NetworkPolicy wants: its groups, with their rules. A
 // peer that cannot be understood lets nobody through and is an intent.Stop, one
 // that OpenStack does not have yet an intent.Wait.
-func Policy(f PolicyFacts) (intent.Want, struct{}, error) {
-	want := intent.Want{Fabric: intent.FabricNeutron}
+func Policy(f PolicyFacts) intent.Decision[struct{}] {
 	p := f.Book.policies[types.NamespacedName{Namespace: f.Namespace, Name: f.Name}]
 	if p == nil {
-		return want, struct{}{}, nil
+		return intent.Remove(struct{}{})
 	}
 	p, problem := p.withClouds(f.CloudGroups)
-	want.Groups = p.groups(f.Ports, f.Services)
-	return want, struct{}{}, problem
+	want := intent.Want{Fabric: intent.FabricNeutron, Groups: p.groups(f.Ports, f.Services)}
+	return intent.ApplyWith(want, struct{}{}, problem)
 }
 
 // GroupFacts are all that matters to one group that policies share.
@@ -126,12 +125,12 @@ type GroupFacts struct {
 
 // SharedGroup decides what the unit of such a group wants: the group, as long
 // as a policy refers to it.
-func SharedGroup(f GroupFacts) (intent.Want, struct{}, error) {
-	want := intent.Want{Fabric: intent.FabricNeutron}
-	if g, ok := f.Book.Groups(f.Ports)[f.Unit]; ok {
-		want.Groups = []intent.Group{g}
+func SharedGroup(f GroupFacts) intent.Decision[struct{}] {
+	g, used := f.Book.Groups(f.Ports)[f.Unit]
+	if !used {
+		return intent.Remove(struct{}{})
 	}
-	return want, struct{}{}, nil
+	return intent.Apply(intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{g}}, struct{}{})
 }
 
 // Groups are the groups that no policy owns alone, by their units: the open

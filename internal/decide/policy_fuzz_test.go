@@ -22,7 +22,7 @@ func FuzzPolicy(f *testing.F) {
 			return
 		}
 		b := NewPolicyIndex([]*netv1.NetworkPolicy{np})
-		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Ports: ports})
+		want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Ports: ports}))
 		shared := map[string]bool{}
 		for _, g := range b.Groups(ports) {
 			shared[g.Name] = true

@@ -38,7 +38,7 @@ func TestPolicyServices(t *testing.T) {
 		s := PolicyServiceOf(intent.LoadBalancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
 			func(a netip.Addr) *PolicyPod { return pods[a] })
 		b := NewPolicyIndex([]*netv1.NetworkPolicy{np})
-		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Services: []PolicyService{s}})
+		want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Services: []PolicyService{s}}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestPolicyServices(t *testing.T) {
 func TestNamedPortInBlockIsOfOneFamily(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: "fd00::/8"}}], ports: [{port: http}]}]}`)
-	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}})
+	want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func TestPolicyGroups(t *testing.T) {
 	t.Parallel()
 	b := NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
 	ports := PortCount{{"ns", "sql", "udp", 53}: 1, {"other", "sql", "udp", 54}: 1, {"ns", "sql", "tcp", 3306}: 2}
-	want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "db", Book: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}})
+	want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "db", Book: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestSharedGroups(t *testing.T) {
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
 		}
 		for u, g := range groups {
-			if got, _, _ := SharedGroup(GroupFacts{Unit: u, Book: b}); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
+			if got, _, _ := parts(SharedGroup(GroupFacts{Unit: u, Book: b})); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
 				t.Errorf("unit %s wants %v, not %v", u, got, g)
 			}
 		}
@@ -140,7 +140,7 @@ func TestSharedGroups(t *testing.T) {
 	if d := cmp.Diff(u, SharedGroups(same, nil)); d != "" || len(u) != 1 {
 		t.Errorf("one and same do not share: %v\n%s", u, d)
 	}
-	if left, _, _ := SharedGroup(GroupFacts{Unit: u[0], Book: NewPolicyIndex(nil)}); len(left.Groups) != 0 {
+	if left, _, _ := parts(SharedGroup(GroupFacts{Unit: u[0], Book: NewPolicyIndex(nil)})); len(left.Groups) != 0 {
 		t.Errorf("the last policy is gone, the group is not: %v", left)
 	}
 }
@@ -158,7 +158,7 @@ func TestNamesFit(t *testing.T) {
 		p := policyOf(t, long, name[:252]+more, spec(more))
 		b := NewPolicyIndex([]*netv1.NetworkPolicy{p})
 		ports := PortCount{{long, "name", "tcp", 1}: 1}
-		want, _, err := Policy(PolicyFacts{Namespace: long, Name: p.Name, Book: b, Ports: ports})
+		want, _, err := parts(Policy(PolicyFacts{Namespace: long, Name: p.Name, Book: b, Ports: ports}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestInvalidPolicies(t *testing.T) {
 		`{podSelector: {}, ingress: [{ports: [{port: 1, protocol: ICMP}]}]}`:                                             `"ICMP"`,
 		`{podSelector: {matchExpressions: [{key: a, operator: Like}]}, ingress: [{from: [{ipBlock: {cidr: nothing}}]}]}`: `spec.podSelector`,
 	} {
-		want, _, err := Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})})
+		want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})}))
 		var stop intent.Stop
 		if !asStop(err, &stop) || !strings.Contains(stop.Why, why) {
 			t.Errorf("%s:\n%v, want %s", spec, err, why)

@@ -53,14 +53,14 @@ func TestProjects(t *testing.T) {
 		if row.claim != nil {
 			l[addr("10.1.0.9")] = "net2 pod/a/p"
 		}
-		got, _, err := Pod(PodFacts{
+		got, _, err := parts(Pod(PodFacts{
 			Namespace: "a", Name: "p", Subnets: []*v1.Subnet{readySubnet("net2", row.provider)}, Vpcs: []*v1.Vpc{vpcOf(router0, "a")},
 			Pod: &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u", Annotations: map[string]string{v1.AnnotationIPAddress: "10.1.0.9"}},
 				Spec:       corev1.PodSpec{NodeName: "node1"},
 			},
 			Leases: l, Claim: row.claim, Project: row.project, ProjectProblem: row.problem,
-		})
+		}))
 		if reason(err) != row.reason || len(got.Ports) == 1 && got.Ports[0].Project != row.want || (err == nil) != (len(got.Ports) == 1) {
 			t.Errorf("%s: %v: %+v", row.name, err, got)
 		}
@@ -69,11 +69,11 @@ func TestProjects(t *testing.T) {
 
 func TestServicesProject(t *testing.T) {
 	f := ServiceFacts{Namespace: "a", Name: "s", Service: &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.9"}}, Project: "P"}
-	if got, err := Service(f); err != nil || len(got.LoadBalancers) != 1 || got.LoadBalancers[0].Project != "P" {
+	if got, _, err := parts(Service(f)); err != nil || len(got.LoadBalancers) != 1 || got.LoadBalancers[0].Project != "P" {
 		t.Errorf("%v: %+v", err, got)
 	}
 	f.ProjectProblem = intent.Wait{Reason: "UnknownProject"}
-	if got, err := Service(f); reason(err) != "UnknownProject" || !got.Empty() {
+	if got, _, err := parts(Service(f)); reason(err) != "UnknownProject" || !got.Empty() {
 		t.Errorf("%v: %+v", err, got)
 	}
 }

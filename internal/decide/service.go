@@ -63,19 +63,31 @@ func ServiceUnit(namespace, service string) intent.Unit {
 // the Service is of type LoadBalancer and of nobody else's class.
 //
 // Balancers are not made for headless ones and for names of something outside.
-func Service(f ServiceFacts) (intent.Want, error) {
+// A Service that is refused keeps the balancer and the floating IP that it has.
+func Service(f ServiceFacts) intent.Decision[struct{}] {
 	if !needsBalancer(f.Service) {
-		return intent.Want{}, nil
-	}
-	if f.ProjectProblem != nil {
-		return intent.Want{}, f.ProjectProblem
+		return intent.Remove(struct{}{})
 	}
 	b, err := f.balancer()
-	if err != nil {
-		return intent.Want{}, err
+	if err := cmp.Or(f.ProjectProblem, err); err != nil {
+		return intent.Keep(struct{}{}, err)
 	}
 	problem := f.float(&b)
-	return intent.Want{LoadBalancers: []intent.LoadBalancer{b}}, problem
+	if problem != nil && len(f.Service.Status.LoadBalancer.Ingress) > 0 {
+		return intent.Keep(struct{}{}, problem)
+	}
+	return intent.ApplyWith(intent.Want{Fabric: intent.FabricOctavia, LoadBalancers: []intent.LoadBalancer{b}}, struct{}{}, problem)
+}
+
+// Frontends is the Service's balancer as far as it says which addresses and
+// ports lead to which members. It returns false if the Service has none. What
+// else a Service asks for, and whether that is refused, does not matter to it.
+func Frontends(f ServiceFacts) (intent.LoadBalancer, bool) {
+	if !needsBalancer(f.Service) {
+		return intent.LoadBalancer{}, false
+	}
+	vip, err := netip.ParseAddr(f.Service.Spec.ClusterIP)
+	return intent.LoadBalancer{VIP: vip, Listeners: f.listeners(vip, intent.Listener{})}, err == nil
 }
 
 func needsBalancer(s *corev1.Service) bool {
@@ -108,15 +120,23 @@ func (f ServiceFacts) balancer() (intent.LoadBalancer, error) {
 	if err := cmp.Or(cerr, merr, serr); err != nil {
 		return b, err
 	}
-	endpoints := f.endpoints(vip)
-	for _, p := range s.Spec.Ports {
-		b.Listeners = append(b.Listeners, intent.Listener{
-			Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)), Port: int(p.Port), Members: f.members(endpoints, p),
-			Affinity:      s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP,
-			ClientTimeout: client, MemberTimeout: member, Sources: sources,
-		})
-	}
+	b.Listeners = f.listeners(vip, intent.Listener{
+		Affinity:      s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP,
+		ClientTimeout: client, MemberTimeout: member, Sources: sources,
+	})
 	return b, nil
+}
+
+// listeners are one for each port of the Service, with its members, and like l in
+// all else.
+func (f ServiceFacts) listeners(vip netip.Addr, l intent.Listener) []intent.Listener {
+	var out []intent.Listener
+	endpoints := f.endpoints(vip)
+	for _, p := range f.Service.Spec.Ports {
+		l.Protocol, l.Port, l.Members = string(cmp.Or(p.Protocol, corev1.ProtocolTCP)), int(p.Port), f.members(endpoints, p)
+		out = append(out, l)
+	}
+	return out
 }
 
 func unsupported(what string) error {

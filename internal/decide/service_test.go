@@ -79,7 +79,7 @@ func TestServiceWithoutBalancer(t *testing.T) {
 		if name == "going" {
 			f.Service.DeletionTimestamp = new(metav1.Unix(1, 0))
 		}
-		if want, err := Service(f); err != nil || len(want.LoadBalancers) != 0 {
+		if want, _, err := parts(Service(f)); err != nil || len(want.LoadBalancers) != 0 {
 			t.Errorf("%s: %+v, %v", name, want, err)
 		}
 		if r := LoadBalancerRecord(f, "ovn", nil); r != nil {
@@ -145,7 +145,7 @@ func TestMembers(t *testing.T) {
 		},
 		{"another family, a slice that goes", serviceOf(), []*discoveryv1.EndpointSlice{v6, going}, ""},
 	} {
-		want, err := Service(serviceFacts(c.service, c.slices...))
+		want, _, err := parts(Service(serviceFacts(c.service, c.slices...)))
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
@@ -167,7 +167,7 @@ func TestNamedPorts(t *testing.T) {
 		{Name: new("dns-tcp"), Port: new(int32(5354)), Protocol: new(corev1.ProtocolTCP)},
 		{Name: new("sig"), Port: nil, Protocol: new(corev1.ProtocolSCTP)},
 	}
-	want, err := Service(serviceFacts(s, slice))
+	want, _, err := parts(Service(serviceFacts(s, slice)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestServiceAsksFor(t *testing.T) {
 	})
 	f := serviceFacts(s)
 	f.ClientTimeout, f.MemberTimeout = time.Hour, time.Hour
-	want, err := Service(f)
+	want, _, err := parts(Service(f))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestFloatingIsWantedWhere(t *testing.T) {
 	} {
 		f := serviceFacts(c.service)
 		f.ExternalNetwork = c.external
-		want, err := Service(f)
+		want, _, err := parts(Service(f))
 		var stop intent.Stop
 		errors.As(err, &stop)
 		if len(want.LoadBalancers) != 1 || (want.LoadBalancers[0].FloatingIP != nil) != c.floating || stop.Reason != c.reason {
@@ -238,7 +238,7 @@ func TestServiceRefused(t *testing.T) {
 			s.Spec.Type, s.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"all"}
 		}),
 	} {
-		want, err := Service(serviceFacts(s))
+		want, _, err := parts(Service(serviceFacts(s)))
 		word, text, _ := strings.Cut(reason, ": ")
 		var stop intent.Stop
 		if len(want.LoadBalancers) != 0 || !errors.As(err, &stop) || stop.Reason != word || !strings.Contains(stop.Why, text) {

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -63,46 +64,65 @@ const (
 	priorityOut    = 29000
 )
 
-// Subnet decides: a switch, joined to its Vpc's router. A Subnet with an
-// objection against it wants nothing, unless there are ports on it already:
-// those keep their network, and the objection is told.
-func Subnet(f SubnetFacts) (intent.Want, SubnetReport, error) {
-	if f.Subnet == nil {
+// Subnet decides: a network, joined to its Vpc's router. A Subnet with ports on
+// it keeps its network whatever its spec says by now, and the objection is
+// reported. One without ports that is refused stays as it is; it makes room for
+// what has an older right to its prefix or its name.
+func Subnet(f SubnetFacts) intent.Decision[SubnetReport] {
+	switch {
+	case f.Subnet == nil:
 		return absent(f)
+	case !f.Subnet.DeletionTimestamp.IsZero():
+		return deletedSubnet(f)
+	}
+	report := SubnetReport{Action: Hold}
+	if leftover(f) {
+		report.Action = Remove
 	}
 	net, err := NetOf(&f.Subnet.Spec)
 	if err != nil {
-		return intent.Want{}, SubnetReport{Action: release(f)}, intent.Stop{Reason: "InvalidSpec", Why: err.Error()}
+		return unreadableSubnet(f, report, err)
 	}
-	told := SubnetReport{Action: Hold, Status: subnetStatus(f, net), Net: net}
-	if !f.Subnet.DeletionTimestamp.IsZero() {
-		told.Action = release(f)
-		if told.Action == Release {
-			return intent.Want{}, told, nil
-		}
-		return subnetWant(f, net), told, intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
+	report.Status, report.Net = subnetStatus(f, net), net
+	refused, outranked := refusal(f), conflict(f, net)
+	problem := cmp.Or(refused, outranked)
+	switch {
+	case problem == nil && External(f.Subnet.Spec.Vpc) && f.Router == nil:
+		return intent.ApplyWith(subnetWant(f, net), report, routerGone(f.Subnet.Spec.Vpc))
+	case problem == nil || len(f.Users) > 0:
+		return intent.ApplyWith(subnetWant(f, net), report, problem)
+	case outranked != nil:
+		return intent.Withdraw(report, problem)
 	}
-	if leftover(f) {
-		told.Action = Remove
+	if f.Subnet.Status.Gateway != "" {
+		report.Status = f.Subnet.Status
 	}
-	err = objection(f, net)
-	if err != nil && len(f.Users) == 0 {
-		return intent.Want{}, told, err
+	return intent.Keep(report, problem)
+}
+
+// deletedSubnet goes when nobody has an address in it any more.
+func deletedSubnet(f SubnetFacts) intent.Decision[SubnetReport] {
+	net, err := NetOf(&f.Subnet.Spec)
+	if len(f.Users) == 0 {
+		return intent.Remove(SubnetReport{Action: Release, Net: net})
 	}
-	if err == nil && External(f.Subnet.Spec.Vpc) && f.Router == nil {
-		err = routerGone(f.Subnet.Spec.Vpc)
+	inUse := intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
+	if err != nil {
+		return intent.Keep(SubnetReport{Status: f.Subnet.Status}, inUse)
 	}
-	return subnetWant(f, net), told, err
+	return intent.ApplyWith(subnetWant(f, net), SubnetReport{Status: subnetStatus(f, net), Net: net}, inUse)
+}
+
+// unreadableSubnet keeps what stands, and the status that was good last.
+func unreadableSubnet(f SubnetFacts, report SubnetReport, err error) intent.Decision[SubnetReport] {
+	if report.Action == Hold {
+		report.Action = ""
+	}
+	report.Status = f.Subnet.Status
+	return intent.Keep(report, intent.Stop{Reason: "InvalidSpec", Why: err.Error()})
 }
 
 func identity(s string) string { return s }
-
-func release(f SubnetFacts) Action {
-	if !f.Subnet.DeletionTimestamp.IsZero() && len(f.Users) == 0 {
-		return Release
-	}
-	return ""
-}
 
 func subnetWant(f SubnetFacts, net Net) intent.Want {
 	if FabricOf(f.Subnet) == intent.FabricNeutron {
@@ -170,19 +190,19 @@ func mtu(f SubnetFacts) int32 {
 	return int32(m)
 }
 
-// objection is the first reason not to make the Subnet.
-func objection(f SubnetFacts, net Net) error {
-	for _, check := range []func(SubnetFacts, Net) error{
-		objectToSpec, objectToVpc, objectToNamespaces, objectToSubnets, objectToNodes, objectToNeutron,
-	} {
-		if err := check(f, net); err != nil {
-			return err
-		}
-	}
-	return nil
+// refusal is the first reason in the Subnet's own spec not to make it, or why it
+// has to wait. It returns nil if there is none.
+func refusal(f SubnetFacts) error {
+	return cmp.Or(objectToSpec(f), objectToVpc(f), objectToNamespaces(f))
 }
 
-func objectToSpec(f SubnetFacts, _ Net) error {
+// conflict is the first reason why something else has an older right to the
+// Subnet's prefix or name. It returns nil if there is none.
+func conflict(f SubnetFacts, net Net) error {
+	return cmp.Or(objectToSubnets(f, net), objectToNodes(f, net), objectToNeutron(f, net))
+}
+
+func objectToSpec(f SubnetFacts) error {
 	s := f.Subnet.Spec
 	switch {
 	case FabricOf(f.Subnet) == intent.FabricNeutron && !External(s.Vpc):
@@ -205,7 +225,7 @@ func natOutgoing(vpc string) string {
 	return fmt.Sprintf("natOutgoing works in Vpc %s only: set it to false, Vpc %s has no way out", v1.DefaultVpc, vpc)
 }
 
-func objectToVpc(f SubnetFacts, _ Net) error {
+func objectToVpc(f SubnetFacts) error {
 	switch {
 	case f.Subnet.Spec.Vpc == v1.DefaultVpc && nodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It is there or comes back.
 		return nil
@@ -217,7 +237,7 @@ func objectToVpc(f SubnetFacts, _ Net) error {
 	return nil
 }
 
-func objectToNamespaces(f SubnetFacts, _ Net) error {
+func objectToNamespaces(f SubnetFacts) error {
 	for _, ns := range f.Subnet.Spec.Namespaces {
 		if f.Vpc != nil && !allows(f.Vpc, ns, f.NodeVpc) {
 			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
@@ -235,11 +255,11 @@ func objectToSubnets(f SubnetFacts, net Net) error {
 		if sharePortName(f, o) {
 			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("the ports of Subnet %s of Vpc %s have the same names: choose another name", o.Name, o.Spec.Vpc)}
 		}
-		other, err := NetOf(&o.Spec)
+		other, err := PrefixesOf(&o.Spec)
 		if err != nil || o.Spec.Vpc != f.Subnet.Spec.Vpc {
 			continue
 		}
-		if a, b, ok := overlap(net.Prefixes, other.Prefixes); ok {
+		if a, b, ok := overlap(net.Prefixes, other); ok {
 			return overlaps(a, b, "Subnet "+o.Name+" of the same Vpc")
 		}
 	}

@@ -44,72 +44,74 @@ type VpcReport struct {
 
 // Vpc decides: a router of ours for each Vpc but Neutron's, whose routers
 // become Vpcs instead and are never ours to make, change or delete.
-func Vpc(f VpcFacts) (intent.Want, VpcReport, error) {
+func Vpc(f VpcFacts) intent.Decision[VpcReport] {
 	if External(f.Name) {
-		told, err := externalVpc(f)
-		return intent.Want{}, told, err
+		return externalVpc(f)
 	}
 	return ourVpc(f)
 }
 
-func externalVpc(f VpcFacts) (VpcReport, error) {
+func externalVpc(f VpcFacts) intent.Decision[VpcReport] {
 	there := foreign(f.Router)
 	switch {
 	case f.Vpc == nil && there:
-		return VpcReport{Action: Make}, nil
+		return intent.Remove(VpcReport{Action: Make})
 	case f.Vpc == nil:
-		return VpcReport{}, nil
+		return intent.Remove(VpcReport{})
 	case there && f.Vpc.Labels[v1.LabelVpcExternal] != "true":
-		return VpcReport{Action: Make, Status: vpcStatus(f)}, nil
+		return intent.Remove(VpcReport{Action: Make, Status: vpcStatus(f)})
 	case there:
-		return VpcReport{Status: vpcStatus(f)}, nil
+		return intent.Remove(VpcReport{Status: vpcStatus(f)})
 	case f.Vpc.Labels[v1.LabelVpcExternal] == "true" && f.Vpc.Status.Router != "" && len(f.Subnets) == 0:
-		return VpcReport{Action: Remove}, nil
+		return intent.Remove(VpcReport{Action: Remove})
 	}
 	// An object made before its router, or still used by a Subnet, stays: its
 	// spec.namespaces is the user's.
-	return VpcReport{Status: vpcStatus(f)}, routerGone(f.Name)
+	return intent.Keep(VpcReport{Status: vpcStatus(f)}, routerGone(f.Name))
 }
 
 func routerGone(name string) error {
 	return intent.Wait{Reason: "RouterGone", For: fmt.Sprintf("Neutron's router %s, which is not in OVN: make it again or delete what uses it", name)}
 }
 
-func ourVpc(f VpcFacts) (intent.Want, VpcReport, error) {
+func ourVpc(f VpcFacts) intent.Decision[VpcReport] {
 	switch {
 	case f.Name == nodeVpcOf(f.NodeVpc):
 		return defaultVpc(f)
 	case f.Vpc == nil:
-		return intent.Want{}, VpcReport{}, nil
+		return intent.Remove(VpcReport{})
 	}
-	told := VpcReport{Action: Hold, Status: vpcStatus(f)}
+	report := VpcReport{Action: Hold, Status: vpcStatus(f)}
 	switch {
 	case f.Vpc.DeletionTimestamp.IsZero() && foreign(f.Router):
-		return intent.Want{}, told, routerTaken(f.Name)
+		return intent.Keep(report, routerTaken(f.Name))
 	case f.Vpc.DeletionTimestamp.IsZero():
-		return routerWant(f.Name), told, nil
+		return intent.Apply(routerWant(f.Name), report)
 	case len(f.Subnets) > 0:
-		told.Action = ""
-		return routerWant(f.Name), told, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)}
+		report.Action = ""
+		return intent.ApplyWith(routerWant(f.Name), report, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)})
 	}
-	told.Action = Release
-	return intent.Want{}, told, nil
+	report.Action = Release
+	return intent.Remove(report)
 }
 
 // defaultVpc has a router whether there is an object or not: every cluster has
 // it, so who deletes the object gets it back.
-func defaultVpc(f VpcFacts) (intent.Want, VpcReport, error) {
+func defaultVpc(f VpcFacts) intent.Decision[VpcReport] {
 	if f.Vpc == nil {
-		return routerWant(f.Name), VpcReport{Action: Make}, nil
+		return intent.Apply(routerWant(f.Name), VpcReport{Action: Make})
 	}
-	told := VpcReport{Status: vpcStatus(f)}
+	report := VpcReport{Status: vpcStatus(f)}
 	if !f.Vpc.DeletionTimestamp.IsZero() {
-		told.Action = Release
+		report.Action = Release
 	}
-	if foreign(f.Router) {
-		return intent.Want{}, told, routerTaken(f.Name)
+	switch {
+	case foreign(f.Router) && report.Action == Release:
+		return intent.Withdraw(report, routerTaken(f.Name)) // or the object could never go
+	case foreign(f.Router):
+		return intent.Keep(report, routerTaken(f.Name))
 	}
-	return routerWant(f.Name), told, nil
+	return intent.Apply(routerWant(f.Name), report)
 }
 
 func foreign(r *Router) bool { return r != nil && !r.Ours }

@@ -26,12 +26,12 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 		ports.Change(nil, decide.NamedPortsOf(p))
 		pods[p.Namespace+"/"+p.Name] = policyPod(w, p)
 	}
-	standard, _, _ := decide.Cluster(decide.ClusterFacts{})
+	standard, _, _ := parts(decide.Cluster(decide.ClusterFacts{}))
 	n := reach.Network{Groups: standard.Groups, Balancers: balancers(w)}
 	for _, p := range w.Policies {
-		want, _, err := decide.Policy(decide.PolicyFacts{
+		want, _, err := parts(decide.Policy(decide.PolicyFacts{
 			Namespace: p.Namespace, Name: p.Name, Book: book, Ports: ports, Services: facts(w, pods), CloudGroups: clouds,
-		})
+		}))
 		if err != nil {
 			t.Fatalf("policy %s: %v", p.Name, err)
 		}
@@ -146,4 +146,10 @@ func agree(t interface{ Fatalf(string, ...any) }, w reach.World, ports []reach.F
 			}
 		}
 	}
+}
+
+// parts are a decision's want, its report and its problem.
+func parts[R any](d intent.Decision[R]) (intent.Want, R, error) {
+	want, _ := d.Want()
+	return want, d.Report(), d.Problem()
 }

@@ -26,9 +26,11 @@ const (
 type Outcome struct {
 	State    State
 	Observed intent.Observed
-	// Applied is true if the network holds what the unit wanted, which a
-	// problem may have made less than its object asks for.
+	// Applied is true if the network holds what was decided, which a problem may
+	// have made less than the object asks for. It is false if the fabric failed.
 	Applied bool
+	// Kept is true if the decision was to keep what stands: the fabric was not called.
+	Kept bool
 	// Reason and Message are for a condition or an event.
 	Reason, Message string
 	// Again is when to look again; 0 if an event will come, or if State is Failed.

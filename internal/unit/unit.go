@@ -4,6 +4,7 @@
 package unit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +32,8 @@ type Unit[F, T any] struct {
 	// not an error. An intent.Wait is for what cannot be known yet: all stays as
 	// it is, and nobody is told.
 	Gather func(context.Context, types.NamespacedName) (F, error)
-	// Decide decides and reads nothing. What it wants is applied also if it
-	// returns a problem, an intent.Wait or an intent.Stop.
-	Decide func(F) (intent.Want, T, error)
+	// Decide decides and reads nothing.
+	Decide func(F) intent.Decision[T]
 	// Hold, if set, prepares the object before anything is applied: the finalizer.
 	Hold func(context.Context, F, T) error
 	// Report tells Kubernetes, and whoever else is to hear of it. It runs whatever
@@ -63,28 +63,37 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("gather for %s: %w", name, err)
 	}
-	want, told, problem := r.Decide(facts)
+	d := r.Decide(facts)
 	if r.Hold != nil {
-		if err := r.Hold(ctx, facts, told); err != nil {
+		if err := r.Hold(ctx, facts, d.Report()); err != nil {
 			return again(fmt.Errorf("hold %s: %w", name, err))
 		}
 	}
 	start := time.Now()
-	seen, err := r.fabric.Apply(ctx, name, want)
-	applied := err == nil
-	if applied {
-		err = problem
-	}
-	out := outcomeOf(seen, err)
-	out.Applied = applied
+	out := r.apply(ctx, name, d)
 	r.metrics.observe(r.Kind, name, out, time.Since(start))
-	if seen.Changed > 0 {
-		r.log.Info("changed the network", "unit", name, "rows", seen.Changed)
+	if out.Observed.Changed > 0 {
+		r.log.Info("changed the network", "unit", name, "rows", out.Observed.Changed)
 	}
-	if err := r.Report(ctx, facts, told, out); err != nil {
+	if err := r.Report(ctx, facts, d.Report(), out); err != nil {
 		return again(fmt.Errorf("report %s: %w", name, err))
 	}
 	return reconcile.Result{RequeueAfter: out.Again}, out.Retry(name)
+}
+
+// apply calls the fabric, unless what stands is to be kept. An error of the
+// fabric's comes before the decision's problem.
+func (r running[F, T]) apply(ctx context.Context, name intent.Unit, d intent.Decision[T]) Outcome {
+	want, called := d.Want()
+	if !called {
+		out := outcomeOf(intent.Observed{}, d.Problem())
+		out.Kept = true
+		return out
+	}
+	seen, err := r.fabric.Apply(ctx, name, want)
+	out := outcomeOf(seen, cmp.Or(err, d.Problem()))
+	out.Applied = err == nil
+	return out
 }
 
 // again tries once more, what waits when it says. That the cache was behind the

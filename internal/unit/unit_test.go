@@ -54,8 +54,8 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 		u := Unit[string, int]{
 			Kind:   "pod",
 			Gather: func(_ context.Context, n types.NamespacedName) (string, error) { return n.Name, nil },
-			Decide: func(name string) (intent.Want, int, error) {
-				return intent.Want{Groups: []intent.Group{{Name: name}}}, 7, row.problem
+			Decide: func(name string) intent.Decision[int] {
+				return intent.ApplyWith(intent.Want{Groups: []intent.Group{{Name: name}}}, 7, row.problem)
 			},
 			Report: func(_ context.Context, _ string, told int, o Outcome) error {
 				if got = o; told != 7 {
@@ -78,13 +78,40 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 	}
 }
 
+// What is refused stays in the network as it is, and is reported.
+func TestWhatIsKeptIsNotApplied(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		d    intent.Decision[int]
+		want Outcome
+	}{
+		{"refused", intent.Keep(7, stop), Outcome{State: Stopped, Kept: true, Reason: "Overlap", Message: "it overlaps"}},
+		{"waiting", intent.Keep(7, wait), Outcome{State: Waiting, Kept: true, Reason: "RouterGone", Message: "waiting for the router", Again: time.Minute}},
+		{"nothing decided", intent.Decision[int]{}, Outcome{State: Failed, Kept: true, Reason: "Retrying", Message: "nothing was decided: what stands is kept"}},
+	} {
+		f := &recorder{asked: map[intent.Unit]intent.Want{}}
+		var got Outcome
+		u := Unit[int, int]{
+			Kind:   "pod",
+			Gather: func(context.Context, types.NamespacedName) (int, error) { return 0, nil },
+			Decide: func(int) intent.Decision[int] { return row.d },
+			Report: func(_ context.Context, _, _ int, o Outcome) error { got = o; return nil },
+		}
+		_, err := u.On(f, nil, slog.New(slog.DiscardHandler)).Reconcile(t.Context(), request("ns", "a"))
+		got.err = nil
+		if diff := cmp.Diff(row.want, got, cmp.AllowUnexported(Outcome{})); diff != "" || (err != nil) != (row.want.State == Failed) || len(f.asked) > 0 {
+			t.Errorf("%s: %v, applied %v\n%s", row.name, err, f.asked, diff)
+		}
+	}
+}
+
 func TestACacheThatIsBehindIsNoError(t *testing.T) {
 	report := error(apierrors.NewConflict(schema.GroupResource{}, "a", plain))
 	held := false
 	u := Unit[int, int]{
 		Kind:   "vpc",
 		Gather: func(context.Context, types.NamespacedName) (int, error) { return 0, nil },
-		Decide: func(int) (intent.Want, int, error) { return intent.Want{}, 0, nil },
+		Decide: func(int) intent.Decision[int] { return intent.Remove(0) },
 		Hold:   func(context.Context, int, int) error { held = true; return nil },
 		Report: func(context.Context, int, int, Outcome) error { return report },
 	}
@@ -101,7 +128,7 @@ func TestACacheThatIsBehindIsNoError(t *testing.T) {
 func TestWhatCannotBeToldYetIsToldLater(t *testing.T) {
 	u := Unit[string, int]{
 		Gather: func(_ context.Context, n types.NamespacedName) (string, error) { return n.Name, nil },
-		Decide: func(string) (intent.Want, int, error) { return intent.Want{}, 0, nil },
+		Decide: func(string) intent.Decision[int] { return intent.Remove(0) },
 		Report: func(context.Context, string, int, Outcome) error { return wait },
 	}
 	f := &recorder{asked: map[intent.Unit]intent.Want{}}

@@ -8,7 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -42,6 +44,11 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	if err := c.client.List(ctx, &nodes); err != nil {
 		return f, err
 	}
+	var records kuryr.KuryrLoadBalancerList
+	if err := c.client.List(ctx, &records, client.Limit(1)); err != nil {
+		return f, err
+	}
+	f.InUse = len(records.Items) > 0 || c.cloud.Load().unread() != nil
 	f.Nodes, f.NodeVpc = nodeAddrs(nodes.Items), c.home()
 	f.Project, f.Quotas = c.cloud.Load().Project(), c.cloud.Load().quotas()
 	f.Router, err = c.router(f.NodeVpc)

@@ -21,7 +21,7 @@ func (c *cluster) fillBook(ctx context.Context, f *ovn.Fabric) error {
 		return err
 	}
 	for _, s := range subnets {
-		if net, err := decide.NetOf(&s.Spec); err == nil {
+		if net, err := decide.LeasesOf(&s.Spec); err == nil {
 			if err := c.book.Define(s.Name, net.Prefixes, net.Excluded); err != nil {
 				return err
 			}

@@ -125,7 +125,7 @@ func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err e
 // claim for is free only when its port is gone, and the claim after it.
 func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, out unit.Outcome) error {
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
-	c.waitingPods.set(n, f.Pod != nil && !decide.Attached(ip) && out.State != unit.Done)
+	c.waitingPods.set(n, f.Pod != nil && (out.Kept || !decide.Attached(ip)) && out.State != unit.Done)
 	if f.Pod != nil {
 		c.reporter.problem(f.Pod, out)
 	}

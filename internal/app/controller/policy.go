@@ -68,8 +68,7 @@ func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, e
 		if err := c.gatherEndpoints(ctx, &f); err != nil {
 			return nil, err
 		}
-		want, _ := decide.Service(f) // what is wrong with it is told there
-		for _, b := range want.LoadBalancers {
+		if b, balanced := decide.Frontends(f); balanced {
 			out = append(out, decide.PolicyServiceOf(b, func(a netip.Addr) *decide.PolicyPod { return c.podAt(ctx, a) }))
 		}
 	}

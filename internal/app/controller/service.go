@@ -86,7 +86,7 @@ func (c *cluster) places(ctx context.Context) ([]decide.EndpointNetwork, error) 
 	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
 	var out []decide.EndpointNetwork
 	for _, s := range all {
-		net, bad := decide.NetOf(&s.Spec)
+		prefixes, bad := decide.PrefixesOf(&s.Spec)
 		if bad != nil || s.Spec.Vpc != c.home() {
 			continue
 		}
@@ -94,7 +94,7 @@ func (c *cluster) places(ctx context.Context) ([]decide.EndpointNetwork, error) 
 		if decide.FabricOf(s) == intent.FabricNeutron {
 			segment = decide.NetworkName(s.Name)
 		}
-		for _, p := range net.Prefixes {
+		for _, p := range prefixes {
 			out = append(out, decide.EndpointNetwork{Network: segment, Prefix: p})
 		}
 	}
@@ -130,11 +130,7 @@ func (c *cluster) external(ctx context.Context, s *corev1.Service) (string, erro
 	return cl.externalNetwork(ctx, name)
 }
 
-func decideService(f serviceFacts) (intent.Want, struct{}, error) {
-	want, err := decide.Service(f.ServiceFacts)
-	want.Fabric = intent.FabricOctavia
-	return want, struct{}{}, err
-}
+func decideService(f serviceFacts) intent.Decision[struct{}] { return decide.Service(f.ServiceFacts) }
 
 // reportService writes the record, and tells the Service itself.
 func (c *cluster) reportService(ctx context.Context, f serviceFacts, _ struct{}, out unit.Outcome) error {
@@ -146,9 +142,11 @@ func (c *cluster) reportService(ctx context.Context, f serviceFacts, _ struct{},
 	if record == nil {
 		return c.reportNoBalancer(ctx, f, out)
 	}
-	had, err := c.writeRecord(ctx, f.record, record, seen)
-	if err != nil {
-		return err
+	had, err := f.record, error(nil)
+	if had == nil || !out.Kept { // What is kept is as its record says.
+		if had, err = c.writeRecord(ctx, f.record, record, seen); err != nil {
+			return err
+		}
 	}
 	after := had.DeepCopy()
 	if seen != nil {
