@@ -129,7 +129,7 @@ func (c Cluster) apiServer() supervise.Component {
 			"--kubelet-client-key=" + c.pki("apiserver-kubelet.key"),
 			"--kubelet-preferred-address-types=ExternalIP,InternalIP",
 			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-			"--service-account-key-file=" + c.pki("service-accounts.pub"),
+			"--service-account-key-file=" + c.pki("service-accounts.key"),
 			"--service-account-signing-key-file=" + c.pki("service-accounts.key"),
 		},
 		Ready: Serves("https://" + c.Server() + "/readyz"),
@@ -174,7 +174,7 @@ func (c Cluster) credentials(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate authority: %w", err)
 	}
-	if err := a.signer("service-accounts"); err != nil {
+	if _, err := a.readKey("service-accounts"); err != nil {
 		return err
 	}
 	for _, id := range c.servers() {

@@ -1,12 +1,10 @@
 package kube
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
@@ -14,6 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
 )
 
 // authority signs the certificates of one lab and keeps them as files in dir:
@@ -21,11 +22,11 @@ import (
 type authority struct {
 	dir  string
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
 	now  time.Time
 }
 
-// identity is what a certificate says about its bearer. One with Hosts is a server.
+// identity is what a certificate says about its bearer. One with hosts is a server.
 type identity struct {
 	file   string
 	name   string   // CN: the user
@@ -43,36 +44,40 @@ func openAuthority(dir string, now time.Time) (*authority, error) {
 		return nil, err
 	}
 	a := &authority{dir: dir, now: now}
-	if cert, key, err := readPair(a.path("ca")); err == nil {
-		a.cert, a.key = cert, key
+	var err error
+	if a.key, err = a.readKey("ca"); err != nil {
+		return nil, err
+	}
+	if a.cert = a.read("ca"); a.cert != nil {
 		return a, nil
 	}
-	template := a.template(identity{name: "isthmus-lab"})
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage |= x509.KeyUsageCertSign
-	return a, a.write("ca", template, func(key *ecdsa.PrivateKey) {
-		a.cert, a.key = template, key
-	})
+	// clocks of virtual machines may be behind
+	config := certutil.Config{CommonName: "isthmus-lab", NotBefore: now.Add(-time.Hour)}
+	if a.cert, err = certutil.NewSelfSignedCACert(config, a.key); err != nil {
+		return nil, err
+	}
+	return a, a.write("ca", a.cert)
 }
 
 // issue makes the certificate of id, unless one is there that names all its hosts.
 func (a *authority) issue(id identity) error {
-	if cert, _, err := readPair(a.path(id.file)); err == nil && id.heldBy(cert) {
+	if cert := a.read(id.file); cert != nil && id.heldBy(cert) {
 		return nil
 	}
-	return a.write(id.file, a.template(id), func(*ecdsa.PrivateKey) {})
+	key, err := a.readKey(id.file)
+	if err != nil {
+		return err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, a.template(id), a.cert, key.Public(), a.key)
+	if err != nil {
+		return fmt.Errorf("sign %s: %w", id.file, err)
+	}
+	return a.write(id.file, &x509.Certificate{Raw: der})
 }
 
-// signer makes a key pair of its own, for service account tokens.
-func (a *authority) signer(file string) error {
-	return a.issue(identity{file: file, name: file})
-}
+func (a *authority) crt(file string) string { return filepath.Join(a.dir, file+".crt") }
 
-func (a *authority) path(file string) string { return filepath.Join(a.dir, file) }
-
-func (a *authority) crt(file string) string { return a.path(file) + ".crt" }
-
-func (a *authority) keyFile(file string) string { return a.path(file) + ".key" }
+func (a *authority) keyFile(file string) string { return filepath.Join(a.dir, file+".key") }
 
 func (a *authority) template(id identity) *x509.Certificate {
 	serial, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)) // never fails
@@ -94,73 +99,46 @@ func (a *authority) template(id identity) *x509.Certificate {
 	return cert
 }
 
-// write signs template for a new key, lets made see the key, and writes both.
-func (a *authority) write(file string, template *x509.Certificate, made func(*ecdsa.PrivateKey)) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// readKey returns the private key NAME.key. It makes a new one if there is none,
+// or only half of one because a run was killed.
+func (a *authority) readKey(file string) (crypto.Signer, error) {
+	key, err := keyutil.PrivateKeyFromFile(a.keyFile(file))
 	if err != nil {
-		return err
-	}
-	made(key)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		return fmt.Errorf("sign %s: %w", file, err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return err
-	}
-	for _, f := range []struct {
-		name, kind string
-		der        []byte
-	}{
-		{a.keyFile(file), "PRIVATE KEY", keyDER},
-		{a.path(file) + ".pub", "PUBLIC KEY", public},
-		{a.crt(file), "CERTIFICATE", der}, // last: a pair with a certificate is complete
-	} {
-		text := pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der})
-		if err := os.WriteFile(f.name, text, 0o600); err != nil {
-			return err
+		if key, err = a.newKey(file); err != nil {
+			return nil, fmt.Errorf("key of %s: %w", file, err)
 		}
 	}
-	return nil
-}
-
-func readPair(path string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	crt, err := readPEM(path + ".crt")
-	if err != nil {
-		return nil, nil, err
-	}
-	cert, err := x509.ParseCertificate(crt)
-	if err != nil {
-		return nil, nil, err
-	}
-	der, err := readPEM(path + ".key")
-	if err != nil {
-		return nil, nil, err
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, nil, err
-	}
-	private, ok := key.(*ecdsa.PrivateKey)
+	signer, ok := key.(crypto.Signer)
 	if !ok {
-		return nil, nil, fmt.Errorf("%s.key is not an ECDSA key", path)
+		return nil, fmt.Errorf("%s holds no key that signs", a.keyFile(file))
 	}
-	return cert, private, nil
+	return signer, nil
 }
 
-func readPEM(file string) ([]byte, error) {
-	text, err := os.ReadFile(file)
+func (a *authority) newKey(file string) (any, error) {
+	text, err := keyutil.MakeEllipticPrivateKeyPEM()
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s is not PEM", file)
+	if err := keyutil.WriteKey(a.keyFile(file), text); err != nil {
+		return nil, err
 	}
-	return block.Bytes, nil
+	return keyutil.ParsePrivateKeyPEM(text)
+}
+
+// read returns the certificate NAME.crt; nil if there is none, or only half of one.
+func (a *authority) read(file string) *x509.Certificate {
+	certs, err := certutil.CertsFromFile(a.crt(file))
+	if err != nil {
+		return nil
+	}
+	return certs[0]
+}
+
+func (a *authority) write(file string, cert *x509.Certificate) error {
+	text, err := certutil.EncodeCertificates(cert)
+	if err != nil {
+		return err
+	}
+	return certutil.WriteCert(a.crt(file), text)
 }

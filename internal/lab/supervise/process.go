@@ -91,41 +91,49 @@ func Select(want func(pid int) bool) []Process {
 	return found
 }
 
-// Signal sends sig to p, and only to p: to a process that is gone it is no error.
+// Signal sends sig to p, and only to p. It is no error if p is gone.
 func (p Process) Signal(sig syscall.Signal) error {
-	return p.withFD(func(fd int) error {
-		err := unix.PidfdSendSignal(fd, sig, nil, 0)
-		if errors.Is(err, unix.ESRCH) {
-			return nil
+	return p.with(func(process *os.Process) error {
+		if err := process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
+			return err
 		}
-		return err
+		return nil
 	})
 }
 
 // Gone returns when p has ended, or with ctx's error.
 func (p Process) Gone(ctx context.Context) error {
-	return p.withFD(func(fd int) error {
-		if !p.Alive() {
-			return nil
-		}
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		file := os.NewFile(uintptr(dup), "pidfd")
-		defer file.Close()
-		stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
-		defer stop()
-		conn, err := file.SyscallConn()
-		if err != nil {
-			return err
-		}
-		err = conn.Read(func(fd uintptr) bool { return readable(int(fd)) })
-		if ctx.Err() != nil {
-			return ctx.Err()
+	return p.with(func(process *os.Process) (err error) {
+		if handleErr := process.WithHandle(func(fd uintptr) { err = ended(ctx, fd) }); handleErr != nil {
+			return fmt.Errorf("watch process %d: %w", p.Pid, handleErr)
 		}
 		return err
 	})
+}
+
+// ended returns when the process of a pidfd has ended, or with ctx's error.
+func ended(ctx context.Context, pidfd uintptr) error {
+	fd, err := unix.FcntlInt(pidfd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	// only the file of a descriptor that does not block can have a deadline
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	file := os.NewFile(uintptr(fd), "pidfd")
+	defer file.Close()
+	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = conn.Read(func(fd uintptr) bool { return readable(int(fd)) })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // readable tells whether a pidfd says that its process has ended.
@@ -134,21 +142,18 @@ func readable(fd int) bool {
 	return err == nil && n > 0
 }
 
-// withFD calls do with a pidfd of p; if p is gone it does nothing.
-func (p Process) withFD(do func(fd int) error) error {
-	fd, err := unix.PidfdOpen(p.Pid, unix.PIDFD_NONBLOCK)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return nil
-	}
+// with calls do with p, held by a pidfd; if p is gone it does nothing.
+func (p Process) with(do func(*os.Process) error) error {
+	process, err := os.FindProcess(p.Pid)
 	if err != nil {
-		return fmt.Errorf("pidfd of %d: %w", p.Pid, err)
+		return fmt.Errorf("process %d: %w", p.Pid, err)
 	}
-	defer unix.Close(fd)
-	// looked at after the descriptor is open: from here on the pid cannot change hands unseen
-	if s, err := readStat(p.Pid); err != nil || s.start != p.Start {
+	defer func() { _ = process.Release() }()
+	// looked at when process is held: from here on the pid cannot change hands unseen
+	if !p.Alive() {
 		return nil
 	}
-	return do(fd)
+	return do(process)
 }
 
 // End asks ps to end and makes them after grace. It returns when all are gone.
