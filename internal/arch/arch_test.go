@@ -60,7 +60,7 @@ func packages(t *testing.T) []pkg {
 func touch(t *testing.T) {
 	t.Helper()
 	for _, top := range []string{"api", "cmd", "internal", "test"} {
-		err := filepath.WalkDir(filepath.Join("..", "..", top), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join("..", "..", top), func(path string, _ fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".go") {
 				_, err = os.ReadFile(path)
 			}

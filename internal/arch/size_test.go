@@ -13,16 +13,20 @@ import (
 
 func TestSizes(t *testing.T) {
 	t.Parallel()
-	used := map[string]bool{}
+	l := limits{used: map[string]bool{}}
 	for _, p := range packages(t) {
 		m := measure(t, p)
-		limit(t, used, p.path(), m.lines, packageLines, "lines without tests: split it by what it knows")
+		if m.lines > packageLines && !l.excepted(p.path()) {
+			t.Errorf("%s has %d lines without tests, at most %d: split it by what it knows", p.path(), m.lines, packageLines)
+		}
 		for name, methods := range m.methods {
-			limit(t, used, p.path()+"."+name, methods, typeMethods, "methods: give parts of its state to types of their own")
+			if name = p.path() + "." + name; methods > typeMethods && !l.excepted(name) {
+				t.Errorf("%s has %d methods, at most %d: give parts of its state to types of their own", name, methods, typeMethods)
+			}
 		}
 	}
 	for name, why := range exceptions {
-		if !used[name] {
+		if !l.used[name] {
 			t.Errorf("%s is within the limits: remove its line from exceptions in internal/arch/arch.go", name)
 		}
 		if why == "" {
@@ -31,16 +35,14 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// limit fails the test if name has more than most, and is no exception.
-func limit(t *testing.T, used map[string]bool, name string, has, most int, what string) {
-	t.Helper()
-	if has <= most {
-		return
-	}
-	used[name] = true
-	if _, ok := exceptions[name]; !ok {
-		t.Errorf("%s has %d, at most %d, %s", name, has, most, what)
-	}
+// limits knows which exceptions were needed.
+type limits struct{ used map[string]bool }
+
+// excepted tells whether name, which is over a limit, may be.
+func (l limits) excepted(name string) bool {
+	l.used[name] = true
+	_, ok := exceptions[name]
+	return ok
 }
 
 // measured is the size of a package's own code: no tests, nothing generated.
@@ -49,47 +51,63 @@ type measured struct {
 	methods map[string]int
 }
 
+// source is a file of a package.
+type source struct {
+	// name is its path below the module.
+	name  string
+	main  bool // main.go of a command
+	lines int
+	set   *token.FileSet
+	*ast.File
+}
+
 // measure also checks the limits of single files and functions.
 func measure(t *testing.T, p pkg) measured {
 	t.Helper()
 	m := measured{methods: map[string]int{}}
 	for _, name := range p.files() {
-		text, err := os.ReadFile(filepath.Join(p.Dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		set := token.NewFileSet()
-		f, err := parser.ParseFile(set, name, text, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil {
-			t.Errorf("%v", err)
+		f := parse(t, p, name)
+		if ast.IsGenerated(f.File) {
 			continue
 		}
-		if ast.IsGenerated(f) {
-			continue
-		}
-		lines := bytes.Count(text, []byte("\n"))
-		fileSizes(t, p, filepath.Join(p.path(), name), lines, set, f)
+		fileSizes(t, f)
 		if !strings.HasSuffix(name, "_test.go") {
-			m.lines += lines
-			m.countMethods(f)
+			m.lines += f.lines
+			m.countMethods(f.File)
 		}
 	}
 	return m
 }
 
-func fileSizes(t *testing.T, p pkg, name string, lines int, set *token.FileSet, f *ast.File) {
+func parse(t *testing.T, p pkg, name string) source {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.Dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := source{
+		name: filepath.Join(p.path(), name), lines: bytes.Count(text, []byte("\n")), set: token.NewFileSet(),
+		main: p.Name == "main" && name == "main.go" && under(p.path(), "cmd"),
+	}
+	if f.File, err = parser.ParseFile(f.set, f.name, text, parser.ParseComments|parser.SkipObjectResolution); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func fileSizes(t *testing.T, f source) {
 	t.Helper()
 	most := fileLines
-	if p.Name == "main" && filepath.Base(name) == "main.go" && under(p.path(), "cmd") {
+	if f.main {
 		most = mainLines
 	}
-	if lines > most {
-		t.Errorf("%s has %d lines; at most %d, so that one reads it in one go", name, lines, most)
+	if f.lines > most {
+		t.Errorf("%s has %d lines; at most %d, so that one reads it in one go", f.name, f.lines, most)
 	}
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
-			if lines := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line + 1; lines > funcLines {
-				t.Errorf("%s: func %s has %d lines; at most %d", name, fn.Name.Name, lines, funcLines)
+			if lines := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1; lines > funcLines {
+				t.Errorf("%s: func %s has %d lines; at most %d", f.name, fn.Name.Name, lines, funcLines)
 			}
 		}
 	}

@@ -268,15 +268,16 @@ func (l *Lab) deployed() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the image of Isthmus: %w; make build makes it", err)
 	}
-	sum := image
+	var sum strings.Builder
+	sum.WriteString(image)
 	for _, name := range []string{"isthmus-config", "isthmus-openstack"} {
 		part, err := fileSum(filepath.Join(l.Dir, "kube", name+".yaml"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
-		sum += part
+		sum.WriteString(part)
 	}
-	return sum, nil
+	return sum.String(), nil
 }
 
 // explain tells what a reader would look at first when the daemons do not start.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,19 +20,33 @@ type Finding struct {
 
 // programsNeeded tells by which program a Debian package is recognised.
 var programsNeeded = [][2]string{
-	{"ovn-northd", "ovn-central"}, {"ovn-controller", "ovn-host"}, {"ovs-vswitchd", "openvswitch-switch"},
-	{"ip", "iproute2"}, {"ethtool", "ethtool"}, {"nft", "nftables"}, {"conntrack", "conntrack"},
-	{"nsenter", "util-linux"}, {"busybox", "busybox-static"},
-	{"etcd", "etcd-server"}, {"containerd", "containerd"}, {"runc", "runc"},
+	{"ovn-northd", "ovn-central"},
+	{"ovn-controller", "ovn-host"},
+	{"ovs-vswitchd", "openvswitch-switch"},
+	{"ip", "iproute2"},
+	{"ethtool", "ethtool"},
+	{"nft", "nftables"},
+	{"conntrack", "conntrack"},
+	{"nsenter", "util-linux"},
+	{"busybox", "busybox-static"},
+	{"etcd", "etcd-server"},
+	{"containerd", "containerd"},
+	{"runc", "runc"},
 	{"/usr/lib/cni/loopback", "containernetworking-plugins"},
 }
 
 var openstackNeeded = [][2]string{
-	{"keystone-manage", "python3-keystone"}, {"neutron-server", "python3-neutron"},
-	{"octavia-driver-agent", "python3-octavia"}, {"openstack", "python3-openstackclient"},
-	{"mariadbd", "mariadb-server-core"}, {"mariadb", "mariadb-client-core"}, {"uwsgi", "uwsgi-core"},
+	{"keystone-manage", "python3-keystone"},
+	{"neutron-server", "python3-neutron"},
+	{"octavia-driver-agent", "python3-octavia"},
+	{"openstack", "python3-openstackclient"},
+	{"mariadbd", "mariadb-server-core"},
+	{"mariadb", "mariadb-client-core"},
+	{"uwsgi", "uwsgi-core"},
 	{"/usr/lib/uwsgi/plugins/python3_plugin.so", "uwsgi-plugin-python3"},
-	{"qemu-system-x86_64", "qemu-system-x86"}, {"cpio", "cpio"}, {"mke2fs", "e2fsprogs"},
+	{"qemu-system-x86_64", "qemu-system-x86"},
+	{"cpio", "cpio"},
+	{"mke2fs", "e2fsprogs"},
 }
 
 // Doctor prints what the machine lacks and the command that mends it. It
@@ -73,7 +88,7 @@ func (l *Lab) packagesFinding() Finding {
 	f := Finding{What: "packages"}
 	needed := programsNeeded
 	if l.OpenStack {
-		needed = append(needed[:len(needed):len(needed)], openstackNeeded...)
+		needed = append(slices.Clip(needed), openstackNeeded...)
 	}
 	var missing []string
 	for _, n := range needed {

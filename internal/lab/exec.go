@@ -33,8 +33,7 @@ func (l *Lab) Exec(ctx context.Context, where string, argv []string, stdin io.Re
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, l.Out, os.Stderr
 	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return Exit{exit.ExitCode()}
 	}
 	return err

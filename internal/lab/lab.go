@@ -151,8 +151,11 @@ func (l *Lab) Up(ctx context.Context) error {
 // replace ends a lab of another profile or underlay: nothing of it would fit.
 func (l *Lab) replace(ctx context.Context) error {
 	have, err := Load(l.Dir)
-	if err != nil || l.fits(have) {
-		return nil // one that cannot be read is written anew
+	if err != nil {
+		return nil //nolint:nilerr // options that cannot be read are written anew
+	}
+	if l.fits(have) {
+		return nil
 	}
 	fmt.Fprintf(l.Out, "the lab has profile %s on %s and is made anew\n", have.Profile, have.Underlay)
 	return New(have, l.Out).Down(ctx)

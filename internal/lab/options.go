@@ -104,7 +104,7 @@ func (o Options) Validate() error {
 	if !slices.Contains(profiles, o.Profile) {
 		errs = append(errs, fmt.Errorf("--profile %q: there is %s", o.Profile, strings.Join(profiles, ", ")))
 	}
-	if o.outside() && !(o.OpenStack && o.Octavia) {
+	if o.outside() && (!o.OpenStack || !o.Octavia) {
 		errs = append(errs, fmt.Errorf("--profile %s: it needs --openstack and --octavia", o.Profile))
 	}
 	if o.Profile == Nested && o.Fabric != Neutron && o.Fabric != OVN {

@@ -89,8 +89,13 @@ func TestForeignSeesEachColumn(t *testing.T) {
 	text := dump(`["uuid","p1"]`, "")
 	before, _ := lines(t, text)
 	for _, change := range [][2]string{
-		{"router0", "router1"}, {`"neutron-1"`, `"neutron-2"`}, {`["set",[]]`, `["uuid","n1"]`}, {`["uuid","p1"]]`, `["set",[]]]`},
-		{`"lrp-1"`, `"lrp-2"`}, {`["b","2"]`, `["b","3"]`}, {`["uuid","r1"]`, `["uuid","r2"]`},
+		{"router0", "router1"},
+		{`"neutron-1"`, `"neutron-2"`},
+		{`["set",[]]`, `["uuid","n1"]`},
+		{`["uuid","p1"]]`, `["set",[]]]`},
+		{`"lrp-1"`, `"lrp-2"`},
+		{`["b","2"]`, `["b","3"]`},
+		{`["uuid","r1"]`, `["uuid","r2"]`},
 	} {
 		changed := strings.Replace(text, change[0], change[1], 1)
 		if changed == text {

@@ -120,7 +120,8 @@ func bootConfig(t *testing.T) (Config, func(...string) []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "b-guest-") // a socket's path must be short
+	//nolint:usetesting // a socket's path must be short
+	dir, err := os.MkdirTemp("", "b-guest-")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,8 +74,8 @@ func removeCgroups(ctx context.Context, name string) error {
 	var errs []error
 	for _, h := range hierarchies() {
 		dirs := tree(filepath.Join(h, name))
-		for i := len(dirs) - 1; i >= 0; i-- {
-			errs = append(errs, removeCgroup(ctx, dirs[i]))
+		for _, dir := range slices.Backward(dirs) {
+			errs = append(errs, removeCgroup(ctx, dir))
 		}
 	}
 	return errors.Join(errs...)

@@ -81,8 +81,7 @@ func Run(ctx context.Context, argv ...string) (string, error) {
 	if err == nil {
 		return string(out), nil
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return string(out), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(string(exit.Stderr)))
 	}
 	return "", fmt.Errorf("%s: %w", strings.Join(argv, " "), err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,9 +173,9 @@ func (n Node) Processes() []supervise.Process {
 // unmountBelow detaches every mount at or below dir, the innermost first.
 func unmountBelow(dir string) error {
 	mounts, err := Mounts(dir)
-	for i := len(mounts) - 1; i >= 0; i-- {
-		if e := unix.Unmount(mounts[i], unix.MNT_DETACH); e != nil && !errors.Is(e, unix.EINVAL) {
-			err = errors.Join(err, fmt.Errorf("umount %s: %w", mounts[i], e))
+	for _, mount := range slices.Backward(mounts) {
+		if e := unix.Unmount(mount, unix.MNT_DETACH); e != nil && !errors.Is(e, unix.EINVAL) {
+			err = errors.Join(err, fmt.Errorf("umount %s: %w", mount, e))
 		}
 	}
 	return err

@@ -24,9 +24,15 @@ func TestASecondLabSharesNothing(t *testing.T) {
 	b := Site{"/run/isthmus-lab2", netip.MustParsePrefix("172.31.1.0/24")}
 	an, bn := a.Nodes(1)[0], b.Nodes(1)[0]
 	for _, pair := range [][2]string{
-		{a.Bridge(), b.Bridge()}, {a.linkPrefix(), b.linkPrefix()}, {a.cgroup(), b.cgroup()},
-		{a.Gateway().String(), b.Gateway().String()}, {a.Loopback().String(), b.Loopback().String()},
-		{an.Addr.String(), bn.Addr.String()}, {an.MAC(), bn.MAC()}, {an.Dir, bn.Dir}, {a.made(), b.made()},
+		{a.Bridge(), b.Bridge()},
+		{a.linkPrefix(), b.linkPrefix()},
+		{a.cgroup(), b.cgroup()},
+		{a.Gateway().String(), b.Gateway().String()},
+		{a.Loopback().String(), b.Loopback().String()},
+		{an.Addr.String(), bn.Addr.String()},
+		{an.MAC(), bn.MAC()},
+		{an.Dir, bn.Dir},
+		{a.made(), b.made()},
 	} {
 		if pair[0] == pair[1] {
 			t.Errorf("both labs have %s", pair[0])
@@ -45,6 +51,7 @@ func TestMountPointsGoWithTheLastLab(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("writes to /run")
 	}
+	//nolint:usetesting // the lab's mount points are below /run
 	root, err := os.MkdirTemp("/run", "h-site-")
 	if err != nil {
 		t.Fatal(err)

@@ -166,7 +166,9 @@ func TestStopEndsTheGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pid int
-	fmt.Sscan(string(text), &pid)
+	if _, err := fmt.Sscan(string(text), &pid); err != nil {
+		t.Fatal(err)
+	}
 	worker, err := Find(pid)
 	if err != nil {
 		t.Fatal(err)

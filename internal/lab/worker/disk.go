@@ -108,8 +108,7 @@ var library = regexp.MustCompile(`(?m)(/\S+) \(0x`)
 func libraries(ctx context.Context, tree string, programs []string) error {
 	for _, p := range programs {
 		out, err := host.Run(ctx, "ldd", p)
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if _, ok := errors.AsType[*exec.ExitError](err); ok {
 			continue // linked with none
 		}
 		if err != nil {
