@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -11,10 +10,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
-	"github.com/isthmus-cni/isthmus/internal/ipam"
+	"github.com/isthmus-cni/isthmus/internal/octavia"
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -33,9 +34,10 @@ type cluster struct {
 
 	// fabric is nil until this controller leads; cloud also where there is no Neutron.
 	fabric      atomic.Pointer[ovn.Fabric]
-	cloud       atomic.Pointer[cloud]
+	cloud       atomic.Pointer[cloud.Cloud]
 	leading     atomic.Bool
-	book        ipam.Allocator
+	claims      *claim.Claims
+	octavia     *octavia.Fabric
 	waitingPods waitingPods
 	rules       *rules
 	queues      *trigger.Queues
@@ -47,7 +49,7 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 	c := &cluster{
 		client: m.GetClient(), cache: m.GetCache(), settings: o.Settings, log: o.Log,
 		reporter: reporter{m.GetEventRecorder(name)}, registry: prometheus.NewRegistry(),
-		rules: newRules(), queues: trigger.NewQueues(),
+		claims: claim.New(m.GetClient(), o.Log), rules: newRules(), queues: trigger.NewQueues(),
 	}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.calls = newCalls(c.registry)
@@ -57,23 +59,4 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 		return nil, err
 	}
 	return c, kube.AddIndexes(ctx, c.cache, !c.settings.Overlay())
-}
-
-// router is the one of that name as decide sees it, nil if there is none. Where
-// the network cannot be seen now, that is an error: that a router is not to be
-// found would then mean nothing.
-func (c *cluster) router(name string) (*decide.Router, error) {
-	f := c.fabric.Load()
-	r, ok := f.Router(name)
-	switch {
-	case !f.Connected():
-		return nil, fmt.Errorf("OVN's northbound database %v cannot be reached", c.settings.NBAddresses)
-	case !ok:
-		return nil, nil
-	}
-	seen := &decide.Router{Name: r.Name, Ours: r.Ours, Networks: r.Networks, MTU: r.MTU}
-	for _, n := range r.Interfaces {
-		seen.Interfaces = append(seen.Interfaces, decide.RouterInterface(n))
-	}
-	return seen, nil
 }

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/poolserver"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
@@ -52,7 +53,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if o.PoolSocket != "" && o.Settings.Neutron != nil {
-		if err := m.Add(poolSocket{o.PoolSocket, c.poolDesk(), o.Log}); err != nil {
+		if err := m.Add(poolserver.Server{Path: o.PoolSocket, Handler: c.poolHandler(), Log: o.Log}); err != nil {
 			return err
 		}
 	}

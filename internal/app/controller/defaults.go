@@ -24,11 +24,11 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	if c.settings.Overlay() || n.Name != c.settings.Cluster {
 		return f, nil
 	}
-	if name, cl := c.settings.Neutron.ServiceNetwork, c.cloud.Load(); name != "" {
-		if err := cl.unread(); err != nil {
+	if cl := c.cloud.Load(); c.settings.Neutron.ServiceNetwork != "" {
+		if err := cl.Ready(); err != nil {
 			return f, err // what is not known yet must not be made
 		}
-		f.ServiceNetwork, _ = given(name, &cl.services)
+		f.ServiceNetwork, _ = cl.ServiceNetwork()
 	}
 	var cidrs networkingv1.ServiceCIDRList
 	err := c.client.List(ctx, &cidrs)
@@ -48,11 +48,23 @@ func (c *cluster) gatherCluster(ctx context.Context, n types.NamespacedName) (de
 	if err := c.client.List(ctx, &records, client.Limit(1)); err != nil {
 		return f, err
 	}
-	f.InUse = len(records.Items) > 0 || c.cloud.Load().unread() != nil
-	f.Nodes, f.NodeVpc = nodeAddrs(nodes.Items), c.home()
-	f.Project, f.Quotas = c.cloud.Load().Project(), c.cloud.Load().quotas()
+	f.InUse = len(records.Items) > 0 || c.cloud.Load().Ready() != nil
+	f.Nodes, f.NodeVpc = nodeAddrs(nodes.Items), c.nodeVpc()
+	f.Project, f.Quotas = c.cloud.Load().Project(), c.cloud.Load().Quotas()
 	f.Router, err = c.router(f.NodeVpc)
 	return f, err
+}
+
+// tellShort reports once that a quota may be too small.
+func (c *cluster) tellShort(f decide.ClusterFacts, told decide.ClusterReport) {
+	cl, main := c.cloud.Load(), f.Main()
+	if cl == nil || main == nil {
+		return
+	}
+	if cl.SetShort(told.Short) && told.Short != "" {
+		c.log.Warn("a quota may be too small", "unit", c.unitOfCluster(), "err", told.Short)
+		c.reporter.warn(main, "QuotaLow", told.Short)
+	}
 }
 
 func (c *cluster) reportCluster(_ context.Context, f decide.ClusterFacts, told decide.ClusterReport, out unit.Outcome) error {

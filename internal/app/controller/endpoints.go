@@ -73,8 +73,8 @@ func (b bookkeeper) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(descNB, prometheus.GaugeValue, up, "nb")
 	b.collectPools(ch)
-	for _, subnet := range b.book.Networks() {
-		v4, v6 := b.book.Counts(subnet)
+	for _, subnet := range b.claims.Networks() {
+		v4, v6 := b.claims.Counts(subnet)
 		for family, count := range map[string][2]int64{"ipv4": {v4.Used, v4.Available}, "ipv6": {v6.Used, v6.Available}} {
 			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[0]), subnet, family, "used")
 			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[1]), subnet, family, "available")

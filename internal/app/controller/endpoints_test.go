@@ -8,11 +8,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
 func TestEndpoints(t *testing.T) {
-	c := &cluster{registry: prometheus.NewRegistry()}
+	c := &cluster{registry: prometheus.NewRegistry(), claims: claim.New(nil, nil)}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.registry.MustRegister(bookkeeper{c})
 	c.calls = newCalls(c.registry)

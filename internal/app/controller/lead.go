@@ -12,12 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/fabrics"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
-	"github.com/isthmus-cni/isthmus/internal/octavia"
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 )
 
@@ -31,7 +31,11 @@ func (c *cluster) lead(ctx context.Context) error {
 	}
 	defer f.Close()
 	c.fabric.Store(f)
-	if err := c.fillBook(ctx, f); err != nil {
+	ports, err := f.Ports(ctx)
+	if err == nil {
+		err = c.claims.Load(ctx, ports)
+	}
+	if err != nil {
 		return fmt.Errorf("learn who has which address: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -51,8 +55,8 @@ func (c *cluster) lead(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		err := c.sweep(ctx, f, all, q)
-		if b, is := all.of[intent.FabricOctavia].(*octavia.Fabric); is && err == nil {
-			group.Go(func() error { return c.watchBalancers(ctx, b, all, q) })
+		if c.octavia != nil && err == nil {
+			group.Go(func() error { return c.watchLoadBalancers(ctx, c.octavia, all, q) })
 		}
 		if cl := c.cloud.Load(); cl != nil && err == nil {
 			return c.watchCloud(ctx, cl, all, q)
@@ -62,17 +66,18 @@ func (c *cluster) lead(ctx context.Context) error {
 	return group.Wait()
 }
 
-// fabrics are those that the settings name, and who has what in them as far as
+// Fabrics are those that the settings name, and who has what in them as far as
 // that is known: Neutron's part will be when Neutron has been read.
-func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *trigger.Queues) (*fabrics, error) {
-	all := newFabrics()
-	all.of[intent.FabricOVN] = f
+func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *trigger.Queues) (*fabrics.Fabrics, error) {
+	all := fabrics.New()
+	all.Add(intent.FabricOVN, f)
 	if c.settings.Neutron != nil {
 		cl := c.newCloud(ctx, q.Add)
 		c.cloud.Store(cl)
-		all.of[intent.FabricNeutron] = cl
+		all.Add(intent.FabricNeutron, cl)
 		if !c.settings.Overlay() {
-			all.of[intent.FabricOctavia] = c.newBalancers(cl)
+			c.octavia = c.newLoadBalancers(cl)
+			all.Add(intent.FabricOctavia, c.octavia)
 		}
 	}
 	owners, err := f.Units(ctx)
@@ -80,7 +85,7 @@ func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *trigger.Queues)
 		return nil, fmt.Errorf("learn who has what in OVN: %w", err)
 	}
 	for _, u := range owners {
-		all.mark(u, intent.FabricOVN, true)
+		all.Mark(u, intent.FabricOVN, true)
 	}
 	return all, c.markCloud(ctx, all)
 }
@@ -88,24 +93,24 @@ func (c *cluster) fabrics(ctx context.Context, f *ovn.Fabric, q *trigger.Queues)
 // markCloud notes who has something in Neutron as far as Kubernetes tells. One
 // that is deleted before Neutron has been read would seem to have nothing there,
 // and its object would go before its network.
-func (c *cluster) markCloud(ctx context.Context, all *fabrics) error {
+func (c *cluster) markCloud(ctx context.Context, all *fabrics.Fabrics) error {
 	held, err := c.heldPorts(ctx)
 	if err != nil {
 		return err
 	}
 	for _, u := range held {
-		all.mark(u, intent.FabricNeutron, true)
+		all.Mark(u, intent.FabricNeutron, true)
 	}
 	subnets, err := kube.Subnets(ctx, c.client)
 	for _, s := range subnets {
 		if decide.FabricOf(s) == intent.FabricNeutron {
-			all.mark(intent.Unit("subnet/"+s.Name), intent.FabricNeutron, true)
+			all.Mark(intent.Unit("subnet/"+s.Name), intent.FabricNeutron, true)
 		}
 	}
 	return err
 }
 
-func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics, q *trigger.Queues) error {
+func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics.Fabrics, q *trigger.Queues) error {
 	kinds := c.kinds(f)
 	q.Expect(len(kinds))
 	for _, k := range kinds {
@@ -128,8 +133,8 @@ func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics, 
 func (c *cluster) controller(k kind) (controller.Controller, error) {
 	again := true // A test starts several controllers in one process.
 	one, err := controller.NewUnmanaged(k.name, controller.Options{
-		Reconciler: paced{k.run, c.atMost}, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, c.atMost(mostRetry)),
+		Reconciler: limiter{k.run, c.atMost}, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, c.atMost(longestRetry)),
 		Logger:      daemon.ForLibraries(c.log),
 	})
 	if err != nil {
@@ -145,12 +150,12 @@ func (c *cluster) controller(k kind) (controller.Controller, error) {
 
 // sweep wakes everything that is there or ought to be: whoever left something
 // in OVN or an IP object and has no object any more asks for nothing now.
-func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *trigger.Queues) error {
+func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics.Fabrics, q *trigger.Queues) error {
 	if err := q.Wait(ctx); err != nil {
 		return err
 	}
 	changed := func(u intent.Unit) {
-		all.mark(u, intent.FabricOVN, true)
+		all.Mark(u, intent.FabricOVN, true)
 		q.Add(u)
 	}
 	f.Watch(ovn.Notify{
@@ -162,7 +167,7 @@ func (c *cluster) sweep(ctx context.Context, f *ovn.Fabric, all *fabrics, q *tri
 		return fmt.Errorf("sweep: %w", err)
 	}
 	for _, u := range owners {
-		all.mark(u, intent.FabricOVN, true)
+		all.Mark(u, intent.FabricOVN, true)
 	}
 	var ips v1.IPList
 	if err := c.client.List(ctx, &ips); err != nil {
@@ -185,7 +190,7 @@ func (c *cluster) routerChanged(ctx context.Context, name string, q *trigger.Que
 	for _, n := range c.maps().SubnetsIn(ctx, name) {
 		q.Add(intent.Unit("subnet/" + n.Name))
 	}
-	if name == c.home() {
+	if name == c.nodeVpc() {
 		q.Add(c.unitOfCluster())
 	}
 }

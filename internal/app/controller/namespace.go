@@ -45,7 +45,7 @@ func (c *cluster) gatherOwn(ctx context.Context, f *decide.SubnetFacts, all []*v
 	}
 	ns, err := kube.Namespace(ctx, c.client, name)
 	if err == nil && c.perNamespace.Has(ns, all) {
-		f.Template, f.PerNamespace = c.perNamespace.Template(name, c.home()), c.perNamespace
+		f.Template, f.PerNamespace = c.perNamespace.Template(name, c.nodeVpc()), c.perNamespace
 	}
 	return err
 }
@@ -66,7 +66,7 @@ func (c *cluster) makeSubnet(ctx context.Context, f decide.SubnetFacts, out unit
 		return err
 	}
 	c.reporter.problem(ns, out)
-	network, known := c.cloud.Load().network(f.Name)
+	network, known := c.cloud.Load().Network(f.Name)
 	if !out.Applied || !known || len(network.Prefixes) == 0 {
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decide.NodeFacts, error) {
-	f := decide.NodeFacts{Name: n.Name, Leases: leases{&c.book}}
+	f := decide.NodeFacts{Name: n.Name, Leases: c.claims.Leases()}
 	var err error
 	if f.Node, err = kube.Get[corev1.Node](ctx, c.client, n); err != nil {
 		return f, err
@@ -27,7 +27,7 @@ func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decid
 	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
 		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}
-	f.NodeVpc = c.home()
+	f.NodeVpc = c.nodeVpc()
 	if f.Nested = decide.Nested(f.Node); f.Nested {
 		if f.Parent, err = c.parent(decide.ParentPortSelectorOf(f.Node, nil)); err != nil {
 			return f, err
@@ -47,10 +47,10 @@ func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP,
 	} else if err := c.keepPools(ctx, ""); err != nil {
 		return err
 	}
-	if err := c.bind(decide.NodeUnit(f.Name), ip, out); err != nil {
+	if err := c.claims.Bind(decide.NodeUnit(f.Name), ip, out); err != nil {
 		return err
 	}
-	if err := c.reportClaim(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out); err != nil || f.Parent == nil {
+	if err := c.claims.Report(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out); err != nil || f.Parent == nil {
 		return err
 	}
 	return c.expectPods(ctx, f.Name, f.Parent)

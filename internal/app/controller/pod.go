@@ -17,7 +17,7 @@ import (
 )
 
 func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide.PodFacts, error) {
-	f := decide.PodFacts{Namespace: n.Namespace, Name: n.Name, Leases: leases{&c.book}}
+	f := decide.PodFacts{Namespace: n.Namespace, Name: n.Name, Leases: c.claims.Leases()}
 	var err error
 	if f.Pod, err = kube.Get[corev1.Pod](ctx, c.client, n); err != nil {
 		return f, err
@@ -37,7 +37,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	if f.Subnets, err = kube.Subnets(ctx, c.client); err != nil {
 		return f, err
 	}
-	f.NodeVpc = c.home()
+	f.NodeVpc = c.nodeVpc()
 	ns, err := kube.Namespace(ctx, c.client, n.Namespace)
 	if err != nil {
 		return f, err
@@ -92,7 +92,7 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	if cl == nil {
 		return nil
 	}
-	if err := cl.unread(); err != nil {
+	if err := cl.Ready(); err != nil {
 		if f.Claim != nil && decide.FabricOfIP(f.Claim) == intent.FabricNeutron {
 			return err
 		}
@@ -102,8 +102,8 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 		return err
 	}
 	var err error
-	f.Standard = cl.standard()
-	f.CloudGroups, err = cl.groupIDs(ctx, decide.GroupsAsked(f.Pod))
+	f.Standard = cl.StandardGroups()
+	f.CloudGroups, err = cl.GroupIDs(ctx, decide.GroupsAsked(f.Pod))
 	if f.Claim == nil {
 		return nil // what is not known is waited for
 	}
@@ -130,11 +130,11 @@ func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, o
 		c.reporter.problem(f.Pod, out)
 	}
 	u := decide.PodUnit(f.Namespace, f.Name)
-	if err := c.bind(u, ip, out); err != nil {
+	if err := c.claims.Bind(u, ip, out); err != nil {
 		return err
 	}
 	if told := decide.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
 		c.reporter.warn(f.Pod, "VLANMoved", told)
 	}
-	return c.reportClaim(ctx, u, f.Claim, ip, out)
+	return c.claims.Report(ctx, u, f.Claim, ip, out)
 }

@@ -32,7 +32,7 @@ func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (dec
 	if np == nil || err != nil {
 		return f, err
 	}
-	f.CloudGroups, err = c.cloud.Load().groupIDs(ctx, decide.CloudGroupsOf(np))
+	f.CloudGroups, err = c.cloud.Load().GroupIDs(ctx, decide.CloudGroupsOf(np))
 	return f, err
 }
 
@@ -46,7 +46,7 @@ func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (deci
 // gatherRules waits for Neutron: what is decided before it is known which of
 // its groups there are must not be applied after that.
 func (c *cluster) gatherRules(ctx context.Context) (*decide.PolicyIndex, decide.PortCount, error) {
-	if err := c.cloud.Load().unread(); err != nil {
+	if err := c.cloud.Load().Ready(); err != nil {
 		return nil, nil, err
 	}
 	book, err := c.rules.read(ctx, c.client)

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
@@ -145,7 +146,7 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	t.Parallel()
 	c := ruled()
-	c.cloud.Store(&cloud{})
+	c.cloud.Store(&cloud.Cloud{})
 	var wait intent.Wait
 	f := decide.PodFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}
 	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {

@@ -17,7 +17,7 @@ func (c *cluster) project(ctx context.Context, namespace string, ns *corev1.Name
 	if cl == nil {
 		return "", nil
 	}
-	if err := cl.unread(); err != nil {
+	if err := cl.Ready(); err != nil {
 		return "", err
 	}
 	if ns == nil {
@@ -27,7 +27,7 @@ func (c *cluster) project(ctx context.Context, namespace string, ns *corev1.Name
 	if err != nil || id == "" {
 		return "", err
 	}
-	return id, cl.checkProject(ctx, id)
+	return id, cl.CheckProject(ctx, id)
 }
 
 // projectOfBalancer is that of the balancer that stands, if one does: it cannot move.
@@ -41,23 +41,6 @@ func (c *cluster) projectOfBalancer(ctx context.Context, namespace string, recor
 	}
 	id, problem = c.project(ctx, namespace, ns)
 	return id, problem, nil
-}
-
-// checkProject asks Keystone once for each project that is there.
-func (c *cloud) checkProject(ctx context.Context, id string) error {
-	c.mu.Lock()
-	known := c.projects[id]
-	c.mu.Unlock()
-	if known {
-		return nil
-	}
-	if err := c.CheckProject(ctx, id); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.projects[id] = true
-	return nil
 }
 
 // projectsAsked are the ids of all projects that ports are made in.

@@ -10,13 +10,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
 // transient are reasons that pass without anybody's help: no event says them.
-var transient = []string{decide.NotBound, neutronUnread, namespaceUnread, "WaitingForSegment", "WaitingForGroup", ovn.PortNotUp}
+var transient = []string{decide.NotBound, cloud.Unread, namespaceUnread, "WaitingForSegment", "WaitingForGroup", ovn.PortNotUp}
 
 // reporter reports outcomes as events and conditions.
 type reporter struct{ events events.EventRecorder }
@@ -39,7 +40,7 @@ func (r reporter) warn(o client.Object, reason, message string) {
 // what it has in the network still works.
 func (r reporter) conditions(o client.Object, had []metav1.Condition, out unit.Outcome) []metav1.Condition {
 	after := slices.Clone(had)
-	retried := out.State == unit.Failed || out.Reason == neutronUnread || out.Reason == neutronAway
+	retried := out.State == unit.Failed || out.Reason == cloud.Unread || out.Reason == cloud.Unreachable
 	if retried && meta.IsStatusConditionTrue(had, v1.ConditionReady) {
 		return after
 	}

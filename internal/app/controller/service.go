@@ -17,6 +17,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -26,12 +27,8 @@ import (
 // conditionBalanced is a Service's condition: its load balancer stands as it asks.
 const conditionBalanced = "openstack.org/LoadBalancerReady"
 
-// Why a Service may wait though nothing is wrong: Octavia is at work on it, or
-// a controller that has just started does not know Neutron's networks yet.
-const (
-	pending  = "Pending"
-	notReady = "SubnetNotReady"
-)
+// pending is the reason of a Wait for Octavia, which works on a load balancer.
+const pending = "Pending"
 
 // serviceFacts are decide's, and the record that there is, nil for none.
 type serviceFacts struct {
@@ -48,7 +45,7 @@ func (c *cluster) gatherService(ctx context.Context, n types.NamespacedName) (se
 	if f.Service, err = kube.Get[corev1.Service](ctx, c.client, n); f.Service == nil || err != nil {
 		return f, err
 	}
-	if err := c.cloud.Load().unread(); err != nil {
+	if err := c.cloud.Load().Ready(); err != nil {
 		return f, err // nor is it known which projects there are
 	}
 	if err := c.gatherEndpoints(ctx, &f.ServiceFacts); err != nil {
@@ -87,7 +84,7 @@ func (c *cluster) places(ctx context.Context) ([]decide.EndpointNetwork, error) 
 	var out []decide.EndpointNetwork
 	for _, s := range all {
 		prefixes, bad := decide.PrefixesOf(&s.Spec)
-		if bad != nil || s.Spec.Vpc != c.home() {
+		if bad != nil || s.Spec.Vpc != c.nodeVpc() {
 			continue
 		}
 		segment := ""
@@ -123,11 +120,11 @@ func (c *cluster) nodePlaces(ctx context.Context, all []*discoveryv1.EndpointSli
 
 // external is the id of the network of floating IPs, where the Service needs it.
 func (c *cluster) external(ctx context.Context, s *corev1.Service) (string, error) {
-	name, cl := c.settings.Neutron.ExternalNetwork, c.cloud.Load()
-	if name == "" || cl == nil || s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+	cl := c.cloud.Load()
+	if cl == nil || s.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return "", nil
 	}
-	return cl.externalNetwork(ctx, name)
+	return cl.ExternalNetwork(ctx)
 }
 
 func decideService(f serviceFacts) intent.Decision[struct{}] { return decide.Service(f.ServiceFacts) }
@@ -216,7 +213,7 @@ func (c *cluster) reportOnService(ctx context.Context, s *corev1.Service, seen *
 
 // busy tells whether the outcome says only that the work goes on.
 func busy(out unit.Outcome) bool {
-	return out.State == unit.Waiting && (out.Reason == pending || out.Reason == notReady)
+	return out.State == unit.Waiting && (out.Reason == pending || out.Reason == cloud.SubnetNotReady)
 }
 
 // balanced are the conditions with the outcome in. Work that goes on, or is

@@ -21,7 +21,7 @@ import (
 const defaultMTU = 1500
 
 func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
-	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, NodeVpc: c.home()}
+	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, NodeVpc: c.nodeVpc()}
 	all, err := kube.Subnets(ctx, c.client)
 	if err != nil {
 		return f, err
@@ -39,7 +39,7 @@ func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (dec
 	if f.Subnet == nil {
 		return f, nil
 	}
-	f.Users = c.book.Owners(n.Name)
+	f.Users = c.claims.Owners(n.Name)
 	if f.Vpc, err = kube.Get[v1.Vpc](ctx, c.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
 		return f, err
 	}
@@ -88,7 +88,7 @@ func (c *cluster) underlayMTU(nodes []corev1.Node) int {
 
 // template is what to make if a Subnet that every cluster has is not there.
 func (c *cluster) template(name string) *v1.Subnet {
-	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: c.home()}}
+	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: c.nodeVpc()}}
 	if !c.settings.Overlay() {
 		return c.podTemplate(name, s)
 	}
@@ -106,10 +106,10 @@ func (c *cluster) template(name string) *v1.Subnet {
 // podTemplate completes a template for Subnet pods, once it is known what the
 // settings name.
 func (c *cluster) podTemplate(name string, s *v1.Subnet) *v1.Subnet {
-	if name != v1.PodSubnet || !c.homeKnown() {
+	if name != v1.PodSubnet || !c.nodeVpcFound() {
 		return nil
 	}
-	network, known := given(c.settings.Neutron.PodNetwork, &c.cloud.Load().pods)
+	network, known := c.cloud.Load().PodNetwork()
 	if !known {
 		return nil
 	}
@@ -135,22 +135,22 @@ func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told d
 		if err := c.keepPools(ctx, f.Name); err != nil {
 			return err
 		}
-		c.book.Drop(f.Name)
+		c.claims.Drop(f.Name)
 		return kube.RemoveFinalizer(ctx, c.client, f.Subnet)
 	case f.Subnet == nil:
-		c.book.Drop(f.Name)
+		c.claims.Drop(f.Name)
 		return nil
 	}
 	// Before the Subnet is called ready, for then pods come.
 	if out.State == unit.Done {
-		if err := c.book.Define(f.Name, told.Net.Prefixes, told.Net.Excluded); err != nil {
+		if err := c.claims.Define(f.Name, told.Net.Prefixes, told.Net.Excluded); err != nil {
 			return err
 		}
 	}
 	after := f.Subnet.DeepCopy()
 	after.Status = told.Status
 	if cl := c.cloud.Load(); cl != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
-		if network, known := cl.network(f.Name); known {
+		if network, known := cl.Network(f.Name); known {
 			decide.SubnetSeen(&after.Status, &after.Spec, network)
 		}
 	}
@@ -160,7 +160,7 @@ func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told d
 }
 
 func (c *cluster) count(subnet string, s *v1.SubnetStatus) {
-	v4, v6 := c.book.Counts(subnet)
+	v4, v6 := c.claims.Counts(subnet)
 	s.V4UsingIPs, s.V4AvailableIPs = v4.Used, v4.Available
 	s.V6UsingIPs, s.V6AvailableIPs = v6.Used, v6.Available
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
-	f := decide.VpcFacts{Name: n.Name, NodeVpc: c.home()}
+	f := decide.VpcFacts{Name: n.Name, NodeVpc: c.nodeVpc()}
 	var err error
 	if f.Vpc, err = kube.Get[v1.Vpc](ctx, c.client, n); err != nil {
 		return f, err

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/poolserver"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
@@ -19,27 +20,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// poolDesk is the desk of this cluster's pools.
-func (c *cluster) poolDesk() poolDesk {
-	return poolDesk{
-		stock: c.poolStock, subnetOf: c.subnetOfPool, groupOf: c.groupName, standard: c.standardPool,
-		batch: c.settings.Neutron.Pool.Batch,
+// poolHandler returns the handler of kubectl ko pool.
+func (c *cluster) poolHandler() poolserver.Handler {
+	return poolserver.Handler{
+		Pools: c.pools, SubnetOf: c.subnetOfPool, GroupName: c.groupName, StandardPool: c.standardPool,
+		Batch: c.settings.Neutron.Pool.Batch,
 	}
 }
 
-// poolStock is the pools once all of their ports have been read.
-func (c *cluster) poolStock() (poolStock, error) {
+// pools returns the pools once all of their ports have been read.
+func (c *cluster) pools() (poolserver.Pools, error) {
 	cl := c.cloud.Load()
 	if cl == nil {
 		return nil, errors.New("this controller does not lead: the pools are the leader's")
 	}
-	if err := cl.unread(); err != nil {
+	if err := cl.Ready(); err != nil {
 		return nil, err
 	}
 	return cl.PortPool, nil
 }
 
-// subnetOfPool is the Subnet of a pool's pods.
+// subnetOfPool returns the name of the Subnet of a pool's pods.
 func (c *cluster) subnetOfPool(ctx context.Context, k portpool.Key) (string, error) {
 	subnets, err := kube.Subnets(ctx, c.client)
 	if err != nil {
@@ -66,21 +67,10 @@ func (c *cluster) feeds(k portpool.Key, s *v1.Subnet) bool {
 	return s.Status.Network == k.Network
 }
 
-// groupName is the name of a security group as far as it is known.
+// groupName returns the name of a security group, or its id if that is not known.
 func (c *cluster) groupName(id string) string {
-	cl := c.cloud.Load()
-	if cl == nil {
-		return id
-	}
-	if name, ours := cl.GroupName(id); ours {
-		return name
-	}
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	for name, known := range cl.groups {
-		if known == id {
-			return name
-		}
+	if cl := c.cloud.Load(); cl != nil {
+		return cl.DisplayName(id)
 	}
 	return id
 }
@@ -128,7 +118,7 @@ func (c *cluster) standardPort(node string, parent *decide.ParentPort, subnet st
 	if parent != nil {
 		p.Parent = parent.Port
 	}
-	m, err := new(decide.PolicyIndex).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().standard()})
+	m, err := new(decide.PolicyIndex).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().StandardGroups()})
 	p.Groups, p.CloudGroups = m.Groups, m.CloudGroups
 	return p, err
 }
@@ -141,7 +131,7 @@ func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.Pa
 	if cl == nil || c.settings.Overlay() {
 		return nil
 	}
-	if err := cl.unread(); err != nil {
+	if err := cl.Ready(); err != nil {
 		return err
 	}
 	p, err := c.standardPort(node, parent, v1.PodSubnet)
@@ -152,4 +142,31 @@ func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.Pa
 		return nil
 	}
 	return err
+}
+
+// keepPools ends the pools of nodes, networks and projects that the cluster no
+// longer has; except is a Subnet that is about to go.
+func (c *cluster) keepPools(ctx context.Context, except string) error {
+	cl := c.cloud.Load()
+	if cl == nil {
+		return nil
+	}
+	subnets, subnetsErr := kube.Subnets(ctx, c.client)
+	all, nodesErr := kube.Nodes(ctx, c.client)
+	projects, err := c.projectsAsked(ctx)
+	if err := errors.Join(subnetsErr, nodesErr, err); err != nil {
+		return err
+	}
+	nodes, networks := map[string]bool{}, map[string]bool{}
+	for _, n := range all {
+		nodes[n.Name] = true
+	}
+	for _, s := range subnets {
+		if s.Name != except {
+			n, _ := cl.Network(s.Name)
+			networks[n.ID], networks[s.Status.Network], networks[s.Spec.Network] = true, true, true
+		}
+	}
+	cl.PortPool.Drain(func(k portpool.Key) bool { return !nodes[k.Node] || !networks[k.Network] || !projects[k.Project] })
+	return nil
 }

@@ -1,4 +1,7 @@
-package controller
+// Package fabrics dispatches what units want to the fabrics: OVN, Neutron and
+// Octavia. It knows which fabrics may hold something of a unit, and removes that
+// when the unit moves to another fabric.
+package fabrics
 
 import (
 	"context"
@@ -11,9 +14,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// fabrics is all fabrics behind one verb. A unit has things in one of them: what
-// it had in another goes first.
-type fabrics struct {
+// Fabrics is a unit.Fabric that applies a want to the fabric that it names. A unit
+// has something in one fabric at a time: what it had in another is removed first.
+type Fabrics struct {
 	of map[intent.Fabric]unit.Fabric
 
 	mu sync.Mutex
@@ -21,12 +24,17 @@ type fabrics struct {
 	holders map[intent.Unit]map[intent.Fabric]bool
 }
 
-func newFabrics() *fabrics {
-	return &fabrics{of: map[intent.Fabric]unit.Fabric{}, holders: map[intent.Unit]map[intent.Fabric]bool{}}
+// New returns Fabrics without any fabric.
+func New() *Fabrics {
+	return &Fabrics{of: map[intent.Fabric]unit.Fabric{}, holders: map[intent.Unit]map[intent.Fabric]bool{}}
 }
 
-// Apply makes w true on its fabric, and that nothing is left on the others.
-func (f *fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
+// Add adds a fabric. Call it before anything else.
+func (f *Fabrics) Add(name intent.Fabric, one unit.Fabric) { f.of[name] = one }
+
+// Apply applies w to its fabric, after removing what other fabrics hold of u. It
+// returns an intent.Stop if the settings do not configure the fabric.
+func (f *Fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	on := w.Fabric
 	if on == "" {
 		on = intent.FabricOVN
@@ -44,7 +52,7 @@ func (f *fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inte
 		if err != nil {
 			return intent.Observed{Changed: changed}, err
 		}
-		f.mark(u, other, false)
+		f.Mark(u, other, false)
 	}
 	if on == "" {
 		return intent.Observed{Changed: changed}, nil
@@ -53,21 +61,22 @@ func (f *fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inte
 	if !there {
 		return intent.Observed{}, intent.Stop{Reason: "NotConfigured", Why: fmt.Sprintf("provider %s is not configured: the settings lack what it needs", on)}
 	}
-	f.mark(u, on, true)
+	f.Mark(u, on, true)
 	seen, err := one.Apply(ctx, u, w)
 	seen.Changed += changed
 	return seen, err
 }
 
-// holding are the fabrics that may hold something of u, in a fixed order.
-func (f *fabrics) holding(u intent.Unit) []intent.Fabric {
+// holding returns the fabrics that may hold something of u, in a fixed order.
+func (f *Fabrics) holding(u intent.Unit) []intent.Fabric {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Sorted(maps.Keys(f.holders[u]))
 }
 
-// mark notes whether a fabric may hold something of u.
-func (f *fabrics) mark(u intent.Unit, one intent.Fabric, holds bool) {
+// Mark notes whether a fabric may hold something of u. It ignores a fabric that
+// was not added.
+func (f *Fabrics) Mark(u intent.Unit, one intent.Fabric, holds bool) {
 	if f.of[one] == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package controller
+package claim
 
 import (
 	"context"
@@ -19,19 +19,19 @@ import (
 // that is being deleted looks once, and would wait for ever.
 func TestAddressesAreFreeWhenTheirClaimGoes(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "a.n"}, Spec: v1.IPSpec{PodName: "a", Namespace: "n", Subnet: "s"}}
-	c := &cluster{}
+	c := &Claims{}
 	var users []string
 	c.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(ip).Build(), interceptor.Funcs{
 		Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			users = c.book.Owners("s")
+			users = c.Owners("s")
 			return w.Delete(ctx, o, opts...)
 		},
 	})
 	u := decide.PodUnit("n", "a")
-	if err := c.book.Define("s", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, nil); err != nil {
+	if err := c.Define("s", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.book.Next("s", string(u)); err != nil {
+	if _, err := c.Next("s", string(u)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.release(t.Context(), u, ip); err != nil || len(users) > 0 {

@@ -1,0 +1,128 @@
+package cloud
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron"
+)
+
+// groups are the ids of OpenStack's own security groups, by name.
+type groups struct {
+	find func(ctx context.Context, name string) (string, error)
+
+	mu  sync.Mutex
+	ids map[string]string
+}
+
+// refresh asks for the ids of all names that are known: a group that was deleted
+// and created again has another one. The ports that lost the group with it are
+// found by Refresh. A group that is not found keeps its id, since it may only
+// have been renamed.
+func (g *groups) refresh(ctx context.Context) {
+	g.mu.Lock()
+	names := slices.Sorted(maps.Keys(g.ids))
+	g.mu.Unlock()
+	for _, name := range names {
+		if id, err := g.find(ctx, name); err == nil {
+			g.set(name, id)
+		}
+	}
+}
+
+func (g *groups) set(name, id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ids == nil {
+		g.ids = map[string]string{}
+	}
+	g.ids[name] = id
+}
+
+// id returns the id of a group, by id or name. It asks Neutron once.
+func (g *groups) id(ctx context.Context, name string) (string, error) {
+	g.mu.Lock()
+	id, known := g.ids[name]
+	g.mu.Unlock()
+	if known {
+		return id, nil
+	}
+	id, err := g.find(ctx, name)
+	if err == nil && id != name {
+		g.set(name, id)
+	}
+	return id, err
+}
+
+// known returns the ids of names, and a name itself if its id is not known.
+func (g *groups) known(names []string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var ids []string
+	for _, name := range names {
+		ids = append(ids, cmp.Or(g.ids[name], name))
+	}
+	return ids
+}
+
+// name returns the name of a group, or its id if the name is not known.
+func (g *groups) name(id string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, known := range g.ids {
+		if known == id {
+			return name
+		}
+	}
+	return id
+}
+
+// GroupIDs returns the ids of OpenStack's own groups, which names has by id or
+// name. It leaves out a name that no group or more than one has. It errs if
+// Neutron cannot tell.
+func (c *Cloud) GroupIDs(ctx context.Context, names []string) (map[string]string, error) {
+	ids := map[string]string{}
+	for _, name := range names {
+		var wait intent.Wait
+		var stop intent.Stop
+		id, err := c.groups.id(ctx, name)
+		if errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == neutron.NotFound {
+			continue
+		}
+		if err != nil {
+			return ids, err
+		}
+		ids[name] = id
+	}
+	return ids, nil
+}
+
+// DisplayName returns the name of a security group, or its id if the name is not known.
+func (c *Cloud) DisplayName(id string) string {
+	if name, ours := c.GroupName(id); ours {
+		return name
+	}
+	return c.groups.name(id)
+}
+
+// StandardGroups returns the ids of the settings' security groups. All of them
+// are known once Neutron has been read.
+func (c *Cloud) StandardGroups() []string { return c.groups.known(c.settings.SecurityGroups) }
+
+// isStandardSet tells whether these are the groups of a pod on the node that asks
+// for none and that no NetworkPolicy selects.
+func (c *Cloud) isStandardSet(node string, groups []string) bool {
+	if !c.settings.Default {
+		node = "" // In overlay clusters nodes have no ports in Neutron, hence no groups.
+	}
+	m, err := decide.NewPolicyIndex(nil).Memberships(decide.PolicyPod{Node: node}, decide.Clouds{Standard: c.StandardGroups()})
+	set := slices.Concat(m.Groups, m.CloudGroups)
+	slices.Sort(set)
+	return err == nil && slices.Equal(groups, set)
+}

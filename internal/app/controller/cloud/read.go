@@ -1,0 +1,117 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
+	"github.com/isthmus-cni/isthmus/internal/retry"
+)
+
+// Watcher says what Watch reads with, and who hears of it.
+type Watcher struct {
+	// Ports returns the ids of Neutron's ports that claims name, and their units.
+	Ports func(context.Context) (map[string]intent.Unit, error)
+	// Owns hears of a unit that may hold something in Neutron, before Neutron counts
+	// as read; Changed hears of it after that.
+	Owns, Changed func(intent.Unit)
+	// First is called when Neutron has been read for the first time.
+	First func(context.Context)
+	// Then does what follows each successful read. Its error counts as one of reading.
+	Then func(context.Context) error
+	// Every is the pause after a successful read; Backoff has those after failures.
+	Every   time.Duration
+	Backoff retry.Backoff
+}
+
+// Watch reads Neutron until it succeeds, and then every now and then for what
+// others have changed: Neutron has no events. It returns ctx's error.
+func (c *Cloud) Watch(ctx context.Context, w Watcher) error {
+	for delays := w.Backoff.Delays(); ; {
+		changed, err := c.readAndThen(openstack.Background(ctx), w)
+		pause := w.Every
+		if err != nil {
+			pause = delays()
+			c.setProblem(err)
+		} else {
+			delays = w.Backoff.Delays()
+		}
+		c.notify(ctx, w, changed, err == nil)
+		if err := retry.Pause(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// notify lets the units run whose resources differ. The order matters: a unit
+// that runs before Neutron counts as read waits, and one whose resources are not
+// known to be its own would leave them.
+func (c *Cloud) notify(ctx context.Context, w Watcher, changed []intent.Unit, complete bool) {
+	for _, u := range changed {
+		w.Owns(u)
+	}
+	first := complete && !c.read.Swap(true)
+	for _, u := range changed {
+		w.Changed(u)
+	}
+	if first {
+		w.First(ctx)
+	}
+}
+
+func (c *Cloud) readAndThen(ctx context.Context, w Watcher) ([]intent.Unit, error) {
+	ports, err := w.Ports(ctx)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := c.Read(ctx, ports)
+	if err != nil {
+		return nil, err
+	}
+	return changed, w.Then(ctx)
+}
+
+// Read reads all of our resources, and finds what the settings name. It returns
+// the units whose resources have changed since.
+func (c *Cloud) Read(ctx context.Context, ports map[string]intent.Unit) ([]intent.Unit, error) {
+	err := errors.Join(
+		c.findOnce(ctx, neutron.Router, c.settings.Router, &c.router),
+		c.findOnce(ctx, neutron.Network, c.settings.PodNetwork, &c.podNetwork),
+		c.findOnce(ctx, neutron.Network, c.settings.ServiceNetwork, &c.serviceNetwork),
+	)
+	if err != nil {
+		return nil, err
+	}
+	c.groups.refresh(ctx)
+	for _, name := range c.settings.SecurityGroups {
+		if _, err := c.groups.id(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return c.Refresh(ctx, ports)
+}
+
+// findOnce looks up the id of what the settings name, if they name it and it is
+// not known yet.
+func (c *Cloud) findOnce(ctx context.Context, what, name string, at *atomic.Pointer[string]) error {
+	if name == "" || at.Load() != nil {
+		return nil
+	}
+	id, err := c.Find(ctx, what, name)
+	if err == nil {
+		at.Store(&id)
+	}
+	return err
+}
+
+// setProblem notes why Neutron cannot be read, and logs it if it is news.
+func (c *Cloud) setProblem(err error) {
+	text := err.Error()
+	if old := c.problem.Swap(&text); old == nil || *old != text {
+		c.log.Warn("reading Neutron failed, trying again", "err", err)
+	}
+}

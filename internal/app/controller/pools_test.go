@@ -1,0 +1,17 @@
+package controller
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// A node is gone only if the API server says so.
+func TestNodeExists(t *testing.T) {
+	t.Parallel()
+	c := ruled(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}})
+	if !c.nodeExists(t.Context(), "node1") || c.nodeExists(t.Context(), "node2") {
+		t.Error("only node1 exists")
+	}
+}

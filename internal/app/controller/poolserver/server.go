@@ -1,0 +1,58 @@
+// Package poolserver answers kubectl ko pool: it lists, fills and frees the pools
+// of ready ports, at a Unix socket in the controller's container. The wire format
+// is internal/poolwire's. It knows pools by an interface, and no Subnet.
+package poolserver
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// Server serves a Handler at a Unix socket. Whoever may exec into the container
+// may ask it; there is no port to protect.
+type Server struct {
+	Path    string
+	Handler Handler
+	Log     *slog.Logger
+}
+
+// NeedLeaderElection tells the manager to serve at once: a controller that does
+// not lead answers that it does not.
+func (Server) NeedLeaderElection() bool { return false }
+
+// Start serves until ctx ends. A server that cannot listen only logs it: pods do
+// not need it.
+func (s Server) Start(ctx context.Context) error {
+	if err := s.serve(ctx); err != nil {
+		s.Log.Warn("serving kubectl ko pool failed", "socket", s.Path, "err", err)
+		<-ctx.Done()
+	}
+	return nil
+}
+
+func (s Server) serve(ctx context.Context) error {
+	// A process that was killed leaves its socket.
+	if err := os.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", s.Path)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(s.Path, 0o600); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	h := &http.Server{Handler: s.Handler.Mux(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
+	defer stop()
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

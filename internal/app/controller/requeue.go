@@ -1,0 +1,39 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/isthmus-cni/isthmus/internal/retry"
+)
+
+// longestRetry is the longest pause before a failed unit runs again.
+const longestRetry = 30 * time.Second
+
+// backoff has the pauses after failures to read OpenStack.
+func (c *cluster) backoff() retry.Backoff {
+	return retry.Backoff{First: c.atMost(time.Second), Longest: c.atMost(longestRetry)}
+}
+
+// atMost returns d, but no longer than the interval at which OpenStack is read.
+func (c *cluster) atMost(d time.Duration) time.Duration {
+	if c.settings.Neutron == nil {
+		return d
+	}
+	return min(d, c.settings.Neutron.LookEvery.Duration)
+}
+
+// limiter bounds how long a unit waits before it runs again.
+type limiter struct {
+	reconcile.Reconciler
+	atMost func(time.Duration) time.Duration
+}
+
+// Reconcile runs the unit.
+func (l limiter) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	r, err := l.Reconciler.Reconcile(ctx, req)
+	r.RequeueAfter = l.atMost(r.RequeueAfter)
+	return r, err
+}
