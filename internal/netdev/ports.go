@@ -106,7 +106,7 @@ type transaction struct {
 }
 
 func (s *Switch) transaction() (*transaction, error) {
-	session, _ := s.current()
+	session := s.session.Load()
 	if session == nil {
 		return nil, ErrAway
 	}
@@ -226,7 +226,7 @@ func ovsMap(m map[string]string) libovsdb.OvsMap {
 
 // check compares a port with what is seen of it.
 func (s *Switch) check(want plug.SwitchPort) error {
-	session, _ := s.current()
+	session := s.session.Load()
 	if session == nil {
 		return ErrAway
 	}

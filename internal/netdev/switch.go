@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ovn-kubernetes/libovsdb/model"
@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/vswitch"
 	"github.com/isthmus-cni/isthmus/internal/ovsdb"
 	"github.com/isthmus-cni/isthmus/internal/retry"
+	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
 // SwitchOptions say where the node's switch database is.
@@ -33,9 +34,8 @@ type SwitchOptions struct {
 type Switch struct {
 	o SwitchOptions
 
-	mu      sync.Mutex
-	session *ovsdb.Session // nil while not connected
-	changed chan struct{}  // closed and replaced at each change
+	session atomic.Pointer[ovsdb.Session] // nil while not connected
+	changed signal.Broadcast              // a row or the connection
 }
 
 // NewSwitch returns a Switch that is not connected yet: Run connects it.
@@ -43,7 +43,7 @@ func NewSwitch(o SwitchOptions) *Switch {
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	return &Switch{o: o, changed: make(chan struct{})}
+	return &Switch{o: o}
 }
 
 const (
@@ -80,27 +80,14 @@ func (s *Switch) Run(ctx context.Context) error {
 }
 
 func (s *Switch) use(session *ovsdb.Session) {
-	s.mu.Lock()
-	s.session = session
-	s.mu.Unlock()
+	s.session.Store(session)
 	s.notify()
 }
 
 // notify wakes all who wait for something.
 func (s *Switch) notify() {
-	s.mu.Lock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-	s.mu.Unlock()
+	s.changed.Set()
 	s.o.Changed()
-}
-
-// current returns the session, nil while not connected, and a channel that is
-// closed at the next change.
-func (s *Switch) current() (*ovsdb.Session, <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.session, s.changed
 }
 
 // rows returns the rows of a table as they are in the replica; none while not
@@ -133,8 +120,8 @@ func interfaceNamed(session *ovsdb.Session, name string) *vswitch.Interface {
 // until waits for holds to return true; the error is ctx's.
 func (s *Switch) until(ctx context.Context, holds func(*ovsdb.Session) bool) error {
 	for {
-		session, changed := s.current()
-		if holds(session) {
+		changed := s.changed.Next()
+		if holds(s.session.Load()) {
 			return nil
 		}
 		select {
@@ -152,14 +139,13 @@ func (s *Switch) Ready(ctx context.Context) error {
 
 // Connected returns whether the database is connected.
 func (s *Switch) Connected() bool {
-	session, _ := s.current()
-	return session != nil
+	return s.session.Load() != nil
 }
 
 // Bridge returns whether there is a bridge of that name, and whether its
 // datapath is in user space.
 func (s *Switch) Bridge(name string) (userspace, ok bool) {
-	session, _ := s.current()
+	session := s.session.Load()
 	for _, b := range rows[vswitch.Bridge](session, vswitch.BridgeTable) {
 		if b.Name == name {
 			return b.DatapathType == "netdev", true
@@ -178,7 +164,7 @@ func root(session *ovsdb.Session) map[string]string {
 
 // TunnelAddrs returns the node's own tunnel addresses, as ovn-controller uses them.
 func (s *Switch) TunnelAddrs() []netip.Addr {
-	session, _ := s.current()
+	session := s.session.Load()
 	var all []netip.Addr
 	for text := range strings.SplitSeq(root(session)["ovn-encap-ip"], ",") {
 		if a, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
@@ -196,7 +182,7 @@ type Port struct {
 
 // Ports returns the interfaces whose external_ids have key with that value.
 func (s *Switch) Ports(key, value string) []Port {
-	session, _ := s.current()
+	session := s.session.Load()
 	var all []Port
 	for _, i := range rows[vswitch.Interface](session, vswitch.InterfaceTable) {
 		if v, ok := i.ExternalIDs[key]; ok && v == value {
@@ -221,7 +207,7 @@ func (s *Switch) Installed(ctx context.Context, name string) error {
 
 // missing says what keeps a port from working, as far as this node can see.
 func (s *Switch) missing(name string) string {
-	session, _ := s.current()
+	session := s.session.Load()
 	i := interfaceNamed(session, name)
 	switch {
 	case session == nil:

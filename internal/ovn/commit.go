@@ -4,140 +4,169 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
-	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
 const (
 	// batchLimit is how many units may share a transaction.
 	batchLimit = 512
-	// transactTimeout is when an unanswered transaction counts as failed.
+	// transactTimeout is when a transaction without an answer counts as failed.
 	transactTimeout = 30 * time.Second
 )
 
-// commitAll sends what waits, all that waits at once, until ctx ends. While one
-// transaction is under way, those of the next gather: nobody is made to wait
-// for company.
-func (f *Fabric) commitAll(ctx context.Context) {
+// committer turns what units want into transactions, one at a time. While one
+// is under way, the requests for the next one gather: no request waits for more
+// to come.
+type committer struct {
+	current func() *session
+	log     *slog.Logger
+	queue   chan *request
+}
+
+// request is one unit's part of a transaction.
+type request struct {
+	unit      intent.Unit
+	want      intent.Want
+	abandoned <-chan struct{} // closed when nobody waits for it any more
+	plan      *rows.Plan
+	done      chan error // nil: committed, or nothing to do
+}
+
+func newCommitter(current func() *session, log *slog.Logger) *committer {
+	return &committer{current: current, log: log, queue: make(chan *request, batchLimit)}
+}
+
+// submit has a unit's want committed, and returns the plan that was, which may
+// have nothing to do. It gives up when ctx or the committer ends.
+func (c *committer) submit(ctx context.Context, ended <-chan struct{}, u intent.Unit, w intent.Want) (*rows.Plan, error) {
+	r := &request{unit: u, want: w, abandoned: ctx.Done(), done: make(chan error, 1)}
+	select {
+	case c.queue <- r:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-ended:
+		return nil, errNotConnected
+	}
+	select {
+	case err := <-r.done:
+		return r.plan, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-ended:
+		return nil, errNotConnected
+	}
+}
+
+// run commits until ctx ends: each time all requests that have come.
+func (c *committer) run(ctx context.Context) {
 	var held []*request
 	for {
 		if len(held) == 0 {
 			select {
-			case r := <-f.queue:
+			case r := <-c.queue:
 				held = append(held, r)
 			case <-ctx.Done():
 				return
 			}
 		}
 		var batch []*request
-		batch, held = f.gather(held)
-		f.commit(ctx, batch)
+		batch, held = c.gather(held)
+		c.commit(ctx, batch)
 	}
 }
 
-// gather takes what waits already. A unit that comes twice is held for the
-// next transaction: its second plan depends on what the first one does.
-func (f *Fabric) gather(held []*request) (batch, again []*request) {
+// gather returns the next batch. If a unit comes twice, its second request is
+// held for the transaction after: that plan depends on what the first one does.
+func (c *committer) gather(waiting []*request) (batch, held []*request) {
 	units := map[intent.Unit]bool{}
-	sort := func(r *request) {
+	add := func(r *request) {
 		if units[r.unit] {
-			again = append(again, r)
+			held = append(held, r)
 			return
 		}
 		units[r.unit] = true
 		batch = append(batch, r)
 	}
-	for _, r := range held {
-		sort(r)
+	for _, r := range waiting {
+		add(r)
 	}
 	for len(batch) < batchLimit {
 		select {
-		case r := <-f.queue:
-			sort(r)
+		case r := <-c.queue:
+			add(r)
 		default:
-			return batch, again
+			return batch, held
 		}
 	}
-	return batch, again
+	return batch, held
 }
 
-func (f *Fabric) commit(ctx context.Context, batch []*request) {
+// commit plans a batch and sends what there is to do.
+func (c *committer) commit(ctx context.Context, batch []*request) {
 	var ready []*request
-	n := new(names)
+	n := new(rows.Names)
 	for _, r := range batch {
-		if f.prepare(r, n) {
+		if c.prepare(r, n) {
 			ready = append(ready, r)
 		}
 	}
-	slices.SortStableFunc(ready, func(a, b *request) int { return cmp.Compare(a.plan.rank(), b.plan.rank()) })
-	f.send(ctx, ready)
+	slices.SortStableFunc(ready, func(a, b *request) int { return cmp.Compare(a.plan.Rank(), b.plan.Rank()) })
+	c.send(ctx, ready)
 }
 
-// prepare plans a request, and says whether there is anything to send.
-func (f *Fabric) prepare(r *request, n *names) bool {
+// prepare plans a request and returns whether there is anything to send. If not,
+// the request is done.
+func (c *committer) prepare(r *request, n *rows.Names) bool {
 	select {
 	case <-r.abandoned:
 		return false
 	default:
 	}
-	if !f.current().Alive() {
+	s := c.current()
+	if !s.Alive() {
 		r.done <- errNotConnected
 		return false
 	}
-	p, err := f.plan(r.unit, r.want, n)
+	p, err := s.plan(r.unit, r.want, n)
 	r.plan = p
-	if err != nil || len(p.ops) == 0 {
+	if err != nil || len(p.Ops) == 0 {
 		r.done <- err
 		return false
 	}
 	return true
 }
 
-// rank orders the units of a transaction: what empties a switch or a router
-// comes before what deletes it, and switches, which hold routers' peers, before
-// routers.
-func (p *plan) rank() int {
-	rank := 0
-	for _, o := range p.ops {
-		if o.Op == ovsdb.OperationDelete {
-			rank = max(rank, 1)
-			if o.Table == nbdb.LogicalRouterTable {
-				rank = 2
-			}
-		}
-	}
-	return rank
-}
-
-// send transacts a batch. If one operation is refused, its unit is out and the
-// others go again; if only the whole is, the batch is split until the culprit
-// stands alone.
-func (f *Fabric) send(ctx context.Context, batch []*request) {
+// send commits a batch. If the server refuses one operation, that request fails
+// and the others are sent again. If it refuses only the commit as a whole, the
+// batch is halved until the failing request is alone.
+func (c *committer) send(ctx context.Context, batch []*request) {
 	for len(batch) > 0 {
-		results, err := f.transact(ctx, batch)
+		results, err := c.transact(ctx, batch)
 		if err != nil {
 			fail(batch, err)
 			return
 		}
-		culprit, err := verdict(results, batch)
+		failed, err := failedRequest(results, batch)
 		switch {
 		case err == nil:
-			f.committed(results, batch)
+			c.committed(results, batch)
 			return
-		case culprit >= 0:
-			fail(batch[culprit:culprit+1], err)
-			batch = slices.Delete(batch, culprit, culprit+1)
+		case failed >= 0:
+			fail(batch[failed:failed+1], err)
+			batch = slices.Delete(batch, failed, failed+1)
 		case len(batch) == 1:
 			fail(batch, err)
 			return
 		default:
 			half := len(batch) / 2
-			f.send(ctx, slices.Clone(batch[:half]))
+			c.send(ctx, slices.Clone(batch[:half]))
 			batch = slices.Clone(batch[half:])
 		}
 	}
@@ -149,16 +178,16 @@ func fail(batch []*request, err error) {
 	}
 }
 
-func (f *Fabric) transact(ctx context.Context, batch []*request) ([]ovsdb.OperationResult, error) {
+func (c *committer) transact(ctx context.Context, batch []*request) ([]ovsdb.OperationResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, transactTimeout)
 	defer cancel()
 	var ops []ovsdb.Operation
 	for _, r := range batch {
-		for _, o := range r.plan.ops {
+		for _, o := range r.plan.Ops {
 			ops = append(ops, o.Operation)
 		}
 	}
-	results, err := f.current().Transact(ctx, ops...)
+	results, err := c.current().Transact(ctx, ops...)
 	if err != nil {
 		return nil, fmt.Errorf("transaction of %d units: %w", len(batch), err)
 	}
@@ -168,14 +197,15 @@ func (f *Fabric) transact(ctx context.Context, batch []*request) ([]ovsdb.Operat
 	return results, nil
 }
 
-// verdict says which request of a batch was refused, if any; -1 with an error
-// if all operations were done but could not be committed together.
-func verdict(results []ovsdb.OperationResult, batch []*request) (int, error) {
+// failedRequest returns the index of the request that the server has refused and
+// why. The index is -1 if all was committed, or if the server has refused only
+// the commit as a whole; then there is an error.
+func failedRequest(results []ovsdb.OperationResult, batch []*request) (int, error) {
 	i := 0
-	for culprit, r := range batch {
-		for _, o := range r.plan.ops {
+	for index, r := range batch {
+		for _, o := range r.plan.Ops {
 			if results[i].Error != "" {
-				return culprit, cmp.Or(o.refused, refusal(o.Operation, results[i]))
+				return index, cmp.Or(o.Err, operationError(o.Operation, results[i]))
 			}
 			i++
 		}
@@ -186,41 +216,28 @@ func verdict(results []ovsdb.OperationResult, batch []*request) (int, error) {
 	return -1, nil
 }
 
-func refusal(o ovsdb.Operation, r ovsdb.OperationResult) error {
-	return fmt.Errorf("%s %s: %s: %s", o.Op, what(o.Table), r.Error, r.Details)
+func operationError(o ovsdb.Operation, r ovsdb.OperationResult) error {
+	return fmt.Errorf("%s %s: %s: %s", o.Op, rows.KindOf(o.Table), r.Error, r.Details)
 }
 
-// committed keeps what was learned, and tells each request how it went.
-func (f *Fabric) committed(results []ovsdb.OperationResult, batch []*request) {
-	members := f.current().members
+// committed records the new memberships and finishes each request.
+func (c *committer) committed(results []ovsdb.OperationResult, batch []*request) {
+	groups := c.current().groups
 	i := 0
 	for _, r := range batch {
 		uuids := map[string]string{}
 		var err error
-		for _, o := range r.plan.ops {
+		for _, o := range r.plan.Ops {
 			if o.UUIDName != "" {
 				uuids[o.UUIDName] = results[i].UUID.GoUUID
 			}
-			if o.must && results[i].Count == 0 {
-				err = fmt.Errorf("%s %s: the row has just gone", o.Op, what(o.Table))
+			if o.MustMatch && results[i].Count == 0 {
+				err = fmt.Errorf("%s %s: the row has just gone", o.Op, rows.KindOf(o.Table))
 			}
 			i++
 		}
-		members.apply(r.plan, uuids)
-		f.log.Debug("committed", "unit", r.unit, "changes", r.plan.changed, "together", len(batch))
+		groups.apply(r.plan, uuids)
+		c.log.Debug("committed", "unit", r.unit, "changes", r.plan.Changed, "together", len(batch))
 		r.done <- err
-	}
-}
-
-// apply keeps up with a committed plan, whose new rows have these UUIDs.
-func (m *members) apply(p *plan, uuids map[string]string) {
-	real := func(s membership) membership {
-		return membership{cmp.Or(uuids[s.port], s.port), cmp.Or(uuids[s.group], s.group)}
-	}
-	for _, s := range p.left {
-		m.leave(real(s))
-	}
-	for _, s := range p.joined {
-		m.join(real(s))
 	}
 }

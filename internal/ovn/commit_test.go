@@ -7,6 +7,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
 // together commits wants in one batch and gives each one's error.
@@ -16,7 +17,7 @@ func together(t *testing.T, f *Fabric, wants ...intent.Want) []error {
 	for i, w := range wants {
 		batch = append(batch, &request{unit: intent.Unit(fmt.Sprint("x/", i)), want: w, done: make(chan error, 1)})
 	}
-	f.commit(within(t), batch)
+	f.committer.commit(within(t), batch)
 	errs := make([]error, len(batch))
 	for i, r := range batch {
 		errs[i] = <-r.done
@@ -110,7 +111,7 @@ func BenchmarkPlan(b *testing.B) {
 		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {
 			f := full(b, others)
 			for b.Loop() {
-				if _, err := f.plan("pod/ns/p", pod("p.ns", "net", "node_a"), new(names)); err != nil {
+				if _, err := f.current().plan("pod/ns/p", pod("p.ns", "net", "node_a"), new(rows.Names)); err != nil {
 					b.Fatal(err)
 				}
 			}

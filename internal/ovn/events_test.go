@@ -28,7 +28,7 @@ func isStop(err error, reason string) bool {
 	return errors.As(err, &s) && s.Reason == reason
 }
 
-// told collects what a fabric tells.
+// news collects what a fabric notifies of.
 type news struct {
 	units   chan intent.Unit
 	routers chan string
@@ -70,7 +70,7 @@ func keep(t *testing.T, s *ovntest.Server, f *Fabric, n news, w world, before st
 		case <-within(t).Done():
 			t.Fatalf("nothing more is told, but this differs:\n%s", cmp.Diff(lines(before), lines(is)))
 		}
-		if _, err := f.Apply(within(t), u, w[u]); err != nil && !told(err) {
+		if _, err := f.Apply(within(t), u, w[u]); err != nil && !isWaitOrStop(err) {
 			t.Fatal(err)
 		}
 	}
@@ -230,11 +230,11 @@ func TestServerAway(t *testing.T) {
 	}
 	before := s.Dump()
 	s.Stop()
-	if _, err := f.Apply(within(t), "pod/ns/p", intent.Want{}); err == nil || told(err) {
+	if _, err := f.Apply(within(t), "pod/ns/p", intent.Want{}); err == nil || isWaitOrStop(err) {
 		t.Fatalf("without a server: %v", err)
 	}
-	f.book.begin("pod/ns/p", w["pod/ns/p"]) // it is wanted after all
-	f.book.end("pod/ns/p", nil)
+	f.watcher.begin("pod/ns/p", w["pod/ns/p"]) // it is wanted after all
+	f.watcher.end("pod/ns/p", nil)
 	if _, there := f.Router("neutron-r"); !there {
 		t.Error("a router is forgotten only because the server is away")
 	}

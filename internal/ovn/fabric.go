@@ -1,11 +1,13 @@
-// Package ovn makes intents true in OVN's northbound database, beside whoever
-// else writes there. It knows OVN's tables, which rows are ours and how to
+// Package ovn makes intents true in OVN's northbound database, which Neutron and
+// others write to as well. It knows OVN's tables, which rows are ours and how to
 // change them in as few transactions as possible; it knows nothing of
 // Kubernetes, and never writes NB_Global or the southbound database.
 //
-//	intent.Want ──translate──▶ rows ──diff(have)──▶ plan ──commit──▶ OVN NB
-//	                (pure)             (pure)                          │
-//	     Notify ◀── watch ◀── replica ◀────────────────────────────────┘
+//	intent.Want ──rows.Translate──▶ rows ──rows.Diff──▶ plan ──committer──▶ OVN NB
+//	                  (pure)                 (pure)                           │
+//	     Notify ◀── watcher ◀── replica ◀── ovsdb.Session ◀───────────────────┘
+//
+// Read apply.go first: it has the way of one unit from left to right.
 package ovn
 
 import (
@@ -17,11 +19,12 @@ import (
 	"sync/atomic"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
 // Options of a Fabric.
 type Options struct {
-	// Owner marks all that is ours: external_ids:isthmus-owner.
+	// Owner is the cluster's name; it marks our rows: external_ids:isthmus-owner.
 	Owner string
 	// Addresses are the northbound database's, "tcp:172.31.0.1:6641". Any
 	// member of a cluster will do.
@@ -30,32 +33,31 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Fabric is the northbound database as one owner sees it.
+// Fabric is the northbound database as one cluster uses it. Its methods may be
+// called from any goroutine.
 type Fabric struct {
-	owner string
-	log   *slog.Logger
-	queue chan *request
-	book  *book
-	bell  bell
-	last  atomic.Pointer[session] // never nil once Dial has returned
-	stop  context.CancelFunc
-	ended <-chan struct{}
-	tasks sync.WaitGroup
+	cluster   string
+	committer *committer
+	watcher   *watcher
+	last      atomic.Pointer[session] // not nil once Dial has returned
+	stop      context.CancelFunc
+	ended     <-chan struct{}
+	tasks     sync.WaitGroup
 }
 
-// Router is a layer 3 domain that is there, ours or not.
+// Router is a logical router, ours or another's.
 type Router struct {
 	Name string
 	Ours bool
-	// Interfaces are those of its ports, sorted.
+	// Interfaces has one entry for each network of each router port, sorted.
 	Interfaces []RouterInterface
-	// Networks are the switches joined to it, sorted.
+	// Networks are the names of the switches that its ports lead to, sorted.
 	Networks []string
-	// MTU is the smallest that Neutron states for one of its switches, 0 if none.
+	// MTU is the smallest that Neutron records for one of Networks; 0 if none.
 	MTU int
 }
 
-// RouterInterface is what one router port has of a network.
+// RouterInterface is a network of a router port.
 type RouterInterface struct {
 	// Prefix is the network, without the router's own address.
 	Prefix        netip.Prefix
@@ -63,39 +65,43 @@ type RouterInterface struct {
 	Ours          bool
 }
 
-// Notify are the calls for what somebody else does. They come from one
-// goroutine and must not block.
+// Notify has the calls for changes that others make in the database. They come
+// from one goroutine and must not block.
 type Notify struct {
-	// Unit is called when something of the unit was changed or removed by
-	// somebody else, when what it refers to or waits for has changed, and when
-	// a port behind another port has come up.
+	// Unit is called when somebody else has changed or removed rows of the unit,
+	// when a row that it refers to or waits for has changed, and when a port of
+	// it that has a parent port has come up.
 	Unit func(intent.Unit)
-	// Router is called when a router appeared, changed or went; also once for
-	// each that is there at first.
+	// Router is called when a router has appeared, changed or gone; also once for
+	// each router that exists at first.
 	Router func(name string)
-	// Host is called when the ports that a word leads to may be others than they
-	// were; with an empty word when any may be.
-	Host func(word string)
-	// Up is called when a port of somebody else's that is behind another has come up.
+	// Host is called when Hosts may return others for a key than before; with an
+	// empty key when it may for any.
+	Host func(key string)
+	// Up is called when a subport of somebody else's has come up.
 	Up func(port string)
 }
 
-// PortNotUp is the reason of units whose port is on its way.
+// PortNotUp is the Wait's reason of a unit whose port is not up yet.
 const PortNotUp = "PortNotUp"
 
-var errNotConnected = errors.New("OVN's northbound database cannot be reached")
+// NoVLAN is the Wait's reason of a unit whose port gets no VLAN id behind its
+// parent port, since all are in use.
+const NoVLAN = rows.NoVLAN
 
-// Dial connects, and stays connected until ctx ends. It blocks until the first
-// connection stands; its error is why there was none until ctx ended.
+var errNotConnected = errors.New("the OVN northbound database is not connected")
+
+// Dial connects, and keeps the Fabric connected until ctx ends or Close is
+// called. It returns when the first connection stands; its error says why there
+// was none until ctx ended.
 func Dial(ctx context.Context, o Options) (*Fabric, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &Fabric{
-		owner: o.Owner, log: o.Log, stop: cancel, ended: ctx.Done(),
-		queue: make(chan *request, batchLimit), book: newBook(),
-	}
+	f := &Fabric{cluster: o.Owner, stop: cancel, ended: ctx.Done()}
+	f.committer = newCommitter(f.current, o.Log)
+	f.watcher = newWatcher(f.current)
 	k := f.keeper(o)
 	s, err := k.Dial(ctx)
 	if err != nil {
@@ -103,8 +109,8 @@ func Dial(ctx context.Context, o Options) (*Fabric, error) {
 		return nil, err
 	}
 	f.tasks.Go(func() { k.Stay(ctx, s) })
-	f.tasks.Go(func() { f.commitAll(ctx) })
-	f.tasks.Go(func() { f.tellAll(ctx) })
+	f.tasks.Go(func() { f.committer.run(ctx) })
+	f.tasks.Go(func() { f.watcher.run(ctx) })
 	return f, nil
 }
 
@@ -114,7 +120,12 @@ func (f *Fabric) Close() {
 	f.tasks.Wait()
 }
 
-// Connected says whether the database can be reached now.
+// Connected returns whether the database is connected now.
 func (f *Fabric) Connected() bool { return f.current().Alive() }
 
+// Watch sets who is notified. It is also notified of what has changed since Dial.
+func (f *Fabric) Watch(n Notify) { f.watcher.watch(n) }
+
+// current returns the last session, which may be lost. Its replica is readable
+// nevertheless.
 func (f *Fabric) current() *session { return f.last.Load() }

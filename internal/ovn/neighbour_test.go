@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
 // neutron fills a database as Neutron (Zed) and Octavia do, with the rows that
@@ -68,7 +69,7 @@ func TestNeighbour(t *testing.T) {
 	for _, u := range order {
 		apply(t, f, unit(u), w[unit(u)])
 	}
-	if diff := cmp.Diff(lines(before), lines(s.DumpOthers(keyOwner))); diff != "" {
+	if diff := cmp.Diff(lines(before), lines(s.DumpOthers(rows.KeyOwner))); diff != "" {
 		t.Errorf("somebody else's rows changed:\n%s", diff)
 	}
 	if got := s.Nbctl("get", "logical_router_port", "neutron-r-net2", "external_ids"); got != `{isthmus-key="join/neutron-r-net2", `+

@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
 // behind is a pod whose port is behind vm1.
@@ -42,7 +43,7 @@ func TestAPortBehindAnother(t *testing.T) {
 	s, f, _ := nest(t)
 	seen := apply(t, f, "pod/ns/p", behind("p.ns", 0))
 	tag := seen.Ports["p.ns"].Tag
-	if tag < 1 || tag > mostTags || tagIn(s, "p.ns") != fmt.Sprint(tag) {
+	if tag < 1 || tag > rows.MaxVLAN || tagIn(s, "p.ns") != fmt.Sprint(tag) {
 		t.Fatalf("told %d, there is %s", tag, tagIn(s, "p.ns"))
 	}
 	if row := s.Nbctl("--bare", "--columns=parent_name,options", "list", "logical_switch_port", "p.ns"); strings.TrimSpace(row) != "vm1" {
@@ -109,7 +110,7 @@ func TestATagThatIsTakenMeanwhile(t *testing.T) {
 	s, f, _ := nest(t)
 	both := []intent.Want{behind("p1", 7), behind("p2", 7)}
 	errs := together(t, f, both...)
-	if errs[0] != nil || errs[1] != errTagTaken {
+	if errs[0] != nil || errs[1] != rows.ErrVLANTaken {
 		t.Errorf("%v", errs)
 	}
 	if seen := apply(t, f, "x/1", both[1]); seen.Ports["p2"].Tag == 7 || tagIn(s, "p1") != "7" {
@@ -136,7 +137,7 @@ func TestNoTagIsLeft(t *testing.T) {
 	s, f, n := nest(t)
 	apply(t, f, "pod/ns/p", behind("p.ns", 9))
 	var args []string
-	for i := 1; i <= mostTags; i++ {
+	for i := 1; i <= rows.MaxVLAN; i++ {
 		if i != 9 {
 			args = append(args, "--", "lsp-add", "neutron-net", fmt.Sprint("c", i), "--",
 				"set", "logical_switch_port", fmt.Sprint("c", i), "parent_name=vm1", fmt.Sprint("tag=", i))
@@ -159,13 +160,13 @@ func TestNoTagIsLeft(t *testing.T) {
 func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Observed, error) bool) {
 	t.Helper()
 	for {
-		rung := f.bell.next()
+		changed := f.watcher.replicaChanged.Next()
 		seen, err := f.Apply(within(t), "pod/ns/p", w)
 		if done(seen, err) {
 			return
 		}
 		select {
-		case <-rung:
+		case <-changed:
 		case <-within(t).Done():
 			t.Fatalf("%+v, %v", seen, err)
 		}

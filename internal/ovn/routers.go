@@ -11,9 +11,10 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/model"
 
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// ports are a router's.
+// ports returns a router's ports, sorted by name.
 func (v *view) ports(r *nbdb.LogicalRouter) []*nbdb.LogicalRouterPort {
 	var ports []*nbdb.LogicalRouterPort
 	for _, uuid := range r.Ports {
@@ -25,14 +26,15 @@ func (v *view) ports(r *nbdb.LogicalRouter) []*nbdb.LogicalRouterPort {
 	return ports
 }
 
-// subnet is one of Neutron's subnets on a router: always the same one of many,
-// and none of the external network's. Octavia takes the subnet that our port
-// names for one inside, and would not translate floating IPs of balancers there.
-func (v *view) subnet(r *nbdb.LogicalRouter) string {
+// neutronSubnet returns the id of one of Neutron's subnets on a router; empty if
+// there is none. It is always the same one of several, and never one of the
+// external network: Octavia takes the subnet that our port names for an internal
+// one, and would not translate the floating IPs of load balancers there.
+func (v *view) neutronSubnet(r *nbdb.LogicalRouter) string {
 	var subnets []string
 	for _, p := range v.ports(r) {
-		if p.ExternalIDs[keyOwner] == "" && !leadsOut(r, p) {
-			subnets = append(subnets, strings.Fields(p.ExternalIDs[neutronSubnets])...)
+		if p.ExternalIDs[rows.KeyOwner] == "" && !isGateway(r, p) {
+			subnets = append(subnets, strings.Fields(p.ExternalIDs[rows.NeutronSubnets])...)
 		}
 	}
 	if len(subnets) == 0 {
@@ -41,80 +43,85 @@ func (v *view) subnet(r *nbdb.LogicalRouter) string {
 	return slices.Min(subnets)
 }
 
-// leadsOut tells whether a port is the router's gateway to an external network.
-// Zed's Neutron says that on the router, newer ones on the port.
-func leadsOut(r *nbdb.LogicalRouter, p *nbdb.LogicalRouterPort) bool {
-	gateway := r.ExternalIDs[neutronGateway]
-	return gateway != "" && p.Name == "lrp-"+gateway || strings.EqualFold(p.ExternalIDs[neutronLeadsOut], "true")
+// isGateway returns whether a port is the router's gateway to an external
+// network. Zed's Neutron records that on the router, later releases on the port.
+func isGateway(r *nbdb.LogicalRouter, p *nbdb.LogicalRouterPort) bool {
+	gateway := r.ExternalIDs[rows.NeutronGatewayPort]
+	return gateway != "" && p.Name == "lrp-"+gateway || strings.EqualFold(p.ExternalIDs[rows.NeutronExternal], "true")
 }
 
-// router is what there is of a router, from its own ports outwards.
-func (v *view) router(owner string, r *nbdb.LogicalRouter) Router {
-	out := Router{Name: r.Name, Ours: r.ExternalIDs[keyOwner] == owner}
-	segments := map[string]bool{}
+// router returns a router with what its ports lead to.
+func (v *view) router(cluster string, r *nbdb.LogicalRouter) Router {
+	out := Router{Name: r.Name, Ours: r.ExternalIDs[rows.KeyOwner] == cluster}
+	networks := map[string]bool{}
 	for _, p := range v.ports(r) {
-		segment := segmentOf(p)
+		network := networkOf(p)
 		for _, n := range p.Networks {
 			if prefix, err := netip.ParsePrefix(n); err == nil {
 				out.Interfaces = append(out.Interfaces, RouterInterface{
-					Prefix: prefix.Masked(), Network: segment, Port: p.Name, Ours: p.ExternalIDs[keyOwner] == owner,
+					Prefix: prefix.Masked(), Network: network, Port: p.Name, Ours: p.ExternalIDs[rows.KeyOwner] == cluster,
 				})
 			}
 		}
-		if segment != "" && !segments[segment] {
-			segments[segment] = true
-			out.MTU = smaller(out.MTU, v.mtu(segment))
+		if network != "" && !networks[network] {
+			networks[network] = true
+			out.MTU = smallerMTU(out.MTU, v.mtu(network))
 		}
 	}
-	out.Networks = slices.Sorted(maps.Keys(segments))
+	out.Networks = slices.Sorted(maps.Keys(networks))
 	slices.SortFunc(out.Interfaces, func(a, b RouterInterface) int {
 		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Port, b.Port))
 	})
 	return out
 }
 
-// segmentOf is the name of the switch that a router's port leads to: the port
-// itself says it, ours as well as Neutron's.
-func segmentOf(p *nbdb.LogicalRouterPort) string {
-	return cmp.Or(p.ExternalIDs[keySegment], p.ExternalIDs[neutronNetwork])
+// networkOf returns the name of the switch that a router port leads to. The port's
+// external_ids have it, on our ports as well as on Neutron's.
+func networkOf(p *nbdb.LogicalRouterPort) string {
+	return cmp.Or(p.ExternalIDs[rows.KeyNetwork], p.ExternalIDs[rows.NeutronNetwork])
 }
 
-func (v *view) mtu(segment string) int {
-	for _, m := range v.named(nbdb.LogicalSwitchTable, segment) {
-		if n, err := strconv.Atoi(m.(*nbdb.LogicalSwitch).ExternalIDs[neutronMTU]); err == nil {
+// mtu returns the MTU that Neutron records for a network; 0 if none.
+func (v *view) mtu(network string) int {
+	for _, m := range v.named(nbdb.LogicalSwitchTable, network) {
+		if n, err := strconv.Atoi(m.(*nbdb.LogicalSwitch).ExternalIDs[rows.NeutronMTU]); err == nil {
 			return n
 		}
 	}
 	return 0
 }
 
-// smaller of two of which 0 means none.
-func smaller(a, b int) int {
+// smallerMTU returns the smaller of two MTUs of which 0 means none.
+func smallerMTU(a, b int) int {
 	if a == 0 || b == 0 {
 		return a + b
 	}
 	return min(a, b)
 }
 
-// Routers are all that there are, ours and others', sorted by name; while the
-// database cannot be reached, those that there were.
+// router returns the router of that name; if there are several, ours.
+func (s *session) router(name string) (Router, bool) {
+	v := s.view()
+	found := v.named(nbdb.LogicalRouterTable, name)
+	if len(found) == 0 {
+		return Router{}, false
+	}
+	slices.SortFunc(found, func(a, b model.Model) int { return compareOwned(s.cluster, a, b) })
+	return v.router(s.cluster, found[0].(*nbdb.LogicalRouter)), true
+}
+
+// Router returns the router of that name; if there are several, ours. While the
+// database is not connected, it returns the last state.
+func (f *Fabric) Router(name string) (Router, bool) { return f.current().router(name) }
+
+// Routers returns all routers, ours and others', sorted by name. While the
+// database is not connected, it returns the last state.
 func (f *Fabric) Routers() []Router {
-	v := f.current().view()
+	s := f.current()
 	var out []Router
-	for _, m := range v.all(nbdb.LogicalRouterTable) {
-		out = append(out, v.router(f.owner, m.(*nbdb.LogicalRouter)))
+	for _, m := range s.view().all(nbdb.LogicalRouterTable) {
+		out = append(out, s.view().router(s.cluster, m.(*nbdb.LogicalRouter)))
 	}
 	slices.SortFunc(out, func(a, b Router) int { return cmp.Compare(a.Name, b.Name) })
 	return out
-}
-
-// Router is the one of that name; if there are several, ours.
-func (f *Fabric) Router(name string) (Router, bool) {
-	v := f.current().view()
-	rows := v.named(nbdb.LogicalRouterTable, name)
-	if len(rows) == 0 {
-		return Router{}, false
-	}
-	slices.SortFunc(rows, func(x, y model.Model) int { return compareOwned(f.owner, x, y) })
-	return v.router(f.owner, rows[0].(*nbdb.LogicalRouter)), true
 }

@@ -6,13 +6,15 @@ import (
 
 	"github.com/ovn-kubernetes/libovsdb/model"
 
+	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 	"github.com/isthmus-cni/isthmus/internal/ovsdb"
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
 const (
-	// connectTimeout is for all of: connect, read the schema, read the tables.
+	// connectTimeout bounds one attempt: connect, read the schema and the tables.
 	connectTimeout = 60 * time.Second
 	// probeInterval is how often an idle connection is checked.
 	probeInterval = 10 * time.Second
@@ -21,13 +23,14 @@ const (
 	longestPause  = 5 * time.Second
 )
 
-// session is one connection with what is known over it: the replica, and the
-// indexes that are kept up with it.
+// session is one connection: the replica that came over it, and what is derived
+// from the replica.
 type session struct {
 	*ovsdb.Session
-	members  *members
-	hosts    *hosts
-	siblings *siblings
+	cluster string // the cluster that our rows are marked with
+	groups  *groupMembers
+	parents *parentIndex
+	vlans   *vlanAllocator
 }
 
 func (s *session) view() *view { return &view{session: s.Session} }
@@ -37,7 +40,7 @@ func (f *Fabric) keeper(o Options) ovsdb.Keeper {
 	return ovsdb.Keeper{
 		Options: ovsdb.Options{
 			Database: "the OVN northbound database", Endpoints: o.Addresses, Log: o.Log,
-			Model:   func() (model.ClientDBModel, error) { return nbdb.Model(keyUnit, neutronNetwork) },
+			Model:   func() (model.ClientDBModel, error) { return nbdb.Model(rows.KeyUnit, rows.NeutronNetwork) },
 			Columns: nbdb.Columns(), Timeout: connectTimeout, Probe: probeInterval,
 			Backoff: retry.Backoff{First: shortestPause, Longest: longestPause},
 		},
@@ -45,19 +48,44 @@ func (f *Fabric) keeper(o Options) ovsdb.Keeper {
 	}
 }
 
-// open makes a session the current one. What changed before it went unseen, so
-// everything is looked at again.
+// open makes a session the current one. Changes from before it went unseen, so
+// the watcher looks at everything again.
 func (f *Fabric) open(ctx context.Context, connection *ovsdb.Session) error {
-	s := &session{Session: connection, members: newMembers(), hosts: newHosts(), siblings: newSiblings(f.owner)}
-	if err := s.OnChange(func(was, is model.Model) { f.changed(s, was, is) }); err != nil {
+	s := &session{
+		Session: connection, cluster: f.cluster,
+		groups: newGroupMembers(), parents: newParentIndex(), vlans: newVLANAllocator(f.cluster),
+	}
+	if err := s.OnChange(func(before, after model.Model) { f.watcher.rowChanged(s, before, after) }); err != nil {
 		return err
 	}
-	s.hosts.read(s.view())
-	s.siblings.read(s.view())
-	if err := s.members.read(ctx, s, f.owner); err != nil {
+	s.parents.read(s.view())
+	s.vlans.read(s.view())
+	if err := s.groups.read(ctx, s); err != nil {
 		return err
 	}
 	f.last.Store(s)
-	f.book.reopen(s.view().units(f.owner), s.view().routerNames(), s.view().portOwners())
+	f.watcher.reopen(s.view().units(f.cluster), s.view().routerNames(), s.view().routersByPort())
 	return nil
+}
+
+// plan returns what is to be done for a unit, given the replica as it is now.
+// Its error is that of rows.Translate, or the replica could not be read.
+func (s *session) plan(u intent.Unit, w intent.Want, n *rows.Names) (*rows.Plan, error) {
+	o, v := rows.Owner{Cluster: s.cluster, Unit: u}, s.view()
+	existing := v.rowsOf(o)
+	for i, r := range existing {
+		if r.Table == nbdb.LogicalSwitchPortTable {
+			existing[i].InGroups = s.groups.of(r.UUID)
+		}
+	}
+	d := v.dependencies(o, w, existing)
+	d.VLANs = s.vlans.allocate(w.Ports, existing)
+	if v.err != nil {
+		return nil, v.err
+	}
+	wanted, err := rows.Translate(o, w, d)
+	if err != nil {
+		return nil, err
+	}
+	return rows.Diff(existing, wanted, d.Groups, n), nil
 }

@@ -4,29 +4,32 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// These read whole tables: for a start and an end, not for each unit.
+// The functions of this file read whole tables: at the start and the end, never
+// for a single unit.
 
-func (v *view) units(owner string) map[intent.Unit]bool {
+// units returns all units of the cluster that have rows.
+func (v *view) units(cluster string) map[intent.Unit]bool {
 	units := map[intent.Unit]bool{}
 	for _, table := range tables {
 		for _, m := range v.all(table) {
-			if _, _, ids := header(m); ids[keyOwner] == owner {
-				units[intent.Unit(ids[keyUnit])] = true
+			if _, _, ids := rows.Header(m); ids[rows.KeyOwner] == cluster {
+				units[intent.Unit(ids[rows.KeyUnit])] = true
 			}
 		}
 	}
 	return units
 }
 
+// routerNames returns the names of all routers.
 func (v *view) routerNames() map[string]bool {
 	names := map[string]bool{}
 	for _, m := range v.all(nbdb.LogicalRouterTable) {
@@ -35,28 +38,29 @@ func (v *view) routerNames() map[string]bool {
 	return names
 }
 
-func (v *view) portOwners() map[string]string {
-	owners := map[string]string{}
+// routersByPort returns the names of all routers by their ports' UUIDs.
+func (v *view) routersByPort() map[string]string {
+	names := map[string]string{}
 	for _, m := range v.all(nbdb.LogicalRouterTable) {
 		for _, p := range m.(*nbdb.LogicalRouter).Ports {
-			owners[p] = m.(*nbdb.LogicalRouter).Name
+			names[p] = m.(*nbdb.LogicalRouter).Name
 		}
 	}
-	return owners
+	return names
 }
 
-// Units are all that own anything, sorted: for the sweep at a start.
+// Units returns all units that have rows, sorted: for the sweep at a start.
 func (f *Fabric) Units(_ context.Context) ([]intent.Unit, error) {
 	s := f.current()
 	if !s.Alive() {
 		return nil, errNotConnected
 	}
-	return slices.Sorted(maps.Keys(s.view().units(f.owner))), nil
+	return slices.Sorted(maps.Keys(s.view().units(f.cluster))), nil
 }
 
-// Ports are the ports of all units as they stand, without those that join a
-// segment to a router: whoever claimed an address but died before saying so
-// finds it here.
+// Ports returns the ports of all units as they are in the database, without those
+// of router interfaces: a controller that was killed between a port and its claim
+// finds the address here.
 func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error) {
 	s := f.current()
 	if !s.Alive() {
@@ -65,9 +69,9 @@ func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error)
 	ports := map[intent.Unit][]intent.Port{}
 	for _, m := range s.view().all(nbdb.LogicalSwitchPortTable) {
 		r := m.(*nbdb.LogicalSwitchPort)
-		if r.ExternalIDs[keyOwner] == f.owner && strings.HasPrefix(r.ExternalIDs[keyKey], kindPort) {
-			u := intent.Unit(r.ExternalIDs[keyUnit])
-			ports[u] = append(ports[u], portOf(r))
+		if r.ExternalIDs[rows.KeyOwner] == f.cluster && rows.IsPort(r.ExternalIDs) {
+			u := intent.Unit(r.ExternalIDs[rows.KeyUnit])
+			ports[u] = append(ports[u], rows.PortOf(r))
 		}
 	}
 	for _, p := range ports {
@@ -76,33 +80,8 @@ func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error)
 	return ports, nil
 }
 
-// portOf is the port that a row was made for.
-func portOf(r *nbdb.LogicalSwitchPort) intent.Port {
-	p := intent.Port{
-		Name: r.Name, Network: r.ExternalIDs[keySegment], Version: r.Options["iface-id-ver"],
-		Groups: recordedGroups(r.ExternalIDs),
-	}
-	for _, line := range r.Addresses {
-		words := strings.Fields(line)
-		if line == "unknown" || len(words) == 0 {
-			p.UnknownAddresses = p.UnknownAddresses || line == "unknown"
-			continue
-		}
-		p.MAC = intent.MAC(words[0])
-		for _, w := range words[1:] {
-			if a, err := netip.ParseAddr(w); err == nil {
-				p.Addrs = append(p.Addrs, a)
-			}
-		}
-	}
-	if r.ParentName != nil && r.Tag != nil {
-		p.Parent, p.Tag = *r.ParentName, *r.Tag
-	}
-	return p
-}
-
-// Clear deletes all that is ours, and counts the units. What holds others'
-// ports stays, and the error says so.
+// Clear deletes all rows of the cluster and returns the number of units that had
+// some. Switches and routers with ports of others stay; the error then says so.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	cleared := 0
 	for {
@@ -112,7 +91,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 		}
 		done, err := f.clear(ctx, units)
 		cleared += done
-		if done == 0 { // a unit may wait for another, but not all for nobody
+		if done == 0 { // else the units left may have waited for those that are done
 			return cleared, err
 		}
 	}

@@ -3,6 +3,7 @@ package ovn
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ovn-kubernetes/libovsdb/model"
@@ -10,39 +11,39 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 	"github.com/isthmus-cni/isthmus/internal/ovsdb"
 )
 
-// tables are those whose rows a unit can own.
+// tables are those in which a unit can have rows.
 var tables = []string{
 	nbdb.LogicalSwitchTable, nbdb.LogicalSwitchPortTable, nbdb.LogicalRouterTable,
 	nbdb.LogicalRouterPortTable, nbdb.LogicalRouterPolicyTable, nbdb.LogicalRouterRouteTable, nbdb.PortGroupTable,
 }
 
-// view reads the replica of the database: by index, never by scanning, so that
-// what a unit costs does not depend on how many others there are. It keeps the
-// first error for whoever asks in the end.
+// view reads the replica of the database. For a single unit it reads by index,
+// never whole tables, so that a unit's cost does not grow with the number of
+// others. It keeps the first error, for the caller to check at the end.
 type view struct {
 	session *ovsdb.Session
 	err     error
 }
 
+// find returns the rows that meet a condition.
 func (v *view) find(table string, c libovsdb.Condition) []model.Model {
 	found, err := v.session.Table(table).RowsByCondition([]libovsdb.Condition{c})
 	if err != nil {
 		v.err = cmp.Or(v.err, fmt.Errorf("read %s: %w", table, err))
 	}
-	rows := make([]model.Model, 0, len(found))
-	for _, m := range found {
-		rows = append(rows, m)
-	}
-	return rows
+	return slices.Collect(maps.Values(found))
 }
 
+// named returns the rows of a table that have a name.
 func (v *view) named(table, name string) []model.Model {
 	return v.find(table, libovsdb.Condition{Column: "name", Function: libovsdb.ConditionEqual, Value: name})
 }
 
+// marked returns the rows of a table whose external_ids have key with that value.
 func (v *view) marked(table, key, value string) []model.Model {
 	return v.find(table, libovsdb.Condition{
 		Column: "external_ids", Function: libovsdb.ConditionIncludes,
@@ -50,72 +51,76 @@ func (v *view) marked(table, key, value string) []model.Model {
 	})
 }
 
-// all are the rows of a table. They are shared: only to be read.
+// all returns a whole table by UUID. Its rows are shared: the caller only reads them.
 func (v *view) all(table string) map[string]model.Model { return v.session.Table(table).RowsShallow() }
 
-// of are the rows of one unit.
-func (v *view) of(h holder) []had {
-	var rows []had
+// rowsOf returns the rows of one unit.
+func (v *view) rowsOf(o rows.Owner) []rows.Existing {
+	var found []rows.Existing
 	for _, table := range tables {
-		for _, m := range v.marked(table, keyUnit, string(h.unit)) {
-			uuid, _, ids := header(m)
-			if holderOf(ids) == h {
-				rows = append(rows, had{id: id{table, ids[keyKey]}, uuid: uuid, columns: columnsOf(m)})
+		for _, m := range v.marked(table, rows.KeyUnit, string(o.Unit)) {
+			uuid, _, ids := rows.Header(m)
+			if rows.OwnerOf(ids) == o {
+				id := rows.ID{Table: table, Key: ids[rows.KeyRow]}
+				found = append(found, rows.Existing{ID: id, UUID: uuid, Columns: rows.ColumnsOf(m)})
 			}
 		}
 	}
-	return rows
+	return found
 }
 
-// around looks up what a want refers to, and what of that is somebody else's.
-func (v *view) around(h holder, w intent.Want, have []had) around {
-	a := around{
-		switches: map[string]string{}, groups: map[string]string{},
-		routers: map[string]surroundingRouter{}, taken: map[named]holder{},
+// dependencies looks up what a want refers to, and which of its names are taken.
+// VLAN ids are not looked up here.
+func (v *view) dependencies(o rows.Owner, w intent.Want, existing []rows.Existing) rows.Dependencies {
+	d := rows.Dependencies{
+		Networks: map[string]string{}, Groups: map[string]string{},
+		Routers: map[string]rows.RouterDependency{}, Taken: map[rows.RowName]rows.Owner{},
 	}
-	for _, n := range mentions(w) {
-		v.lookup(h, n, a)
+	for _, n := range rows.NameRefs(w) {
+		v.lookup(o, n, d)
 	}
-	for _, r := range have {
-		for _, g := range recordedGroups(r.columns.ids()) {
-			v.lookup(h, mention{named: named{nbdb.PortGroupTable, g}}, a)
+	for _, r := range existing {
+		for _, g := range r.RecordedGroups() {
+			v.lookup(o, rows.NameRef{RowName: rows.RowName{Table: nbdb.PortGroupTable, Name: g}}, d)
 		}
 	}
-	return a
+	return d
 }
 
-func (v *view) lookup(h holder, n mention, a around) {
-	rows := v.named(n.table, n.name)
-	// The database lets switches and routers share a name: ours goes first.
-	slices.SortFunc(rows, func(x, y model.Model) int { return compareOwned(h.owner, x, y) })
-	for _, m := range rows {
-		if _, _, ids := header(m); n.wanted && holderOf(ids) != h {
-			a.taken[n.named] = holderOf(ids)
+// lookup adds one named row to d. The schema lets several switches or routers
+// have the same name; the cluster's own one counts.
+func (v *view) lookup(o rows.Owner, n rows.NameRef, d rows.Dependencies) {
+	found := v.named(n.Table, n.Name)
+	slices.SortFunc(found, func(a, b model.Model) int { return compareOwned(o.Cluster, a, b) })
+	for _, m := range found {
+		if _, _, ids := rows.Header(m); n.Own && rows.OwnerOf(ids) != o {
+			d.Taken[n.RowName] = rows.OwnerOf(ids)
 		}
 	}
-	if len(rows) == 0 {
+	if len(found) == 0 {
 		return
 	}
-	switch r := rows[0].(type) {
+	switch r := found[0].(type) {
 	case *nbdb.LogicalSwitch:
-		a.switches[n.name] = r.UUID
+		d.Networks[n.Name] = r.UUID
 	case *nbdb.PortGroup:
-		a.groups[n.name] = r.UUID
+		d.Groups[n.Name] = r.UUID
 	case *nbdb.LogicalRouter:
-		a.routers[n.name] = surroundingRouter{
-			uuid: r.UUID, ours: r.ExternalIDs[keyOwner] == h.owner, balancers: r.LoadBalancer, subnet: v.subnet(r),
+		d.Routers[n.Name] = rows.RouterDependency{
+			UUID: r.UUID, Ours: r.ExternalIDs[rows.KeyOwner] == o.Cluster, LoadBalancers: r.LoadBalancer, NeutronSubnet: v.neutronSubnet(r),
 		}
 	}
 }
 
-func compareOwned(owner string, x, y model.Model) int {
+// compareOwned orders rows: the cluster's own ones first, then by UUID.
+func compareOwned(cluster string, a, b model.Model) int {
 	rank := func(ids map[string]string) int {
-		if ids[keyOwner] == owner {
+		if ids[rows.KeyOwner] == cluster {
 			return 0
 		}
 		return 1
 	}
-	xu, _, xi := header(x)
-	yu, _, yi := header(y)
-	return cmp.Or(cmp.Compare(rank(xi), rank(yi)), cmp.Compare(xu, yu))
+	uuidOfA, _, idsOfA := rows.Header(a)
+	uuidOfB, _, idsOfB := rows.Header(b)
+	return cmp.Or(cmp.Compare(rank(idsOfA), rank(idsOfB)), cmp.Compare(uuidOfA, uuidOfB))
 }

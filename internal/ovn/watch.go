@@ -2,94 +2,161 @@ package ovn
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/ovn-kubernetes/libovsdb/model"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
+	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// Watch sets who is told. What happened since Dial is told at once.
-func (f *Fabric) Watch(n Notify) { f.book.watch(n) }
+// watcher turns changes of the replica into calls of Notify. A changed row marks
+// the units and routers that it may matter to as pending; run compares those
+// with the replica and notifies of the ones that really changed.
+type watcher struct {
+	current func() *session
+	notify  atomic.Pointer[Notify] // nil until Watch
+	units   *unitIndex
+	routers *routerIndex
+	pending *pending
+	// replicaChanged wakes the Applies that wait for the replica.
+	replicaChanged signal.Broadcast
+}
 
-// tellAll tells what is news, until ctx ends.
-func (f *Fabric) tellAll(ctx context.Context) {
+func newWatcher(current func() *session) *watcher {
+	return &watcher{current: current, units: newUnitIndex(), routers: newRouterIndex(), pending: newPending()}
+}
+
+func (w *watcher) watch(n Notify) {
+	w.notify.Store(&n)
+	w.pending.wake.Set()
+}
+
+// begin and end frame an Apply. While it runs, nobody is notified of the unit.
+
+func (w *watcher) begin(u intent.Unit, want intent.Want) { w.units.begin(u, want) }
+
+func (w *watcher) end(u intent.Unit, err error) {
+	w.units.end(u, err)
+	w.pending.wake.Set()
+}
+
+// reopen marks everything when a session opens: what is known, and what the
+// database has. routersByPort has the routers' names by their ports' UUIDs.
+func (w *watcher) reopen(units map[intent.Unit]bool, routers map[string]bool, routersByPort map[string]string) {
+	known, unknown := w.units.reopen(units)
+	for _, u := range known {
+		w.pending.addUnit(u, false)
+	}
+	for _, u := range unknown {
+		w.pending.addUnit(u, true)
+	}
+	for name := range routers {
+		w.pending.addRouter(name)
+	}
+	for _, name := range w.routers.reopen(routersByPort) {
+		w.pending.addRouter(name)
+	}
+	w.pending.addHost("")
+}
+
+// run notifies until ctx ends.
+func (w *watcher) run(ctx context.Context) {
 	for {
 		select {
-		case <-f.book.wake:
-			f.tell()
+		case <-w.pending.wake.C():
+			if n := w.notify.Load(); n != nil {
+				w.notifyPending(*n)
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (f *Fabric) tell() {
-	n, units, routers, hosts := f.book.take()
-	for u, sure := range units {
-		if sure || f.stale(u) {
+func (w *watcher) notifyPending(n Notify) {
+	for u, sure := range w.pending.takeUnits(w.units.running) {
+		if sure || w.stale(u) {
 			n.Unit(u)
 		}
 	}
-	for name := range routers {
-		if r, there := f.Router(name); f.book.show(name, r, there) {
+	for _, name := range w.pending.takeRouters() {
+		if r, exists := w.current().router(name); w.routers.update(name, r, exists) {
 			n.Router(name)
 		}
 	}
-	for word := range hosts {
-		n.Host(word)
+	for _, key := range w.pending.takeHosts() {
+		n.Host(key)
 	}
 	if n.Up == nil {
-		return // nobody listens yet
+		return
 	}
-	for port := range f.book.takeRisen() {
+	for _, port := range w.pending.takeUp() {
 		n.Up(port)
 	}
 }
 
-// stale says whether to apply a unit again would do or say anything else than
-// it did last. Our own changes make no unit stale.
-func (f *Fabric) stale(u intent.Unit) bool {
-	w, said, known := f.book.recall(u)
+// stale returns whether another Apply of the unit would do or return anything
+// else than the last one. Our own changes make no unit stale.
+func (w *watcher) stale(u intent.Unit) bool {
+	want, last, known := w.units.last(u)
 	if !known {
 		return false
 	}
-	p, err := f.plan(u, w, new(names))
+	p, err := w.current().plan(u, want, new(rows.Names))
 	if err != nil {
-		return said == nil || said.Error() != err.Error()
+		return last == nil || last.Error() != err.Error()
 	}
-	return said != nil || len(p.ops) > 0
+	return last != nil || len(p.Ops) > 0
 }
 
-// changed marks the units and routers that a changed row is of interest to.
-func (f *Fabric) changed(s *session, was, is model.Model) {
-	for _, m := range []model.Model{was, is} {
+// rowChanged marks what a changed row may matter to. before is nil for a new row,
+// after for a deleted one.
+func (w *watcher) rowChanged(s *session, before, after model.Model) {
+	for _, m := range []model.Model{before, after} {
 		switch r := m.(type) {
 		case *nbdb.LogicalSwitch:
-			f.changedSwitch(s, r, was, is)
+			w.switchChanged(s, r, before, after)
 		case *nbdb.LogicalSwitchPort:
-			f.changedPort(s, r, was, is)
+			w.portChanged(s, r, before, after)
 		case *nbdb.LogicalRouter:
-			f.changedRouter(r, is)
+			w.routerChanged(r, after)
 		case *nbdb.LogicalRouterPort:
-			f.changedRouterPort(r)
+			w.routerPortChanged(r)
 		case *nbdb.PortGroup:
-			f.touchUsersOf(nbdb.PortGroupTable, r.Name, was, is)
+			w.nameChanged(nbdb.PortGroupTable, r.Name, before, after)
 		}
-		if m != nil {
-			if _, _, ids := header(m); ids[keyOwner] == f.owner {
-				f.book.touch(intent.Unit(ids[keyUnit]))
-			}
+		if m == nil {
+			continue
+		}
+		if _, _, ids := rows.Header(m); ids[rows.KeyOwner] == s.cluster {
+			w.markUnit(intent.Unit(ids[rows.KeyUnit]))
 		}
 	}
-	f.bell.ring()
+	w.replicaChanged.Set()
 }
 
-// touchUsersOf marks those who say a name when it comes or goes: what else
-// changes in a row does not concern them.
-func (f *Fabric) touchUsersOf(table, name string, was, is model.Model) {
-	if !sameName(was, is) {
-		f.book.touchUsers(table, name)
+// markUnit marks a unit whose rows changed.
+func (w *watcher) markUnit(u intent.Unit) {
+	if matters, sure := w.units.matters(u); matters {
+		w.pending.addUnit(u, sure)
+	}
+}
+
+// markUsers marks the units whose want names a row.
+func (w *watcher) markUsers(table, name string) {
+	for _, u := range w.units.usersOf(rows.RowName{Table: table, Name: name}) {
+		w.pending.addUnit(u, false)
+	}
+}
+
+// nameChanged marks the units that name a row if it came or went under that name.
+// Other changes of the row do not matter to them.
+func (w *watcher) nameChanged(table, name string, before, after model.Model) {
+	if !sameName(before, after) {
+		w.markUsers(table, name)
 	}
 }
 
@@ -97,75 +164,78 @@ func sameName(a, b model.Model) bool {
 	if a == nil || b == nil {
 		return false
 	}
-	_, an, _ := header(a)
-	_, bn, _ := header(b)
-	return an == bn
+	_, nameOfA, _ := rows.Header(a)
+	_, nameOfB, _ := rows.Header(b)
+	return nameOfA == nameOfB
 }
 
-// changedSwitch also marks the routers on the switch: their MTU may be another.
-func (f *Fabric) changedSwitch(s *session, r *nbdb.LogicalSwitch, was, is model.Model) {
-	f.touchUsersOf(nbdb.LogicalSwitchTable, r.Name, was, is)
-	for _, p := range s.view().marked(nbdb.LogicalRouterPortTable, neutronNetwork, r.Name) {
-		uuid, _, _ := header(p)
-		if router, ok := f.book.owner(uuid); ok {
-			f.book.touchRouter(router)
+// switchChanged also marks the routers on the switch: their MTU may have changed.
+func (w *watcher) switchChanged(s *session, r *nbdb.LogicalSwitch, before, after model.Model) {
+	w.nameChanged(nbdb.LogicalSwitchTable, r.Name, before, after)
+	for _, p := range s.view().marked(nbdb.LogicalRouterPortTable, rows.NeutronNetwork, r.Name) {
+		uuid, _, _ := rows.Header(p)
+		if router, ok := w.routers.routerOf(uuid); ok {
+			w.pending.addRouter(router)
 		}
 	}
 }
 
-func (f *Fabric) changedPort(s *session, r *nbdb.LogicalSwitchPort, was, is model.Model) {
-	f.touchUsersOf(nbdb.LogicalSwitchPortTable, r.Name, was, is)
-	f.book.touchHosts(s.hosts.change(was, is))
-	f.changedSiblings(s, was, is)
-	if is == nil {
-		s.members.forget(r.UUID)
+func (w *watcher) portChanged(s *session, r *nbdb.LogicalSwitchPort, before, after model.Model) {
+	w.nameChanged(nbdb.LogicalSwitchPortTable, r.Name, before, after)
+	for _, key := range s.parents.update(before, after) {
+		w.pending.addHost(key)
+	}
+	w.vlanChanged(s, before, after)
+	if after == nil {
+		s.groups.forget(r.UUID)
 		return
 	}
-	// A port behind another has nobody on its node who sees it come up.
-	if r.ParentName == nil || !up(is) || up(was) {
+	// No agent sees a port with a parent come up: the parent's node is a hypervisor.
+	if r.ParentName == nil || !isUp(after) || isUp(before) {
 		return
 	}
-	switch r.ExternalIDs[keyOwner] {
-	case f.owner:
-		f.book.call(intent.Unit(r.ExternalIDs[keyUnit]))
+	switch r.ExternalIDs[rows.KeyOwner] {
+	case s.cluster:
+		w.pending.addUnit(intent.Unit(r.ExternalIDs[rows.KeyUnit]), true)
 	case "":
-		f.book.rise(r.Name)
+		w.pending.addUp(r.Name)
 	}
 }
 
-// changedSiblings marks those of ours that must give way to a port behind the
-// same one, and those that found no place there.
-func (f *Fabric) changedSiblings(s *session, was, is model.Model) {
-	clash, freed := s.siblings.change(was, is)
+// vlanChanged marks our units that must give up a VLAN id, and those that wait
+// for one.
+func (w *watcher) vlanChanged(s *session, before, after model.Model) {
+	clash, freed := s.vlans.update(before, after)
 	for _, u := range clash {
-		f.book.touch(u)
+		w.markUnit(u)
 	}
 	if freed != "" {
-		f.book.touchUsers(nbdb.LogicalSwitchPortTable, freed)
+		w.markUsers(nbdb.LogicalSwitchPortTable, freed)
 	}
 }
 
-func up(m model.Model) bool {
+// isUp returns whether northd has set a port's column "up"; false for nil.
+func isUp(m model.Model) bool {
 	p, ok := m.(*nbdb.LogicalSwitchPort)
 	return ok && p.Up != nil && *p.Up
 }
 
-// changedRouter marks all who join it, whatever changed: its load balancers
-// and its ports concern them.
-func (f *Fabric) changedRouter(r *nbdb.LogicalRouter, is model.Model) {
-	if model.Model(r) == is {
-		f.book.own(r.Name, r.Ports)
+// routerChanged marks all units that name the router, whatever has changed: its
+// load balancers and ports matter to them.
+func (w *watcher) routerChanged(r *nbdb.LogicalRouter, after model.Model) {
+	if model.Model(r) == after {
+		w.routers.addPorts(r.Name, r.Ports)
 	} else {
-		f.book.disown(r.Ports)
+		w.routers.removePorts(r.Ports)
 	}
-	f.book.touchRouter(r.Name)
-	f.book.touchUsers(nbdb.LogicalRouterTable, r.Name)
+	w.pending.addRouter(r.Name)
+	w.markUsers(nbdb.LogicalRouterTable, r.Name)
 }
 
-func (f *Fabric) changedRouterPort(r *nbdb.LogicalRouterPort) {
-	f.book.touchUsers(nbdb.LogicalRouterPortTable, r.Name)
-	if router, ok := f.book.owner(r.UUID); ok {
-		f.book.touchRouter(router)
-		f.book.touchUsers(nbdb.LogicalRouterTable, router)
+func (w *watcher) routerPortChanged(r *nbdb.LogicalRouterPort) {
+	w.markUsers(nbdb.LogicalRouterPortTable, r.Name)
+	if router, ok := w.routers.routerOf(r.UUID); ok {
+		w.pending.addRouter(router)
+		w.markUsers(nbdb.LogicalRouterTable, router)
 	}
 }

@@ -16,3 +16,18 @@ func TestManySetsWakeOnce(t *testing.T) {
 	s.Set()
 	<-s.C()
 }
+
+func TestBroadcastWakesAll(t *testing.T) {
+	t.Parallel()
+	var b Broadcast
+	b.Set() // nobody waits
+	one, two := b.Next(), b.Next()
+	b.Set()
+	<-one
+	<-two
+	select {
+	case <-b.Next():
+		t.Error("a receiver that came after Set was woken by it")
+	default:
+	}
+}

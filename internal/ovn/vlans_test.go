@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
+	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
 // What is told twice counts once: else VLAN ids seem free behind a port that has none.
@@ -14,20 +15,20 @@ func TestATagThatIsTakenAwayTwiceIsCountedOnce(t *testing.T) {
 		parent := "vm1"
 		return &nbdb.LogicalSwitchPort{UUID: uuid, Name: uuid, ParentName: &parent, Tag: &tag}
 	}
-	s := newSiblings("c1")
-	for tag := 1; tag <= mostTags; tag++ {
+	s := newVLANAllocator("c1")
+	for tag := 1; tag <= rows.MaxVLAN; tag++ {
 		s.add(row(fmt.Sprint("p", tag), tag))
 	}
-	last, moved := row(fmt.Sprint("p", mostTags), mostTags), row(fmt.Sprint("p", mostTags), 1)
-	if _, freed := s.change(last, moved); freed != "vm1" {
+	last, moved := row(fmt.Sprint("p", rows.MaxVLAN), rows.MaxVLAN), row(fmt.Sprint("p", rows.MaxVLAN), 1)
+	if _, freed := s.update(last, moved); freed != "vm1" {
 		t.Errorf("a tag came free behind %q", freed)
 	}
-	if _, freed := s.change(last, moved); freed != "" || s.count["vm1"] != mostTags-1 {
+	if _, freed := s.update(last, moved); freed != "" || s.count["vm1"] != rows.MaxVLAN-1 {
 		t.Errorf("the same again: freed %q, %d in use", freed, s.count["vm1"])
 	}
-	s.change(moved, nil)
-	s.change(moved, nil)
-	if n := s.count["vm1"]; n != mostTags-1 {
+	s.update(moved, nil)
+	s.update(moved, nil)
+	if n := s.count["vm1"]; n != rows.MaxVLAN-1 {
 		t.Errorf("%d are in use: tag 1 has another user", n)
 	}
 }

@@ -1,4 +1,4 @@
-package ovn
+package rows
 
 import (
 	"fmt"
@@ -11,10 +11,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// columns are the columns of a row that are ours to say, by name. The values
-// are string, int, set, uuids, ints or pairs, and comparable as they are: sets
-// are sorted and never nil.
-type columns map[string]any
+// Columns are the columns of a row that we write, by name. The values are
+// string, int, set, uuids, ints or pairs, and can be compared with
+// reflect.DeepEqual: sets are sorted and never nil.
+type Columns map[string]any
 
 type (
 	set   []string          // of strings
@@ -52,51 +52,51 @@ func pairsOf(m map[string]string) pairs {
 	return maps.Clone(m)
 }
 
-// columnsOf are the columns of a row of the database that could be ours to say.
-func columnsOf(m model.Model) columns {
+// ColumnsOf returns the columns of a row of package nbdb that we may write.
+func ColumnsOf(m model.Model) Columns {
 	switch r := m.(type) {
 	case *nbdb.LogicalSwitch:
-		return columns{
+		return Columns{
 			"name": r.Name, "other_config": pairsOf(r.OtherConfig), "load_balancer": uuidsOf(r.LoadBalancer),
 			"external_ids": pairsOf(r.ExternalIDs),
 		}
 	case *nbdb.LogicalSwitchPort:
-		return columns{
+		return Columns{
 			"name": r.Name, "type": r.Type, "addresses": setOf(r.Addresses...), "port_security": setOf(r.PortSecurity...),
 			"options": pairsOf(r.Options), "parent_name": optional(r.ParentName), "tag": number(r.Tag),
 			"external_ids": pairsOf(r.ExternalIDs),
 		}
 	case *nbdb.LogicalRouter:
-		return columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
+		return Columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
 	case *nbdb.LogicalRouterPort:
-		return columns{
+		return Columns{
 			"name": r.Name, "mac": r.MAC, "networks": setOf(r.Networks...), "external_ids": pairsOf(r.ExternalIDs),
 		}
 	case *nbdb.LogicalRouterPolicy:
-		return columns{
+		return Columns{
 			"priority": r.Priority, "match": r.Match, "action": r.Action, "nexthops": setOf(r.Nexthops...),
 			"external_ids": pairsOf(r.ExternalIDs),
 		}
 	case *nbdb.LogicalRouterRoute:
-		return columns{"ip_prefix": r.IPPrefix, "nexthop": r.Nexthop, "external_ids": pairsOf(r.ExternalIDs)}
+		return Columns{"ip_prefix": r.IPPrefix, "nexthop": r.Nexthop, "external_ids": pairsOf(r.ExternalIDs)}
 	case *nbdb.PortGroup:
-		return columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
+		return Columns{"name": r.Name, "external_ids": pairsOf(r.ExternalIDs)}
 	}
 	panic(fmt.Sprintf("no columns for %T", m))
 }
 
-// ids are the external_ids among the columns.
-func (c columns) ids() pairs {
+// ids returns the external_ids.
+func (c Columns) ids() pairs {
 	p, _ := c["external_ids"].(pairs)
 	return p
 }
 
-func (c columns) name() string {
+func (c Columns) name() string {
 	s, _ := c["name"].(string)
 	return s
 }
 
-// wire is a value as the database's protocol has it.
+// wire returns a value as RFC 7047 encodes it.
 func wire(v any) any {
 	switch v := v.(type) {
 	case set:
@@ -123,8 +123,8 @@ func ovsSet[T any](values []T, atom func(T) any) ovsdb.OvsSet {
 	return s
 }
 
-// blank says whether a value is what the database gives a column by itself.
-func blank(v any) bool {
+// isDefault returns whether a new row has the value anyway.
+func isDefault(v any) bool {
 	switch v := v.(type) {
 	case nil:
 		return true

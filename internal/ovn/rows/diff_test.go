@@ -1,4 +1,4 @@
-package ovn
+package rows
 
 import (
 	"errors"
@@ -28,22 +28,22 @@ func TestPlans(t *testing.T) {
 			{Router: "ovn-cluster", Priority: 29000, From: "node_a", NextHops: []netip.Addr{netip.MustParseAddr("100.64.0.2")}},
 		},
 	}
-	a := around{
-		switches: map[string]string{"net2": "LS-net2", "net3": "LS-net3"}, groups: map[string]string{"pg_a": "PG-a", "pg_b": "PG-b"},
-		tags: map[string]int{"p.ns": 7},
-		routers: map[string]surroundingRouter{
-			"ovn-cluster": {uuid: "LR-cluster", ours: true},
-			"neutron-r":   {uuid: "LR-neutron", balancers: []string{"LB-2", "LB-1"}, subnet: "sub-1"},
+	a := Dependencies{
+		Networks: map[string]string{"net2": "LS-net2", "net3": "LS-net3"}, Groups: map[string]string{"pg_a": "PG-a", "pg_b": "PG-b"},
+		VLANs: map[string]int{"p.ns": 7},
+		Routers: map[string]RouterDependency{
+			"ovn-cluster": {UUID: "LR-cluster", Ours: true},
+			"neutron-r":   {UUID: "LR-neutron", LoadBalancers: []string{"LB-2", "LB-1"}, NeutronSubnet: "sub-1"},
 		},
 	}
 	noLonger := a
-	noLonger.routers = map[string]surroundingRouter{"neutron-r": {uuid: "LR-neutron"}}
+	noLonger.Routers = map[string]RouterDependency{"neutron-r": {UUID: "LR-neutron"}}
 	var out strings.Builder
 	for _, c := range []struct {
 		name      string
 		have      intent.Want
 		want      intent.Want
-		now       around
+		now       Dependencies
 		elsewhere bool // the port was taken out of its groups behind our back
 	}{
 		{name: "a subnet on a router of Neutron's", want: subnet("net5", "neutron-r", true), now: a},
@@ -58,42 +58,42 @@ func TestPlans(t *testing.T) {
 		{name: "a node", want: reroutes, now: a},
 		{name: "the node goes", have: reroutes, now: a},
 	} {
-		h := holder{"kubernetes", "unit/name"}
-		have := asHad(mustTranslate(t, h, c.have, a), c.elsewhere)
-		p := diff(have, mustTranslate(t, h, c.want, c.now), c.now.groups, new(names))
-		fmt.Fprintf(&out, "# %s: %d changes\n%s\n", c.name, p.changed, p)
+		h := Owner{"kubernetes", "unit/name"}
+		have := asExisting(mustTranslate(t, h, c.have, a), c.elsewhere)
+		p := Diff(have, mustTranslate(t, h, c.want, c.now), c.now.Groups, new(Names))
+		fmt.Fprintf(&out, "# %s: %d changes\n%s\n", c.name, p.Changed, p)
 	}
 	golden(t, "testdata/plans.golden", out.String())
 }
 
-func mustTranslate(t *testing.T, h holder, w intent.Want, a around) []row {
+func mustTranslate(t *testing.T, h Owner, w intent.Want, a Dependencies) []Row {
 	t.Helper()
-	rows, err := translate(h, w, a)
+	rows, err := Translate(h, w, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return rows
 }
 
-// asHad are rows as if they were there.
-func asHad(rows []row, elsewhere bool) []had {
-	var have []had
+// asExisting returns wanted rows as existing ones.
+func asExisting(rows []Row, elsewhere bool) []Existing {
+	var have []Existing
 	for i, r := range rows {
-		h := had{id: r.id, uuid: fmt.Sprint("have-", i), columns: r.columns, member: map[string]bool{}}
+		h := Existing{ID: r.ID, UUID: fmt.Sprint("have-", i), Columns: r.columns, InGroups: map[string]bool{}}
 		for _, g := range r.groups {
-			h.member[g.uuid] = !elsewhere
+			h.InGroups[g.uuid] = !elsewhere
 		}
 		if elsewhere {
-			h.member = nil
+			h.InGroups = nil
 		}
 		have = append(have, h)
 	}
 	return have
 }
 
-func (p *plan) String() string {
+func (p *Plan) String() string {
 	var out strings.Builder
-	for _, o := range p.ops {
+	for _, o := range p.Ops {
 		fmt.Fprintf(&out, "%s %s %s", o.Op, o.Table, o.UUIDName)
 		if len(o.Where) > 0 {
 			fmt.Fprintf(&out, " where %v", o.Where)
@@ -124,18 +124,18 @@ func golden(t *testing.T, file, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("not as in %s; if that is right, go test ./internal/ovn -run %s -update\n%s", file, t.Name(), diff)
+		t.Errorf("not as in %s; if that is right, go test ./internal/ovn/rows -run %s -update\n%s", file, t.Name(), diff)
 	}
 }
 
 // The same want in any order gives the same plan.
 func TestOrderHasNoMeaning(t *testing.T) {
-	a := around{switches: map[string]string{"net": "LS"}, groups: map[string]string{"a": "A", "b": "B"}}
+	a := Dependencies{Networks: map[string]string{"net": "LS"}, Groups: map[string]string{"a": "A", "b": "B"}}
 	w := intent.Want{Ports: append(pod("p", "net", "a", "b").Ports, pod("q", "net", "b", "a", "b").Ports...)}
 	x := intent.Want{Ports: append(pod("q", "net", "a", "b").Ports, pod("p", "net", "b", "a").Ports...)}
-	h := holder{"kubernetes", "pod/p"}
-	one := diff(nil, mustTranslate(t, h, w, a), a.groups, new(names))
-	other := diff(nil, mustTranslate(t, h, x, a), a.groups, new(names))
+	h := Owner{"kubernetes", "pod/p"}
+	one := Diff(nil, mustTranslate(t, h, w, a), a.Groups, new(Names))
+	other := Diff(nil, mustTranslate(t, h, x, a), a.Groups, new(Names))
 	if d := cmp.Diff(one.String(), other.String()); d != "" {
 		t.Error(d)
 	}
@@ -144,11 +144,34 @@ func TestOrderHasNoMeaning(t *testing.T) {
 // Of several reasons, the one that nothing but a new spec mends comes first.
 func TestStopBeforeWait(t *testing.T) {
 	w := subnet("net", "r", true)
-	_, err := translate(holder{"kubernetes", "subnet/net"}, w, around{
-		taken: map[named]holder{{nbdb.LogicalSwitchTable, "net"}: {"kubernetes", "subnet/other"}},
+	_, err := Translate(Owner{"kubernetes", "subnet/net"}, w, Dependencies{
+		Taken: map[RowName]Owner{{nbdb.LogicalSwitchTable, "net"}: {"kubernetes", "subnet/other"}},
 	})
 	var stop intent.Stop
 	if !errors.As(err, &stop) || !strings.Contains(stop.Why, "subnet/other of cluster kubernetes") {
 		t.Errorf("%v", err)
 	}
+}
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+func vpc(name string) intent.Want { return intent.Want{Routers: []intent.Router{{Name: name}}} }
+
+// subnet is a network and its router interface.
+func subnet(name, router string, foreign bool) intent.Want {
+	return intent.Want{
+		Networks: []intent.Network{{Name: name, LoadBalancersOf: router}},
+		RouterInterfaces: []intent.RouterInterface{{
+			Network: name, Router: router, Foreign: foreign,
+			NetworkPort: name + "-" + router, RouterPort: router + "-" + name,
+			MAC: "00:00:00:91:4d:df", Addresses: []netip.Prefix{prefix("12.0.1.1/24")},
+		}},
+	}
+}
+
+func pod(name, network string, groups ...string) intent.Want {
+	return intent.Want{Ports: []intent.Port{{
+		Name: name, Network: network, MAC: "00:00:00:aa:00:02", Version: "uid-" + name, Groups: groups,
+		Addrs: []netip.Addr{netip.MustParseAddr("12.0.1.2")},
+	}}}
 }

@@ -1,24 +1,24 @@
-package ovn
+package rows
 
 import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// mention is a row's name that a want says, for a row of its own or for one
-// that it refers to.
-type mention struct {
-	named
-	wanted bool
+// NameRef is a row that a want names. Own is true for a row of the unit's own,
+// false for one that it refers to.
+type NameRef struct {
+	RowName
+	Own bool
 }
 
-// mentions are all names that a want says.
-func mentions(w intent.Want) []mention {
-	var m []mention
-	own := func(table, name string) { m = append(m, mention{named{table, name}, true}) }
+// NameRefs returns all rows that a want names, in no order, some perhaps twice.
+func NameRefs(w intent.Want) []NameRef {
+	var m []NameRef
+	own := func(table, name string) { m = append(m, NameRef{RowName{table, name}, true}) }
 	other := func(table, name string) {
 		if name != "" {
-			m = append(m, mention{named{table, name}, false})
+			m = append(m, NameRef{RowName{table, name}, false})
 		}
 	}
 	for _, r := range w.Routers {

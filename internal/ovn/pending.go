@@ -1,0 +1,74 @@
+package ovn
+
+import (
+	"sync"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/signal"
+)
+
+// pending has what may have to be notified of: each thing once, however often it
+// changes before the watcher takes it.
+type pending struct {
+	mu      sync.Mutex
+	units   map[intent.Unit]bool // true: notify without comparing it with its rows
+	routers map[string]bool
+	hosts   map[string]bool // keys of Fabric.Hosts
+	up      map[string]bool // subports of others
+	wake    signal.Signal
+}
+
+func newPending() *pending {
+	return &pending{
+		units: map[intent.Unit]bool{}, routers: map[string]bool{}, hosts: map[string]bool{}, up: map[string]bool{},
+		wake: signal.New(),
+	}
+}
+
+// addUnit adds a unit. One that is to be notified for sure stays so.
+func (p *pending) addUnit(u intent.Unit, sure bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.units[u] = p.units[u] || sure
+	p.wake.Set()
+}
+
+func (p *pending) addRouter(name string) { p.add(p.routers, name) }
+func (p *pending) addHost(key string)    { p.add(p.hosts, key) }
+func (p *pending) addUp(port string)     { p.add(p.up, port) }
+
+func (p *pending) add(to map[string]bool, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to[name] = true
+	p.wake.Set()
+}
+
+// takeUnits takes all units but those for which skip returns true.
+func (p *pending) takeUnits(skip func(intent.Unit) bool) map[intent.Unit]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	taken := map[intent.Unit]bool{}
+	for u, sure := range p.units {
+		if !skip(u) {
+			taken[u] = sure
+			delete(p.units, u)
+		}
+	}
+	return taken
+}
+
+func (p *pending) takeRouters() []string { return p.take(p.routers) }
+func (p *pending) takeHosts() []string   { return p.take(p.hosts) }
+func (p *pending) takeUp() []string      { return p.take(p.up) }
+
+func (p *pending) take(from map[string]bool) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := make([]string, 0, len(from))
+	for name := range from {
+		names = append(names, name)
+	}
+	clear(from)
+	return names
+}
