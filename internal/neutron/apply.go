@@ -69,7 +69,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	}
 	f.remember(u, w, e)
 	seen := f.seen(w, e, changed)
-	return seen, f.awaited(u, w, seen)
+	return seen, f.awaitUp(u, w, seen)
 }
 
 // know makes sure that what the entry says is there, is, and nothing else.
@@ -293,7 +293,7 @@ func (f *Fabric) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.groups.forget(id)
-	f.rises.forget(id)
+	f.pending.Forget(id)
 	maps.DeleteFunc(f.segments, func(_ string, s Segment) bool { return s.ID == id })
 }
 

@@ -92,7 +92,7 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if trunks != nil {
-		f.trunks.relearn(trunks, f.touched)
+		f.trunks.Sync(trunks, func(port string) bool { return f.touched[port] })
 	}
 	f.lend(all, held)
 	changed := slices.Concat(f.found, f.compare(all), f.regroup(all))

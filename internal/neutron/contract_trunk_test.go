@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -29,7 +30,7 @@ func makeTheirs(t *testing.T, f *Fabric, k kind, fs fields) (id string, undo fun
 	}
 }
 
-// contractTrunk: ports behind somebody's trunk, beside other people's.
+// contractTrunk: ports behind somebody's port, beside other people's.
 func contractTrunk(t *testing.T, f *Fabric) {
 	t.Helper()
 	network, removeNetwork := makeTheirs(t, f, kindNetwork, fields{"name": "machines"})
@@ -38,18 +39,18 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	defer removeParent()
 	other, removeOther := makeTheirs(t, f, kindPort, fields{"name": "other", "network_id": network})
 	defer removeOther()
-	trunk, removeTrunk := makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
+	trunkID, removeTrunk := makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
 	b := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]
 	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)); b.Tag == 0 || again.Changed != 0 || again.Ports["ns/n1"].Tag != b.Tag {
 		t.Errorf("%+v, and again %+v", b, again)
 	}
-	contractSubports(t, f, parent, trunk, other)
+	contractSubports(t, f, parent, trunkID, other)
 	removeTrunk()
 	changed, err := f.Refresh(t.Context(), nil)
 	if diff := cmp.Diff([]intent.Unit{"pod/ns/n1", "pod/ns/n3"}, changed); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if _, err := f.Apply(t.Context(), "pod/ns/n1", stopped("ns/n1", parent)); reason(err) != NoTrunk {
+	if _, err := f.Apply(t.Context(), "pod/ns/n1", stopped("ns/n1", parent)); reason(err) != trunk.NoTrunk {
 		t.Errorf("%v", err)
 	}
 	_, removeTrunk = makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
@@ -74,27 +75,28 @@ func stopped(name, parent string) intent.Want {
 }
 
 // contractSubports: the pool, and a port of somebody else's that comes between.
-func contractSubports(t *testing.T, f *Fabric, parent, trunk, other string) {
+func contractSubports(t *testing.T, f *Fabric, parent, trunkID, other string) {
 	t.Helper()
 	idle := func() bool {
 		i := slices.IndexFunc(f.PortPool.Pools(), func(p portpool.Status) bool { return p.Parent == parent })
 		return i >= 0 && f.PortPool.Pools()[i].Ready >= 2 && f.PortPool.Pools()[i].Making+f.PortPool.Pools()[i].Returning == 0
 	}
 	eventually(t, time.Minute, "the pool is full", idle)
-	f.mu.Lock()
-	theirs := f.trunks[parent].last + 1
-	f.mu.Unlock()
-	if err := f.session.Load().attach(t.Context(), trunk, []subport{{other, "vlan", theirs}}, "other"); err != nil {
+	static := stopped("ns/n3", parent)
+	static.Ports[0].MAC = "02:00:00:00:00:79"
+	theirs := apply(t, f, "pod/ns/n3", static).Ports["ns/n3"].Tag + 1 // the one that is tried next
+	if err := f.session.Load().AddSubports(t.Context(), trunkID, []trunk.Subport{{Port: other, VLAN: theirs}}); err != nil {
 		t.Fatal(err)
 	}
 	if seen := apply(t, f, "pod/ns/n2", stopped("ns/n2", parent)); seen.Changed != 0 || seen.Ports["ns/n2"].Tag == 0 {
 		t.Errorf("from the pool: %+v", seen)
 	}
-	static := stopped("ns/n3", parent)
-	static.Ports[0].MAC = "02:00:00:00:00:79"
-	if tag := apply(t, f, "pod/ns/n3", static).Ports["ns/n3"].Tag; tag == theirs || tag == 0 {
+	static = stopped("ns/n4", parent)
+	static.Ports[0].MAC = "02:00:00:00:00:7a"
+	if tag := apply(t, f, "pod/ns/n4", static).Ports["ns/n4"].Tag; tag == theirs || tag == 0 {
 		t.Errorf("VLAN id %d is somebody else's", tag)
 	}
+	apply(t, f, "pod/ns/n4", intent.Want{})
 	eventually(t, time.Minute, "the port has its name", func() bool { return slices.Contains(content(t, f), "pod/ns/n2: port ns/n2") })
 	apply(t, f, "pod/ns/n2", intent.Want{})
 	eventually(t, time.Minute, "the port is back", idle)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
@@ -29,9 +30,9 @@ func classifyError(v verb, what string, err error) error {
 	case a.Code == http.StatusNotFound && v == remove:
 		return nil
 	case a.Code == http.StatusNotFound && v == detach:
-		return notBehind{fmt.Errorf("%s: %s", doing, a.Text)}
+		return trunk.NotAttached{Err: fmt.Errorf("%s: %s", doing, a.Text)}
 	case a.Type == "TrunkNotFound":
-		return intent.Wait{Reason: NoTrunk, For: doing + ": " + a.Text, After: later}
+		return intent.Wait{Reason: trunk.NoTrunk, For: doing + ": " + a.Text, After: later}
 	case a.Type == "SecurityGroupNotFound":
 		// a port or a rule names it; or it is itself what we change
 		return noGroup{anyUUID.FindAllString(a.Text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}}
@@ -63,7 +64,7 @@ func conflict(a openstack.Answer, doing string) error {
 	case a.Type == "IpAddressAlreadyAllocated", a.Type == "IpAddressInUse", a.Type == "MacAddressInUse":
 		return wait("AddressTaken", later)
 	case a.Type == "DuplicateSubPort":
-		return vlanTaken{wait("VLANTaken", soon)}
+		return trunk.VLANTaken{Err: wait("VLANTaken", soon)}
 	case strings.Contains(a.Type, "InUse"):
 		return wait("InUse", later)
 	}
@@ -77,8 +78,5 @@ type noGroup struct {
 }
 
 func (n noGroup) Unwrap() error { return n.error }
-
-// notBehind is the failure to detach several ports because not all are attached.
-type notBehind struct{ error }
 
 var anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)

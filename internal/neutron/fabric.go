@@ -10,12 +10,14 @@ package neutron
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 	"github.com/isthmus-cni/isthmus/internal/signal"
@@ -58,7 +60,7 @@ type Options struct {
 	// Log may be nil.
 	Log *slog.Logger
 
-	pace pace
+	pace trunk.Pace // zero: the default one
 }
 
 // Fabric is Neutron as one owner sees it.
@@ -73,6 +75,8 @@ type Fabric struct {
 	unnamed unitQueue
 	looking sync.Mutex // of Refresh
 	quiet   quiet
+	trunks  *trunk.Trunks
+	pending *trunk.Pending
 
 	mu    sync.Mutex // of all below
 	units map[intent.Unit]*entry
@@ -93,8 +97,6 @@ type Fabric struct {
 	// doubtful are the units of which something is gone that they still know.
 	doubtful map[intent.Unit]bool
 	standard map[string]string // ids of the default groups by project
-	trunks   trunks
-	rises    rises
 }
 
 // New returns a Fabric. It signs in when first used, and again when needed;
@@ -106,23 +108,27 @@ func New(ctx context.Context, o Options) *Fabric {
 	if o.Removed == nil {
 		o.Removed = func(string) {}
 	}
+	if o.pace == (trunk.Pace{}) {
+		o.pace = trunk.DefaultPace
+	}
 	ctx, cancel := context.WithCancel(openstack.Background(ctx))
 	f := &Fabric{
 		Options: o, stop: cancel, unnamed: unitQueue{added: signal.New()},
 		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, handedOut: map[string]intent.Unit{}, nodes: map[string]string{}, segments: map[string]Segment{},
 		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(),
 		standard: map[string]string{},
-		trunks:   trunks{}, rises: newRises(o.Up),
 	}
 	f.session = openstack.NewLazy(f.connect)
+	f.trunks = trunk.New(func(ctx context.Context) (func(), error) { return f.quiet.take(ctx, 1) })
+	f.pending = trunk.NewPending(pendingPorts{f}, o.Up, o.pace, o.Log)
 	f.PortPool = portpool.New(portpool.Options{
 		Neutron: poolPorts{f}, Limits: o.Pool, Pause: o.Pause, Log: o.Log,
 		Busy: func() bool { return !f.unnamed.empty() },
-		Up:   func(p portpool.Port) bool { return f.rises.isUp(p.Record.(object)) },
+		Up:   func(p portpool.Port) bool { return f.isUp(p.Record.(object)) },
 	})
 	f.tasks.Go(func() { f.writeNames(ctx) })
 	f.tasks.Go(func() { f.PortPool.Run(ctx) })
-	f.tasks.Go(func() { f.watchRises(ctx) })
+	f.tasks.Go(func() { f.pending.Run(ctx) })
 	return f
 }
 
@@ -181,6 +187,17 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (a
 		}
 	}
 	return out, f.askGroups(ctx, a, w, out)
+}
+
+// askTrunk learns of the trunk on a port that a pod's port is to be attached to.
+func (f *Fabric) askTrunk(ctx context.Context, a *api, p intent.Port) error {
+	switch {
+	case p.Parent == "":
+		return nil
+	case !a.aliases[extTrunk]:
+		return intent.Stop{Reason: "NotSupported", Why: fmt.Sprintf("port %s cannot be behind port %s: this Neutron lacks extension %s", p.Name, p.Parent, extTrunk)}
+	}
+	return f.trunks.Ensure(ctx, a, p.Parent)
 }
 
 func (f *Fabric) learn(name string, s Segment) {

@@ -124,7 +124,7 @@ func (f *Fabric) syncPool(all map[intent.Unit][]object) {
 			f.learnNode(u, o)
 		}
 	}
-	maps.DeleteFunc(f.rises.up, func(id string, _ bool) bool { _, exists := parents[id]; return !exists && !f.touched[id] })
+	f.pending.Keep(func(id string) bool { _, exists := parents[id]; return exists || f.touched[id] })
 	var found []portpool.Port
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range all[u] {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
 // look reads what a unit has: what bears its tags, and what died before it got
@@ -69,7 +70,7 @@ func joinsOf(w wire, all []object) []object {
 
 // lookAll reads all that is an owner's, by unit, and the trunks if any of it is
 // behind another port.
-func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]object, []wire, error) {
+func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]object, []trunk.Trunk, error) {
 	var all []object
 	ours := func(o object) bool { _, is := unitOf(owner, o); return is }
 	queries := []struct {
@@ -101,16 +102,13 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]obje
 }
 
 // placeAll says of the ports which they are behind, if any of them is.
-func (a *api) placeAll(ctx context.Context, all []object) ([]object, []wire, error) {
+func (a *api) placeAll(ctx context.Context, all []object) ([]object, []trunk.Trunk, error) {
 	if !slices.ContainsFunc(all, func(o object) bool { return o.kind == kindPort && nests(o.fields) }) {
 		return all, nil, nil
 	}
-	found, err := a.list(ctx, kindTrunk, nil)
-	b := trunks{}
-	for _, w := range found {
-		b.learn(w)
-	}
-	return b.place(all), found, err
+	found, err := a.Trunks(ctx, "")
+	attached := trunk.Attachments(found)
+	return place(all, func(port string) (trunk.Attachment, bool) { at, is := attached[port]; return at, is }), found, err
 }
 
 // byUnit sorts objects by who has them; what bears no mark goes with what it

@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -39,7 +40,7 @@ func TestSubportsAreReady(t *testing.T) {
 		if got := f.PortPool.Pools()[0]; got.Node != "worker1" || got.Parent != parent {
 			t.Errorf("%+v", got)
 		}
-		eventually(t, time.Minute, "all are up", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.rises.waiting) == 0 })
+		eventually(t, time.Minute, "all are up", func() bool { return f.pending.Count() == 0 })
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Slow: time.Hour, Code: 503} })
 		for i := range 3 {
 			name := fmt.Sprintf("ns/p%d", i)
@@ -99,7 +100,7 @@ func TestSubportsAfterACrash(t *testing.T) {
 		c := neutrontest.New(t)
 		parent, _ := c.Trunk("vm1")
 		f := nestedPool(t, c, parent, portpool.Limits{Min: 2, Batch: 2})
-		eventually(t, time.Minute, "all are up", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.rises.waiting) == 0 })
+		eventually(t, time.Minute, "all are up", func() bool { return f.pending.Count() == 0 })
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Code: 503} })
 		b := apply(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
 		f.Close()
@@ -134,14 +135,14 @@ func TestSubportsAfterACrash(t *testing.T) {
 func TestATrunkTakesThePoolAlong(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	parent, trunk := c.Trunk("vm1")
+	parent, trunkID := c.Trunk("vm1")
 	f := nestedPool(t, c, parent, portpool.Limits{Min: 3, Batch: 3})
-	c.Remove("trunks", trunk)
+	c.Remove("trunks", trunkID)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, "the pool's ports are gone", func() bool { return len(c.Names("ports")) == 2 })
-	if _, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", parent)); reason(err) != NoTrunk {
+	if _, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", parent)); reason(err) != trunk.NoTrunk {
 		t.Errorf("%v", err)
 	}
 	c.Add("trunks", map[string]any{"name": "another", "port_id": parent})

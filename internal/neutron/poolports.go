@@ -84,7 +84,7 @@ func (p poolPorts) created(k portpool.Key, objects []object) []portpool.Port {
 	}
 	for _, o := range objects {
 		if parent := text(o, "parent"); parent != "" {
-			p.f.rises.awaitPooled(o.id, parent)
+			p.f.pending.AwaitPooled(o.id, parent)
 		}
 	}
 	return p.f.portsOf(objects)

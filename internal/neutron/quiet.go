@@ -22,8 +22,8 @@ type quiet struct{ all *semaphore.Weighted }
 
 func newQuiet() quiet { return quiet{semaphore.NewWeighted(sideBySide)} }
 
-// enter waits until steps may be done, and returns what to call when they are. What
-// changes a trunk waits for its turn there first: see enterTrunk.
+// enter waits until steps may be done, and returns what to call when they are. A
+// change of a trunk waits for the trunk first: see trunk.Trunks.
 func (q quiet) enter(ctx context.Context, s step) (leave func(), err error) {
 	switch {
 	case s.kind == kindGroup && s.verb == remove:

@@ -11,6 +11,8 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
+	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
 // One list tells of all that wait, and whom it matters to is woken.
@@ -22,7 +24,7 @@ func TestPortsComeUp(t *testing.T) {
 	woken := make(chan intent.Unit, 100)
 	f := startAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Changed: func(u intent.Unit) { woken <- u },
-		pace: pace{first: time.Millisecond, most: 20 * time.Millisecond, stuck: time.Hour},
+		pace: trunk.Pace{Looks: retry.Backoff{First: time.Millisecond, Longest: 20 * time.Millisecond}, Stuck: time.Hour},
 	})
 	apply(t, f, "subnet/net2", subnetWant(""))
 	want := map[intent.Unit]bool{}
@@ -66,7 +68,7 @@ func TestAPortNeverComesUp(t *testing.T) {
 	parent, _ := c.Trunk("vm1")
 	f := startAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile,
-		pace: pace{first: time.Millisecond, most: 10 * time.Millisecond, stuck: 20 * time.Millisecond},
+		pace: trunk.Pace{Looks: retry.Backoff{First: time.Millisecond, Longest: 10 * time.Millisecond}, Stuck: 20 * time.Millisecond},
 	})
 	apply(t, f, "subnet/net2", subnetWant(""))
 	c.Set("ports", parent, "status", "DOWN")
@@ -91,7 +93,7 @@ func TestOVNSaysWhatIsUp(t *testing.T) {
 	f := startAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile,
 		Changed: func(u intent.Unit) { woken <- u }, Up: func(string) (bool, bool) { return up.Load(), true },
-		pace: pace{first: time.Hour, most: time.Hour, stuck: time.Hour},
+		pace: trunk.Pace{Looks: retry.Backoff{First: time.Hour, Longest: time.Hour}, Stuck: time.Hour},
 	})
 	apply(t, f, "subnet/net2", subnetWant(""))
 	b, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", parent))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
 // nestedWant is a pod on worker1, which is a virtual machine.
@@ -22,16 +23,16 @@ func nestedWant(name, parent string) intent.Want {
 }
 
 // nest starts a Fabric without a pool, beside a virtual machine.
-func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunk string) {
+func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunkID string) {
 	t.Helper()
 	c = neutrontest.New(t)
-	parent, trunk = c.Trunk("vm1")
+	parent, trunkID = c.Trunk("vm1")
 	f = start(t, c, nil)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, f, "subnet/net2", subnetWant(""))
-	return c, f, parent, trunk
+	return c, f, parent, trunkID
 }
 
 // put applies until there is nothing to wait for any more.
@@ -93,15 +94,15 @@ func TestAPodOfAnotherGroupOnAPort(t *testing.T) {
 // to be since.
 func TestVLANsOfOthers(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunk := nest(t)
-	c.AddSubport(trunk, "theirs", 7)
+	c, f, parent, trunkID := nest(t)
+	c.AddSubport(trunkID, "theirs", 7)
 	w := nestedWant("ns/a", parent)
 	w.Ports[0].Tag = 7
 	first := put(t, f, "pod/ns/a", w).Ports["ns/a"].Tag
 	if first == 7 {
 		t.Error("two ports have VLAN id 7")
 	}
-	c.AddSubport(trunk, "theirs, too", first+1)
+	c.AddSubport(trunkID, "theirs, too", first+1)
 	if second := put(t, f, "pod/ns/b", nestedWant("ns/b", parent)).Ports["ns/b"].Tag; second <= first+1 {
 		t.Errorf("%d is somebody else's", second)
 	}
@@ -114,12 +115,12 @@ func TestVLANsOfOthers(t *testing.T) {
 
 func TestNoVLANIsLeft(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunk := nest(t)
-	for vlan := firstVLAN; vlan < lastVLAN; vlan++ {
-		c.AddSubport(trunk, fmt.Sprint("theirs", vlan), vlan)
+	c, f, parent, trunkID := nest(t)
+	for vlan := trunk.FirstVLAN; vlan < trunk.LastVLAN; vlan++ {
+		c.AddSubport(trunkID, fmt.Sprint("theirs", vlan), vlan)
 	}
-	if tag := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"].Tag; tag != lastVLAN {
-		t.Errorf("only %d is free, not %d", lastVLAN, tag)
+	if tag := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"].Tag; tag != trunk.LastVLAN {
+		t.Errorf("only %d is free, not %d", trunk.LastVLAN, tag)
 	}
 	for range 2 {
 		if _, err := f.Apply(t.Context(), "pod/ns/b", nestedWant("ns/b", parent)); reason(err) != "NoVLAN" {
@@ -132,16 +133,16 @@ func TestNoVLANIsLeft(t *testing.T) {
 
 func TestNoTrunk(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunk := nest(t)
+	c, f, parent, trunkID := nest(t)
 	w := nestedWant("ns/a", parent)
 	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
-	c.Remove("trunks", trunk)
+	c.Remove("trunks", trunkID)
 	changed, err := f.Refresh(t.Context(), nil)
 	if diff := cmp.Diff([]intent.Unit{"pod/ns/a"}, changed); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 	for range 2 {
-		if _, err := f.Apply(t.Context(), "pod/ns/a", w); reason(err) != NoTrunk || !strings.Contains(err.Error(), parent) {
+		if _, err := f.Apply(t.Context(), "pod/ns/a", w); reason(err) != trunk.NoTrunk || !strings.Contains(err.Error(), parent) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -158,10 +159,10 @@ func TestNoTrunk(t *testing.T) {
 // A trunk that goes unseen is found out by the call that needs it.
 func TestATrunkGoesUnseen(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunk := nest(t)
+	c, f, parent, trunkID := nest(t)
 	put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
-	c.Remove("trunks", trunk)
-	if _, err := f.Apply(t.Context(), "pod/ns/b", nestedWant("ns/b", parent)); reason(err) != NoTrunk {
+	c.Remove("trunks", trunkID)
+	if _, err := f.Apply(t.Context(), "pod/ns/b", nestedWant("ns/b", parent)); reason(err) != trunk.NoTrunk {
 		t.Errorf("%v", err)
 	}
 	apply(t, f, "pod/ns/a", intent.Want{})

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/trunks"
+
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -46,7 +48,7 @@ type wire struct {
 	RemoteGroup *string `json:"remote_group_id"`
 
 	// Subports are behind a trunk's Port.
-	Subports []subport `json:"sub_ports"`
+	Subports []trunks.Subport `json:"sub_ports"`
 
 	// Port and Subnet are in the answer to a join.
 	Port   string `json:"port_id"`
