@@ -69,9 +69,12 @@ var Rules = map[string]Rule{
 		Why: "the pool knows Neutron by a small interface of its own",
 	},
 	"internal/neutron": {
-		"internal/neutron/trunk": {May: []string{"internal/intent", "internal/retry", "internal/signal"}, Why: "it knows trunks, not whose ports are on them"},
-		May:                      []string{"internal/intent", "internal/neutron", "internal/openstack", "internal/portpool", "internal/retry", "internal/signal"},
-		Why:                      "the fabric knows intents and Neutron, not Kubernetes: gophercloud's types stop here",
+		May: []string{"internal/intent", "internal/neutron", "internal/openstack", "internal/portpool", "internal/retry", "internal/signal"},
+		Why: "the fabric knows intents and Neutron, not Kubernetes: gophercloud's types stop here",
+	},
+	"internal/neutron/trunk": {
+		May: []string{"internal/intent", "internal/retry", "internal/signal"},
+		Why: "it knows trunks, not whose ports are on them",
 	},
 	"internal/octavia": {
 		May: []string{"internal/intent", "internal/octavia", "internal/openstack", "internal/retry", "internal/signal"},
