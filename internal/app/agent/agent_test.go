@@ -53,13 +53,13 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// book is where the test keeps claims.
-type book struct {
+// claimStore is where the test keeps claims.
+type claimStore struct {
 	mu     sync.Mutex
 	claims map[string]*v1.IP
 }
 
-func (b *book) Await(ctx context.Context, name, uid string) (*v1.IP, error) {
+func (b *claimStore) Await(ctx context.Context, name, uid string) (*v1.IP, error) {
 	b.mu.Lock()
 	ip := b.claims[name]
 	b.mu.Unlock()
@@ -70,13 +70,13 @@ func (b *book) Await(ctx context.Context, name, uid string) (*v1.IP, error) {
 	return nil, fmt.Errorf("waiting for claim %s: %w", name, ctx.Err())
 }
 
-func (b *book) put(ip *v1.IP) {
+func (b *claimStore) put(ip *v1.IP) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.claims[ip.Name] = ip
 }
 
-func claim(uid string) *v1.IP {
+func podClaim(uid string) *v1.IP {
 	return &v1.IP{
 		ObjectMeta: metav1.ObjectMeta{Name: "a.net2"},
 		Spec: v1.IPSpec{
@@ -93,17 +93,17 @@ type world struct {
 	t      *testing.T
 	node   *ovstest.Node
 	socket string
-	claims *book
-	pods   *pods
+	claims *claimStore
+	plugger   *plugger
 	ovs    *netdev.Switch
 	stop   func()
 }
 
-func newBook() *book { return &book{claims: map[string]*v1.IP{}} }
+func newClaimStore() *claimStore { return &claimStore{claims: map[string]*v1.IP{}} }
 
 func start(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, node: ovstest.Start(t), claims: newBook()}
+	w := &world{t: t, node: ovstest.Start(t), claims: newClaimStore()}
 	ovs := netdev.NewSwitch(netdev.SwitchOptions{Endpoint: w.node.Endpoint})
 	var machine *netdev.Machine
 	err := ovstest.Inside(w.node.NetNS, func() (err error) {
@@ -113,8 +113,8 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := onSwitch{ovs: ovs, machine: machine, bridge: "br-int", owner: "test", underlay: func() (int, bool) { return 1500, false }}
-	w.pods, w.ovs = &pods{claims: w.claims, machine: machine, way: way}, ovs
+	way := switchAttacher{ovs: ovs, machine: machine, bridge: "br-int", owner: "test", underlay: func() (int, bool) { return 1500, false }}
+	w.plugger, w.ovs = &plugger{claims: w.claims, machine: machine, attacher: way}, ovs
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); ovs.Run(ctx) }()
@@ -145,7 +145,7 @@ func (w *world) serve() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &server{pods: w.pods, metrics: NewMetrics(prometheus.NewRegistry()), log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	s := &server{plugger: w.plugger, metrics: NewMetrics(prometheus.NewRegistry()), log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.serve(ctx, l) }()
@@ -223,7 +223,7 @@ func (w *world) install(container string) (wait func()) {
 
 func (w *world) left() string {
 	w.t.Helper()
-	links, err := w.pods.machine.Links()
+	links, err := w.plugger.machine.Links()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func (w *world) left() string {
 
 func TestEverySpecVersion(t *testing.T) {
 	w := start(t)
-	w.claims.put(claim("uid-1"))
+	w.claims.put(podClaim("uid-1"))
 	for _, v := range version.All.SupportedVersions() {
 		t.Run(v, func(t *testing.T) {
 			w.t = t
@@ -271,7 +271,7 @@ func TestEverySpecVersion(t *testing.T) {
 
 func TestCheckTellsTampering(t *testing.T) {
 	w, netns := start(t), ovstest.NetNS(t)
-	w.claims.put(claim("uid-1"))
+	w.claims.put(podClaim("uid-1"))
 	wait := w.install("c1")
 	first := w.must(call{verb: "ADD", container: "c1", netns: netns})
 	wait()
@@ -324,12 +324,12 @@ func TestStatusWithoutOVS(t *testing.T) {
 // The claim of an earlier pod of the same name is not believed.
 func TestWaitsForItsOwnClaim(t *testing.T) {
 	w, netns := start(t), ovstest.NetNS(t)
-	w.claims.put(claim("earlier"))
+	w.claims.put(podClaim("earlier"))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	r := cniwire.Request{Verb: cniwire.Add, Attachment: cniwire.Attachment{Container: "c1", Link: "eth0"}, Namespace: "net2", Pod: "a", UID: "uid-1"}
-	_, err := w.pods.ask(ctx, r, netns)
-	if told := failure(r.Verb, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "waiting for claim a.net2") {
+	_, err := w.plugger.handle(ctx, r, netns)
+	if told := cniError(r.Verb, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "waiting for claim a.net2") {
 		t.Errorf("got %v", told)
 	}
 }
@@ -338,7 +338,7 @@ func TestWaitsForItsOwnClaim(t *testing.T) {
 // is taken back entirely.
 func TestAbandonedAddLeavesNothing(t *testing.T) {
 	w, netns := start(t), ovstest.NetNS(t)
-	w.claims.put(claim("uid-1"))
+	w.claims.put(podClaim("uid-1"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -359,11 +359,11 @@ func TestAbandonedAddLeavesNothing(t *testing.T) {
 
 func TestGCKeepsTheLiving(t *testing.T) {
 	w := start(t)
-	w.claims.put(claim("uid-1"))
+	w.claims.put(podClaim("uid-1"))
 	wait := w.install("dead")
 	w.must(call{verb: "ADD", container: "dead", netns: ovstest.NetNS(t)})
 	wait()
-	live := claim("uid-2")
+	live := podClaim("uid-2")
 	live.Spec.Attach.OVS.IfaceID, live.Spec.V4IPAddress = "b.net2", "12.0.1.3"
 	w.claims.put(live)
 	wait = w.install("live")
@@ -375,7 +375,7 @@ func TestGCKeepsTheLiving(t *testing.T) {
 	if ports != "foreign\n"+plug.HostName("live", "eth0") {
 		t.Errorf("ports: %s", ports)
 	}
-	links, err := w.pods.machine.Links()
+	links, err := w.plugger.machine.Links()
 	if err != nil || len(links) != 2 {
 		t.Errorf("links: %v %v", links, err)
 	}
@@ -383,7 +383,7 @@ func TestGCKeepsTheLiving(t *testing.T) {
 
 func TestRefusesWhatDoesNotFit(t *testing.T) {
 	w := start(t)
-	big := claim("uid-1")
+	big := podClaim("uid-1")
 	big.Spec.MTU = 1500
 	w.claims.put(big)
 	_, told := w.run(call{verb: "ADD", container: "c1", netns: ovstest.NetNS(t)})

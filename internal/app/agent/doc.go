@@ -1,16 +1,20 @@
 // Package agent is the wiring of the node's agent: it answers the CNI plugin,
 // keeps the node's own network, and installs the plugin. It remembers nothing
-// across restarts; pods keep their network while it is away.
+// across restarts, and pods keep their network while it does not run.
 //
-//	isthmus-cni ──unix socket──▶ server ─▶ pods ──claim──▶ Kubernetes API (IP objects, read only)
-//	                                        │
-//	                                        ├─ plug.Steps: what it takes (pure)
-//	                                        └─ netdev: netlink, the node's Open_vSwitch database
+//	isthmus-cni ──unix socket──▶ server ─▶ plugger ──claim──▶ Kubernetes API (IP objects, read only)
+//	                                          │
+//	                                          ├─ attacher: Open vSwitch or trunk
+//	                                          ├─ plug.Steps: the list of steps (pure)
+//	                                          └─ netdev: netlink, the node's Open_vSwitch database
 //
 //	Subnets, own IP, own Node, switch ports ──▶ node ─▶ nodenet.Apply
 //
-// How pods are plugged is chosen once, at the start. A node that is a virtual
-// machine on a trunk port has no switch: its pods are VLANs on that port, their
-// claims are what the node's network follows from, and OVN is not waited for,
-// since the claim comes when the port is up.
+// Read agent.go for the parts, then server.go, plugger.go and attacher.go for a
+// pod, and node.go for the node's own network. cleanup.go undoes all of it.
+//
+// The agent chooses at its start how pods are plugged. A node that is a virtual
+// machine on a trunk port has no switch: its pods are VLANs on that port. The
+// node's network then follows from the pods' claims alone, and nothing waits for
+// OVN, because the claim is written when the port is up.
 package agent

@@ -11,16 +11,18 @@ import (
 	"path/filepath"
 )
 
-// pluginName is the plugin's file name, and so its type in the configuration.
+// pluginName is the plugin's file name, which is its type in the configuration.
 const pluginName = "isthmus-cni"
 
-// confName sorts before what others are likely to leave there.
+// confName is the configuration's file name. The runtime takes the first file of
+// the directory, so it must sort before those of other plugins.
 const confName = "01-isthmus.conflist"
 
-// install puts the plugin and its configuration where the runtime looks. The
-// configuration comes last and only when pods can be plugged: it is what makes
-// the node Ready. It is not removed when we stop: pods keep their network and
-// the runtime keeps trying.
+// install copies the plugin and writes its configuration where the runtime looks
+// for them. The configuration comes last, when canPlug has returned: it makes the
+// node Ready. It stays when the agent stops, so that the runtime repeats its
+// requests until an agent answers; cleanup removes it. It does nothing without
+// Options.Plugin.
 func install(ctx context.Context, o Options, canPlug func(context.Context) error, log *slog.Logger) error {
 	if o.Plugin == "" {
 		return nil
@@ -40,12 +42,12 @@ func install(ctx context.Context, o Options, canPlug func(context.Context) error
 	if err := replace(file, conf, 0o644); err != nil {
 		return fmt.Errorf("write the CNI configuration: %w", err)
 	}
-	log.Info("the node's container runtime may plug pods now", "plugin", program, "configuration", file)
+	log.Info("CNI plugin installed", "plugin", program, "configuration", file)
 	return nil
 }
 
-// conflist is the network's configuration. A runtime that knows cniVersions
-// takes the newest it can (for GC and STATUS); containerd 1.6 takes cniVersion.
+// conflist returns the network configuration list. A runtime that knows cniVersions
+// takes the newest that it supports, for GC and STATUS; containerd 1.6 takes cniVersion.
 func conflist(socket string) ([]byte, error) {
 	return json.MarshalIndent(map[string]any{
 		"cniVersion":  "1.0.0",
@@ -70,13 +72,16 @@ func copyFile(from, to string) error {
 	return replace(to, data, 0o755)
 }
 
-// replace writes a file at once: the runtime sees the old or the new, and a
-// plugin that is running keeps its own.
+// tmpPattern names the files that replace writes before it renames them.
+const tmpPattern = ".isthmus-*"
+
+// replace writes a file atomically: the runtime sees the old content or the new,
+// and a plugin that runs keeps its program.
 func replace(file string, data []byte, mode os.FileMode) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".isthmus-*")
+	tmp, err := os.CreateTemp(filepath.Dir(file), tmpPattern)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,10 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 )
 
 // kube is what the agent reads of the cluster, and the little that it writes.
@@ -25,9 +27,14 @@ type kube struct {
 	client client.WithWatch
 	// cache holds all Subnets, and of Nodes and IPs this node's only.
 	cache cache.Cache
-	http  *http.Client
+	// events sends events in the background.
+	events events.EventRecorder
+	// close ends the sending of events and closes idle connections. It may be
+	// called more than once.
+	close func()
 }
 
+// newKube makes the clients of an agent on that node. The caller closes it.
 func newKube(c *rest.Config, node string) (*kube, error) {
 	c = rest.CopyConfig(c)
 	c.QPS, c.Burst = 50, 100
@@ -39,7 +46,7 @@ func newKube(c *rest.Config, node string) (*kube, error) {
 	if err := errors.Join(corev1.AddToScheme(s), v1.AddToScheme(s)); err != nil {
 		return nil, err
 	}
-	k := &kube{http: h}
+	k := &kube{}
 	if k.client, err = client.NewWithWatch(c, client.Options{Scheme: s, HTTPClient: h, Mapper: mapper()}); err != nil {
 		return nil, err
 	}
@@ -51,10 +58,18 @@ func newKube(c *rest.Config, node string) (*kube, error) {
 			&corev1.Node{}: {Field: fields.OneTermEqualSelector("metadata.name", node), Transform: onlyMeta},
 		},
 	})
-	return k, err
+	if err != nil {
+		return nil, err
+	}
+	recorder, stop, err := daemon.NewRecorder(name, c, h)
+	if err != nil {
+		return nil, err
+	}
+	k.events, k.close = recorder, sync.OnceFunc(func() { stop(); h.CloseIdleConnections() })
+	return k, nil
 }
 
-// onlyMeta drops what a Node says of itself every few minutes.
+// onlyMeta drops a Node's status, which the kubelet writes every few minutes.
 func onlyMeta(o any) (any, error) {
 	if n, ok := o.(*corev1.Node); ok {
 		return &corev1.Node{TypeMeta: n.TypeMeta, ObjectMeta: n.ObjectMeta}, nil
@@ -62,17 +77,17 @@ func onlyMeta(o any) (any, error) {
 	return o, nil
 }
 
-// mapper knows the few kinds beforehand: the agent starts without discovery.
+// mapper knows the kinds that the agent uses, so that it starts without discovery.
 func mapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	m.Add(v1.GroupVersion.WithKind("Subnet"), meta.RESTScopeRoot)
 	m.Add(v1.GroupVersion.WithKind("IP"), meta.RESTScopeRoot)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
-	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	return m
 }
 
-// run fills the cache and calls changed after each change, until ctx ends.
+// run fills the cache and calls changed after each change, until ctx ends. It then
+// closes k.
 func (k *kube) run(ctx context.Context, changed func(), log *slog.Logger) error {
 	for _, o := range []client.Object{&v1.Subnet{}, &v1.IP{}, &corev1.Node{}} {
 		informer, err := k.cache.GetInformer(ctx, o, cache.BlockUntilSynced(false))
@@ -88,7 +103,7 @@ func (k *kube) run(ctx context.Context, changed func(), log *slog.Logger) error 
 			return fmt.Errorf("watch %T: %w", o, err)
 		}
 	}
-	log.Debug("watching the cluster")
-	defer k.http.CloseIdleConnections()
+	log.Debug("watching Subnets, IPs and the Node")
+	defer k.close()
 	return k.cache.Start(ctx)
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,12 +19,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/plugmode"
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 	"github.com/isthmus-cni/isthmus/internal/kubetest"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
@@ -66,7 +70,7 @@ func TestKube(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(k.http.CloseIdleConnections)
+	t.Cleanup(k.close)
 	t.Run("await", func(t *testing.T) { awaits(t, k) })
 	t.Run("node", func(t *testing.T) { keepsNode(t, server) })
 	t.Run("virtual machine", func(t *testing.T) { keepsVM(t, server) })
@@ -81,7 +85,7 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 	if err := ovstest.Inside(ns, func() error { return netlink.LinkAdd(nic) }); err != nil {
 		t.Fatal(err)
 	}
-	a := assembleAs(t, ns, server, optionsIn(dir, "node2"), choice{plug.VLAN, true})
+	a := assembleAs(t, ns, server, optionsIn(dir, "node2"), plugmode.Choice{Mode: plug.VLAN, Detected: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
@@ -106,7 +110,7 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 	if err := k.Update(ctx, self); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; !errors.Is(err, errOtherWay) {
+	if err := <-done; !errors.Is(err, plugmode.ErrChanged) {
 		t.Errorf("after the label: %v", err)
 	}
 }
@@ -124,7 +128,7 @@ func awaits(t *testing.T, k *kube) {
 		},
 	})
 	_, err := apiClaims{waits}.Await(short, "a.net2", "uid-1")
-	if told := failure(cniwire.Add, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "no such IP") {
+	if told := cniError(cniwire.Add, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "IP object does not exist") {
 		t.Errorf("got %v", told)
 	}
 	type answer struct {
@@ -137,8 +141,8 @@ func awaits(t *testing.T, k *kube) {
 		got <- answer{ip, err}
 	}()
 	for _, uid := range []string{"earlier", "uid-1"} {
-		ip := claim(uid)
-		if err := client.IgnoreNotFound(k.client.Delete(ctx, claim(uid))); err != nil {
+		ip := podClaim(uid)
+		if err := client.IgnoreNotFound(k.client.Delete(ctx, podClaim(uid))); err != nil {
 			t.Fatal(err)
 		}
 		if err := k.client.Create(ctx, ip); err != nil {
@@ -152,26 +156,31 @@ func awaits(t *testing.T, k *kube) {
 }
 
 // keepsNode runs the whole agent against the API server: it installs itself,
-// tells the underlay's MTU and makes ovn0 as its claim says.
+// reports the underlay's MTU and makes ovn0 as its claim says. Then a cleanup leaves
+// the node and its Node object as they were before.
 func keepsNode(t *testing.T, server *kubetest.Server) {
 	host, dir := ovstest.Start(t), t.TempDir()
-	host.Run(t, "sh", "-c", "ip link set lo up; ip link add up0 mtu 1450 type bridge; ip addr add 172.31.9.1/24 dev up0; ip link set up0 up")
+	host.Run(t, "sh", "-c", "ip link set lo up; ip link add up0 mtu 1450 type bridge; ip link set up0 addrgenmode none; ip addr add 172.31.9.1/24 dev up0; ip link set up0 up")
 	host.Vsctl(t, "set", "Open_vSwitch", ".", "external-ids:ovn-encap-ip=172.31.9.1")
+	host.Vsctl(t, "add-port", "br-int", "foreign", "--", "set", "interface", "foreign", "type=internal")
+	otherPlugin(t, host, dir)
 	a := assembleIn(t, host, server, dir)
+	k, self := a.kube.client, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Annotations: map[string]string{"example.com/a": "b"}}}
+	if err := k.Create(t.Context(), self); err != nil {
+		t.Fatal(err)
+	}
+	before := traces(t, host, server, dir)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx) }()
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		a.node.machine.Close()
 	})
-	k, self := a.kube.client, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}
-	if err := k.Create(ctx, self); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(stop)
 	nodeIP := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "node-node1", Labels: map[string]string{v1.LabelNode: "node1"}}, Spec: v1.IPSpec{
 		PodUID: string(self.UID), NodeName: "node1", Subnet: "join", V4IPAddress: "100.64.0.2", V4PrefixLength: 16, V4Gateway: "100.64.0.1",
 		MacAddress: "00:00:00:64:00:02", MTU: 1392, Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "node-node1"}},
@@ -182,23 +191,38 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 	host.Vsctl(t, "wait-until", "Interface", "ovn0", "external_ids:iface-id=node-node1", "ofport>=1")
 	eventually(t, func() bool {
 		return k.Get(ctx, client.ObjectKey{Name: "node1"}, self) == nil && self.Annotations[v1.AnnotationUnderlayMTU] == "1450"
-	}, "the underlay's MTU was not told")
+	}, "the underlay's MTU was not reported")
 	followsClaim(t, host, k)
 	conflist := filepath.Join(dir, "net.d", confName)
 	eventually(t, func() bool { _, err := os.Stat(conflist); return err == nil }, "no network configuration")
 	if same, err := os.ReadFile(filepath.Join(dir, "bin", pluginName)); err != nil || len(same) == 0 {
 		t.Errorf("the plugin: %v", err)
 	}
-	if err := a.node.event(ctx, nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}); err != nil {
-		t.Error(err)
+	recordsRefusal(t, server, a.node)
+	plugsPod(t, host, k, a)
+	cleansNode(t, host, server, a, stop, before)
+}
+
+func recordsRefusal(t *testing.T, server *kubetest.Server, n *node) {
+	t.Helper()
+	n.recordRefusals(t.Context(), []nodenet.Refusal{{Pod: "default/a", Why: "two pods have 12.0.1.2"}})
+	everything, err := client.New(server.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, func() bool {
+		var all eventsv1.EventList
+		return everything.List(t.Context(), &all, client.InNamespace("default")) == nil && slices.ContainsFunc(all.Items, func(e eventsv1.Event) bool {
+			return e.Reason == "NoProbePath" && e.Regarding.Name == "a" && e.Note == "two pods have 12.0.1.2" && e.ReportingController == name
+		})
+	}, "no event says that a pod cannot be probed")
 }
 
 // followsClaim: a port of Neutron's that somebody deleted comes back under
 // another id, and the pod that runs gets that one; an earlier pod's interface does not.
 func followsClaim(t *testing.T, host *ovstest.Node, k client.Client) {
 	t.Helper()
-	ip := claim("uid-1")
+	ip := podClaim("uid-1")
 	ip.Name, ip.Spec.PodName, ip.Labels = "b.net2", "b", map[string]string{v1.LabelNode: "node1"}
 	ip.Spec.Attach.OVS = &v1.AttachOVS{IfaceID: "port-1"}
 	if err := k.Create(t.Context(), ip); err != nil {
@@ -228,7 +252,7 @@ func assembleIn(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir s
 	t.Helper()
 	o := optionsIn(dir, "node1")
 	o.OVS = host.Endpoint
-	return assembleAs(t, host.NetNS, server, o, choice{mode: plug.OVS})
+	return assembleAs(t, host.NetNS, server, o, plugmode.Choice{Mode: plug.OVS})
 }
 
 // optionsIn have all that an agent writes in one directory, and no switch.
@@ -241,7 +265,7 @@ func optionsIn(dir, node string) Options {
 }
 
 // assembleAs is assemble for a node in a namespace.
-func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, o Options, chosen choice) *agent {
+func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, o Options, chosen plugmode.Choice) *agent {
 	t.Helper()
 	k, err := newKube(server.Config, o.NodeName)
 	if err != nil {
@@ -269,28 +293,6 @@ func eventually(t *testing.T, holds func() bool, says string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Error(says)
-}
-
-func TestNetworks(t *testing.T) {
-	ready := v1.SubnetStatus{Conditions: []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}}
-	subnet := func(name, vpc, cidr string, nat bool, s v1.SubnetStatus) v1.Subnet {
-		return v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: vpc, CIDRBlock: cidr, NatOutgoing: nat}, Status: s}
-	}
-	got := networks([]v1.Subnet{
-		subnet("refused", v1.DefaultVpc, "172.31.0.0/24", true, v1.SubnetStatus{}),
-		subnet("in-use", v1.DefaultVpc, "10.17.0.0/16", false, v1.SubnetStatus{V4UsingIPs: 1}),
-		subnet("ovn-default", v1.DefaultVpc, "10.16.0.0/16", true, ready),
-		subnet("join", v1.DefaultVpc, "100.64.0.0/16", false, ready),
-		subnet("net2", "neutron-x", "12.0.1.0/24", false, ready),
-	}, nil, parsePrefixes("100.65.0.0/16"))
-	want := nodenet.State{
-		Routes:     parsePrefixes("10.16.0.0/16,10.17.0.0/16"),
-		Masquerade: parsePrefixes("10.16.0.0/16"),
-		Local:      parsePrefixes("10.16.0.0/16,10.17.0.0/16,100.64.0.0/16"),
-	}
-	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
-		t.Error(d)
-	}
 }
 
 func TestProbes(t *testing.T) {

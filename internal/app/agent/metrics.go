@@ -10,42 +10,43 @@ import (
 
 // Metrics of one agent.
 type Metrics struct {
-	cni       *prometheus.HistogramVec
-	connected *prometheus.GaugeVec
+	requests        *prometheus.HistogramVec
+	switchConnected prometheus.Gauge
 }
 
-// NewMetrics registers them with r.
+// NewMetrics makes the agent's metrics and registers them with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		cni: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "isthmus_cni_seconds",
-			Help:    "Time that a request of the CNI plugin took, by verb and outcome: ok, again or error.",
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "isthmus_cni_duration_seconds",
+			Help:    "Duration of requests of the CNI plugin, by verb and outcome: ok, retry or error.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"verb", "outcome"}),
-		connected: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "isthmus_connected",
-			Help: "1 while the database answers: ovs is the node's own Open vSwitch.",
-		}, []string{"db"}),
+		switchConnected: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "isthmus_ovs_connected",
+			Help: "1 while the agent is connected to the node's Open_vSwitch database, else 0.",
+		}),
 	}
-	r.MustRegister(m.cni, m.connected)
+	r.MustRegister(m.requests, m.switchConnected)
 	return m
 }
 
-func (m *Metrics) asked(v cniwire.Verb, failure *cniwire.Error, took time.Duration) {
+// observe counts a request. failure is nil if it succeeded.
+func (m *Metrics) observe(v cniwire.Verb, failure *cniwire.Error, took time.Duration) {
 	outcome := "ok"
 	if failure != nil {
 		outcome = "error"
 		if failure.Code == cniwire.CodeTryAgainLater {
-			outcome = "again"
+			outcome = "retry"
 		}
 	}
-	m.cni.WithLabelValues(string(v), outcome).Observe(took.Seconds())
+	m.requests.WithLabelValues(string(v), outcome).Observe(took.Seconds())
 }
 
-func (m *Metrics) setConnected(db string, is bool) {
+func (m *Metrics) setSwitchConnected(connected bool) {
 	value := 0.0
-	if is {
+	if connected {
 		value = 1
 	}
-	m.connected.WithLabelValues(db).Set(value)
+	m.switchConnected.Set(value)
 }

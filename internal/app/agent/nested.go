@@ -9,20 +9,21 @@ import (
 	"time"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/claim"
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// nestedPod is a pod that is plugged on the node's trunk: its host link, and its claim.
+// nestedPod is a pod that is plugged into the node's trunk: its host link and its claim.
 type nestedPod struct {
 	link  netdev.Link
 	claim v1.IP
 }
 
-// nestedPods are those that have a claim, sorted. Of a pod's sandboxes the last
-// one counts: the runtime has given the others up.
+// nestedPods returns the pods that have a claim and a host link, sorted by link. If a
+// pod has several sandboxes, the last one counts: the runtime has abandoned the others.
 func nestedPods(links []netdev.Link, claims []v1.IP) []nestedPod {
 	last := map[string]netdev.Link{}
 	for _, l := range links {
@@ -41,14 +42,14 @@ func nestedPods(links []netdev.Link, claims []v1.IP) []nestedPod {
 	return all
 }
 
-// nestedProbes are the host links of all pods: no other way leads from a virtual
-// machine to them.
+// nestedProbes returns the host links of all pods: a virtual machine reaches its pods
+// over these links only.
 func nestedProbes(pods []nestedPod) []nodenet.Probe {
 	var all []nodenet.Probe
 	for _, p := range pods {
-		addrs, err := addrsOf(p.claim.Spec)
+		addrs, err := claim.Addrs(p.claim.Spec)
 		if err != nil {
-			continue // the pod was not plugged with that either
+			continue // no pod is plugged with such a claim
 		}
 		for _, a := range addrs {
 			if a.Addr().Is4() {
@@ -59,21 +60,22 @@ func nestedProbes(pods []nestedPod) []nodenet.Probe {
 	return all
 }
 
-// retagged are the pods whose claims name another VLAN or trunk than they have.
+// retagged returns the pods whose claims name another VLAN or trunk than they have.
 func retagged(pods []nestedPod) []nestedPod {
 	return slices.DeleteFunc(slices.Clone(pods), func(p nestedPod) bool { return p.vlan() == p.link.Mark.VLAN })
 }
 
-// vlan is what the mark is to say.
+// vlan returns the VLAN and trunk of the claim, as the link's mark writes them. A claim
+// that is invalid moves nothing.
 func (p nestedPod) vlan() string {
-	port, err := portOf(&p.claim, cniwire.Attachment{})
+	port, err := claim.Port(&p.claim, cniwire.Attachment{})
 	if err != nil {
-		return p.link.Mark.VLAN // such a claim moves nothing
+		return p.link.Mark.VLAN
 	}
 	return port.VLAN()
 }
 
-// nested reads which pods are on the trunk.
+// nested reads which pods are plugged into the trunk.
 func (n *node) nested(ctx context.Context) ([]nestedPod, error) {
 	var claims v1.IPList
 	if err := n.kube.cache.List(ctx, &claims); err != nil {
@@ -83,13 +85,13 @@ func (n *node) nested(ctx context.Context) ([]nestedPod, error) {
 	return nestedPods(links, claims.Items), err
 }
 
-// turn is how long a request for a pod may keep its VLAN from being moved.
-const turn = 5 * time.Second
+// retagTimeout bounds how long retag waits for a CNI request for the same pod.
+const retagTimeout = 5 * time.Second
 
-// followTags moves running pods to the VLANs that their claims name now: one that
-// Neutron gave to somebody else on the same trunk makes ours give way, and the
-// node's port may be another one.
-func (n *node) followTags(ctx context.Context) error {
+// retagPods moves running pods to the VLANs that their claims name now. A claim gets
+// another VLAN if Neutron has given its VLAN to another subport of the trunk, or if
+// the node has another port.
+func (n *node) retagPods(ctx context.Context) error {
 	pods, err := n.nested(ctx)
 	errs := []error{err}
 	for _, p := range retagged(pods) {
@@ -99,16 +101,16 @@ func (n *node) followTags(ctx context.Context) error {
 }
 
 func (n *node) retag(ctx context.Context, p nestedPod) error {
-	ctx, cancel := context.WithTimeout(ctx, turn)
+	ctx, cancel := context.WithTimeout(ctx, retagTimeout)
 	defer cancel()
-	free, err := n.pods.busy.one(ctx, p.link.Mark.Container)
+	unlock, err := n.plugger.locks.lock(ctx, p.link.Mark.Container)
 	if err != nil {
 		return err
 	}
-	defer free()
+	defer unlock()
 	if err := n.trunk.retag(ctx, p); err != nil {
 		return err
 	}
-	n.log.Info("the pod has another VLAN now", "pod", p.link.Mark.Pod, "was", p.link.Mark.VLAN, "is", p.vlan())
+	n.log.Info("pod moved to another VLAN", "pod", p.link.Mark.Pod, "from", p.link.Mark.VLAN, "to", p.vlan())
 	return nil
 }

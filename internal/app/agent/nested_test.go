@@ -16,7 +16,7 @@ import (
 )
 
 func tagged(uid string, tag int32) *v1.IP {
-	ip := claim(uid)
+	ip := podClaim(uid)
 	ip.Spec.Attach = v1.Attach{VLAN: &v1.AttachVLAN{Parent: strings.ToUpper(trunktest.MAC), Tag: tag}}
 	ip.Spec.V4IPAddress, ip.Spec.V4Gateway, ip.Spec.Routes = "12.0.101.2", "12.0.101.1", nil
 	if tag == 102 {
@@ -34,7 +34,7 @@ func TestNestedProbes(t *testing.T) {
 		{Name: host("old"), Index: 3, Mark: mark("old", "uid-1")}, {Name: host("new"), Index: 9, Mark: mark("new", "uid-1")},
 		{Name: "i0", Index: 10, Mark: mark("new", "uid-1")}, {Name: host("lost"), Index: 4, Mark: mark("lost", "uid-3")},
 	}
-	other := *claim("uid-3") // which is plugged into a switch
+	other := *podClaim("uid-3") // which is plugged into a switch
 	got := nestedProbes(nestedPods(links, []v1.IP{*tagged("uid-1", 101), *tagged("uid-2", 102), other, {ObjectMeta: metav1.ObjectMeta{Name: "node-x"}}}))
 	want := []nodenet.Probe{{Pod: "net2/a", Addr: netip.MustParseAddr("12.0.101.2"), Link: host("new")}}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {

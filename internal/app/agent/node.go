@@ -2,75 +2,71 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"reflect"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/claim"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/plugmode"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
 	"github.com/isthmus-cni/isthmus/internal/plug"
+	"github.com/isthmus-cni/isthmus/internal/retry"
+	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// node keeps the node's own network as the cluster asks.
+// node keeps the node's own network as Subnets and claims ask, writes the Node's
+// annotations, and binds running pods to the ports that their claims name.
 type node struct {
 	name, bridge, owner string
-	join                []netip.Prefix
-	// fixedMTU is the settings' word on the underlay, 0 to look at the link.
+	// join are the settings' prefixes of Subnet join, for while that does not exist.
+	join []netip.Prefix
+	// fixedMTU is the underlay's MTU in the settings, 0 to read it from the link.
 	fixedMTU int
 
 	kube    *kube
-	pods    *pods
+	plugger *plugger
 	machine *netdev.Machine
 	net     *nodenet.Network
-	// One of the two is there: the node's own switch, or its trunk.
+	// ovs is the node's switch, trunk what it has instead: one of the two is nil.
 	ovs   *netdev.Switch
-	trunk *onTrunk
-	// fixed is true if the agent's options say which, whatever the Node's labels do.
-	fixed bool
-	log   *slog.Logger
+	trunk *trunkAttacher
+	// plugFixed is true if the agent's option says how pods are plugged: then the
+	// Node's label does not count.
+	plugFixed bool
+	log       *slog.Logger
 
-	wake  wakeup
-	dirty atomic.Bool // the kernel may no longer be as the last Apply left it
-	under atomic.Pointer[underlay]
+	changed     signal.Signal
+	dirty       atomic.Bool // the kernel may have changed since the last Apply
+	underlayNow atomic.Pointer[underlay]
 
-	version string // the node port's iface-id-ver, for plugOVN0
-	applied *nodenet.State
-	told    map[nodenet.Refusal]bool
+	version  string                   // the node port's iface-id-ver, for plugOVN0
+	applied  *nodenet.State           // nil if the last Apply failed
+	recorded map[nodenet.Refusal]bool // refusals that have their event
 }
 
+// underlay is the network that carries the tunnels.
 type underlay struct {
-	mtu int
+	mtu int // 0 if unknown
 	six bool
 }
 
-// wakeup wakes one loop; many signals are one.
-type wakeup chan struct{}
+// nodeBackoff is how often what failed on the node is tried again.
+var nodeBackoff = retry.Backoff{First: 50 * time.Millisecond, Longest: 15 * time.Second}
 
-func (s wakeup) send() {
-	select {
-	case s <- struct{}{}:
-	default:
-	}
-}
-
-// run works until ctx ends. It touches nothing before the cluster was heard:
-// an empty list of Subnets would take the node's routes away.
+// run reconciles after each change, and after a failure, until ctx ends. It fails
+// only with plugmode.ErrChanged. It changes nothing before the caches are filled: an
+// empty list of Subnets would remove the node's routes.
 func (n *node) run(ctx context.Context) error {
 	if !n.kube.cache.WaitForCacheSync(ctx) {
 		return nil
@@ -78,64 +74,51 @@ func (n *node) run(ctx context.Context) error {
 	if n.ovs != nil && n.ovs.Ready(ctx) != nil {
 		return nil
 	}
-	n.wake.send()
-	for retry := firstRetry; ; {
-		err := n.once(ctx)
-		if ctx.Err() != nil {
+	delay := nodeBackoff.Delays()
+	again := time.AfterFunc(0, n.changed.Set)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-n.changed.C():
 		}
-		if errors.Is(err, errOtherWay) {
+		again.Stop()
+		err := n.reconcile(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, plugmode.ErrChanged):
 			return err
-		}
-		if err == nil {
-			retry = firstRetry
-		} else {
-			n.log.Warn("the node's network is not as it should be, trying again", "node", n.name, "err", err)
-			retry = min(2*retry, 15*time.Second)
-		}
-		if !n.sleep(ctx, retry, err != nil) {
-			return nil
+		case err == nil:
+			delay = nodeBackoff.Delays()
+		default:
+			n.log.Warn("reconciling the node's network failed, trying again", "node", n.name, "err", err)
+			again.Reset(delay())
 		}
 	}
 }
 
-// sleep ends with a signal or, if something is to be tried again, in time. It
-// is false when ctx ended.
-func (n *node) sleep(ctx context.Context, retry time.Duration, again bool) bool {
-	var later <-chan time.Time
-	if again {
-		timer := time.NewTimer(retry)
-		defer timer.Stop()
-		later = timer.C
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-n.wake:
-	case <-later:
-	}
-	return true
-}
-
-// once makes the node as it should be now. One part's failure does not keep
+// reconcile makes the node as it should be now. A part that fails does not keep
 // the others from being done.
-func (n *node) once(ctx context.Context) error {
-	n.look()
+func (n *node) reconcile(ctx context.Context) error {
+	n.readUnderlay()
 	annotated := n.annotate(ctx)
-	if errors.Is(annotated, errOtherWay) {
-		return annotated // the node's network is another's then
+	if errors.Is(annotated, plugmode.ErrChanged) {
+		return annotated // the next agent keeps the network, in the other mode
 	}
-	return errors.Join(annotated, n.apply(ctx), n.follow(ctx))
+	return errors.Join(annotated, n.apply(ctx), n.followClaims(ctx))
 }
 
-// follow binds running pods to what their claims name now.
-func (n *node) follow(ctx context.Context) error {
+// followClaims binds running pods to what their claims name now.
+func (n *node) followClaims(ctx context.Context) error {
 	if n.trunk != nil {
-		return n.followTags(ctx)
+		return n.retagPods(ctx)
 	}
-	return n.followPorts(ctx)
+	return n.rebindPods(ctx)
 }
 
+// apply makes the kernel's state what gather returns, if either has changed.
 func (n *node) apply(ctx context.Context) error {
 	state, err := n.gather(ctx)
 	if err != nil {
@@ -150,10 +133,11 @@ func (n *node) apply(ctx context.Context) error {
 		return err
 	}
 	n.applied = &state
-	return n.tell(ctx, refusals)
+	n.recordRefusals(ctx, refusals)
+	return nil
 }
 
-// gather reads and decides nothing that nodenet could decide.
+// gather reads what the node's network should be.
 func (n *node) gather(ctx context.Context) (nodenet.State, error) {
 	if n.trunk != nil {
 		pods, err := n.nested(ctx)
@@ -163,33 +147,33 @@ func (n *node) gather(ctx context.Context) (nodenet.State, error) {
 	if err := n.kube.cache.List(ctx, &subnets); err != nil {
 		return nodenet.State{}, fmt.Errorf("list Subnets: %w", err)
 	}
-	claim, err := n.claim(ctx)
+	own, err := n.claim(ctx)
 	if err != nil {
 		return nodenet.State{}, err
 	}
-	s := networks(subnets.Items, claim, n.join)
-	if claim != nil {
-		if s.Node, err = ovn0(claim); err != nil {
+	s := claim.Networks(subnets.Items, own, n.join)
+	if own != nil {
+		if s.Node, err = claim.NodeInterface(own); err != nil {
 			return s, err
 		}
 		n.version = ""
-		if claim.Spec.Attach.OVS != nil {
-			n.version = claim.Spec.Attach.OVS.IfaceIDVer
+		if own.Spec.Attach.OVS != nil {
+			n.version = own.Spec.Attach.OVS.IfaceIDVer
 		}
 	}
 	s.Probes = probes(n.ovs.Ports(plug.KeyOwner, n.owner))
 	return s, nil
 }
 
-// claim is this node's; nil while there is none for the Node as it is now.
+// claim returns this node's claim, nil while there is none for the present Node object.
 func (n *node) claim(ctx context.Context) (*v1.IP, error) {
-	self, err := n.self(ctx)
-	if self == nil || err != nil {
+	object, err := n.object(ctx)
+	if object == nil || err != nil {
 		return nil, err
 	}
 	ip := &v1.IP{}
 	err = n.kube.cache.Get(ctx, client.ObjectKey{Name: decide.NodePort(n.name)}, ip)
-	if apierrors.IsNotFound(err) || err == nil && ip.Spec.PodUID != string(self.UID) {
+	if apierrors.IsNotFound(err) || err == nil && ip.Spec.PodUID != string(object.UID) {
 		return nil, nil
 	}
 	if err != nil {
@@ -198,19 +182,20 @@ func (n *node) claim(ctx context.Context) (*v1.IP, error) {
 	return ip, nil
 }
 
-func (n *node) self(ctx context.Context) (*corev1.Node, error) {
-	self := &corev1.Node{}
-	err := n.kube.cache.Get(ctx, client.ObjectKey{Name: n.name}, self)
+// object returns the Node object, nil while there is none. It has metadata only.
+func (n *node) object(ctx context.Context) (*corev1.Node, error) {
+	o := &corev1.Node{}
+	err := n.kube.cache.Get(ctx, client.ObjectKey{Name: n.name}, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get Node %s: %w", n.name, err)
 	}
-	return self, nil
+	return o, nil
 }
 
-// plugOVN0 and unplugOVN0 are nodenet's hands in the switch's database.
+// plugOVN0 and unplugOVN0 add the port of ovn0 to the switch and remove it, for nodenet.
 func (n *node) plugOVN0(ctx context.Context, name, ifaceID, mac string) error {
 	ids := map[string]string{plug.KeyIfaceID: ifaceID, plug.KeyOwner: n.owner}
 	if n.version != "" {
@@ -222,19 +207,23 @@ func (n *node) plugOVN0(ctx context.Context, name, ifaceID, mac string) error {
 
 func (n *node) unplugOVN0(ctx context.Context, name string) error { return n.ovs.Remove(ctx, name) }
 
-// watch marks the kernel's state as doubtful whenever it changed.
+// watch triggers a reconcile whenever the kernel's network changes, until ctx ends.
 func (n *node) watch(ctx context.Context) error {
-	for retry := firstRetry; ; retry = min(2*retry, 15*time.Second) {
-		err := n.net.Watch(ctx, func() { n.dirty.Store(true); n.wake.send() })
-		if ctx.Err() != nil || !pause(ctx, retry) {
-			return nil
+	watch := func(ctx context.Context) error {
+		err := n.net.Watch(ctx, func() { n.dirty.Store(true); n.changed.Set() })
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("the watch ended")
 		}
-		n.log.Warn("watching the node's network again", "err", err)
+		return err
 	}
+	_ = nodeBackoff.Until(ctx, watch, func(err error) { // it returns when ctx ends
+		n.log.Warn("watching the kernel's network failed, trying again", "node", n.name, "err", err)
+	})
+	return nil
 }
 
-// look finds the MTU of what carries the tunnels, where there are any.
-func (n *node) look() {
+// readUnderlay reads the MTU of the links that carry the tunnels, if there are any.
+func (n *node) readUnderlay() {
 	if n.ovs == nil {
 		return
 	}
@@ -245,107 +234,13 @@ func (n *node) look() {
 			u.mtu = mtu
 		}
 	}
-	n.under.Store(&u)
+	n.underlayNow.Store(&u)
 }
 
-// underlay is what look found last.
+// underlay returns what readUnderlay read last.
 func (n *node) underlay() (mtu int, six bool) {
-	if u := n.under.Load(); u != nil {
+	if u := n.underlayNow.Load(); u != nil {
 		return u.mtu, u.six
 	}
 	return n.fixedMTU, false
-}
-
-// news is what the controller is to know: how pods are plugged here, and the
-// underlay's MTU or the interfaces that a trunk port may be recognised by.
-func (n *node) news() (map[string]string, error) {
-	news := map[string]string{v1.Plug: string(n.pods.way.mode())}
-	if n.trunk != nil {
-		macs, err := n.machine.MACs()
-		news[v1.AnnotationMACs] = strings.Join(macs, ",")
-		return news, err
-	}
-	if mtu, _ := n.underlay(); mtu != 0 {
-		news[v1.AnnotationUnderlayMTU] = strconv.Itoa(mtu)
-	}
-	return news, nil
-}
-
-// annotate writes the news on the Node.
-func (n *node) annotate(ctx context.Context) error {
-	self, err := n.self(ctx)
-	if self == nil || err != nil {
-		return err
-	}
-	if err := n.contradicted(self); err != nil {
-		return err
-	}
-	news, err := n.news()
-	if err != nil {
-		return err
-	}
-	maps.DeleteFunc(news, func(key, value string) bool { return self.Annotations[key] == value })
-	if len(news) == 0 {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": news}})
-	if err != nil {
-		return err
-	}
-	if err := n.kube.client.Patch(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}, client.RawPatch("application/merge-patch+json", patch)); err != nil {
-		return fmt.Errorf("annotate Node %s: %w", n.name, err)
-	}
-	n.log.Info("the Node tells", "node", n.name, "annotations", news)
-	return nil
-}
-
-// tell writes an event for each pod that newly cannot be probed.
-func (n *node) tell(ctx context.Context, refusals []nodenet.Refusal) error {
-	now := map[nodenet.Refusal]bool{}
-	var errs []error
-	for _, r := range refusals {
-		if !n.told[r] {
-			if err := n.event(ctx, r); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-		}
-		now[r] = true
-	}
-	n.told = now
-	return errors.Join(errs...)
-}
-
-func (n *node) event(ctx context.Context, r nodenet.Refusal) error {
-	namespace, name, _ := strings.Cut(r.Pod, "/")
-	now := metav1.Now()
-	e := &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, GenerateName: name + "."},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name},
-		Type:           corev1.EventTypeWarning, Reason: "NoProbePath", Message: r.Why,
-		Source:         corev1.EventSource{Component: "isthmus-agent", Host: n.name},
-		FirstTimestamp: now, LastTimestamp: now, Count: 1,
-	}
-	e.InvolvedObject.UID = n.uidOf(ctx, r.Pod)
-	if err := n.kube.client.Create(ctx, e); err != nil {
-		return fmt.Errorf("tell why pod %s cannot be probed (%s): %w", r.Pod, r.Why, err)
-	}
-	return nil
-}
-
-// uidOf is that of the pod that is plugged here, empty if nobody knows.
-func (n *node) uidOf(ctx context.Context, pod string) (found types.UID) {
-	if n.trunk != nil {
-		pods, _ := n.nested(ctx)
-		for _, p := range pods {
-			if p.claim.Spec.Namespace+"/"+p.claim.Spec.PodName == pod {
-				found = types.UID(p.claim.Spec.PodUID)
-			}
-		}
-		return found
-	}
-	for _, port := range n.ovs.Ports(plug.KeyPod, pod) {
-		found = uid(port)
-	}
-	return found
 }

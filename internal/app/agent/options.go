@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/isthmus-cni/isthmus/internal/app/agent/plugmode"
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/plug"
@@ -20,15 +21,16 @@ type Options struct {
 	// OVS is the endpoint of the node's switch database, Bridge the one that
 	// ovn-controller serves.
 	OVS, Bridge string
-	// Plug is how pods are plugged: ovs, vlan, or auto to find out.
+	// Plug is how pods are plugged: ovs, vlan, or auto to detect it.
 	Plug string
-	// Trunk is the interface for the pods' VLANs, empty for the one whose MAC the
-	// claims say. Namespaces is where the container runtime keeps pods' network namespaces.
+	// Trunk is the interface for the pods' VLANs, empty for the one whose MAC address
+	// the claims name. Namespaces is where the container runtime keeps the pods'
+	// network namespaces.
 	Trunk, Namespaces string
 	// Socket is where the CNI plugin finds the agent.
 	Socket string
-	// Plugin is the plugin's program in our image; it is copied to BinDir, and
-	// the network configuration written to ConfDir. Nothing if Plugin is empty.
+	// Plugin is the plugin's program in our image. The agent copies it to BinDir and
+	// writes the network configuration to ConfDir; neither if Plugin is empty.
 	Plugin, BinDir, ConfDir string
 }
 
@@ -38,7 +40,7 @@ func Default() Options {
 		Options:    daemon.DefaultOptions(":10662"),
 		OVS:        "unix:/run/openvswitch/db.sock",
 		Bridge:     "br-int",
-		Plug:       plugAuto,
+		Plug:       plugmode.Auto,
 		Namespaces: "/run/netns",
 		Socket:     cniwire.DefaultSocket,
 		Plugin:     "/isthmus-cni",
@@ -66,11 +68,11 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.OVS, "ovs", o.OVS, "endpoint of the node's Open_vSwitch database")
 	f.StringVar(&o.Bridge, "bridge", o.Bridge, "integration bridge that ovn-controller serves")
 	f.StringVar(&o.Plug, "plug", o.Plug, "how pods are plugged: ovs into Open vSwitch, vlan on the trunk port of a virtual machine; "+
-		"auto goes by the Node's label isthmus.io/plug, else by whether Open vSwitch runs here")
+		"auto takes the Node's label isthmus.io/plug, else ovs if Open vSwitch runs here")
 	f.StringVar(&o.Trunk, "trunk-interface", o.Trunk, "interface for the pods' VLANs, by default the one with the MAC address of the trunk port")
 	f.StringVar(&o.Namespaces, "netns-dir", o.Namespaces, "where the container runtime keeps the network namespaces of pods")
 	f.StringVar(&o.Socket, "socket", o.Socket, "unix socket for the CNI plugin")
-	f.StringVar(&o.Plugin, "cni-plugin", o.Plugin, "the CNI plugin to install, none if empty")
+	f.StringVar(&o.Plugin, "cni-plugin", o.Plugin, "the CNI plugin to install; none if empty")
 	f.StringVar(&o.BinDir, "cni-bin-dir", o.BinDir, "directory of CNI plugins")
 	f.StringVar(&o.ConfDir, "cni-conf-dir", o.ConfDir, "directory of CNI configuration")
 }
@@ -80,11 +82,16 @@ func (o Options) Validate() error {
 	if o.NodeName == "" {
 		return errors.New("the node's name is not known: set NODE_NAME or --node-name")
 	}
-	if !slices.Contains([]string{plugAuto, string(plug.OVS), string(plug.VLAN)}, o.Plug) {
+	if !slices.Contains([]string{plugmode.Auto, string(plug.OVS), string(plug.VLAN)}, o.Plug) {
 		return fmt.Errorf("--plug is %q, not auto, ovs or vlan", o.Plug)
 	}
 	if o.Plugin != "" && (o.BinDir == "" || o.ConfDir == "") {
 		return errors.New("--cni-plugin needs --cni-bin-dir and --cni-conf-dir")
 	}
 	return nil
+}
+
+// plugMode returns the options that plugmode.Choose needs.
+func (o Options) plugMode() plugmode.Options {
+	return plugmode.Options{Plug: o.Plug, Node: o.NodeName, OVS: o.OVS, Listen: o.Listen}
 }

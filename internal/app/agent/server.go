@@ -15,34 +15,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 )
 
-// server answers the CNI plugin.
+// server answers the CNI plugin: it accepts connections, reads one request from
+// each, has the plugger handle it, and writes one response.
 type server struct {
-	pods    *pods
+	plugger *plugger
 	metrics *Metrics
 	log     *slog.Logger
 }
 
-// listen makes the socket, for root only. What an agent before us left there is replaced.
-func listen(path string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the socket's directory: %w", err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the old socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// serve answers until ctx ends, and then returns when what was asked before is
-// done: a pod that starts is not abandoned because we are replaced.
+// serve accepts connections until ctx ends, and returns when the requests that it
+// accepted are handled: a pod that starts is not abandoned when the agent is replaced.
 func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -63,44 +45,39 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	}
 }
 
-// now is for sockets' deadlines and for metrics; nothing is decided by it.
-func now() time.Time {
-	return time.Now() //nolint:forbidigo // see above
-}
-
-// receiveTime is how long a plugin may take to say what it wants.
-const receiveTime = 5 * time.Second
-
+// answer handles one connection. The request is a JSON message with the file
+// descriptor of the pod's network namespace, which may be nil.
 func (s *server) answer(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	began := now()
-	if err := conn.SetReadDeadline(began.Add(receiveTime)); err != nil {
-		s.log.Warn("cannot bound the time of a request", "err", err)
+	if err := conn.SetReadDeadline(began.Add(receiveTimeout)); err != nil {
+		s.log.Warn("setting the deadline of a CNI request failed", "err", err)
 		return
 	}
 	r, netns, err := cniwire.Receive(conn)
 	if err != nil {
-		s.log.Warn("cannot read a request of the CNI plugin", "err", err)
+		s.log.Warn("reading a CNI request failed", "err", err)
 		s.reply(conn, cniwire.Response{Error: &cniwire.Error{Code: cniwire.CodeDecoding, Msg: "isthmus-agent cannot read the request", Details: err.Error()}})
 		return
 	}
 	if netns != nil {
 		defer netns.Close()
 	}
-	ctx, gone := whilePresent(ctx, conn)
-	result, err := s.pods.ask(ctx, r, netns)
-	gone()
-	told := failure(r.Verb, err)
-	s.metrics.asked(r.Verb, told, time.Since(began))
-	s.tell(r, result, told, time.Since(began))
-	s.reply(conn, cniwire.Response{Result: result, Error: told})
+	ctx, stop := untilHangup(ctx, conn)
+	result, err := s.plugger.handle(ctx, r, netns)
+	stop()
+	failure := cniError(r.Verb, err)
+	s.metrics.observe(r.Verb, failure, time.Since(began))
+	s.logRequest(r, result, failure, time.Since(began))
+	s.reply(conn, cniwire.Response{Result: result, Error: failure})
 }
 
-// whilePresent gives a context that ends when the plugin does: nobody waits
-// for the answer then, and what was made must be undone. end stops the watch.
-func whilePresent(ctx context.Context, conn *net.UnixConn) (_ context.Context, end func()) {
+// untilHangup returns a context that ends when the plugin closes the connection:
+// then nobody waits for the answer, and the plugger undoes what it has made. stop
+// ends the watch and must be called.
+func untilHangup(ctx context.Context, conn *net.UnixConn) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	// Without a deadline; end sets one to stop the read.
+	// The read below has no deadline until stop sets one in the past.
 	_ = conn.SetReadDeadline(time.Time{})
 	done := make(chan struct{})
 	go func() {
@@ -117,24 +94,52 @@ func whilePresent(ctx context.Context, conn *net.UnixConn) (_ context.Context, e
 	}
 }
 
-// tell logs once for each request: Info where the network changed.
-func (s *server) tell(r cniwire.Request, result *cniwire.Result, told *cniwire.Error, took time.Duration) {
+// logRequest logs each request once, at Info if it changed the network.
+func (s *server) logRequest(r cniwire.Request, result *cniwire.Result, failure *cniwire.Error, took time.Duration) {
 	log := s.log.With("verb", r.Verb, "container", r.Container, "unit", "pod/"+r.Namespace+"/"+r.Pod, "took", took.Round(time.Millisecond))
 	switch {
-	case told != nil:
-		log.Warn("pod network request failed", "code", told.Code, "err", told)
+	case failure != nil:
+		log.Warn("CNI request failed", "code", failure.Code, "err", failure)
 	case r.Verb == cniwire.Add && len(result.Addresses) > 0:
 		log.Info("pod plugged", "ip", result.Addresses[0].Prefix)
 	case r.Verb == cniwire.Del:
 		log.Info("pod unplugged")
 	default:
-		log.Debug("pod network request done")
+		log.Debug("CNI request handled")
 	}
 }
 
 func (s *server) reply(conn *net.UnixConn, r cniwire.Response) {
-	_ = conn.SetWriteDeadline(now().Add(receiveTime))
+	_ = conn.SetWriteDeadline(now().Add(receiveTimeout))
 	if err := cniwire.Reply(conn, r); err != nil {
-		s.log.Debug("the CNI plugin did not wait for the answer", "err", err)
+		s.log.Debug("CNI plugin closed the connection before the answer", "err", err)
 	}
+}
+
+// receiveTimeout bounds how long the plugin may take to send its request, and to
+// read the response.
+const receiveTimeout = 5 * time.Second
+
+// now is for the deadlines of sockets and for metrics; no decision depends on it.
+func now() time.Time {
+	return time.Now() //nolint:forbidigo // see above
+}
+
+// listen makes the socket, for root only. It replaces the one of an earlier agent.
+func listen(path string) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the socket's directory: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }

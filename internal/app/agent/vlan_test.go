@@ -24,12 +24,12 @@ import (
 type vm struct {
 	*world
 	*trunktest.Trunk
-	way *onTrunk
+	way *trunkAttacher
 }
 
 func startVM(t *testing.T) *vm {
 	t.Helper()
-	w := &vm{world: &world{t: t, claims: newBook()}, Trunk: trunktest.New(t, "eth0")}
+	w := &vm{world: &world{t: t, claims: newClaimStore()}, Trunk: trunktest.New(t, "eth0")}
 	var machine *netdev.Machine
 	err := ovstest.Inside(w.Node, func() (err error) {
 		machine, err = netdev.NewMachine(nil, w.Pods)
@@ -39,8 +39,8 @@ func startVM(t *testing.T) *vm {
 		t.Fatal(err)
 	}
 	t.Cleanup(machine.Close)
-	w.way = &onTrunk{machine: machine}
-	w.pods = &pods{claims: w.claims, machine: machine, way: w.way}
+	w.way = &trunkAttacher{machine: machine}
+	w.plugger = &plugger{claims: w.claims, machine: machine, attacher: w.way}
 	w.begin()
 	return w
 }
@@ -87,7 +87,7 @@ func TestVLANRefusals(t *testing.T) {
 	for says, ip := range map[string]*v1.IP{
 		"set the Subnet's spec.mtu to 1442":         big,
 		"has the MAC address fa:16:3e:00:00:09":     other,
-		"is for a node with Open vSwitch, but this": claim("uid-1"),
+		"is for a node with Open vSwitch, but this": podClaim("uid-1"),
 	} {
 		w.claims.put(ip)
 		if _, told := w.run(call{verb: "ADD", container: "c1", netns: w.Pod("a")}); told == nil || !strings.Contains(told.Details, says) {
@@ -123,7 +123,7 @@ func TestVLANFollowsClaim(t *testing.T) {
 	w.claims.put(tagged("uid-1", 101))
 	w.must(call{verb: "ADD", container: "c1", netns: ns})
 	moved := func() []nestedPod {
-		links, err := w.pods.machine.Links()
+		links, err := w.plugger.machine.Links()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestVLANProbes(t *testing.T) {
 	ns := w.Pod("a")
 	w.claims.put(tagged("uid-1", 101))
 	w.must(call{verb: "ADD", container: "c1", netns: ns})
-	links, err := w.pods.machine.Links()
+	links, err := w.plugger.machine.Links()
 	if err != nil {
 		t.Fatal(err)
 	}

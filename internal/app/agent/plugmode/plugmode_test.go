@@ -1,4 +1,4 @@
-package agent
+package plugmode
 
 import (
 	"context"
@@ -48,45 +48,42 @@ func TestChoose(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name, option, file, label, annotation, mtu string
-		want                                       choice
+		want                                       Choice
 	}{
-		{"no switch", "auto", "unix:" + gone, "", "", "", choice{plug.VLAN, true}},
-		{"a switch", "auto", "unix:" + there, "", "", "", choice{plug.OVS, true}},
-		{"a switch elsewhere", "auto", "tcp:127.0.0.1:6640", "", "", "", choice{plug.OVS, true}},
-		{"a switch that came later", "auto", "unix:" + there, "", "vlan", "", choice{plug.OVS, true}},
-		{"a switch that is stopped", "auto", "unix:" + gone, "", "ovs", "", choice{plug.OVS, true}},
-		{"a switch of an earlier version's that is stopped", "auto", "unix:" + gone, "", "", "1450", choice{plug.OVS, true}},
-		{"one that was taken for a virtual machine", "auto", "unix:" + gone, "", "vlan", "1450", choice{plug.OVS, true}},
-		{"a file that cannot be looked at", "auto", "unix:" + there + "/db.sock", "", "", "", choice{plug.OVS, true}},
-		{"the label", "auto", "unix:" + there, "vlan", "ovs", "", choice{plug.VLAN, false}},
-		{"the option", "ovs", "unix:" + gone, "vlan", "vlan", "", choice{plug.OVS, false}},
+		{"no switch", "auto", "unix:" + gone, "", "", "", Choice{plug.VLAN, true}},
+		{"a switch", "auto", "unix:" + there, "", "", "", Choice{plug.OVS, true}},
+		{"a switch elsewhere", "auto", "tcp:127.0.0.1:6640", "", "", "", Choice{plug.OVS, true}},
+		{"a switch that came later", "auto", "unix:" + there, "", "vlan", "", Choice{plug.OVS, true}},
+		{"a switch that is stopped", "auto", "unix:" + gone, "", "ovs", "", Choice{plug.OVS, true}},
+		{"a switch of an earlier version's that is stopped", "auto", "unix:" + gone, "", "", "1450", Choice{plug.OVS, true}},
+		{"one that was taken for a virtual machine", "auto", "unix:" + gone, "", "vlan", "1450", Choice{plug.OVS, true}},
+		{"a file that cannot be looked at", "auto", "unix:" + there + "/db.sock", "", "", "", Choice{plug.OVS, true}},
+		{"the label", "auto", "unix:" + there, "vlan", "ovs", "", Choice{plug.VLAN, false}},
+		{"the option", "ovs", "unix:" + gone, "vlan", "vlan", "", Choice{plug.OVS, false}},
 	} {
-		o := Default()
-		o.Plug, o.OVS, o.Listen = row.option, row.file, "127.0.0.1:0"
+		o := Options{Plug: row.option, Node: "node1", OVS: row.file, Listen: "127.0.0.1:0"}
 		n := &corev1.Node{}
 		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation, v1.AnnotationUnderlayMTU: row.mtu}
 		r := &nodeReader{node: n}
-		if !hasSwitch(row.file) {
+		if !HasSwitch(row.file) {
 			r.failed = 2 // it is asked until it answers
 		}
-		got, err := choose(t.Context(), o, r, slog.New(slog.DiscardHandler))
+		got, err := Choose(t.Context(), o, r, slog.New(slog.DiscardHandler))
 		if err != nil || got != row.want {
 			t.Errorf("%s: %+v, %v", row.name, got, err)
 		}
 	}
-	o := Default()
-	o.OVS = "unix:" + gone
-	if got, err := choose(t.Context(), o, &nodeReader{}, slog.New(slog.DiscardHandler)); err != nil || got.mode != plug.VLAN {
+	o := Options{Plug: Auto, Node: "node1", OVS: "unix:" + gone}
+	if got, err := Choose(t.Context(), o, &nodeReader{}, slog.New(slog.DiscardHandler)); err != nil || got.Mode != plug.VLAN {
 		t.Errorf("without a Node: %+v, %v", got, err)
 	}
 }
 
 // A node with a switch serves its pods while the API server is away.
 func TestChooseWithoutTheAPIServer(t *testing.T) {
-	o := Default()
-	o.OVS = "unix:" + t.TempDir()
-	got, err := choose(t.Context(), o, &nodeReader{failed: math.MaxInt}, slog.New(slog.DiscardHandler))
-	if want := (choice{plug.OVS, true}); err != nil || got != want {
+	o := Options{Plug: Auto, Node: "node1", OVS: "unix:" + t.TempDir()}
+	got, err := Choose(t.Context(), o, &nodeReader{failed: math.MaxInt}, slog.New(slog.DiscardHandler))
+	if want := (Choice{plug.OVS, true}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -98,7 +95,7 @@ func TestAliveWhileItWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := errors.New("asked")
-	err = alive(l, func() error {
+	err = healthyWhile(l, func() error {
 		for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
 			r, err := http.Get("http://" + l.Addr().String() + path)
 			if err != nil {
@@ -125,17 +122,17 @@ func TestAliveWhileItWaits(t *testing.T) {
 func TestSwitchComes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db.sock")
 	done := make(chan error, 1)
-	go func() { done <- watchForSwitch(t.Context(), "unix:"+file, time.Hour, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- WatchForSwitch(t.Context(), "unix:"+file, time.Hour, slog.New(slog.DiscardHandler)) }()
 	for _, name := range []string{file + ".pid", file} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := <-done; !errors.Is(err, errOtherWay) {
+	if err := <-done; !errors.Is(err, ErrChanged) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { done <- watchForSwitch(ctx, "unix:"+file+".later", time.Hour, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- WatchForSwitch(ctx, "unix:"+file+".later", time.Hour, slog.New(slog.DiscardHandler)) }()
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("when it is told to stop: %v", err)
@@ -153,12 +150,12 @@ func (s started) Write(line []byte) (int, error) {
 func TestSwitchComesWithoutAWatch(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "openvswitch", "db.sock")
 	log := slog.New(slog.NewTextHandler(started(file), nil))
-	if err := watchForSwitch(t.Context(), "unix:"+file, time.Nanosecond, log); !errors.Is(err, errOtherWay) {
+	if err := WatchForSwitch(t.Context(), "unix:"+file, time.Nanosecond, log); !errors.Is(err, ErrChanged) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := watchForSwitch(ctx, "unix:/nowhere/db.sock", time.Hour, slog.New(slog.DiscardHandler)); err != nil {
+	if err := WatchForSwitch(ctx, "unix:/nowhere/db.sock", time.Hour, slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("when it is told to stop: %v", err)
 	}
 }

@@ -1,4 +1,7 @@
-package agent
+// Package claim translates claims, which are IP objects, and Subnets into what a
+// node makes of them: the port of a pod, the node's own interface, the networks
+// that the node reaches. It is pure: it reads neither the API server nor the kernel.
+package claim
 
 import (
 	"fmt"
@@ -11,8 +14,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// portOf turns a pod's claim into the port to plug.
-func portOf(ip *v1.IP, a cniwire.Attachment) (plug.Port, error) {
+// Port returns the port to plug for a pod's claim. It errs if the claim has an
+// address, gateway or route that cannot be parsed.
+func Port(ip *v1.IP, a cniwire.Attachment) (plug.Port, error) {
 	spec := ip.Spec
 	p := plug.Port{
 		Container: a.Container, Link: a.Link, Pod: spec.Namespace + "/" + spec.PodName, UID: spec.PodUID,
@@ -25,20 +29,21 @@ func portOf(ip *v1.IP, a cniwire.Attachment) (plug.Port, error) {
 		p.Parent, p.Tag = intent.MAC(strings.ToLower(spec.Attach.VLAN.Parent)), int(spec.Attach.VLAN.Tag)
 	}
 	var err error
-	if p.Addrs, err = addrsOf(spec); err == nil {
-		p.Gateways, err = gatewaysOf(spec)
+	if p.Addrs, err = Addrs(spec); err == nil {
+		p.Gateways, err = gateways(spec)
 	}
 	if err == nil {
-		p.Routes, err = routesOf(spec.Routes)
+		p.Routes, err = parseRoutes(spec.Routes)
 	}
 	if err != nil {
-		return plug.Port{}, fmt.Errorf("claim %s makes no sense: %w", ip.Name, err)
+		return plug.Port{}, fmt.Errorf("claim %s is invalid: %w", ip.Name, err)
 	}
 	return p, nil
 }
 
-// addrsOf are the claim's addresses, with the Subnet's prefix length.
-func addrsOf(spec v1.IPSpec) ([]netip.Prefix, error) {
+// Addrs returns the claim's addresses with the Subnet's prefix length, or with that
+// of a single address if the claim has none. At most one of each family.
+func Addrs(spec v1.IPSpec) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, a := range []struct {
 		text string
@@ -57,14 +62,15 @@ func addrsOf(spec v1.IPSpec) ([]netip.Prefix, error) {
 		}
 		p := netip.PrefixFrom(addr, bits)
 		if !p.IsValid() {
-			return nil, fmt.Errorf("%s has no prefix of length %d", addr, bits)
+			return nil, fmt.Errorf("address %s: prefix length %d is not possible", addr, bits)
 		}
 		all = append(all, p)
 	}
 	return all, nil
 }
 
-func gatewaysOf(spec v1.IPSpec) ([]netip.Addr, error) {
+// gateways returns the claim's gateways, at most one of each family.
+func gateways(spec v1.IPSpec) ([]netip.Addr, error) {
 	var all []netip.Addr
 	for _, text := range []string{spec.V4Gateway, spec.V6Gateway} {
 		if text == "" {
@@ -79,7 +85,8 @@ func gatewaysOf(spec v1.IPSpec) ([]netip.Addr, error) {
 	return all, nil
 }
 
-func routesOf(routes []v1.Route) ([]plug.Route, error) {
+// parseRoutes returns the claim's routes, with their destinations masked.
+func parseRoutes(routes []v1.Route) ([]plug.Route, error) {
 	var all []plug.Route
 	for _, r := range routes {
 		to, err := netip.ParsePrefix(r.Destination)
@@ -95,8 +102,9 @@ func routesOf(routes []v1.Route) ([]plug.Route, error) {
 	return all, nil
 }
 
-// resultOf is what the runtime is told of p.
-func resultOf(p plug.Port, netns string) *cniwire.Result {
+// Result returns the answer to the runtime's ADD for p: its interfaces, addresses
+// and routes. netns is the path of the pod's namespace.
+func Result(p plug.Port, netns string) *cniwire.Result {
 	r := &cniwire.Result{Interfaces: []cniwire.Interface{
 		{Name: p.Link, MAC: string(p.MAC), MTU: p.MTU, NetNS: netns},
 		{Name: plug.HostName(p.Container, p.Link), MTU: p.MTU},
@@ -108,7 +116,7 @@ func resultOf(p plug.Port, netns string) *cniwire.Result {
 		r.Addresses = append(r.Addresses, cniwire.Address{Prefix: a.String(), Gateway: gatewayFor(p, a.Addr())})
 	}
 	for _, g := range p.Gateways {
-		r.Routes = append(r.Routes, cniwire.Route{To: everywhere(g), Via: g.String()})
+		r.Routes = append(r.Routes, cniwire.Route{To: defaultRoute(g), Via: g.String()})
 	}
 	for _, route := range p.Routes {
 		r.Routes = append(r.Routes, cniwire.Route{To: route.To.String(), Via: route.Via.String()})
@@ -116,6 +124,7 @@ func resultOf(p plug.Port, netns string) *cniwire.Result {
 	return r
 }
 
+// gatewayFor returns p's gateway of a's family, empty if there is none.
 func gatewayFor(p plug.Port, a netip.Addr) string {
 	for _, g := range p.Gateways {
 		if g.Is4() == a.Is4() {
@@ -125,7 +134,8 @@ func gatewayFor(p plug.Port, a netip.Addr) string {
 	return ""
 }
 
-func everywhere(g netip.Addr) string {
+// defaultRoute returns the default destination of g's family.
+func defaultRoute(g netip.Addr) string {
 	if g.Is4() {
 		return "0.0.0.0/0"
 	}

@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netns"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/kubetest"
+	"github.com/isthmus-cni/isthmus/internal/netdev"
+	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
+	"github.com/isthmus-cni/isthmus/internal/nodenet"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+)
+
+// otherPlugin makes what a node may have of others: it must survive a cleanup.
+func otherPlugin(t *testing.T, host *ovstest.Node, dir string) {
+	t.Helper()
+	for _, file := range []string{"net.d/10-other.conflist", "bin/other"} {
+		file = filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host.Run(t, "nft", "table inet other { chain c { type filter hook input priority 0; }; }")
+	host.Run(t, "ip", "rule", "add", "priority", "99", "to", "10.255.0.0/24", "lookup", "99")
+	host.Run(t, "ip", "route", "add", "10.255.0.0/24", "dev", "up0", "table", "99")
+}
+
+// traces lists what an agent may leave: on the node, in its files and on its Node object.
+func traces(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir string) []string {
+	t.Helper()
+	var all []string
+	add := func(what, text string) {
+		for line := range strings.Lines(text) {
+			all = append(all, what+": "+strings.TrimSpace(line))
+		}
+	}
+	add("port", host.Vsctl(t, "list-ports", "br-int"))
+	add("link", host.Run(t, "sh", "-c", "ls /sys/class/net; ip -br link | awk '{print $1}'"))
+	for what, command := range map[string]string{
+		"address": "ip -br addr | awk '{$2=\"\"; print}'", "route": "ip route show table all", "route6": "ip -6 route show table all",
+		"rule": "ip rule", "nft": "nft list ruleset", "neighbour": "ip neigh show nud permanent",
+	} {
+		add(what, host.Run(t, "sh", "-c", command))
+	}
+	for _, pattern := range []string{"net.d/*", "net.d/.*", "bin/*", "bin/.*", "s"} {
+		files, _ := filepath.Glob(filepath.Join(dir, pattern))
+		add("file", strings.Join(files, "\n"))
+	}
+	k, err := client.New(server.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &corev1.Node{}
+	if err := k.Get(t.Context(), client.ObjectKey{Name: "node1"}, n); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []map[string]string{n.Annotations, n.Labels} {
+		text, _ := json.Marshal(m) // a map of strings
+		add("node", string(text))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// plugsPod has the agent plug a pod that needs a host link, with a Subnet whose
+// pods are masqueraded, so that everything is there that an agent makes.
+func plugsPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
+	t.Helper()
+	subnet := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: "pods"}, Spec: v1.SubnetSpec{Vpc: v1.DefaultVpc, CIDRBlock: "10.16.0.0/16", NatOutgoing: true}}
+	if err := k.Create(t.Context(), subnet); err != nil {
+		t.Fatal(err)
+	}
+	subnet.Status.V4UsingIPs = 1
+	if err := k.Status().Update(t.Context(), subnet); err != nil {
+		t.Fatal(err)
+	}
+	ip := podClaim("uid-9")
+	ip.Spec.MTU, ip.Labels = 1392, map[string]string{v1.LabelNode: "node1"}
+	if err := client.IgnoreNotFound(k.Delete(t.Context(), podClaim("uid-9"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Create(t.Context(), ip); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, node: host, socket: a.o.Socket}
+	wait := w.install("c9")
+	w.must(call{verb: "ADD", container: "c9", uid: "uid-9", netns: ovstest.NetNS(t)})
+	wait()
+	eventually(t, func() bool {
+		return strings.Contains(host.Run(t, "nft", "list", "ruleset"), "10.16.0.0/16") && strings.Contains(host.Run(t, "ip", "route", "show", "table", "all"), "12.0.1.2")
+	}, "the agent did not make the node's network")
+}
+
+// cleansNode: a cleanup waits for the agent to stop, then removes everything of
+// ours and nothing else; a second one finds nothing.
+func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *agent, stopAgent func(), before []string) {
+	t.Helper()
+	k, err := newKube(server.Config, "node1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.close)
+	if tmp, err := os.CreateTemp(a.o.BinDir, tmpPattern); err != nil || tmp.Close() != nil {
+		t.Fatal(err)
+	}
+	ns := netns.NsHandle(host.NetNS.Fd())
+	c := cleaner{
+		o: a.o, owner: settings.Default().Cluster, nodes: k.client, log: slog.New(slog.DiscardHandler), timeout: 5 * time.Second,
+		newMachine: func(ovs *netdev.Switch, namespaces string) (m *netdev.Machine, err error) {
+			err = ovstest.Inside(host.NetNS, func() (err error) { m, err = netdev.NewMachine(ovs, namespaces); return err })
+			return m, err
+		},
+		newNetwork: func(o nodenet.Options) *nodenet.Network { o.NetNS = &ns; return nodenet.New(o) },
+	}
+	impatient := c
+	impatient.timeout = 50 * time.Millisecond
+	if err := impatient.clean(t.Context()); err == nil || !strings.Contains(err.Error(), "isthmus-agent still runs on node node1") {
+		t.Errorf("while the agent runs: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(a.o.ConfDir, confName)); err != nil {
+		t.Errorf("the cleanup began while the agent ran: %v", err)
+	}
+	stopAgent()
+	for range 2 {
+		if err := c.clean(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(before, traces(t, host, server, filepath.Dir(a.o.Socket))); d != "" {
+			t.Errorf("-before the agent, +after the cleanup\n%s", d)
+		}
+	}
+}
