@@ -90,13 +90,13 @@ func podClaim(uid string) *v1.IP {
 
 // world is a node with an agent, without Kubernetes. Its switch is node, if it has one.
 type world struct {
-	t      *testing.T
-	node   *ovstest.Node
-	socket string
-	claims *claimStore
-	plugger   *plugger
-	ovs    *netdev.Switch
-	stop   func()
+	t       *testing.T
+	node    *ovstest.Node
+	socket  string
+	claims  *claimStore
+	plugger *plugger
+	ovs     *netdev.Switch
+	stop    func()
 }
 
 func newClaimStore() *claimStore { return &claimStore{claims: map[string]*v1.IP{}} }
