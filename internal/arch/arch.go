@@ -39,6 +39,10 @@ var Rules = map[string]Rule{
 		May: []string{"api", "internal/intent", "internal/decide"},
 		Why: "deciding is a function of facts: no database, no API calls, no machine",
 	},
+	"internal/decide/policy": {
+		May: []string{"internal/intent"},
+		Why: "what NetworkPolicies mean does not depend on how a pod gets its port",
+	},
 	"internal/ipam": {
 		Why: "a pool is a value",
 	},

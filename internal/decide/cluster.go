@@ -9,6 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -110,7 +111,7 @@ func (f ClusterFacts) other() string {
 func standardGroups() []intent.Group {
 	open := []intent.Rule{{Direction: intent.Ingress}, {Direction: intent.Egress}}
 	return []intent.Group{
-		{Name: GroupPods, Rules: open},
+		{Name: policy.GroupPods, Rules: open},
 		{Name: GroupNodes, Rules: open},
 	}
 }

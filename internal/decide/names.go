@@ -1,8 +1,6 @@
 package decide
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"strings"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
@@ -28,35 +26,24 @@ func IPUnit(ip *v1.IP) intent.Unit {
 }
 
 // PodPort names a pod's port, and its IP object.
-func PodPort(namespace, pod string) string { return cut(pod + "." + namespace) }
+func PodPort(namespace, pod string) string { return intent.ShortName(pod + "." + namespace) }
 
 // NodePort names a Node's port on Subnet join, and its IP object.
-func NodePort(node string) string { return cut("node-" + node) }
+func NodePort(node string) string { return intent.ShortName("node-" + node) }
 
 // NodeGroup names the group of the pods on a node. OVN's names of groups have
 // no dash and Kubernetes' have no underscore, so no two nodes share one.
 func NodeGroup(node string) string { return "node." + strings.ReplaceAll(node, "-", "_") }
 
 // segmentPort and routerPort name the two ends of a Subnet's join.
-func segmentPort(subnet, vpc string) string { return cut(subnet + "-" + vpc) }
+func segmentPort(subnet, vpc string) string { return intent.ShortName(subnet + "-" + vpc) }
 
 func routerPort(prefix, subnet, vpc string) string {
 	if !External(vpc) {
 		prefix = ""
 	}
-	return cut(prefix + vpc + "-" + subnet)
+	return intent.ShortName(prefix + vpc + "-" + subnet)
 }
 
 // External tells whether a Vpc of that name is a router of Neutron's.
 func External(vpc string) bool { return strings.HasPrefix(vpc, "neutron-") }
-
-// cut shortens a name to what an object of Kubernetes may have; a hash keeps
-// the rest apart.
-func cut(name string) string {
-	const most = 253
-	if len(name) <= most {
-		return name
-	}
-	sum := fmt.Sprintf("-%x", sha256.Sum256([]byte(name)))[:17]
-	return strings.TrimRight(name[:most-len(sum)], "-.") + sum
-}

@@ -16,9 +16,6 @@ import (
 const (
 	PodNetwork     = "k8s-pod-net"
 	ServiceNetwork = "k8s-service-net"
-	// GroupPods lets everything through: pods that ask for no group are in it,
-	// as Kubernetes wants it where no NetworkPolicy says otherwise.
-	GroupPods = "k8s-pods"
 	// GroupNodes has the nodes' ports.
 	GroupNodes = "k8s-nodes"
 )

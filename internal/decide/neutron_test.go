@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -72,33 +73,33 @@ func TestPodsOnNeutron(t *testing.T) {
 		set          func(*PodFacts)
 		port         func(*intent.Port)
 	}{
-		{"any address", "", func(*PodFacts) {}, func(p *intent.Port) { p.Groups = []string{GroupPods} }},
+		{"any address", "", func(*PodFacts) {}, func(p *intent.Port) { p.Groups = []string{policy.GroupPods} }},
 		{"not bound", NotBound, func(f *PodFacts) { f.Pod.Spec.NodeName = "" }, nil},
 		{"an address of its choice", "", func(f *PodFacts) {
 			f.Pod.Annotations = map[string]string{v1.AnnotationIPAddress: "10.1.0.7", v1.AnnotationMACAddress: "0a:00:00:00:00:07"}
 		}, func(p *intent.Port) {
-			p.Addrs, p.MAC, p.Groups = []netip.Addr{addr("10.1.0.7")}, "0a:00:00:00:00:07", []string{GroupPods}
+			p.Addrs, p.MAC, p.Groups = []netip.Addr{addr("10.1.0.7")}, "0a:00:00:00:00:07", []string{policy.GroupPods}
 		}},
 		{"the settings' groups", "", func(f *PodFacts) { f.Standard = []string{"1"} }, func(p *intent.Port) {
 			p.CloudGroups = []string{"1"}
 		}},
 		{"its node is in Neutron, too", "", func(f *PodFacts) { f.Standard, f.NodeVpc = []string{"1"}, router0 }, func(p *intent.Port) {
-			p.Groups, p.CloudGroups = []string{GuardGroup("node1")}, []string{"1"}
+			p.Groups, p.CloudGroups = []string{policy.GuardGroup("node1")}, []string{"1"}
 		}},
 		{"a policy isolates it", "", func(f *PodFacts) {
-			f.Book = NewPolicyIndex([]*networkingv1.NetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "deny"}}})
-		}, func(p *intent.Port) { p.Groups = []string{OpenEgress, "policy/a/deny"} }},
+			f.Book = policy.NewIndex([]*networkingv1.NetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "deny"}}})
+		}, func(p *intent.Port) { p.Groups = []string{policy.OpenEgress, "policy/a/deny"} }},
 		{"groups of its choice", "", func(f *PodFacts) {
 			f.Standard, f.CloudGroups = []string{"1"}, map[string]string{"web": "2", "3": "3"}
-			f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "web, 3"}
+			f.Pod.Annotations = map[string]string{policy.AnnotationSecurityGroups: "web, 3"}
 		}, func(p *intent.Port) { p.CloudGroups = []string{"2", "3"} }},
 		{"a group that its namespace does not allow", "NotAllowed", func(f *PodFacts) {
 			f.CloudGroups = map[string]string{"web": "2"}
-			f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "web"}
-			f.InNamespace = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{AnnotationAllowedSecurityGroups: "db"}}}
+			f.Pod.Annotations = map[string]string{policy.AnnotationSecurityGroups: "web"}
+			f.InNamespace = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{policy.AnnotationAllowedSecurityGroups: "db"}}}
 		}, nil},
 		{"a group that is not there", "UnknownSecurityGroup", func(f *PodFacts) {
-			f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "web"}
+			f.Pod.Annotations = map[string]string{policy.AnnotationSecurityGroups: "web"}
 		}, nil},
 		{"finished", "", func(f *PodFacts) { f.Pod.Status.Phase = corev1.PodSucceeded }, nil},
 	} {
@@ -145,13 +146,13 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	}
 	got, told, err := parts(Pod(f))
 	want := intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{{
-		Name: "a/p", Network: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{GroupPods},
+		Name: "a/p", Network: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{policy.GroupPods},
 	}}}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil || told.Spec.Attach.OVS.IfaceID != "port1" {
 		t.Error(err, diff, told)
 	}
 	// That it asks for what it cannot have takes its port from nobody.
-	f.Pod.Annotations = map[string]string{AnnotationSecurityGroups: "nobody's"}
+	f.Pod.Annotations = map[string]string{policy.AnnotationSecurityGroups: "nobody's"}
 	got, _, err = parts(Pod(f))
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || reason(err) != "UnknownSecurityGroup" {
 		t.Error(err, diff)
@@ -169,7 +170,7 @@ func TestNodeInNeutron(t *testing.T) {
 		Claim: &v1.IP{Spec: v1.IPSpec{NodeName: "node1", V4IPAddress: "10.1.0.5"}},
 	}))
 	want := intent.Want{
-		Fabric: intent.FabricNeutron, Groups: []intent.Group{Guard("node1", []netip.Addr{addr("172.31.0.1"), addr("10.1.0.5")}, services)},
+		Fabric: intent.FabricNeutron, Groups: []intent.Group{policy.Guard("node1", []netip.Addr{addr("172.31.0.1"), addr("10.1.0.5")}, services)},
 		Ports: []intent.Port{{Name: "node-node1", Network: PodNetwork, Version: "n", Node: "node1", Groups: []string{GroupNodes}}},
 	}
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || err != nil {

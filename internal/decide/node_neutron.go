@@ -2,18 +2,14 @@ package decide
 
 import (
 	"net/netip"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
-
-// lookAgain is how soon to ask OpenStack once more for what it may get any
-// time: it tells nobody.
-const lookAgain = 10 * time.Second
 
 // nodeInNeutron wants a port beside the pods', with routes to the Services.
 // What the router does with other packets is Neutron's business, so nothing
@@ -58,7 +54,7 @@ func (f NodeFacts) guard() intent.Group {
 	if f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) {
 		addrs = append(addrs, Addrs(f.Claim)...)
 	}
-	return Guard(f.Name, addrs, f.Services)
+	return policy.Guard(f.Name, addrs, f.Services)
 }
 
 // standing is a copy of the node's claim on the Subnet, if its addresses are its own.

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -45,7 +46,7 @@ type PodFacts struct {
 	Project        string
 	ProjectProblem error
 	// Allocator is all NetworkPolicies; nil where none are enforced.
-	Book *PolicyIndex
+	Book *policy.Index
 	// InNamespace is the pod's Namespace, for its labels and annotations.
 	InNamespace *corev1.Namespace
 	Leases      Leases

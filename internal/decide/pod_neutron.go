@@ -3,10 +3,10 @@ package decide
 import (
 	"cmp"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -62,24 +62,16 @@ func (f PodFacts) neutron(ip *v1.IP, problem error) intent.Decision[*v1.IP] {
 // memberships are the security groups of the pod: ours, and OpenStack's own.
 // Nodes have guard groups only where they are in Neutron, too: elsewhere, and
 // from inside a virtual machine, they reach their pods by the host link.
-func (f PodFacts) memberships(ip *v1.IP) (Membership, error) {
+func (f PodFacts) memberships(ip *v1.IP) (policy.Membership, error) {
 	book := f.Book
 	if book == nil {
-		book = &PolicyIndex{}
+		book = &policy.Index{}
 	}
-	pod := PolicyPodOf(f.Pod, f.InNamespace, Addrs(ip))
+	p := policy.PodOf(f.Pod, f.InNamespace, Addrs(ip))
 	if nodeVpcOf(f.NodeVpc) == v1.DefaultVpc || f.nested() {
-		pod.Node = ""
+		p.Node = ""
 	}
-	return book.Memberships(pod, Clouds{Standard: f.Standard, IDs: f.CloudGroups})
-}
-
-// GroupsAsked are OpenStack's security groups that a pod asks for, by id or name.
-func GroupsAsked(p *corev1.Pod) []string {
-	if p == nil {
-		return nil
-	}
-	return words(p.Annotations[AnnotationSecurityGroups])
+	return book.Memberships(p, policy.CloudGroups{Standard: f.Standard, IDs: f.CloudGroups})
 }
 
 // Attached tells whether a claim says how to plug the interface.

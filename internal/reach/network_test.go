@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
@@ -20,17 +21,17 @@ var clouds = map[string]string{"machines": "machines", "x": "x", "y": "y"}
 // network is what the product makes of a world: every group of every unit, and
 // every pod's memberships.
 func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network {
-	book := decide.NewPolicyIndex(w.Policies)
-	ports, pods := decide.PortCount{}, map[string]decide.PolicyPod{}
+	book := policy.NewIndex(w.Policies)
+	ports, pods := policy.PortCount{}, map[string]policy.Pod{}
 	for _, p := range w.Pods {
-		ports.Change(nil, decide.NamedPortsOf(p))
+		ports.Change(nil, policy.NamedPortsOf(p))
 		pods[p.Namespace+"/"+p.Name] = policyPod(w, p)
 	}
 	standard, _, _ := parts(decide.Cluster(decide.ClusterFacts{}))
 	n := reach.Network{Groups: standard.Groups, Balancers: balancers(w)}
 	for _, p := range w.Policies {
-		want, _, err := parts(decide.Policy(decide.PolicyFacts{
-			Namespace: p.Namespace, Name: p.Name, Book: book, Ports: ports, Services: facts(w, pods), CloudGroups: clouds,
+		want, _, err := parts(policy.Decide(policy.Facts{
+			Namespace: p.Namespace, Name: p.Name, Index: book, Ports: ports, Services: facts(w, pods), CloudGroups: clouds,
 		}))
 		if err != nil {
 			t.Fatalf("policy %s: %v", p.Name, err)
@@ -42,7 +43,7 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 	}
 	for _, node := range w.Nodes {
 		a, _ := w.Addr(node.Name)
-		n.Groups = append(n.Groups, decide.Guard(node.Name, []netip.Addr{a}, []netip.Prefix{services}))
+		n.Groups = append(n.Groups, policy.Guard(node.Name, []netip.Addr{a}, []netip.Prefix{services}))
 	}
 	known := map[string]bool{}
 	for _, g := range n.Groups {
@@ -52,7 +53,7 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 		known[g.Name] = true
 	}
 	for name, p := range pods {
-		m, err := book.Memberships(p, decide.Clouds{IDs: clouds})
+		m, err := book.Memberships(p, policy.CloudGroups{IDs: clouds})
 		if err != nil {
 			t.Fatalf("pod %s: %v", name, err)
 		}
@@ -76,17 +77,17 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 	return n
 }
 
-func policyPod(w reach.World, p *corev1.Pod) decide.PolicyPod {
+func policyPod(w reach.World, p *corev1.Pod) policy.Pod {
 	for _, ns := range w.Namespaces {
 		if ns.Name == p.Namespace {
-			return decide.PolicyPodOf(p, ns, reach.PodAddrs(p))
+			return policy.PodOf(p, ns, reach.PodAddrs(p))
 		}
 	}
-	return decide.PolicyPodOf(p, nil, reach.PodAddrs(p))
+	return policy.PodOf(p, nil, reach.PodAddrs(p))
 }
 
-func facts(w reach.World, pods map[string]decide.PolicyPod) []decide.PolicyService {
-	at := func(a netip.Addr) *decide.PolicyPod {
+func facts(w reach.World, pods map[string]policy.Pod) []policy.Service {
+	at := func(a netip.Addr) *policy.Pod {
 		for _, p := range pods {
 			if slices.Contains(p.Addrs, a) {
 				return &p
@@ -94,9 +95,9 @@ func facts(w reach.World, pods map[string]decide.PolicyPod) []decide.PolicyServi
 		}
 		return nil
 	}
-	var out []decide.PolicyService
+	var out []policy.Service
 	for _, b := range balancers(w) {
-		out = append(out, decide.PolicyServiceOf(b, at))
+		out = append(out, policy.ServiceOf(b, at))
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
@@ -103,7 +104,7 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	}
 	var err error
 	f.Standard = cl.StandardGroups()
-	f.CloudGroups, err = cl.GroupIDs(ctx, decide.GroupsAsked(f.Pod))
+	f.CloudGroups, err = cl.GroupIDs(ctx, policy.GroupsAsked(f.Pod))
 	if f.Claim == nil {
 		return nil // what is not known is waited for
 	}

@@ -13,17 +13,18 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (decide.PolicyFacts, error) {
-	f := decide.PolicyFacts{Namespace: n.Namespace, Name: n.Name}
+func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (policy.Facts, error) {
+	f := policy.Facts{Namespace: n.Namespace, Name: n.Name}
 	var err error
-	if f.Book, f.Ports, err = c.gatherRules(ctx); err != nil {
+	if f.Index, f.Ports, err = c.gatherRules(ctx); err != nil {
 		return f, err
 	}
-	if slices.Contains(f.Book.UsingServices(), n) {
+	if slices.Contains(f.Index.UsingServices(), n) {
 		if f.Services, err = c.policyServices(ctx); err != nil {
 			return f, err
 		}
@@ -32,20 +33,20 @@ func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (dec
 	if np == nil || err != nil {
 		return f, err
 	}
-	f.CloudGroups, err = c.cloud.Load().GroupIDs(ctx, decide.CloudGroupsOf(np))
+	f.CloudGroups, err = c.cloud.Load().GroupIDs(ctx, policy.CloudGroupsOf(np))
 	return f, err
 }
 
-func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (decide.GroupFacts, error) {
-	f := decide.GroupFacts{Unit: unit.Name("group", n)}
+func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (policy.GroupFacts, error) {
+	f := policy.GroupFacts{Unit: unit.Name("group", n)}
 	var err error
-	f.Book, f.Ports, err = c.gatherRules(ctx)
+	f.Index, f.Ports, err = c.gatherRules(ctx)
 	return f, err
 }
 
 // gatherRules waits for Neutron: what is decided before it is known which of
 // its groups there are must not be applied after that.
-func (c *cluster) gatherRules(ctx context.Context) (*decide.PolicyIndex, decide.PortCount, error) {
+func (c *cluster) gatherRules(ctx context.Context) (*policy.Index, policy.PortCount, error) {
 	if err := c.cloud.Load().Ready(); err != nil {
 		return nil, nil, err
 	}
@@ -54,7 +55,7 @@ func (c *cluster) gatherRules(ctx context.Context) (*decide.PolicyIndex, decide.
 }
 
 // policyServices are all Services that have a balancer in Neutron, with the pods behind.
-func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, error) {
+func (c *cluster) policyServices(ctx context.Context) ([]policy.Service, error) {
 	if c.settings.Overlay() {
 		return nil, nil
 	}
@@ -62,21 +63,21 @@ func (c *cluster) policyServices(ctx context.Context) ([]decide.PolicyService, e
 	if err := c.client.List(ctx, &all); err != nil {
 		return nil, err
 	}
-	var out []decide.PolicyService
+	var out []policy.Service
 	for _, s := range kube.Pointers(all.Items) {
 		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
 		if err := c.gatherEndpoints(ctx, &f); err != nil {
 			return nil, err
 		}
 		if b, balanced := decide.Frontends(f); balanced {
-			out = append(out, decide.PolicyServiceOf(b, func(a netip.Addr) *decide.PolicyPod { return c.podAt(ctx, a) }))
+			out = append(out, policy.ServiceOf(b, func(a netip.Addr) *policy.Pod { return c.podAt(ctx, a) }))
 		}
 	}
 	return out, nil
 }
 
 // podAt is the pod that has an address, nil if none has.
-func (c *cluster) podAt(ctx context.Context, a netip.Addr) *decide.PolicyPod {
+func (c *cluster) podAt(ctx context.Context, a netip.Addr) *policy.Pod {
 	var ips v1.IPList
 	_ = c.client.List(ctx, &ips, client.MatchingFields{kube.IndexClaimAddr: a.String()})
 	for _, ip := range kube.Pointers(ips.Items) {
@@ -93,28 +94,28 @@ func (c *cluster) podAt(ctx context.Context, a netip.Addr) *decide.PolicyPod {
 }
 
 // policyPod is a pod as policies see it; false if they are not about it.
-func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (decide.PolicyPod, bool) {
+func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (policy.Pod, bool) {
 	if !decide.NeedsPort(p) {
-		return decide.PolicyPod{}, false
+		return policy.Pod{}, false
 	}
 	var addrs []netip.Addr
 	if claim != nil && decide.IPUnit(claim) == decide.PodUnit(p.Namespace, p.Name) {
 		if decide.Attached(claim) && decide.FabricOfIP(claim) != intent.FabricNeutron {
-			return decide.PolicyPod{}, false
+			return policy.Pod{}, false
 		}
 		addrs = decide.Addrs(claim)
 	}
-	return decide.PolicyPodOf(p, ns, addrs), true
+	return policy.PodOf(p, ns, addrs), true
 }
 
 // reportPolicy tells the policy what is wrong: it has no status.
-func (c *cluster) reportPolicy(ctx context.Context, f decide.PolicyFacts, _ struct{}, out unit.Outcome) error {
+func (c *cluster) reportPolicy(ctx context.Context, f policy.Facts, _ struct{}, out unit.Outcome) error {
 	return c.tellPolicy(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}, out)
 }
 
 // reportGroup tells the policies that need the group: it has no object.
-func (c *cluster) reportGroup(ctx context.Context, f decide.GroupFacts, _ struct{}, out unit.Outcome) error {
-	for _, n := range f.Book.Behind(f.Unit, f.Ports) {
+func (c *cluster) reportGroup(ctx context.Context, f policy.GroupFacts, _ struct{}, out unit.Outcome) error {
+	for _, n := range f.Index.ReferringTo(f.Unit, f.Ports) {
 		if err := c.tellPolicy(ctx, n, out); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -42,14 +43,14 @@ func (c *cluster) policyChanged(ctx context.Context, before, after *networkingv1
 func (c *cluster) concerned(ctx context.Context, states ...*networkingv1.NetworkPolicy) []intent.Unit {
 	ports := c.rules.inUse()
 	var units []intent.Unit
-	var about []func(decide.PolicyPod) bool
+	var about []func(policy.Pod) bool
 	for _, np := range states {
 		if np == nil {
 			continue
 		}
-		units = append(units, decide.PolicyUnit(np.Namespace, np.Name))
-		units = append(units, decide.SharedGroups(np, ports)...)
-		about = append(about, decide.Concerns(np))
+		units = append(units, policy.Unit(np.Namespace, np.Name))
+		units = append(units, policy.SharedGroups(np, ports)...)
+		about = append(about, policy.Affects(np))
 	}
 	for _, n := range c.podsThat(ctx, about...) {
 		units = append(units, decide.PodUnit(n.Namespace, n.Name))
@@ -70,22 +71,22 @@ func (c *cluster) portsChanged(ctx context.Context, before, after *corev1.Pod, f
 	}
 	policies, groups := book.UsingPorts(changed)
 	for _, n := range policies {
-		c.queues.Add(decide.PolicyUnit(n.Namespace, n.Name))
+		c.queues.Add(policy.Unit(n.Namespace, n.Name))
 	}
 	for _, g := range groups {
 		c.queues.Add(g)
 	}
 }
 
-func namedPorts(p *corev1.Pod) []decide.NamedPort {
+func namedPorts(p *corev1.Pod) []policy.NamedPort {
 	if !decide.NeedsPort(p) {
 		return nil
 	}
-	return decide.NamedPortsOf(p)
+	return policy.NamedPortsOf(p)
 }
 
 // podsThat are the pods in Neutron of which one of these is true.
-func (c *cluster) podsThat(ctx context.Context, fit ...func(decide.PolicyPod) bool) []types.NamespacedName {
+func (c *cluster) podsThat(ctx context.Context, fit ...func(policy.Pod) bool) []types.NamespacedName {
 	var pods corev1.PodList
 	var spaces corev1.NamespaceList
 	if c.client.List(ctx, &pods) != nil || c.client.List(ctx, &spaces) != nil {
@@ -115,8 +116,8 @@ func (c *cluster) wakeRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range book.Policies() {
-		c.queues.Add(decide.PolicyUnit(n.Namespace, n.Name))
+	for _, n := range book.All() {
+		c.queues.Add(policy.Unit(n.Namespace, n.Name))
 	}
 	for u := range book.Groups(c.rules.inUse()) {
 		c.queues.Add(u)

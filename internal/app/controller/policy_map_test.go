@@ -21,6 +21,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -91,7 +92,7 @@ func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 	}}
 	c := ruled(append(all, host, done, overlay, claim)...)
 	before, after := allow(1, "db", "web"), allow(2, "cache", "web")
-	group := decide.SharedGroups(before, nil)[0]
+	group := policy.SharedGroups(before, nil)[0]
 	for _, row := range []struct {
 		name          string
 		before, after *networkingv1.NetworkPolicy

@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/poolserver"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
@@ -111,14 +112,14 @@ func (c *cluster) standardPool(ctx context.Context, node, subnet string) (portpo
 // policy selects. A virtual machine has a parent.
 func (c *cluster) standardPort(node string, parent *decide.ParentPort, subnet string) (intent.Port, error) {
 	p := intent.Port{Network: decide.NetworkName(subnet), Node: node}
-	pod := decide.PolicyPod{Node: node}
+	pod := policy.Pod{Node: node}
 	if c.settings.Overlay() || parent != nil {
 		pod.Node = "" // the node reaches its pods by the host link
 	}
 	if parent != nil {
 		p.Parent = parent.Port
 	}
-	m, err := new(decide.PolicyIndex).Memberships(pod, decide.Clouds{Standard: c.cloud.Load().StandardGroups()})
+	m, err := new(policy.Index).Memberships(pod, policy.CloudGroups{Standard: c.cloud.Load().StandardGroups()})
 	p.Groups, p.CloudGroups = m.Groups, m.CloudGroups
 	return p, err
 }

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
-	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 )
 
 // rules are all NetworkPolicies, read, and the named ports that pods have. They
@@ -20,16 +20,16 @@ import (
 type rules struct {
 	mu sync.Mutex
 	// book is nil if a policy has changed since all were read.
-	book  *decide.PolicyIndex
-	ports decide.PortCount
+	book  *policy.Index
+	ports policy.PortCount
 }
 
 func newRules() *rules {
-	return &rules{ports: decide.PortCount{}}
+	return &rules{ports: policy.PortCount{}}
 }
 
 // read returns the policies as they are now.
-func (r *rules) read(ctx context.Context, from client.Reader) (*decide.PolicyIndex, error) {
+func (r *rules) read(ctx context.Context, from client.Reader) (*policy.Index, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.book == nil {
@@ -37,13 +37,13 @@ func (r *rules) read(ctx context.Context, from client.Reader) (*decide.PolicyInd
 		if err := from.List(ctx, &all); err != nil {
 			return nil, err
 		}
-		r.book = decide.NewPolicyIndex(kube.Pointers(all.Items))
+		r.book = policy.NewIndex(kube.Pointers(all.Items))
 	}
 	return r.book, nil
 }
 
 // inUse are the named ports as they are now.
-func (r *rules) inUse() decide.PortCount {
+func (r *rules) inUse() policy.PortCount {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.ports)
@@ -55,7 +55,7 @@ func (r *rules) forget() {
 	r.book = nil
 }
 
-func (r *rules) count(before, after []decide.NamedPort) []decide.NamedPort {
+func (r *rules) count(before, after []policy.NamedPort) []policy.NamedPort {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ports.Change(before, after)

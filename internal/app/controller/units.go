@@ -6,6 +6,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
@@ -29,8 +30,8 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	if c.settings.Neutron != nil {
 		all = append(all,
 			kind{"cluster", unit.Unit[decide.ClusterFacts, decide.ClusterReport]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.clusterTriggers()},
-			kind{"policy", unit.Unit[decide.PolicyFacts, struct{}]{Kind: "policy", Gather: c.gatherPolicy, Decide: decide.Policy, Report: c.reportPolicy}.On(f, c.metrics, c.log), 4, c.policyTriggers()},
-			kind{"group", unit.Unit[decide.GroupFacts, struct{}]{Kind: "group", Gather: c.gatherGroup, Decide: decide.SharedGroup, Report: c.reportGroup}.On(f, c.metrics, c.log), 4, nil})
+			kind{"policy", unit.Unit[policy.Facts, struct{}]{Kind: "policy", Gather: c.gatherPolicy, Decide: policy.Decide, Report: c.reportPolicy}.On(f, c.metrics, c.log), 4, c.policyTriggers()},
+			kind{"group", unit.Unit[policy.GroupFacts, struct{}]{Kind: "group", Gather: c.gatherGroup, Decide: policy.SharedGroup, Report: c.reportGroup}.On(f, c.metrics, c.log), 4, nil})
 	}
 	if !c.settings.Overlay() {
 		all = append(all,

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 )
@@ -121,7 +121,7 @@ func (c *Cloud) isStandardSet(node string, groups []string) bool {
 	if !c.settings.Default {
 		node = "" // In overlay clusters nodes have no ports in Neutron, hence no groups.
 	}
-	m, err := decide.NewPolicyIndex(nil).Memberships(decide.PolicyPod{Node: node}, decide.Clouds{Standard: c.StandardGroups()})
+	m, err := policy.NewIndex(nil).Memberships(policy.Pod{Node: node}, policy.CloudGroups{Standard: c.StandardGroups()})
 	set := slices.Concat(m.Groups, m.CloudGroups)
 	slices.Sort(set)
 	return err == nil && slices.Equal(groups, set)

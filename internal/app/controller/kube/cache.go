@@ -17,6 +17,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 )
 
 // NewScheme returns a scheme with the kinds of Kubernetes and our own.
@@ -62,7 +63,7 @@ func keepOfPod(o any) (any, error) {
 // keepOfPorts returns one container with all ports that have a name, nil if none has.
 func keepOfPorts(p *corev1.Pod) []corev1.Container {
 	var ports []corev1.ContainerPort
-	for _, n := range decide.NamedPortsOf(p) {
+	for _, n := range policy.NamedPortsOf(p) {
 		ports = append(ports, corev1.ContainerPort{Name: n.Name, Protocol: corev1.Protocol(strings.ToUpper(n.Protocol)), ContainerPort: int32(n.Number)})
 	}
 	if ports == nil {
@@ -112,7 +113,7 @@ func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
-	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, v1.Plug, v1.ParentPort, v1.AnnotationMACs, decide.AnnotationSecurityGroups, decide.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
+	for _, name := range []string{v1.AnnotationIPAddress, v1.AnnotationMACAddress, v1.AnnotationSubnet, v1.AnnotationUnderlayMTU, v1.Plug, v1.ParentPort, v1.AnnotationMACs, policy.AnnotationSecurityGroups, policy.AnnotationAllowedSecurityGroups, decide.AnnotationProject, corev1.MirrorPodAnnotationKey} {
 		if value, ok := m.Annotations[name]; ok {
 			if kept.Annotations == nil {
 				kept.Annotations = map[string]string{}

@@ -6,7 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 )
 
 func podWithPorts(ports ...corev1.ContainerPort) *corev1.Pod {
@@ -24,7 +24,7 @@ func TestTheCacheKeepsNamedPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := decide.NamedPortsOf(kept.(*corev1.Pod)), decide.NamedPortsOf(p); len(want) != 2 || !slices.Equal(got, want) {
+	if got, want := policy.NamedPortsOf(kept.(*corev1.Pod)), policy.NamedPortsOf(p); len(want) != 2 || !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if kept, err := keepOfPod(podWithPorts(corev1.ContainerPort{ContainerPort: 9})); err != nil || kept.(*corev1.Pod).Spec.Containers != nil {

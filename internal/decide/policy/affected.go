@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"cmp"
@@ -13,12 +13,12 @@ import (
 // Here is whom a change concerns: names only, and never more than a change can
 // alter. Each is asked of what was and of what is.
 
-// Concerns tells which pods a policy is about: those that it selects, and those
+// Affects tells which pods a policy is about: those that it selects, and those
 // that are its peers.
-func Concerns(np *netv1.NetworkPolicy) func(PolicyPod) bool {
+func Affects(np *netv1.NetworkPolicy) func(Pod) bool {
 	p := readPolicy(np)
 	sets := p.sets()
-	return func(pod PolicyPod) bool {
+	return func(pod Pod) bool {
 		return p.selects(pod) || slices.ContainsFunc(sets, func(s podSet) bool { return s.has(pod) })
 	}
 }
@@ -35,19 +35,19 @@ func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
 	return slices.Compact(out)
 }
 
-// Behind are the policies whose rules refer to a group unit's group.
-func (b *PolicyIndex) Behind(u intent.Unit, ports PortCount) []types.NamespacedName {
+// ReferringTo are the policies whose rules refer to a group unit's group.
+func (x *Index) ReferringTo(u intent.Unit, ports PortCount) []types.NamespacedName {
 	is := func(group string) bool { return GroupUnit(group) == u }
-	return b.that(func(p *policy) bool {
+	return x.filter(func(p *policy) bool {
 		return slices.ContainsFunc(p.sets(), func(s podSet) bool { return slices.ContainsFunc(s.groups(ports), is) })
 	})
 }
 
 // UsingPorts are the policies and the shared groups to look at when named ports
 // came into use or went out of use.
-func (b *PolicyIndex) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent.Unit) {
+func (x *Index) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent.Unit) {
 	var groups []intent.Unit
-	for _, s := range b.sets {
+	for _, s := range x.sets {
 		for _, n := range changed {
 			if s.port == n.Name && s.protocol == n.Protocol && (s.namespace == "" || s.namespace == n.Namespace) {
 				groups = append(groups, GroupUnit(s.group(n.Number)))
@@ -55,23 +55,23 @@ func (b *PolicyIndex) UsingPorts(changed []NamedPort) ([]types.NamespacedName, [
 		}
 	}
 	slices.Sort(groups)
-	return b.that(func(p *policy) bool { return slices.ContainsFunc(changed, p.usesPort) }), slices.Compact(groups)
+	return x.filter(func(p *policy) bool { return slices.ContainsFunc(changed, p.usesPort) }), slices.Compact(groups)
 }
 
 // UsingServices are the policies to look at when a Service, its endpoints, or a
 // label of a pod behind it or of that pod's namespace changed.
-func (b *PolicyIndex) UsingServices() []types.NamespacedName {
-	return b.that(func(p *policy) bool { return p.usesServices() })
+func (x *Index) UsingServices() []types.NamespacedName {
+	return x.filter(func(p *policy) bool { return p.usesServices() })
 }
 
-// Policies are all of them.
-func (b *PolicyIndex) Policies() []types.NamespacedName {
-	return b.that(func(*policy) bool { return true })
+// All are all of them.
+func (x *Index) All() []types.NamespacedName {
+	return x.filter(func(*policy) bool { return true })
 }
 
-func (b *PolicyIndex) that(fits func(*policy) bool) []types.NamespacedName {
+func (x *Index) filter(fits func(*policy) bool) []types.NamespacedName {
 	var out []types.NamespacedName
-	for n, p := range b.policies {
+	for n, p := range x.policies {
 		if fits(p) {
 			out = append(out, n)
 		}

@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"net/netip"
@@ -15,9 +15,9 @@ func TestPolicyServices(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [
 {to: [{podSelector: {matchLabels: {app: web}}}, {ipBlock: {cidr: 172.16.0.0/16}}], ports: [{port: 8080}, {port: http}]}]}`)
-	web := PolicyPod{Namespace: "ns", Labels: map[string]string{"app": "web"}, Ports: []NamedPort{{"ns", "http", "tcp", 81}}}
-	other := PolicyPod{Namespace: "ns"}
-	pods := map[netip.Addr]*PolicyPod{netip.MustParseAddr("10.0.0.1"): &web, netip.MustParseAddr("10.0.0.2"): &web, netip.MustParseAddr("10.0.0.9"): &other}
+	web := Pod{Namespace: "ns", Labels: map[string]string{"app": "web"}, Ports: []NamedPort{{"ns", "http", "tcp", 81}}}
+	other := Pod{Namespace: "ns"}
+	pods := map[netip.Addr]*Pod{netip.MustParseAddr("10.0.0.1"): &web, netip.MustParseAddr("10.0.0.2"): &web, netip.MustParseAddr("10.0.0.9"): &other}
 	member := func(addr string, port int) intent.Member {
 		return intent.Member{Addr: netip.MustParseAddr(addr), Port: port}
 	}
@@ -35,10 +35,10 @@ func TestPolicyServices(t *testing.T) {
 		"outside, no port names": {[]intent.Member{member("172.16.0.1", 81)}, false},
 		"of another family":      {[]intent.Member{member("fd00::1", 8080), member("10.0.0.1", 8080)}, true},
 	} {
-		s := PolicyServiceOf(intent.LoadBalancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
-			func(a netip.Addr) *PolicyPod { return pods[a] })
-		b := NewPolicyIndex([]*netv1.NetworkPolicy{np})
-		want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Services: []PolicyService{s}}))
+		s := ServiceOf(intent.LoadBalancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
+			func(a netip.Addr) *Pod { return pods[a] })
+		b := NewIndex([]*netv1.NetworkPolicy{np})
+		want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: b, Services: []Service{s}}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestPolicyServices(t *testing.T) {
 func TestNamedPortInBlockIsOfOneFamily(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: "fd00::/8"}}], ports: [{port: http}]}]}`)
-	want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}}))
+	want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: NewIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"crypto/sha256"
@@ -61,7 +61,7 @@ func textOf(s labels.Selector) string {
 }
 
 // has tells whether the pod is one of the set, its port's number apart.
-func (s podSet) has(p PolicyPod) bool {
+func (s podSet) has(p Pod) bool {
 	switch {
 	case s.namespace != "" && s.namespace != p.Namespace,
 		s.namespace == "" && !s.namespaces.Matches(labels.Set(p.NamespaceLabels)),
@@ -76,7 +76,7 @@ func within(blocks []netip.Prefix, a netip.Addr) bool {
 }
 
 // groupOf is the group of the set that the pod is in.
-func (s podSet) groupOf(p PolicyPod) (string, bool) {
+func (s podSet) groupOf(p Pod) (string, bool) {
 	if !s.has(p) {
 		return "", false
 	}

@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-func (p *policy) selects(pod PolicyPod) bool {
+func (p *policy) selects(pod Pod) bool {
 	return pod.Namespace == p.namespace && p.pods.Matches(labels.Set(pod.Labels))
 }
 
@@ -22,11 +22,11 @@ func (p *policy) group(at portRange, number int) string {
 	if at.name != "" {
 		name += fmt.Sprintf("/%s/%s/%d", at.name, at.protocol, number)
 	}
-	return cut(name)
+	return intent.ShortName(name)
 }
 
 // groupsFor are those of the policy that a pod is a member of which it selects.
-func (p *policy) groupsFor(pod PolicyPod) []string {
+func (p *policy) groupsFor(pod Pod) []string {
 	out := []string{p.group(portRange{}, 0)}
 	for _, a := range p.allows {
 		if !a.named() {
@@ -66,7 +66,7 @@ func (p *policy) usesServices() bool {
 }
 
 // groups are the policy's, with their rules, sorted by name.
-func (p *policy) groups(ports PortCount, services []PolicyService) []intent.Group {
+func (p *policy) groups(ports PortCount, services []Service) []intent.Group {
 	rules := map[string][]intent.Rule{p.group(portRange{}, 0): p.toServices(services)}
 	for _, a := range p.allows {
 		for _, n := range a.numbers(p.namespace, ports) {

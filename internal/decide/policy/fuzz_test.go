@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"net/netip"
@@ -21,8 +21,8 @@ func FuzzPolicy(f *testing.F) {
 		if yaml.Unmarshal([]byte(spec), &np.Spec) != nil {
 			return
 		}
-		b := NewPolicyIndex([]*netv1.NetworkPolicy{np})
-		want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: b, Ports: ports}))
+		b := NewIndex([]*netv1.NetworkPolicy{np})
+		want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: b, Ports: ports}))
 		shared := map[string]bool{}
 		for _, g := range b.Groups(ports) {
 			shared[g.Name] = true
@@ -40,7 +40,7 @@ func FuzzPolicy(f *testing.F) {
 				}
 			}
 		}
-		b.Memberships(PolicyPod{Namespace: "ns", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, Clouds{})
+		b.Memberships(Pod{Namespace: "ns", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, CloudGroups{})
 	})
 }
 

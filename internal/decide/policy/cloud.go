@@ -1,10 +1,12 @@
-package decide
+package policy
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	netv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,9 +30,21 @@ const (
 	LabelSecurityGroup = "openstack.org/security-group"
 )
 
+// lookAgain is how soon to ask OpenStack once more for a group: it tells nobody
+// when it gets one.
+const lookAgain = 10 * time.Second
+
+// GroupsAsked are OpenStack's security groups that a pod asks for, by id or name.
+func GroupsAsked(p *corev1.Pod) []string {
+	if p == nil {
+		return nil
+	}
+	return words(p.Annotations[AnnotationSecurityGroups])
+}
+
 // cloudGroups are the ids of what a pod asks for: nil if it asks for nothing
 // in particular.
-func (p PolicyPod) cloudGroups(ids map[string]string) ([]string, error) {
+func (p Pod) cloudGroups(ids map[string]string) ([]string, error) {
 	if p.Asked == nil {
 		return nil, nil
 	}

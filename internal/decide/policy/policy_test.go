@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"fmt"
@@ -46,9 +46,9 @@ egress:
 
 func TestPolicyGroups(t *testing.T) {
 	t.Parallel()
-	b := NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
+	b := NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
 	ports := PortCount{{"ns", "sql", "udp", 53}: 1, {"other", "sql", "udp", 54}: 1, {"ns", "sql", "tcp", 3306}: 2}
-	want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "db", Book: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}}))
+	want, err := parts(Decide(Facts{Namespace: "ns", Name: "db", Index: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,13 +125,13 @@ func TestSharedGroups(t *testing.T) {
 		{[]*netv1.NetworkPolicy{same}, 1},
 		{[]*netv1.NetworkPolicy{same, one, elsewhere}, 2},
 	} {
-		b := NewPolicyIndex(c.policies)
+		b := NewIndex(c.policies)
 		groups := b.Groups(nil)
 		if len(groups) != c.groups+2 { // the open ones
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
 		}
 		for u, g := range groups {
-			if got, _, _ := parts(SharedGroup(GroupFacts{Unit: u, Book: b})); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
+			if got, _ := parts(SharedGroup(GroupFacts{Unit: u, Index: b})); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
 				t.Errorf("unit %s wants %v, not %v", u, got, g)
 			}
 		}
@@ -140,7 +140,7 @@ func TestSharedGroups(t *testing.T) {
 	if d := cmp.Diff(u, SharedGroups(same, nil)); d != "" || len(u) != 1 {
 		t.Errorf("one and same do not share: %v\n%s", u, d)
 	}
-	if left, _, _ := parts(SharedGroup(GroupFacts{Unit: u[0], Book: NewPolicyIndex(nil)})); len(left.Groups) != 0 {
+	if left, _ := parts(SharedGroup(GroupFacts{Unit: u[0], Index: NewIndex(nil)})); len(left.Groups) != 0 {
 		t.Errorf("the last policy is gone, the group is not: %v", left)
 	}
 }
@@ -156,9 +156,9 @@ func TestNamesFit(t *testing.T) {
 	seen := map[string]bool{}
 	for _, more := range []string{"1", "2"} {
 		p := policyOf(t, long, name[:252]+more, spec(more))
-		b := NewPolicyIndex([]*netv1.NetworkPolicy{p})
+		b := NewIndex([]*netv1.NetworkPolicy{p})
 		ports := PortCount{{long, "name", "tcp", 1}: 1}
-		want, _, err := parts(Policy(PolicyFacts{Namespace: long, Name: p.Name, Book: b, Ports: ports}))
+		want, err := parts(Decide(Facts{Namespace: long, Name: p.Name, Index: b, Ports: ports}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,40 +184,40 @@ func TestMemberships(t *testing.T) {
 	t.Parallel()
 	web := policyOf(t, "ns", "web", `{podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: http}]}]}`)
 	out := policyOf(t, "ns", "out", `{podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]}`)
-	b, both := NewPolicyIndex([]*netv1.NetworkPolicy{web}), NewPolicyIndex([]*netv1.NetworkPolicy{web, out})
-	pod := PolicyPod{Namespace: "ns", Name: "p", Node: "n", Labels: map[string]string{"app": "web"}, Ports: []NamedPort{{"ns", "http", "tcp", 80}}}
-	with := func(change func(*PolicyPod)) PolicyPod {
+	b, both := NewIndex([]*netv1.NetworkPolicy{web}), NewIndex([]*netv1.NetworkPolicy{web, out})
+	pod := Pod{Namespace: "ns", Name: "p", Node: "n", Labels: map[string]string{"app": "web"}, Ports: []NamedPort{{"ns", "http", "tcp", 80}}}
+	with := func(change func(*Pod)) Pod {
 		p := pod
 		change(&p)
 		return p
 	}
 	text := func(s string) *string { return &s }
-	free := with(func(p *PolicyPod) { p.Labels = nil })
+	free := with(func(p *Pod) { p.Labels = nil })
 	for name, c := range map[string]struct {
-		book     *PolicyIndex
-		pod      PolicyPod
+		book     *Index
+		pod      Pod
 		standard []string
 		groups   []string
 		clouds   []string
 		refused  bool
 	}{
 		"selected by none":             {b, free, nil, []string{GroupPods}, nil, false},
-		"of another namespace":         {b, with(func(p *PolicyPod) { p.Namespace = "other" }), nil, []string{GroupPods}, nil, false},
+		"of another namespace":         {b, with(func(p *Pod) { p.Namespace = "other" }), nil, []string{GroupPods}, nil, false},
 		"ingress":                      {b, pod, nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
-		"no such port":                 {b, with(func(p *PolicyPod) { p.Ports = nil }), nil, []string{"node/n", OpenEgress, "policy/ns/web"}, nil, false},
-		"not bound":                    {b, with(func(p *PolicyPod) { p.Node = "" }), nil, []string{OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
+		"no such port":                 {b, with(func(p *Pod) { p.Ports = nil }), nil, []string{"node/n", OpenEgress, "policy/ns/web"}, nil, false},
+		"not bound":                    {b, with(func(p *Pod) { p.Node = "" }), nil, []string{OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
 		"both":                         {both, pod, nil, []string{"node/n", "policy/ns/out", "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
 		"standard, selected by none":   {b, free, []string{"std"}, []string{"node/n"}, []string{"std"}, false},
 		"standard, selected":           {b, pod, []string{"std"}, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, false},
-		"asks for groups":              {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("y, x,y") }), []string{"std"}, []string{"node/n"}, []string{"1", "y"}, false},
-		"asks for groups, selected":    {b, with(func(p *PolicyPod) { p.Asked = text("x") }), []string{"std"}, []string{"node/n", "policy/ns/web", "policy/ns/web/http/tcp/80"}, []string{"1"}, false},
-		"asks for none":                {b, with(func(p *PolicyPod) { p.Labels, p.Asked = nil, text("") }), []string{"std"}, []string{"node/n"}, []string{"std"}, false},
-		"asks for what it may":         {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y,x") }), nil, []string{"node/n"}, []string{"1"}, false},
-		"asks for what is not there":   {b, with(func(p *PolicyPod) { p.Asked = text("x,z") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
-		"asks for what it may not":     {b, with(func(p *PolicyPod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y") }), nil, []string{GroupPods}, nil, true},
-		"its namespace allows nothing": {b, with(func(p *PolicyPod) { p.Asked, p.Allowed = text("x"), text("") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
+		"asks for groups":              {b, with(func(p *Pod) { p.Labels, p.Asked = nil, text("y, x,y") }), []string{"std"}, []string{"node/n"}, []string{"1", "y"}, false},
+		"asks for groups, selected":    {b, with(func(p *Pod) { p.Asked = text("x") }), []string{"std"}, []string{"node/n", "policy/ns/web", "policy/ns/web/http/tcp/80"}, []string{"1"}, false},
+		"asks for none":                {b, with(func(p *Pod) { p.Labels, p.Asked = nil, text("") }), []string{"std"}, []string{"node/n"}, []string{"std"}, false},
+		"asks for what it may":         {b, with(func(p *Pod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y,x") }), nil, []string{"node/n"}, []string{"1"}, false},
+		"asks for what is not there":   {b, with(func(p *Pod) { p.Asked = text("x,z") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
+		"asks for what it may not":     {b, with(func(p *Pod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y") }), nil, []string{GroupPods}, nil, true},
+		"its namespace allows nothing": {b, with(func(p *Pod) { p.Asked, p.Allowed = text("x"), text("") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
 	} {
-		m, err := c.book.Memberships(c.pod, Clouds{c.standard, map[string]string{"x": "1", "y": "y"}})
+		m, err := c.book.Memberships(c.pod, CloudGroups{c.standard, map[string]string{"x": "1", "y": "y"}})
 		if d := cmp.Diff(c.groups, m.Groups); d != "" || (err != nil) != c.refused {
 			t.Errorf("%s: %v\n%s", name, err, d)
 		}
@@ -247,7 +247,7 @@ func TestInvalidPolicies(t *testing.T) {
 		`{podSelector: {}, ingress: [{ports: [{port: 1, protocol: ICMP}]}]}`:                                             `"ICMP"`,
 		`{podSelector: {matchExpressions: [{key: a, operator: Like}]}, ingress: [{from: [{ipBlock: {cidr: nothing}}]}]}`: `spec.podSelector`,
 	} {
-		want, _, err := parts(Policy(PolicyFacts{Namespace: "ns", Name: "p", Book: NewPolicyIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})}))
+		want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})}))
 		var stop intent.Stop
 		if !asStop(err, &stop) || !strings.Contains(stop.Why, why) {
 			t.Errorf("%s:\n%v, want %s", spec, err, why)

@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"net/netip"
@@ -15,15 +15,15 @@ import (
 // lets them reach only a part, the Service stays closed. That a policy lets
 // them reach the address alone, by an ipBlock, opens nothing but a first packet.
 
-// PolicyService is what policies for egress must know of a Service.
-type PolicyService struct {
+// Service is what policies for egress must know of a Service.
+type Service struct {
 	// Addrs are its cluster IPs.
 	Addrs []netip.Addr
-	Ports []PolicyServicePort
+	Ports []ServicePort
 }
 
-// PolicyServicePort is one port of a Service.
-type PolicyServicePort struct {
+// ServicePort is one port of a Service.
+type ServicePort struct {
 	// Protocol is tcp, udp or sctp.
 	Protocol string
 	Port     int
@@ -33,17 +33,17 @@ type PolicyServicePort struct {
 // Backend is who answers at a port of a Service.
 type Backend struct {
 	// Pod is nil if it is none of the cluster's.
-	Pod  *PolicyPod
+	Pod  *Pod
 	Addr netip.Addr
 	Port int
 }
 
-// PolicyServiceOf reads a Service's balancer. Pod finds who has an address; nil
+// ServiceOf reads a Service's balancer. Pod finds who has an address; nil
 // if it is none of the cluster's pods, or one on its node's network.
-func PolicyServiceOf(b intent.LoadBalancer, pod func(netip.Addr) *PolicyPod) PolicyService {
-	s := PolicyService{Addrs: []netip.Addr{b.VIP}}
+func ServiceOf(b intent.LoadBalancer, pod func(netip.Addr) *Pod) Service {
+	s := Service{Addrs: []netip.Addr{b.VIP}}
 	for _, l := range b.Listeners {
-		p := PolicyServicePort{Protocol: strings.ToLower(l.Protocol), Port: l.Port}
+		p := ServicePort{Protocol: strings.ToLower(l.Protocol), Port: l.Port}
 		for _, m := range l.Members {
 			p.Backends = append(p.Backends, Backend{Pod: pod(m.Addr), Addr: m.Addr, Port: m.Port})
 		}
@@ -53,7 +53,7 @@ func PolicyServiceOf(b intent.LoadBalancer, pod func(netip.Addr) *PolicyPod) Pol
 }
 
 // toServices are the rules for the Services that the policy lets its pods reach.
-func (p *policy) toServices(services []PolicyService) []intent.Rule {
+func (p *policy) toServices(services []Service) []intent.Rule {
 	if !p.usesServices() {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (p *policy) toServices(services []PolicyService) []intent.Rule {
 	return out
 }
 
-func (p *policy) toService(s PolicyService, addr netip.Prefix) []intent.Rule {
+func (p *policy) toService(s Service, addr netip.Prefix) []intent.Rule {
 	var out []intent.Rule
 	for _, sp := range s.Ports {
 		sp.Backends = slices.DeleteFunc(slices.Clone(sp.Backends), func(b Backend) bool { return b.Addr.Is4() != addr.Addr().Is4() })
@@ -77,7 +77,7 @@ func (p *policy) toService(s PolicyService, addr netip.Prefix) []intent.Rule {
 	return out
 }
 
-func (p *policy) admitsAll(sp PolicyServicePort) bool {
+func (p *policy) admitsAll(sp ServicePort) bool {
 	refused := func(b Backend) bool {
 		return !slices.ContainsFunc(p.allows, func(a allow) bool { return a.direction == intent.Egress && a.admits(sp.Protocol, b) })
 	}

@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"slices"
@@ -81,7 +81,7 @@ func (c PortCount) numbers(namespace, name, protocol string) []int {
 }
 
 // number is what a pod's port of that name is.
-func (p PolicyPod) number(name, protocol string) (int, bool) {
+func (p Pod) number(name, protocol string) (int, bool) {
 	i := slices.IndexFunc(p.Ports, func(n NamedPort) bool { return n.Name == name && n.Protocol == protocol })
 	if i < 0 {
 		return 0, false

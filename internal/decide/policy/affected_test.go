@@ -1,4 +1,4 @@
-package decide
+package policy
 
 import (
 	"net/netip"
@@ -39,9 +39,9 @@ func TestWhomPoliciesConcern(t *testing.T) {
 ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: sql}]}],
 egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: http}]}]}`)
 	open := policyOf(t, "a", "open", `{podSelector: {}, egress: [{}]}`)
-	b := NewPolicyIndex([]*netv1.NetworkPolicy{np, open})
-	concerns := Concerns(np)
-	for pod, want := range map[*PolicyPod]bool{
+	b := NewIndex([]*netv1.NetworkPolicy{np, open})
+	concerns := Affects(np)
+	for pod, want := range map[*Pod]bool{
 		{Namespace: "a", Labels: map[string]string{"app": "db"}}:            true,
 		{Namespace: "a", Labels: map[string]string{"app": "web"}}:           true,
 		{Namespace: "b", Labels: map[string]string{"app": "web"}}:           false,
@@ -61,7 +61,7 @@ egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 
 	if got := b.UsingServices(); !slices.Equal(got, []types.NamespacedName{name}) {
 		t.Errorf("a changed Service wakes %v", got)
 	}
-	if behind := b.Behind(groups[0], PortCount{http: 1}); !slices.Equal(behind, []types.NamespacedName{name}) {
+	if behind := b.ReferringTo(groups[0], PortCount{http: 1}); !slices.Equal(behind, []types.NamespacedName{name}) {
 		t.Errorf("behind the group: %v", behind)
 	}
 }

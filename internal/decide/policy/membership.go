@@ -1,0 +1,112 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Membership is what a pod's port is a member of.
+type Membership struct {
+	// Groups are ours, CloudGroups the ids of OpenStack's own.
+	Groups, CloudGroups []string
+}
+
+// CloudGroups are security groups of OpenStack's own.
+type CloudGroups struct {
+	// Standard are the ids of those of pods that ask for none and that no policy
+	// selects; if there are none, such a pod is open.
+	Standard []string
+	// IDs are those of the groups that the pod asks for, by id or name.
+	IDs map[string]string
+}
+
+// Memberships decides a pod's groups. A problem, an intent.Stop or an
+// intent.Wait, is one of the pod's annotation, which then counts as if it were
+// empty: a pod that has no port yet should not get one.
+func (x *Index) Memberships(pod Pod, c CloudGroups) (Membership, error) {
+	var m Membership
+	ingress, egress := false, false
+	for _, p := range x.of[pod.Namespace] {
+		if p.selects(pod) {
+			ingress, egress = ingress || p.ingress, egress || p.egress
+			m.Groups = append(m.Groups, p.groupsFor(pod)...)
+		}
+	}
+	clouds, problem := pod.cloudGroups(c.IDs)
+	if len(clouds) == 0 && !ingress && !egress {
+		clouds = c.Standard
+	}
+	m.CloudGroups = nameSet(clouds)
+	if len(clouds) == 0 {
+		m.Groups = append(m.Groups, open(ingress, egress)...)
+	}
+	if (ingress || egress || len(clouds) > 0) && pod.Node != "" {
+		m.Groups = append(m.Groups, GuardGroup(pod.Node))
+	}
+	for _, s := range x.sets {
+		if name, ok := s.groupOf(pod); ok {
+			m.Groups = append(m.Groups, name)
+		}
+	}
+	m.Groups = nameSet(m.Groups)
+	return m, problem
+}
+
+// open are the groups of a pod that is isolated so. Most pods are not at all,
+// and in one group.
+func open(ingress, egress bool) []string {
+	switch {
+	case ingress && egress:
+		return nil
+	case ingress:
+		return []string{OpenEgress}
+	case egress:
+		return []string{OpenIngress}
+	}
+	return []string{GroupPods}
+}
+
+// Pod is all of a pod that matters to NetworkPolicies.
+type Pod struct {
+	Namespace, Name         string
+	Labels, NamespaceLabels map[string]string
+	// Node is empty for a pod that is not bound.
+	Node string
+	// Addrs are empty as long as the pod has none. They matter only where a
+	// policy has both a named port and an ipBlock to send to.
+	Addrs []netip.Addr
+	Ports []NamedPort
+	// Asked and Allowed are annotations: the pod's, and its namespace's.
+	Asked, Allowed *string
+}
+
+// PodOf reads a pod and its namespace.
+func PodOf(p *corev1.Pod, ns *corev1.Namespace, addrs []netip.Addr) Pod {
+	pod := Pod{
+		Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Node: p.Spec.NodeName,
+		Addrs: addrs, Ports: NamedPortsOf(p), Asked: lookup(p.Annotations, AnnotationSecurityGroups),
+	}
+	if ns != nil {
+		pod.NamespaceLabels, pod.Allowed = ns.Labels, lookup(ns.Annotations, AnnotationAllowedSecurityGroups)
+	}
+	return pod
+}
+
+func lookup(m map[string]string, key string) *string {
+	if v, ok := m[key]; ok {
+		return &v
+	}
+	return nil
+}
+
+// nameSet sorts names and leaves each once; nil if there are none.
+func nameSet(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	out := slices.Clone(names)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
