@@ -33,10 +33,12 @@ func (t *tool) cleanup() *cobra.Command {
 	var o cleanup
 	c := &cobra.Command{
 		Use:   "cleanup --cluster NAME",
-		Short: "Delete everything that a cluster owns in OVN: the last step of an uninstallation",
-		Long: `Deletes the rows of OVN's northbound database that bear the cluster's mark,
-external_ids:isthmus-owner=NAME, and the references to them in other rows.
-Nothing else is touched. Delete the controller first: it would put all back.`,
+		Short: "Delete everything that a cluster owns in OVN, and release its Subnets and Vpcs",
+		Long: `Deletes the rows of OVN's northbound database that have the cluster's mark,
+external_ids:isthmus-owner=NAME, and the references to them in other rows. It
+changes no other row. Then it removes our finalizer from the objects of our own
+kinds in this cluster, so that they can be deleted without the controller.
+Delete the controller first: it would put everything back.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return t.clean(c.Context(), o) },
 	}
@@ -48,12 +50,20 @@ Nothing else is touched. Delete the controller first: it would put all back.`,
 }
 
 func (t *tool) clean(ctx context.Context, o cleanup) error {
-	addresses, err := t.cleanable(ctx, o)
+	addresses, here, err := t.cleanable(ctx, o)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	if err := t.cleanDatabase(ctx, o, addresses); err != nil || !here {
+		return err
+	}
+	return t.releaseObjects(ctx)
+}
+
+// cleanDatabase deletes what the cluster owns in OVN's northbound database.
+func (t *tool) cleanDatabase(ctx context.Context, o cleanup, addresses []string) error {
 	f, err := ovn.Dial(ctx, ovn.Options{Owner: o.cluster, Addresses: addresses, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return fmt.Errorf("connect to OVN's northbound database at %s: %w", strings.Join(addresses, ","), err)
@@ -78,28 +88,32 @@ func (t *tool) clean(ctx context.Context, o cleanup) error {
 	return err
 }
 
-// cleanable returns the databases to clean, if nobody would undo it.
-func (t *tool) cleanable(ctx context.Context, o cleanup) ([]string, error) {
+// cleanable returns the databases to clean, and whether the cluster that is cleaned
+// is the one that kubectl reaches; it may be another one, or gone. It errs while the
+// cluster's controller would undo the cleanup.
+func (t *tool) cleanable(ctx context.Context, o cleanup) (addresses []string, here bool, _ error) {
 	client, err := t.connect()
 	if err != nil {
 		if len(o.northbounds) > 0 {
-			return o.northbounds, nil // the cluster itself may be gone
+			return o.northbounds, false, nil
 		}
-		return nil, err
+		return nil, false, err
 	}
 	s, err := readSettings(ctx, client)
 	if err != nil && len(o.northbounds) == 0 {
-		return nil, fmt.Errorf("%w; or say where the database is: --nb", err)
+		return nil, false, fmt.Errorf("%w; or say where the database is: --nb", err)
 	}
-	if s.Cluster == o.cluster {
+	// Without settings, the uninstallation has gone further already.
+	here = err == nil && s.Cluster == o.cluster || errors.Is(err, errNoSettings)
+	if here {
 		if err := unguarded(ctx, client); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	if len(o.northbounds) > 0 {
-		return o.northbounds, nil
+		return o.northbounds, here, nil
 	}
-	return s.NBAddresses, nil
+	return s.NBAddresses, here, nil
 }
 
 // unguarded fails while the controller is there.

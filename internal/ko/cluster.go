@@ -2,6 +2,7 @@ package ko
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,11 +22,15 @@ func (t *tool) cluster(ctx context.Context) (kubernetes.Interface, settings.Sett
 	return client, s, err
 }
 
+// errNoSettings says that this cluster has no settings of ours.
+var errNoSettings = errors.New("there is no ConfigMap " + settings.Namespace + "/" + settings.ConfigMap + " in this cluster: is Isthmus installed here, and is this the right context?")
+
+// readSettings returns errNoSettings if the ConfigMap does not exist.
 func readSettings(ctx context.Context, client kubernetes.Interface) (settings.Settings, error) {
 	where := settings.Namespace + "/" + settings.ConfigMap
 	m, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, settings.ConfigMap, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return settings.Settings{}, fmt.Errorf("there is no ConfigMap %s in this cluster: is Isthmus installed here, and is this the right context?", where)
+		return settings.Settings{}, errNoSettings
 	}
 	if err != nil {
 		return settings.Settings{}, fmt.Errorf("read ConfigMap %s: %w", where, err)

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -36,6 +38,8 @@ type tool struct {
 	rules     *clientcmd.ClientConfigLoadingRules
 	// connect makes the client; tests put their own here.
 	connect func() (kubernetes.Interface, error)
+	// objects makes the client for objects of our own kinds.
+	objects func() (dynamic.Interface, error)
 	// look finds a program on the user's machine and run runs it.
 	look func(name string) (string, error)
 	run  func(ctx context.Context, s Streams, argv []string) error
@@ -63,12 +67,22 @@ func Main(ctx context.Context, args []string, s Streams) int {
 
 func newTool(s Streams) *tool {
 	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere, getenv: os.Getenv, pauses: pauses()}
+	config := func() (*rest.Config, error) {
+		return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(t.rules, &t.overrides).ClientConfig()
+	}
 	t.connect = func() (kubernetes.Interface, error) {
-		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(t.rules, &t.overrides).ClientConfig()
+		c, err := config()
 		if err != nil {
 			return nil, err
 		}
-		return kubernetes.NewForConfig(config)
+		return kubernetes.NewForConfig(c)
+	}
+	t.objects = func() (dynamic.Interface, error) {
+		c, err := config()
+		if err != nil {
+			return nil, err
+		}
+		return dynamic.NewForConfig(c)
 	}
 	return t
 }
