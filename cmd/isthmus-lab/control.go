@@ -47,21 +47,21 @@ func vm(dir *string) *cobra.Command {
 	c := &cobra.Command{Use: "vm", Short: "Virtual machines on Neutron's networks"}
 	c.AddCommand(
 		vmCreate(dir),
-		onVM(dir, "delete", "Take a machine away, with its port", (*lab.Lab).DeleteVM),
-		onVM(dir, "poweroff", "End a machine, which keeps its port and its disk", (*lab.Lab).PowerOff),
-		onVM(dir, "start", "Start a machine that was powered off, and wait until it has its address", (*lab.Lab).StartVM),
+		onVM(dir, "delete", "Take a machine away, with its port", lab.Machines.Delete),
+		onVM(dir, "poweroff", "End a machine, which keeps its port and its disk", lab.Machines.PowerOff),
+		onVM(dir, "start", "Start a machine that was powered off, and wait until it has its address", lab.Machines.Start),
 		vmMigrate(dir),
-		onVM(dir, "reboot", "Power a machine off, and start it", (*lab.Lab).Reboot),
+		onVM(dir, "reboot", "Power a machine off, and start it", lab.Machines.Reboot),
 		onLab(dir, &cobra.Command{Use: "list", Short: "Print the machines", Args: cobra.NoArgs},
-			func(_ *cobra.Command, l *lab.Lab, _ []string) error { return l.ListVMs() }),
+			func(_ *cobra.Command, l *lab.Lab, _ []string) error { return l.Machines().List() }),
 	)
 	return c
 }
 
 // onVM is a command about one machine.
-func onVM(dir *string, verb, short string, do func(*lab.Lab, context.Context, string) error) *cobra.Command {
+func onVM(dir *string, verb, short string, do func(lab.Machines, context.Context, string) error) *cobra.Command {
 	return onLab(dir, &cobra.Command{Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1)},
-		func(c *cobra.Command, l *lab.Lab, args []string) error { return do(l, c.Context(), args[0]) })
+		func(c *cobra.Command, l *lab.Lab, args []string) error { return do(l.Machines(), c.Context(), args[0]) })
 }
 
 func vmMigrate(dir *string) *cobra.Command {
@@ -69,7 +69,7 @@ func vmMigrate(dir *string) *cobra.Command {
 	node := c.Flags().String("node", "", "the node that it is to run on")
 	_ = c.MarkFlagRequired("node") // there is one
 	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
-		return l.MigrateVM(c.Context(), args[0], *node)
+		return l.Machines().Migrate(c.Context(), args[0], *node)
 	})
 }
 
@@ -84,7 +84,7 @@ func vmCreate(dir *string) *cobra.Command {
 	f.StringSliceVar(&spec.Modules, "module", nil, "kernel modules that it loads besides the usual ones")
 	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
 		spec.Name = args[0]
-		return l.CreateVM(c.Context(), spec)
+		return l.Machines().Create(c.Context(), spec)
 	})
 }
 

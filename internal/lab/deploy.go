@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -27,18 +26,21 @@ const (
 	isthmus  = "isthmus"
 )
 
+// deployment puts Isthmus, and CoreDNS where it is used, into the cluster.
+type deployment struct{ layout }
+
 // images puts the images of the source tree's bin directory into every node.
-func (l *Lab) images() []supervise.Component {
-	if l.Repo == "" {
+func (d deployment) images() []supervise.Component {
+	if d.Repo == "" {
 		return nil
 	}
 	var steps []supervise.Component
-	for _, n := range l.kubelets() {
+	for _, n := range d.kubelets() {
 		steps = append(steps, supervise.Component{
 			Name:  n.Name + imagesOf,
 			Needs: []string{kube.Containerd(n)},
 			Do: func(ctx context.Context) error {
-				for _, file := range l.archives() {
+				for _, file := range d.archives() {
 					if err := load(ctx, n, file); err != nil {
 						return err
 					}
@@ -48,12 +50,6 @@ func (l *Lab) images() []supervise.Component {
 		})
 	}
 	return steps
-}
-
-// archives are the files of the images that nodes have.
-func (l *Lab) archives() []string {
-	files, _ := filepath.Glob(filepath.Join(l.Repo, "bin", "*.tar")) // of a pattern that is right
-	return slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == coreDNSTar && !l.neutronPods() })
 }
 
 // load imports an image into a node under the name that it bears, unless the
@@ -106,78 +102,73 @@ func (l *Lab) Load(ctx context.Context, file string) error {
 }
 
 // isthmus deploys Isthmus from its own manifests and waits for the nodes.
-func (l *Lab) isthmus() []supervise.Component {
+func (d deployment) isthmus() []supervise.Component {
 	needs := []string{kube.Controller, kube.Scheduler, "ovn-northd"}
-	for _, n := range l.kubelets() {
+	for _, n := range d.kubelets() {
 		needs = append(needs, n.Name+imagesOf, kube.Kubelet(n))
 	}
-	steps := []supervise.Component{{Name: isthmus + "/manifests", Needs: needs, Do: l.apply}}
+	steps := []supervise.Component{{Name: isthmus + "/manifests", Needs: needs, Do: d.apply}}
 	serves := []string{isthmus + "/manifests"}
-	if l.Profile == Nested {
-		steps = append(steps, l.controller())
+	if d.Profile == Nested {
+		steps = append(steps, d.controller())
 		serves = append(serves, controller)
-		for _, w := range l.workers() {
-			serves = append(serves, nodeStep(w.Name))
+		for _, name := range d.workerNames() {
+			serves = append(serves, nodeStep(name))
 		}
 	}
-	return append(steps, supervise.Component{Name: isthmus, Needs: serves, Do: l.rollOut, Ready: l.isthmusServes})
-}
-
-func (l *Lab) kubectl(ctx context.Context, args ...string) error {
-	_, err := host.Run(ctx, l.cluster().Kubectl(args...)...)
-	return err
+	return append(steps, supervise.Component{Name: isthmus, Needs: serves, Do: d.rollOut, Ready: d.isthmusServes})
 }
 
 // apply puts the CRDs, the settings and the manifests into the cluster.
-func (l *Lab) apply(ctx context.Context) error {
-	config, err := l.config()
+func (d deployment) apply(ctx context.Context) error {
+	config, err := d.config()
 	if err != nil {
 		return err
 	}
-	args := []string{"apply", "--server-side", "--force-conflicts", "-f", filepath.Join(l.Repo, "api/crds"), "-f", config}
-	if l.neutronPods() && l.Profile != Nested {
-		secret, err := l.credentials()
+	args := []string{"apply", "--server-side", "--force-conflicts", "-f", filepath.Join(d.Repo, "api/crds"), "-f", config}
+	if d.neutronPods() && d.Profile != Nested {
+		secret, err := d.credentials()
 		if err != nil {
 			return err
 		}
 		args = append(args, "-f", secret)
 	}
-	manifests, err := filepath.Glob(filepath.Join(l.Repo, "deploy/*.yaml"))
+	manifests, err := filepath.Glob(filepath.Join(d.Repo, "deploy/*.yaml"))
 	if err != nil {
 		return err
 	}
 	if len(manifests) == 0 {
-		return fmt.Errorf("no manifests in %s/deploy", l.Repo)
+		return fmt.Errorf("no manifests in %s/deploy", d.Repo)
 	}
 	for _, m := range manifests {
-		if l.applies(filepath.Base(m)) {
+		if d.applies(filepath.Base(m)) {
 			args = append(args, "-f", m)
 		}
 	}
-	return l.kubectl(ctx, args...)
+	return d.kubectl(ctx, args...)
 }
 
 // applies tells whether a manifest is for this lab.
-func (l *Lab) applies(manifest string) bool {
+func (d deployment) applies(manifest string) bool {
 	switch manifest {
 	case "config.yaml": // an example; the lab has its own
 		return false
 	case "controller.yaml":
-		return l.Profile != Nested // it runs outside the nodes there
+		return d.Profile != Nested // it runs outside the nodes there
 	}
 	return true
 }
 
 // config writes the ConfigMap with the lab's addresses.
-func (l *Lab) config() (string, error) {
+func (d deployment) config() (string, error) {
 	s := settings.Default()
 	s.Cluster = "lab"
-	s.NBAddresses = []string{l.central().NB()}
-	s.SBAddresses = []string{l.central().SB()}
-	s.APIServers = []string{l.cluster().Server()}
-	if l.neutronPods() {
+	s.NBAddresses = []string{d.central().NB()}
+	s.SBAddresses = []string{d.central().SB()}
+	s.APIServers = []string{d.cluster().Server()}
+	if d.neutronPods() {
 		s.Neutron = neutronSettings()
-		s.Neutron.CloudsFile = l.cloudsFile()
+		s.Neutron.CloudsFile = d.cloudsFile()
 	}
 	if err := s.Validate(); err != nil {
 		return "", err
@@ -186,10 +177,10 @@ func (l *Lab) config() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(l.settingsFile(), value, 0o600); err != nil {
+	if err := os.WriteFile(d.settingsFile(), value, 0o600); err != nil {
 		return "", err
 	}
-	return l.manifest("isthmus-config", map[string]any{
+	return d.manifest("isthmus-config", map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]string{"name": settings.ConfigMap, "namespace": settings.Namespace},
 		"data":     map[string]string{settings.Key: string(value)},
@@ -197,18 +188,18 @@ func (l *Lab) config() (string, error) {
 }
 
 // manifest writes an object to a file that kubectl can apply.
-func (l *Lab) manifest(name string, object map[string]any) (string, error) {
+func (d deployment) manifest(name string, object map[string]any) (string, error) {
 	text, err := yaml.Marshal(object)
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(l.Dir, "kube", name+".yaml")
+	file := filepath.Join(d.Dir, "kube", name+".yaml")
 	return file, os.WriteFile(file, text, 0o600)
 }
 
 // daemons are the workloads that make up Isthmus in the cluster.
-func (l *Lab) daemons() []string {
-	if l.Profile == Nested {
+func (d deployment) daemons() []string {
+	if d.Profile == Nested {
 		return []string{"daemonset/isthmus-agent"}
 	}
 	return []string{"deployment/isthmus-controller", "daemonset/isthmus-agent"}
@@ -216,14 +207,14 @@ func (l *Lab) daemons() []string {
 
 // rollOut starts the daemons anew if their image or settings changed, and
 // returns when all are up and every node is ready.
-func (l *Lab) rollOut(ctx context.Context) error {
-	sum, err := l.deployed()
+func (d deployment) rollOut(ctx context.Context) error {
+	sum, err := d.deployed()
 	if err != nil {
 		return err
 	}
-	stamp := filepath.Join(l.Dir, "kube", "deployed")
+	stamp := filepath.Join(d.Dir, "kube", "deployed")
 	if have, err := os.ReadFile(stamp); err == nil && string(have) != sum {
-		if err := l.kubectl(ctx, append([]string{"-n", settings.Namespace, "rollout", "restart"}, l.daemons()...)...); err != nil {
+		if err := d.kubectl(ctx, append([]string{"-n", settings.Namespace, "rollout", "restart"}, d.daemons()...)...); err != nil {
 			return err
 		}
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -232,22 +223,22 @@ func (l *Lab) rollOut(ctx context.Context) error {
 	if err := os.WriteFile(stamp, []byte(sum), 0o644); err != nil {
 		return err
 	}
-	for _, d := range l.daemons() {
-		if err := l.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", d, "--timeout=240s"); err != nil {
-			return fmt.Errorf("%w\n%s", err, l.explain(ctx))
+	for _, name := range d.daemons() {
+		if err := d.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", name, "--timeout=240s"); err != nil {
+			return fmt.Errorf("%w\n%s", err, d.explain(ctx))
 		}
 	}
-	return l.kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+	return d.kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
 }
 
 // isthmusServes asks the daemons themselves: what the API server says of them
 // is old when the kubelets have just been started again.
-func (l *Lab) isthmusServes(ctx context.Context) error {
-	if l.Profile == Nested {
+func (d deployment) isthmusServes(ctx context.Context) error {
+	if d.Profile == Nested {
 		return nil // its controller is a component, and its agents were asked by their kubelets
 	}
 	controller := errors.New("no nodes")
-	for _, n := range l.nodes {
+	for _, n := range d.nodes {
 		address := n.Addr.Addr().String()
 		if err := kube.Serves("http://" + address + ":10662/readyz")(ctx); err != nil {
 			return fmt.Errorf("agent on %s: %w", n.Name, err)
@@ -263,15 +254,15 @@ func (l *Lab) isthmusServes(ctx context.Context) error {
 }
 
 // deployed changes when daemons must be started anew to take up a change.
-func (l *Lab) deployed() (string, error) {
-	image, err := fileSum(filepath.Join(l.Repo, "bin/isthmus.tar"))
+func (d deployment) deployed() (string, error) {
+	image, err := fileSum(filepath.Join(d.Repo, "bin/isthmus.tar"))
 	if err != nil {
 		return "", fmt.Errorf("the image of Isthmus: %w; make build makes it", err)
 	}
 	var sum strings.Builder
 	sum.WriteString(image)
 	for _, name := range []string{"isthmus-config", "isthmus-openstack"} {
-		part, err := fileSum(filepath.Join(l.Dir, "kube", name+".yaml"))
+		part, err := fileSum(filepath.Join(d.Dir, "kube", name+".yaml"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
@@ -281,13 +272,13 @@ func (l *Lab) deployed() (string, error) {
 }
 
 // explain tells what a reader would look at first when the daemons do not start.
-func (l *Lab) explain(ctx context.Context) string {
+func (d deployment) explain(ctx context.Context) string {
 	var said []string
 	for _, args := range [][]string{
 		{"-n", settings.Namespace, "get", "pods", "-o", "wide"},
 		{"-n", settings.Namespace, "logs", "--tail=15", "--prefix", "-l", "app in (isthmus-agent,isthmus-controller)"},
 	} {
-		out, err := host.Run(ctx, l.cluster().Kubectl(args...)...)
+		out, err := host.Run(ctx, d.cluster().Kubectl(args...)...)
 		if err != nil {
 			out = err.Error()
 		}

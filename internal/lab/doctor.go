@@ -71,12 +71,17 @@ func (l *Lab) Doctor() error {
 }
 
 // Findings looks at the machine and changes nothing.
-func (l *Lab) Findings() []Finding {
-	found := []Finding{l.rootFinding(), l.packagesFinding(), l.kubeFinding(), l.imagesFinding(), cgroupFinding()}
-	return append(found, l.portFindings()...)
+func (l *Lab) Findings() []Finding { return doctor{l.layout}.findings() }
+
+// doctor looks for what the machine lacks.
+type doctor struct{ layout }
+
+func (d doctor) findings() []Finding {
+	found := []Finding{d.rootFinding(), d.packagesFinding(), d.kubeFinding(), d.imagesFinding(), cgroupFinding()}
+	return append(found, d.portFindings()...)
 }
 
-func (l *Lab) rootFinding() Finding {
+func (d doctor) rootFinding() Finding {
 	f := Finding{What: "runs as root"}
 	if os.Geteuid() != 0 {
 		f.Wrong, f.Mend = "the lab makes namespaces and bridges", "sudo isthmus-lab doctor"
@@ -84,10 +89,10 @@ func (l *Lab) rootFinding() Finding {
 	return f
 }
 
-func (l *Lab) packagesFinding() Finding {
+func (d doctor) packagesFinding() Finding {
 	f := Finding{What: "packages"}
 	needed := programsNeeded
-	if l.OpenStack {
+	if d.OpenStack {
 		needed = append(slices.Clip(needed), openstackNeeded...)
 	}
 	var missing []string
@@ -103,25 +108,25 @@ func (l *Lab) packagesFinding() Finding {
 	return f
 }
 
-func (l *Lab) kubeFinding() Finding {
-	f := Finding{What: "Kubernetes' programs in " + l.KubeBin}
+func (d doctor) kubeFinding() Finding {
+	f := Finding{What: "Kubernetes' programs in " + d.KubeBin}
 	for _, p := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"} {
-		if !isFile(filepath.Join(l.KubeBin, p)) {
-			f.Wrong, f.Mend = p+" is not there", filepath.Join(l.Repo, "scripts/kubernetes.sh")
+		if !isFile(filepath.Join(d.KubeBin, p)) {
+			f.Wrong, f.Mend = p+" is not there", filepath.Join(d.Repo, "scripts/kubernetes.sh")
 		}
 	}
 	return f
 }
 
-func (l *Lab) imagesFinding() Finding {
-	f := Finding{What: "images in " + filepath.Join(l.Repo, "bin")}
+func (d doctor) imagesFinding() Finding {
+	f := Finding{What: "images in " + filepath.Join(d.Repo, "bin")}
 	for _, tar := range []string{"pause.tar", "isthmus-tools.tar", "isthmus.tar"} {
-		if !isFile(filepath.Join(l.Repo, "bin", tar)) {
-			f.Wrong, f.Mend = tar+" is not there", "make -C "+l.Repo+" build"
+		if !isFile(filepath.Join(d.Repo, "bin", tar)) {
+			f.Wrong, f.Mend = tar+" is not there", "make -C "+d.Repo+" build"
 		}
 	}
-	if l.neutronPods() && !isFile(filepath.Join(l.Repo, "bin", coreDNSTar)) {
-		f.Wrong, f.Mend = coreDNSTar+" is not there", "make -C "+l.Repo+" coredns PROFILE="+Neutron
+	if d.neutronPods() && !isFile(filepath.Join(d.Repo, "bin", coreDNSTar)) {
+		f.Wrong, f.Mend = coreDNSTar+" is not there", "make -C "+d.Repo+" coredns PROFILE="+Neutron
 	}
 	return f
 }
@@ -136,12 +141,12 @@ func cgroupFinding() Finding {
 
 // portFindings tells who would be in the way. Ports of the lab's own address
 // cannot be taken before the lab is there.
-func (l *Lab) portFindings() []Finding {
-	if _, err := os.Stat(l.file()); err == nil {
+func (d doctor) portFindings() []Finding {
+	if _, err := os.Stat(d.file()); err == nil {
 		return nil
 	}
 	var found []Finding
-	for _, address := range l.cluster().Private() {
+	for _, address := range d.cluster().Private() {
 		f := Finding{What: "port " + address}
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
@@ -151,9 +156,9 @@ func (l *Lab) portFindings() []Finding {
 		}
 		found = append(found, f)
 	}
-	if links, err := l.site().Links(); err != nil || len(links) > 0 {
+	if links, err := d.site().Links(); err != nil || len(links) > 0 {
 		found = append(found, Finding{
-			What: "links", Mend: "isthmus-lab down" + l.dirFlag(),
+			What: "links", Mend: "isthmus-lab down" + d.dirFlag(),
 			Wrong: errors.Join(err, fmt.Errorf("left over: %s", strings.Join(links, " "))).Error(),
 		})
 	}

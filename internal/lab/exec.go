@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
@@ -40,7 +39,7 @@ func (l *Lab) Exec(ctx context.Context, where string, argv []string, stdin io.Re
 }
 
 func (l *Lab) execVM(ctx context.Context, name string, argv []string, stdin io.Reader) error {
-	all, err := l.guests().List()
+	all, err := l.Machines().guests().List()
 	if err != nil {
 		return err
 	}
@@ -50,14 +49,14 @@ func (l *Lab) execVM(ctx context.Context, name string, argv []string, stdin io.R
 	}
 	for _, g := range all {
 		if g.Name == name {
-			return l.execGuest(ctx, g, argv, stdin)
+			return l.Machines().exec(ctx, g, argv, stdin)
 		}
 		names = append(names, g.Name)
 	}
 	return fmt.Errorf("%s is neither a node nor a virtual machine; there are %s", name, strings.Join(names, " "))
 }
 
-func (l *Lab) execGuest(ctx context.Context, g guest.Guest, argv []string, stdin io.Reader) error {
+func (m Machines) exec(ctx context.Context, g guest.Guest, argv []string, stdin io.Reader) error {
 	var input []byte
 	if stdin != nil {
 		text, err := io.ReadAll(stdin)
@@ -66,11 +65,11 @@ func (l *Lab) execGuest(ctx context.Context, g guest.Guest, argv []string, stdin
 		}
 		input = text
 	}
-	result, err := l.guests().Exec(ctx, g.Name, argv, input)
+	result, err := m.guests().Exec(ctx, g.Name, argv, input)
 	if err != nil {
 		return err
 	}
-	_, outErr := l.Out.Write(result.Stdout)
+	_, outErr := m.out.Write(result.Stdout)
 	_, errErr := os.Stderr.Write(result.Stderr)
 	if result.Code != 0 {
 		return Exit{result.Code}
@@ -80,18 +79,6 @@ func (l *Lab) execGuest(ctx context.Context, g guest.Guest, argv []string, stdin
 
 // errNoNode tells that a name is none of a node.
 var errNoNode = errors.New("no such node")
-
-func (l *Lab) node(name string) (host.Node, error) { return named(l.nodes, name) }
-
-// hosts are the nodes and the host outside, if there is one.
-func (l *Lab) hosts() []host.Node {
-	if !l.outside() {
-		return l.nodes
-	}
-	return append(slices.Clone(l.nodes), l.site().Outside())
-}
-
-func (l *Lab) host(name string) (host.Node, error) { return named(l.hosts(), name) }
 
 func named(nodes []host.Node, name string) (host.Node, error) {
 	for _, n := range nodes {

@@ -15,69 +15,34 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/host"
-	"github.com/isthmus-cni/isthmus/internal/lab/kube"
 	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
 // Lab is a lab that runs or can run.
 type Lab struct {
-	Options
-	Out   io.Writer
-	nodes []host.Node
-	sup   *supervise.Supervisor
+	layout
+	Out io.Writer
+	sup *supervise.Supervisor
 }
 
 // New makes no change to the machine.
 func New(o Options, out io.Writer) *Lab {
 	l := &Lab{
-		Options: o,
-		Out:     out,
-		nodes:   o.site().Nodes(o.Nodes),
-		sup:     &supervise.Supervisor{Dir: filepath.Join(o.Dir, "pid"), LogDir: filepath.Join(o.Dir, "log")},
+		layout: layout{o, o.site().Nodes(o.Nodes)},
+		Out:    out,
 	}
+	l.sup = &supervise.Supervisor{Dir: filepath.Join(o.Dir, "pid"), LogDir: l.logDir()}
 	if o.Profile == Nested {
 		l.sup.Patience = patience
 	}
 	return l
 }
 
-func (l *Lab) central() ovn.Central {
-	return ovn.Central{Dir: filepath.Join(l.Dir, "ovn"), Site: l.site()}
-}
+// Machines are the lab's virtual machines.
+func (l *Lab) Machines() Machines { return Machines{l.layout, l.Out, l.sup, l.Start} }
 
-func (l *Lab) cluster() kube.Cluster {
-	c := kube.Cluster{Dir: filepath.Join(l.Dir, "kube"), Bin: l.KubeBin, Nodes: l.kubelets(), Site: l.site(), Proxy: l.KubeProxy}
-	if l.Profile == Nested {
-		c.Accounts = []string{controller}
-	}
-	return c
-}
-
-// kubelets are the hosts that are nodes of Kubernetes. Where nodes are virtual
-// machines, one host is enough beside them: one machine is on it, the others are not.
-func (l *Lab) kubelets() []host.Node {
-	switch {
-	case l.Profile != Nested:
-		return l.nodes
-	case l.Mixed:
-		return l.nodes[len(l.nodes)-1:]
-	}
-	return nil
-}
-
-// chassis is a node's. Where there is an outside, the first node has the way to it.
-func (l *Lab) chassis(n host.Node, peers []host.Node) ovn.Chassis {
-	first := n.Name == l.nodes[0].Name
-	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: !l.outside() || first}
-}
-
-// programs is a directory to put on PATH: kubectl and its plugin, in the
-// versions that fit the lab.
-func (l *Lab) programs() string { return filepath.Join(l.Dir, "bin") }
-
-// self is a copy of this program that stays when "go run" has ended.
-func (l *Lab) self() string { return filepath.Join(l.programs(), "isthmus-lab") }
+func (l *Lab) deployment() deployment { return deployment{l.layout} }
 
 // Components are all parts of the lab, in an order in which they can be started.
 func (l *Lab) Components() ([]supervise.Component, error) {
@@ -90,22 +55,22 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 		all = append(all, l.world().Components()...)
 	}
 	all = append(all, l.cluster().Components()...)
-	all = append(all, l.images()...)
+	all = append(all, l.deployment().images()...)
 	if l.OpenStack {
-		parts, err := l.openstack()
+		parts, err := l.Machines().openstack()
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, parts...)
 	}
 	if l.Profile == Nested {
-		all = append(all, l.join()...)
+		all = append(all, l.Machines().join()...)
 	}
 	if l.Isthmus {
-		all = append(all, l.isthmus()...)
+		all = append(all, l.deployment().isthmus()...)
 	}
 	if l.Isthmus && l.neutronPods() {
-		all = append(all, l.dns()...)
+		all = append(all, l.deployment().dns()...)
 	}
 	return supervise.Order(all)
 }
@@ -161,12 +126,6 @@ func (l *Lab) replace(ctx context.Context) error {
 	return New(have, l.Out).Down(ctx)
 }
 
-// fits tells whether a lab with options o can become this one. A host that is a
-// node stays one.
-func (l *Lab) fits(o Options) bool {
-	return o.Profile == l.Profile && o.Underlay == l.Underlay && (l.Profile != Nested || o.Fabric == l.Fabric) && (l.Mixed || !o.Mixed)
-}
-
 // prepare takes away what an earlier lab with other options left running, and
 // returns the nodes that it took away.
 func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]host.Node, error) {
@@ -209,10 +168,6 @@ func (l *Lab) forget(ctx context.Context, gone []host.Node) error {
 	}
 	return errors.Join(errs...)
 }
-
-// isVM tells whether a component is a virtual machine: a step of Up that
-// leaves a process.
-func (l *Lab) isVM(name string) bool { return l.OpenStack && filepath.Dir(name) == "vm" }
 
 // Down ends everything of the lab in Dir and takes it off the machine.
 func (l *Lab) Down(ctx context.Context) error {

@@ -29,53 +29,37 @@ const (
 // patience with nodes that run without hardware acceleration.
 const patience = 6 * time.Minute
 
-// admitted are the ports at which the world reaches the nodes: SSH, the kubelet,
-// and a page that every guest has.
-func (l *Lab) admitted() []int {
-	if l.Profile != Nested {
-		return nil
-	}
-	return []int{22, 80, 10250}
-}
-
-// workers are the virtual machines that are nodes of Kubernetes, one on each host.
-func (l *Lab) workers() []guest.Spec {
-	if l.Profile != Nested {
-		return nil
-	}
+// workers are the virtual machines that are nodes of Kubernetes.
+func (m Machines) workers() []guest.Spec {
 	var all []guest.Spec
-	for i, n := range l.nodes {
+	for i, name := range m.workerNames() {
 		all = append(all, guest.Spec{
-			Name: fmt.Sprintf("worker%d", i+1), Node: n.Name, Memory: worker.Memory, Modules: worker.Modules, Services: worker.Services,
-			Cloud: openstack.Tenant, Network: l.cloud().Network(), Public: openstack.PublicNetwork, Trunk: true,
-			Disk: l.disk().Image, Seed: l.seed,
+			Name: name, Node: m.nodes[i].Name, Memory: worker.Memory, Modules: worker.Modules, Services: worker.Services,
+			Cloud: openstack.Tenant, Network: m.cloud().Network(), Public: openstack.PublicNetwork, Trunk: true,
+			Disk: m.disk().Image, Seed: m.seed,
 		})
 	}
 	return all
 }
 
-func (l *Lab) isWorker(name string) bool {
-	return slices.ContainsFunc(l.workers(), func(s guest.Spec) bool { return s.Name == name })
-}
-
 // workerNeeds are what a guest needs that is a node.
-func (l *Lab) workerNeeds(s guest.Spec) []string {
+func (m Machines) workerNeeds(s guest.Spec) []string {
 	if s.Disk == nil {
 		return nil
 	}
 	return []string{workerDisk, kube.APIServer}
 }
 
-func (l *Lab) disk() worker.Disk {
+func (m Machines) disk() worker.Disk {
 	return worker.Disk{
-		Dir: filepath.Join(l.Dir, "disk"), Kubelet: filepath.Join(l.KubeBin, "kubelet"), Images: l.archives(),
-		Supervisor: &supervise.Supervisor{Dir: l.sup.Dir, LogDir: l.sup.LogDir},
+		Dir: filepath.Join(m.Dir, "disk"), Kubelet: filepath.Join(m.KubeBin, "kubelet"), Images: m.archives(),
+		Supervisor: &supervise.Supervisor{Dir: m.sup.Dir, LogDir: m.sup.LogDir},
 	}
 }
 
 // seed makes what a guest joins the cluster with.
-func (l *Lab) seed(g guest.Guest) ([]guest.File, error) {
-	files, err := l.cluster().Joining(kube.Machine{
+func (m Machines) seed(g guest.Guest) ([]guest.File, error) {
+	files, err := m.cluster().Joining(kube.Machine{
 		Name: g.Name, Provider: "openstack:///" + guest.ServerID(g.Name), Addresses: []netip.Addr{g.Address.Addr(), g.FloatingIP},
 	})
 	if err != nil {
@@ -88,19 +72,19 @@ func (l *Lab) seed(g guest.Guest) ([]guest.File, error) {
 func nodeStep(worker string) string { return worker + "/node" }
 
 // join makes nodes of the guests.
-func (l *Lab) join() []supervise.Component {
+func (m Machines) join() []supervise.Component {
 	steps := []supervise.Component{{Name: workerDisk, Do: func(ctx context.Context) error {
-		_, err := l.disk().Image(ctx)
+		_, err := m.disk().Image(ctx)
 		return err
 	}}}
-	for _, w := range l.workers() {
+	for _, w := range m.workers() {
 		registered := w.Name + "/kubelet"
 		steps = append(steps,
 			supervise.Component{Name: registered, Needs: []string{guest.ComponentName(w.Name)}, Ready: func(ctx context.Context) error {
-				return l.kubectl(ctx, "get", "node", w.Name)
+				return m.kubectl(ctx, "get", "node", w.Name)
 			}},
 			supervise.Component{Name: nodeStep(w.Name), Needs: []string{registered}, Do: func(ctx context.Context) error {
-				return l.introduce(ctx, w.Name)
+				return m.introduce(ctx, w.Name)
 			}})
 	}
 	return steps
@@ -111,8 +95,8 @@ const uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
 
 // introduce does what a cloud's controller does for a new node: it tells the
 // addresses. There is none in the lab.
-func (l *Lab) introduce(ctx context.Context, name string) error {
-	all, err := l.guests().List()
+func (m Machines) introduce(ctx context.Context, name string) error {
+	all, err := m.guests().List()
 	if err != nil {
 		return err
 	}
@@ -124,14 +108,14 @@ func (l *Lab) introduce(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.kubectl(ctx, "patch", "node", name, "--subresource=status", "--type=merge", "-p", string(patch)); err != nil {
+	if err := m.kubectl(ctx, "patch", "node", name, "--subresource=status", "--type=merge", "-p", string(patch)); err != nil {
 		return err
 	}
-	taints, err := host.Run(ctx, l.cluster().Kubectl("get", "node", name, "-o", "jsonpath={.spec.taints[*].key}")...)
+	taints, err := host.Run(ctx, m.cluster().Kubectl("get", "node", name, "-o", "jsonpath={.spec.taints[*].key}")...)
 	if err != nil || !strings.Contains(taints, uninitialized) {
 		return err
 	}
-	return l.kubectl(ctx, "taint", "node", name, uninitialized+"-")
+	return m.kubectl(ctx, "taint", "node", name, uninitialized+"-")
 }
 
 // addresses are a node's, as its status has them.
@@ -144,31 +128,28 @@ func addresses(g guest.Guest) []map[string]string {
 }
 
 // controller runs Isthmus' outside the nodes, beside the rest of the control plane.
-func (l *Lab) controller() supervise.Component {
-	listen := l.site().Gateway().Addr().String() + ":10661"
-	program := filepath.Join(l.Repo, "bin", controller)
+func (d deployment) controller() supervise.Component {
+	listen := d.site().Gateway().Addr().String() + ":10661"
+	program := filepath.Join(d.Repo, "bin", controller)
 	return supervise.Component{
 		Name:  controller,
 		Needs: []string{isthmus + "/manifests", openstack.ResourcesName},
 		Env:   []string{"BUILT=" + built(program)}, // one that was built anew is started anew
 		Argv: []string{
-			program, "--settings=" + l.settingsFile(),
-			"--kubeconfig=" + l.cluster().AccountKubeconfig(controller), "--listen=" + listen,
-			"--pool-socket=" + l.poolSocket(),
+			program, "--settings=" + d.settingsFile(),
+			"--kubeconfig=" + d.cluster().AccountKubeconfig(controller), "--listen=" + listen,
+			"--pool-socket=" + d.poolSocket(),
 		},
 		Prepare: func(context.Context) error {
-			clouds, err := l.cloud().CloudOf(openstack.Tenant)
-			if err != nil || l.cloudsFile() == "" {
+			clouds, err := d.cloud().CloudOf(openstack.Tenant)
+			if err != nil || d.cloudsFile() == "" {
 				return err
 			}
-			return os.WriteFile(l.cloudsFile(), []byte(clouds), 0o600)
+			return os.WriteFile(d.cloudsFile(), []byte(clouds), 0o600)
 		},
 		Ready: kube.Serves("http://" + listen + "/readyz"),
 	}
 }
-
-// poolSocket is where that controller serves its pools.
-func (l *Lab) poolSocket() string { return filepath.Join(l.Dir, "pool.sock") }
 
 // built is when a program was; empty if there is none.
 func built(program string) string {
@@ -178,15 +159,3 @@ func built(program string) string {
 	}
 	return info.ModTime().UTC().Format(time.RFC3339Nano)
 }
-
-// cloudsFile is where a controller outside the cluster finds what it may know of
-// the cloud; empty for the usual place inside.
-func (l *Lab) cloudsFile() string {
-	if l.Profile != Nested || !l.neutronPods() {
-		return ""
-	}
-	return filepath.Join(l.Dir, "kube", "clouds.yaml")
-}
-
-// settingsFile is what the ConfigMap has, for a controller outside the cluster.
-func (l *Lab) settingsFile() string { return filepath.Join(l.Dir, "kube", "settings.yaml") }

@@ -25,12 +25,12 @@ func neutronSettings() *settings.Neutron {
 }
 
 // credentials writes the Secret with what Isthmus may know of the cloud.
-func (l *Lab) credentials() (string, error) {
-	clouds, err := l.cloud().CloudOf(openstack.Tenant)
+func (d deployment) credentials() (string, error) {
+	clouds, err := d.cloud().CloudOf(openstack.Tenant)
 	if err != nil {
 		return "", err
 	}
-	return l.manifest("isthmus-openstack", map[string]any{
+	return d.manifest("isthmus-openstack", map[string]any{
 		"apiVersion": "v1", "kind": "Secret",
 		"metadata":   map[string]string{"name": "isthmus-openstack", "namespace": settings.Namespace},
 		"stringData": map[string]string{"clouds.yaml": clouds},
@@ -44,39 +44,39 @@ const coreDNSTar = "coredns.tar"
 var coreDNS string
 
 // dns puts CoreDNS into the cluster, as any cluster has it.
-func (l *Lab) dns() []supervise.Component {
-	return []supervise.Component{{Name: "coredns", Needs: []string{isthmus, openstack.ResourcesName}, Do: l.applyDNS}}
+func (d deployment) dns() []supervise.Component {
+	return []supervise.Component{{Name: "coredns", Needs: []string{isthmus, openstack.ResourcesName}, Do: d.applyDNS}}
 }
 
-func (l *Lab) applyDNS(ctx context.Context) error {
+func (d deployment) applyDNS(ctx context.Context) error {
 	// a pod that comes before its network waits longer than the network takes
 	for _, what := range []string{"create", "condition=Ready"} {
-		if err := l.kubectl(ctx, "wait", "--for="+what, "subnet/pods", "--timeout=60s"); err != nil {
+		if err := d.kubectl(ctx, "wait", "--for="+what, "subnet/pods", "--timeout=60s"); err != nil {
 			return err
 		}
 	}
-	text, err := l.dnsManifest()
+	text, err := d.dnsManifest()
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(l.Dir, "kube", "coredns.yaml")
+	file := filepath.Join(d.Dir, "kube", "coredns.yaml")
 	if err := os.WriteFile(file, text, 0o644); err != nil {
 		return err
 	}
-	if err := l.kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", file); err != nil {
+	if err := d.kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", file); err != nil {
 		return err
 	}
-	return l.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", "deployment/coredns", "--timeout=120s")
+	return d.kubectl(ctx, "-n", settings.Namespace, "rollout", "status", "deployment/coredns", "--timeout=120s")
 }
 
-func (l *Lab) dnsManifest() ([]byte, error) {
+func (d deployment) dnsManifest() ([]byte, error) {
 	t, err := template.New("coredns").Parse(coreDNS)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]string{
-		"Image": image.CoreDNSName, "Address": kube.ClusterDNS, "APIServer": l.site().Gateway().Addr().String(),
+		"Image": image.CoreDNSName, "Address": kube.ClusterDNS, "APIServer": d.site().Gateway().Addr().String(),
 	})
 	return b.Bytes(), err
 }

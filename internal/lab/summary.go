@@ -9,31 +9,6 @@ import (
 // poolSocketEnv tells kubectl ko where a controller outside the cluster listens.
 const poolSocketEnv = "ISTHMUS_POOL_SOCKET"
 
-// Env are the lines that make a shell's kubectl, openstack, ovn-nbctl and
-// ovn-sbctl talk to the lab.
-func (l *Lab) Env() string {
-	vars := [][2]string{
-		{"PATH", l.programs() + ":" + l.KubeBin + ":$PATH"},
-		{"KUBECONFIG", l.cluster().Kubeconfig()},
-		{"OVN_NB_DB", l.central().NB()},
-		{"OVN_SB_DB", l.central().SB()},
-	}
-	if l.Dir != Dir {
-		vars = append(vars, [2]string{DirEnv, l.Dir})
-	}
-	if l.OpenStack {
-		vars = append(vars, [2]string{"OS_CLIENT_CONFIG_FILE", l.Dir + "/openstack/clouds.yaml"}, [2]string{"OS_CLOUD", "admin"})
-	}
-	if l.Profile == Nested {
-		vars = append(vars, [2]string{poolSocketEnv, l.poolSocket()})
-	}
-	var b strings.Builder
-	for _, v := range vars {
-		fmt.Fprintf(&b, "export %s=\"%s\"\n", v[0], v[1])
-	}
-	return b.String()
-}
-
 // summary tells what there is and what to try.
 func (l *Lab) summary(took time.Duration) error {
 	var b strings.Builder
@@ -50,7 +25,7 @@ func (l *Lab) summary(took time.Duration) error {
 	if l.OpenStack {
 		fmt.Fprintf(&b, "  %-18s http://%s:5000 (Keystone), :9696 (Neutron), :9876 (Octavia)\n", "OpenStack", l.site().Gateway().Addr())
 	}
-	machines, err := l.guests().List()
+	machines, err := l.Machines().guests().List()
 	if err != nil {
 		return err
 	}
@@ -70,12 +45,4 @@ func (l *Lab) summary(took time.Duration) error {
 	}
 	_, err = fmt.Fprint(l.Out, b.String())
 	return err
-}
-
-// dirFlag is what a command needs to mean this lab.
-func (l *Lab) dirFlag() string {
-	if l.Dir == Dir {
-		return ""
-	}
-	return " --dir " + l.Dir
 }

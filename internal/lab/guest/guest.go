@@ -139,7 +139,7 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 	if err != nil {
 		return g, err
 	}
-	if err := c.endArrivals(ctx, s.Name); err != nil {
+	if err := (migration{c}).endArrivals(ctx, s.Name); err != nil {
 		return g, err
 	}
 	err = c.Supervisor.Ensure(ctx, c.component(m, func(argv ...string) []string { return c.Enter(s.Node, argv...) }))
@@ -213,7 +213,7 @@ func (c Config) Delete(ctx context.Context, name string) error {
 }
 
 func (c Config) delete(ctx context.Context, g Guest) error {
-	if err := errors.Join(c.endArrivals(ctx, g.Name), c.Supervisor.Kill(ctx, ComponentName(g.Name))); err != nil {
+	if err := errors.Join(migration{c}.endArrivals(ctx, g.Name), c.Supervisor.Kill(ctx, ComponentName(g.Name))); err != nil {
 		return err
 	}
 	n, err := openstack.Dial(ctx, c.CloudsFile, "admin")

@@ -24,13 +24,16 @@ type Host struct {
 // migrationPort is where a QEMU waits for a guest that comes from another node.
 const migrationPort = 49152
 
+// migration is what guests move by.
+type migration struct{ Config }
+
 // Migrate moves a guest to another node without its noticing, as Nova does: a second QEMU
 // takes over from the first, and Neutron moves the port's binding. What the guest
 // had where it was is gone then. If it fails on the way, the guest stays where it is.
 func (c Config) Migrate(ctx context.Context, name string, to Host) (Guest, error) {
 	g, err := c.read(name)
 	if err == nil {
-		err = c.migrate(ctx, &g, to)
+		err = migration{c}.migrate(ctx, &g, to)
 	}
 	if err != nil {
 		return g, fmt.Errorf("migrate guest %s to %s: %w", name, to.Name, err)
@@ -38,7 +41,7 @@ func (c Config) Migrate(ctx context.Context, name string, to Host) (Guest, error
 	return g, nil
 }
 
-func (c Config) migrate(ctx context.Context, g *Guest, to Host) error {
+func (c migration) migrate(ctx context.Context, g *Guest, to Host) error {
 	if g.Node == to.Name {
 		return errors.New("it is there already")
 	}
@@ -68,7 +71,7 @@ func (c Config) migrate(ctx context.Context, g *Guest, to Host) error {
 }
 
 // asStarted is the machine that runs.
-func (c Config) asStarted(ctx context.Context, n openstack.Network, g Guest) (machine, error) {
+func (c migration) asStarted(ctx context.Context, n openstack.Network, g Guest) (machine, error) {
 	have, err := findPorts(ctx, n, g.Name)
 	if err == nil && len(have) == 0 {
 		err = fmt.Errorf("it has no port any more, %s is gone", g.Port)
@@ -93,7 +96,7 @@ func (c Config) asStarted(ctx context.Context, n openstack.Network, g Guest) (ma
 
 // expect makes the other node ready for the guest, but for its switch: two chassis that
 // both have a port take those behind it from one another, again and again (OVN 23.03).
-func (c Config) expect(ctx context.Context, n openstack.Network, g Guest, node string) error {
+func (c migration) expect(ctx context.Context, n openstack.Network, g Guest, node string) error {
 	if err := awaitAgent(ctx, n, node); err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (c Config) expect(ctx context.Context, n openstack.Network, g Guest, node s
 }
 
 // retreat takes back what expect and send did.
-func (c Config) retreat(ctx context.Context, n openstack.Network, g Guest, node string) error {
+func (c migration) retreat(ctx context.Context, n openstack.Network, g Guest, node string) error {
 	return errors.Join(c.endArrivals(ctx, g.Name), c.unplug(ctx, node, g.TAP), stay(ctx, n, g.Port), unbind(ctx, n, g.Port, node))
 }
 
@@ -112,7 +115,7 @@ func (c Config) retreat(ctx context.Context, n openstack.Network, g Guest, node 
 func arrivalOf(name string) string { return ComponentName(name) + "@" }
 
 // arrival is the QEMU that waits for a guest on another node.
-func (c Config) arrival(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
+func (c migration) arrival(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
 	m = m.arriving(at.Addr)
 	return supervise.Component{
 		Name:    arrivalOf(m.name) + at.Name,
@@ -131,7 +134,7 @@ func (c Config) arrival(m machine, at Host, enter func(argv ...string) []string)
 }
 
 // send returns when the guest runs in the other QEMU.
-func (c Config) send(ctx context.Context, m machine, arrival supervise.Component, to netip.Addr) error {
+func (c migration) send(ctx context.Context, m machine, arrival supervise.Component, to netip.Addr) error {
 	here, err := dialMonitor(ctx, m.monitor())
 	if err != nil {
 		return err
@@ -161,7 +164,7 @@ func (m machine) arriving(at netip.Addr) machine {
 }
 
 // take ends the QEMU that has sent the guest, and puts the other in its place.
-func (c Config) take(ctx context.Context, m machine, arrival supervise.Component, enter func(argv ...string) []string) error {
+func (c migration) take(ctx context.Context, m machine, arrival supervise.Component, enter func(argv ...string) []string) error {
 	if err := c.Supervisor.Kill(ctx, ComponentName(m.name)); err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ func (c Config) take(ctx context.Context, m machine, arrival supervise.Component
 }
 
 // endArrivals ends what waits, or waited, for a guest that did not come.
-func (c Config) endArrivals(ctx context.Context, name string) error {
+func (c migration) endArrivals(ctx context.Context, name string) error {
 	all, err := c.Supervisor.Recorded()
 	errs := []error{err}
 	for _, component := range all {

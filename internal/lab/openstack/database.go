@@ -44,7 +44,7 @@ type accounts struct {
 }
 
 func (c Config) accounts() accounts {
-	p := page{Config: c}
+	p := templateData{Config: c}
 	a := accounts{
 		URL: p.KeystoneURL(), Password: Password,
 		Accounts: []account{
@@ -64,7 +64,10 @@ func (c Config) accounts() accounts {
 	return a
 }
 
-func (c Config) template() supervise.Component {
+// database makes MariaDB's files, with the tables and accounts of OpenStack.
+type database struct{ Config }
+
+func (c database) template() supervise.Component {
 	return supervise.Component{
 		Name: "openstack/database",
 		Do:   c.makeTemplate,
@@ -75,7 +78,7 @@ func (c Config) template() supervise.Component {
 	}
 }
 
-func (c Config) mariadb() supervise.Component {
+func (c database) mariadb() supervise.Component {
 	return supervise.Component{
 		Name:    "mariadb",
 		Needs:   []string{"openstack/database"},
@@ -86,10 +89,10 @@ func (c Config) mariadb() supervise.Component {
 	}
 }
 
-func (c Config) dataDir() string { return filepath.Join(c.Dir, "mysql", "data") }
+func (c database) dataDir() string { return filepath.Join(c.Dir, "mysql", "data") }
 
 // templatePath depends on all that the template depends on.
-func (c Config) templatePath(ctx context.Context) (string, error) {
+func (c database) templatePath(ctx context.Context) (string, error) {
 	packages := []string{"python3-keystone", "python3-neutron", "mariadb-server-core"}
 	if c.Octavia {
 		packages = append(packages, "python3-octavia")
@@ -112,11 +115,11 @@ func (c Config) templatePath(ctx context.Context) (string, error) {
 
 // templatePrefix has the address that the catalog names: labs side by side
 // have a template each.
-func (c Config) templatePrefix() string { return "openstack-database-" + c.Bind + "-" }
+func (c database) templatePrefix() string { return "openstack-database-" + c.Bind + "-" }
 
 // makeTemplate runs a database server of its own beside the lab's, so a killed
 // run leaves nothing that the next one would take for finished.
-func (c Config) makeTemplate(ctx context.Context) error {
+func (c database) makeTemplate(ctx context.Context) error {
 	path, err := c.templatePath(ctx)
 	if err != nil {
 		return err
@@ -141,7 +144,7 @@ func (c Config) makeTemplate(ctx context.Context) error {
 
 // removeOthers takes earlier templates away: each has more than 100 MB, and
 // only the last one is likely to be wanted again.
-func (c Config) removeOthers(path string) error {
+func (c database) removeOthers(path string) error {
 	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), c.templatePrefix()+"*.tar"))
 	for _, other := range all {
 		if other != path {
@@ -151,7 +154,7 @@ func (c Config) removeOthers(path string) error {
 	return err
 }
 
-func (c Config) fillDatabase(ctx context.Context) error {
+func (c database) fillDatabase(ctx context.Context) error {
 	if err := c.write(); err != nil {
 		return err
 	}
@@ -177,13 +180,13 @@ func (c Config) fillDatabase(ctx context.Context) error {
 	return stop()
 }
 
-func (c Config) migrate(ctx context.Context) error {
+func (c database) migrate(ctx context.Context) error {
 	if err := await(ctx, time.Minute, c.databaseAnswers); err != nil {
 		return err
 	}
 	etc := func(name string) string { return filepath.Join(c.Dir, "etc", name) }
 	create := command{argv: []string{
-		"mariadb", "--no-defaults", "-S", page{Config: c}.Socket(), "-e",
+		"mariadb", "--no-defaults", "-S", templateData{Config: c.Config}.Socket(), "-e",
 		"create database keystone; create database neutron; create database octavia",
 	}}
 	if err := create.run(ctx); err != nil {
@@ -213,7 +216,7 @@ func (c Config) migrate(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (c Config) unpackDatabase(ctx context.Context) error {
+func (c database) unpackDatabase(ctx context.Context) error {
 	if err := c.write(); err != nil {
 		return err
 	}
@@ -238,9 +241,9 @@ func (c Config) unpackDatabase(ctx context.Context) error {
 }
 
 // databaseAnswers reads the first byte of the greeting that every server sends.
-func (c Config) databaseAnswers(ctx context.Context) error {
+func (c database) databaseAnswers(ctx context.Context) error {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", page{Config: c}.Socket())
+	conn, err := d.DialContext(ctx, "unix", templateData{Config: c.Config}.Socket())
 	if err != nil {
 		return err
 	}
@@ -256,7 +259,7 @@ func (c Config) databaseAnswers(ctx context.Context) error {
 
 // fernetKeys writes what "keystone-manage fernet_setup" would: a staged key 0
 // and a primary key 1, but no others if they are there.
-func (c Config) fernetKeys() error {
+func (c database) fernetKeys() error {
 	for _, name := range []string{"0", "1"} {
 		path := filepath.Join(c.Dir, "keystone", "fernet", name)
 		if b, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(b)) > 0 {

@@ -57,7 +57,7 @@ func (c Config) CloudsFile() string { return filepath.Join(c.Dir, "clouds.yaml")
 // ResourcesName, is done when networks can be used.
 func Components(c Config) []supervise.Component {
 	c = c.defaulted()
-	parts := []supervise.Component{c.template(), c.mariadb(), c.keystone(), c.neutron(), c.mirror()}
+	parts := []supervise.Component{database{c}.template(), database{c}.mariadb(), c.keystone(), c.neutron(), c.mirror()}
 	if c.Octavia {
 		parts = append(parts, c.octaviaDriver(), c.octavia())
 	}

@@ -15,20 +15,24 @@ import (
 //go:embed etc scripts
 var sources embed.FS
 
-// page is what a configuration template sees: the Config and some derived words.
-type page struct {
+// templateData is what a configuration template sees: the Config and some derived words.
+type templateData struct {
 	Config
 	only string // the one cloud to tell of; empty for all
 }
 
-func (p page) Socket() string      { return filepath.Join(p.Dir, "mysql", "s.sock") }
-func (p page) KeystoneURL() string { return fmt.Sprintf("http://%s:%d/v3", p.Bind, p.KeystonePort) }
-func (p page) NeutronURL() string  { return fmt.Sprintf("http://%s:%d", p.Bind, p.NeutronPort) }
-func (p page) OctaviaURL() string  { return fmt.Sprintf("http://%s:%d", p.Bind, p.OctaviaPort) }
-func (p page) Password() string    { return Password }
+func (p templateData) Socket() string { return filepath.Join(p.Dir, "mysql", "s.sock") }
+func (p templateData) KeystoneURL() string {
+	return fmt.Sprintf("http://%s:%d/v3", p.Bind, p.KeystonePort)
+}
+
+func (p templateData) NeutronURL() string { return fmt.Sprintf("http://%s:%d", p.Bind, p.NeutronPort) }
+
+func (p templateData) OctaviaURL() string { return fmt.Sprintf("http://%s:%d", p.Bind, p.OctaviaPort) }
+func (p templateData) Password() string   { return Password }
 
 // Clouds are those to write into a clouds.yaml.
-func (p page) Clouds() []string {
+func (p templateData) Clouds() []string {
 	if p.only != "" {
 		return []string{p.only}
 	}
@@ -37,14 +41,14 @@ func (p page) Clouds() []string {
 
 // Database is the SQLAlchemy URL of a database. The character set is named
 // utf8 because PyMySQL does not know the name utf8mb3.
-func (p page) Database(name string) string {
+func (p templateData) Database(name string) string {
 	return fmt.Sprintf("mysql+pymysql://root@localhost/%s?unix_socket=%s&charset=utf8", name, p.Socket())
 }
 
-// As is the same page for the template of one service account.
-func (p page) As(user string) any {
+// As is the same data for the template of one service account.
+func (p templateData) As(user string) any {
 	return struct {
-		page
+		templateData
 		User string
 	}{p, user}
 }
@@ -79,7 +83,7 @@ func (c Config) renderFor(name, cloud string) (string, error) {
 		return "", err
 	}
 	var b bytes.Buffer
-	err = t.ExecuteTemplate(&b, name, page{c, cloud})
+	err = t.ExecuteTemplate(&b, name, templateData{c, cloud})
 	return b.String(), err
 }
 

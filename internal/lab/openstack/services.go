@@ -24,9 +24,9 @@ func (c Config) keystone() supervise.Component {
 			if err := c.write(); err != nil {
 				return err
 			}
-			return c.fernetKeys()
+			return database{c}.fernetKeys()
 		},
-		Ready: answers(page{Config: c}.KeystoneURL()),
+		Ready: answers(templateData{Config: c}.KeystoneURL()),
 	}
 }
 
@@ -50,7 +50,7 @@ func (c Config) neutron() supervise.Component {
 		Env:     environment(),
 		Prepare: func(context.Context) error { return c.write() },
 		Ready: func(ctx context.Context) error {
-			if err := answers(page{Config: c}.NeutronURL() + "/")(ctx); err != nil {
+			if err := answers(templateData{Config: c}.NeutronURL() + "/")(ctx); err != nil {
 				return err
 			}
 			return c.hasDropGroup(ctx)
@@ -130,7 +130,7 @@ func (c Config) octavia() supervise.Component {
 		Argv:    c.withSockets(argv),
 		Env:     environment(),
 		Prepare: func(context.Context) error { return c.write() },
-		Ready:   answers(page{Config: c}.OctaviaURL() + "/"),
+		Ready:   answers(templateData{Config: c}.OctaviaURL() + "/"),
 	}
 }
 
