@@ -72,7 +72,7 @@ func (t *tool) cleanCloud(ctx context.Context, o cloudCleanup) error {
 	defer network.Close()
 	// Load balancers first: their ports are on the networks.
 	holders := []cloudHolder{
-		octavia.New(octavia.Options{Owner: o.cluster, Cloud: name, CloudsFile: file, Removed: removed, Patience: balancerPatience}),
+		octavia.New(octavia.Options{Owner: o.cluster, Cloud: name, CloudsFile: file, Removed: removed, ApplyTimeout: balancerPatience}),
 		network,
 	}
 	something, err := t.confirmCloud(ctx, o, holders)

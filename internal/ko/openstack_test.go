@@ -74,7 +74,7 @@ func (s *openstack) live(t *testing.T, owner string) {
 		}
 	}
 	balancers := octavia.New(octavia.Options{
-		Owner: owner, Cloud: neutrontest.Name, CloudsFile: s.file, Patience: time.Minute,
+		Owner: owner, Cloud: neutrontest.Name, CloudsFile: s.file, ApplyTimeout: time.Minute,
 		Subnet: func(string, netip.Addr) (string, error) { return "subnet-of-" + owner, nil },
 	})
 	_, err := balancers.Apply(t.Context(), "service/ns/web", intent.Want{LoadBalancers: []intent.LoadBalancer{{

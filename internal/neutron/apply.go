@@ -319,7 +319,7 @@ func (e *entry) segment(s intent.Network) Segment {
 	var subnets []object
 	for _, o := range e.objects {
 		switch {
-		case o.kind == kindNetwork && o.name == cut(s.Name):
+		case o.kind == kindNetwork && o.name == openstack.Shorten(s.Name):
 			network = o
 		case o.kind == kindSubnet:
 			subnets = append(subnets, o)
@@ -332,7 +332,7 @@ func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Observed {
 	seen := intent.Observed{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
 	d := &differ{have: e.objects, kept: map[ref]object{}}
 	for _, p := range w.Ports {
-		i := slices.IndexFunc(e.want, func(o object) bool { return o.kind == kindPort && o.name == cut(p.Name) })
+		i := slices.IndexFunc(e.want, func(o object) bool { return o.kind == kindPort && o.name == openstack.Shorten(p.Name) })
 		h, found := d.choose(object{kind: kindPort, name: e.want[i].name, fields: e.resolved(step{object: e.want[i]}).fields})
 		if !found {
 			continue

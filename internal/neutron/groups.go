@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // askGroups learns the ids of the groups of ours that a unit refers to. Once all
@@ -23,7 +24,7 @@ func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out aroun
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, name := range groupsIn(w) {
-		if h, known := f.groups.groups[cut(name)]; known {
+		if h, known := f.groups.groups[openstack.Shorten(name)]; known {
 			out.groups[name] = h.id
 		}
 	}
@@ -33,20 +34,20 @@ func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out aroun
 
 func (f *Fabric) askOne(ctx context.Context, a *api, name string) error {
 	f.mu.Lock()
-	_, known := f.groups.groups[cut(name)]
+	_, known := f.groups.groups[openstack.Shorten(name)]
 	known = known || f.listed
 	f.mu.Unlock()
 	if known {
 		return nil
 	}
-	found, err := a.list(ctx, kindGroup, url.Values{"name": {cut(name)}, "tags": {tagOwner + f.Owner}})
+	found, err := a.list(ctx, kindGroup, url.Values{"name": {openstack.Shorten(name)}, "tags": {openstack.TagOwner + f.Owner}})
 	if err != nil || len(found) == 0 {
 		return err
 	}
 	u, _ := unitOf(f.Owner, found[0].object(kindGroup))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.groups.learn(cut(name), held{found[0].ID, u})
+	f.groups.learn(openstack.Shorten(name), held{found[0].ID, u})
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // look reads what a unit has: what bears its tags, and what died before it got
@@ -81,7 +82,7 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]obje
 		{kindPort, url.Values{"device_owner": {deviceOwner}}},
 		// What is behind another was tagged before it was put there: of others'
 		// subports in the cloud there may be many.
-		{kindPort, url.Values{"tags": {tagOwner + owner + "," + tagSubport}}},
+		{kindPort, url.Values{"tags": {openstack.TagOwner + owner + "," + tagSubport}}},
 	}
 	for _, q := range queries {
 		found, err := a.list(ctx, q.kind, q.Values)

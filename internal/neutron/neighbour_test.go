@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -85,7 +86,7 @@ func TestPoolAdopts(t *testing.T) {
 	s, _ := f.Segment("net2")
 	a := f.session.Load()
 	w, err := a.create(t.Context(), []step{{create, object{
-		kind: kindPort, name: "theirs", tags: []string{tagOwner + "c1"},
+		kind: kindPort, name: "theirs", tags: []string{openstack.TagOwner + "c1"},
 		fields: fields{"network_id": s.ID, "name": "available", "device_owner": deviceOwner, "binding:host_id": "node1"},
 	}}})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // kind is a kind of object in Neutron's own word.
@@ -195,7 +196,7 @@ func (t *translation) segment(s intent.Network) {
 	if s.Existing != "" {
 		return // looked at, not made
 	}
-	network := t.add(object{kind: kindNetwork, name: cut(s.Name), fields: fields{"admin_state_up": true}})
+	network := t.add(object{kind: kindNetwork, name: openstack.Shorten(s.Name), fields: fields{"admin_state_up": true}})
 	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
 		t.chosen(s, network)
 	}
@@ -221,7 +222,7 @@ func subnetName(segment string, p netip.Prefix) string {
 }
 
 func subnetOf(segment string, family int) string {
-	return cut(fmt.Sprintf("%s-IPv%d", segment, family))
+	return openstack.Shorten(fmt.Sprintf("%s-IPv%d", segment, family))
 }
 
 // gateway is the router's address in a segment's prefix, nil if it has none.

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // verb is what a step does.
@@ -106,7 +108,7 @@ func (d *differ) object(w object) {
 	if len(changed) > 0 {
 		d.steps = append(d.steps, step{update, object{kind: h.kind, name: w.name, id: h.id, fields: changed}})
 	}
-	if tags := retag(h.tags, w.tags); w.kind.tagged() && !slices.Equal(tags, sorted(h.tags)) {
+	if tags := openstack.ReplaceTags(h.tags, w.tags); w.kind.tagged() && !slices.Equal(tags, sorted(h.tags)) {
 		d.steps = append(d.steps, step{tag, object{kind: h.kind, name: w.name, id: h.id, tags: tags}})
 	}
 	if moves {

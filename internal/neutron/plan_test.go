@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 var updateGolden = flag.Bool("update", false, "write testdata/plan.golden anew")
@@ -169,7 +170,7 @@ func TestMarks(t *testing.T) {
 	for _, u := range []intent.Unit{"pod/ns/a", "subnet/net2", long} {
 		m := mark{"c1", u}
 		for _, s := range append(m.tags(), m.description()) {
-			if len(s) > longest {
+			if len(s) > 255 {
 				t.Errorf("%q is too long for Neutron", s)
 			}
 		}
@@ -192,7 +193,7 @@ func TestMarks(t *testing.T) {
 			}
 		}
 	}
-	if a, b := cut(strings.Repeat("x", 300)+"a"), cut(strings.Repeat("x", 300)+"b"); a == b || len(a) != longest {
+	if a, b := openstack.Shorten(strings.Repeat("x", 300)+"a"), openstack.Shorten(strings.Repeat("x", 300)+"b"); a == b || len(a) != 255 {
 		t.Errorf("%q and %q", a, b)
 	}
 }

@@ -103,7 +103,7 @@ func (p poolPorts) CleanPort(ctx context.Context, port portpool.Port) (portpool.
 		{update, object{kind: kindPort, name: o.name, id: o.id, fields: fields{
 			"name": pooledName, "device_id": "", "description": m.description(),
 		}}},
-		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: retag(o.tags, m.tagsOf(o.fields))}},
+		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: openstack.ReplaceTags(o.tags, m.tagsOf(o.fields))}},
 	})
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()

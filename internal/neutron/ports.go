@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 func (t *translation) port(p intent.Port) {
@@ -25,7 +26,7 @@ func (t *translation) port(p intent.Port) {
 	if p.MAC != "" {
 		f["mac_address"] = string(p.MAC)
 	}
-	t.add(object{kind: kindPort, name: cut(p.Name), fields: f})
+	t.add(object{kind: kindPort, name: openstack.Shorten(p.Name), fields: f})
 }
 
 func project(p intent.Port, a around) string {
@@ -38,7 +39,7 @@ func project(p intent.Port, a around) string {
 // place says where a port lies: on a segment of the same unit, or on one that
 // is known.
 func (t *translation) place(p intent.Port, f fields) {
-	own := ref{kindNetwork, cut(p.Network)}
+	own := ref{kindNetwork, openstack.Shorten(p.Network)}
 	if _, ours := t.objects[own]; ours {
 		f["network_id"] = own
 		if len(p.Addrs) > 0 {
@@ -125,7 +126,7 @@ func (t *translation) unprotect(p intent.Port, f fields) {
 
 // group makes a security group. Without rules it lets nothing through.
 func (t *translation) group(g intent.Group) {
-	r := t.add(object{kind: kindGroup, name: cut(g.Name), fields: fields{}})
+	r := t.add(object{kind: kindGroup, name: openstack.Shorten(g.Name), fields: fields{}})
 	for _, rule := range g.Rules {
 		for _, family := range families(rule) {
 			t.rule(r, rule, family)
@@ -171,7 +172,7 @@ func (t *translation) rule(group ref, r intent.Rule, family string) {
 // remote is the id of a group of ours, or a ref to one of the same unit.
 func (t *translation) remote(name string) any {
 	if slices.ContainsFunc(t.want.Groups, func(g intent.Group) bool { return g.Name == name }) {
-		return ref{kindGroup, cut(name)}
+		return ref{kindGroup, openstack.Shorten(name)}
 	}
 	id, known := t.groups[name]
 	if !known {

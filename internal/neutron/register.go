@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // register is what is known of our security groups: their ids, and which units
@@ -96,7 +97,7 @@ func (r *register) names(u intent.Unit, groups []string) {
 	}
 	r.users[u] = nil
 	for _, g := range groups {
-		r.users[u] = append(r.users[u], cut(g))
+		r.users[u] = append(r.users[u], openstack.Shorten(g))
 	}
 }
 

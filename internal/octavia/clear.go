@@ -9,42 +9,44 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// Owned says in words what is ours, and what is the user's and leads to it. A
-// cloud without Octavia has nothing of ours here.
+// Owned describes, for people, what the cluster owns, and the user's floating
+// IPs that lead to it. In a cloud without Octavia that is nothing.
 func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
-	a, err := f.api(ctx)
-	if absent(err) {
+	c, err := f.session.Get(ctx)
+	if octaviaMissing(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	fips, err := a.floats(ctx, floatingips.ListOpts{})
+	fips, err := c.floating.list(ctx, floatingips.ListOpts{})
 	if err != nil {
 		return nil, err
 	}
 	for _, fip := range fips {
-		if u, is := f.holder(fip); is {
-			out = append(out, floatCalled(fip, mark{f.Owner, u}))
+		if u, ours := openstack.UnitOf(f.Owner, fip.Tags, fip.Description); ours {
+			out = append(out, describeFloatingIP(fip, f.owner(u)))
 		}
 	}
-	found, err := a.list(ctx, loadbalancers.ListOpts{Tags: []string{tagOwner + f.Owner}})
+	found, err := c.listOf(ctx, f.Owner)
 	for _, lb := range found {
-		if _, is := unitOf(f.Owner, lb.Tags); is && lb.ProvisioningStatus != deleted {
-			out = append(out, called(lb.Name, lb.ID))
+		if lb.Status != deleted {
+			out = append(out, describeLoadBalancer(lb.Name, lb.ID))
 		}
 	}
 	return out, err
 }
 
-// Clear takes away what all units have, and counts the units that have nothing
-// left. What Octavia is still at work on is an error: try again.
+// Clear deletes what all units have. It returns the number of units that have
+// nothing left. If Octavia has not finished, or a call failed, it errs: call it
+// again.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	units, err := f.Units(ctx)
-	if absent(err) {
+	if octaviaMissing(err) {
 		return 0, nil
 	}
 	done := 0
@@ -59,17 +61,29 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	return done, errors.Join(errs...)
 }
 
-// absent tells whether a cloud has no Octavia.
-func absent(err error) bool {
+// listOf returns the load balancers of all units of a cluster, without their parts.
+func (c *client) listOf(ctx context.Context, cluster string) ([]loadBalancer, error) {
+	found, err := c.listLoadBalancers(ctx, loadbalancers.ListOpts{Tags: []string{openstack.TagOwner + cluster}})
+	var out []loadBalancer
+	for _, lb := range found {
+		if u, ours := openstack.UnitOf(cluster, lb.Tags, ""); ours && u != "" {
+			out = append(out, fromList(lb))
+		}
+	}
+	return out, err
+}
+
+// octaviaMissing reports whether the cloud has no Octavia.
+func octaviaMissing(err error) bool {
 	_, is := errors.AsType[*gophercloud.ErrEndpointNotFound](err)
 	return is
 }
 
-func called(name, id string) string { return "load balancer " + name + " (" + id + ")" }
+func describeLoadBalancer(name, id string) string { return "load balancer " + name + " (" + id + ")" }
 
-func floatCalled(fip floatingips.FloatingIP, m mark) string {
+func describeFloatingIP(fip floatingips.FloatingIP, owner openstack.Owner) string {
 	text := "floating IP " + fip.FloatingIP + " (" + fip.ID + ")"
-	if fip.Description != m.description() {
+	if fip.Description != owner.Description() {
 		text += ", which is the user's and stays, from its load balancer"
 	}
 	return text

@@ -7,41 +7,63 @@ import (
 	"strings"
 	"time"
 
+	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// How long to wait: Octavia sends no event.
+// When a unit that waits is applied again: Octavia sends no events.
 const (
-	soon  = time.Second
-	later = 5 * time.Second
-	rare  = 30 * time.Second
+	shortDelay    = time.Second      // for what is nearly done
+	busyDelay     = 5 * time.Second  // for Octavia to finish a change
+	operatorDelay = 30 * time.Second // for what only a person changes
 )
 
-// errBusy is Octavia still doing what it was told before; errTaken is an
-// address that somebody has; errGone is something that is not there; errBroken
-// is a balancer in error, which takes no call but its deletion.
+// Answers of Octavia that this package acts on.
 var (
-	errBusy  = errors.New("it is still being worked on")
-	errTaken = errors.New("the address is taken")
-	errGone  = errors.New("it is not there")
-
-	errBroken = errors.New("it is in error")
+	// errBusy: the load balancer is immutable while Octavia changes it.
+	errBusy = errors.New("still being changed by Octavia")
+	// errAddressTaken: somebody else has the virtual IP.
+	errAddressTaken = errors.New("the address is taken")
+	// errNotFound: there is no such resource.
+	errNotFound = errors.New("not found")
+	// errFailed: the load balancer has status ERROR and can only be deleted.
+	errFailed = errors.New("status ERROR")
 )
 
 // classifyError maps the error of a call to one of the errors above,
-// intent.Wait, intent.Stop, or a plain error, which is retried. It knows the
-// answers of Octavia, and of Neutron about addresses; what means the same in all
-// of OpenStack is openstack.ClassifyError's.
+// intent.Wait, intent.Stop, or a plain error, which is retried; nil stays nil.
+// It knows the answers of Octavia, and of Neutron about addresses; the answers
+// that mean the same in all of OpenStack are openstack.ClassifyError's.
 func classifyError(doing string, err error) error {
 	a, answered := openstack.AnswerOf(err)
 	switch {
 	case !answered:
 	case a.Code == http.StatusNotFound:
-		return fmt.Errorf("%s: %w: %s", doing, errGone, a.Text)
+		return fmt.Errorf("%s: %w: %s", doing, errNotFound, a.Text)
 	case a.Code == http.StatusConflict && strings.Contains(a.Text, "immutable"):
 		return fmt.Errorf("%s: %w: %s", doing, errBusy, a.Text)
 	case strings.Contains(a.Text, "already allocated"), strings.Contains(a.Text, "already in use"):
-		return fmt.Errorf("%s: %w: %s", doing, errTaken, a.Text)
+		return fmt.Errorf("%s: %w: %s", doing, errAddressTaken, a.Text)
 	}
 	return openstack.ClassifyError(doing, err)
+}
+
+// ignoreNotFound returns nil if err says that a resource does not exist: there
+// is nothing left to delete. It takes errors of classifyError and of gophercloud.
+func ignoreNotFound(err error) error {
+	if errors.Is(err, errNotFound) || errors.Is(classifyError("", err), errNotFound) {
+		return nil
+	}
+	return err
+}
+
+func waitForUpdate(name string) error {
+	return intent.Wait{Reason: "Pending", For: "Octavia to finish changing load balancer " + name, After: busyDelay}
+}
+
+func waitForRecreation(name string, after time.Duration) error {
+	return intent.Wait{
+		Reason: "BalancerError", After: max(after, shortDelay),
+		For: fmt.Sprintf("load balancer %s, which has status ERROR in Octavia: it is deleted and created again; if this repeats, see Octavia's log", name),
+	}
 }

@@ -1,14 +1,14 @@
-// Package octavia makes the balancers of intents true in OpenStack's Octavia,
-// with their floating IPs in Neutron. It knows Octavia's objects, which of them
-// are ours, what a provider really does, and how to get there in few calls; it
-// knows nothing of Kubernetes, and never changes what is not ours.
+// Package octavia makes the load balancers of intents true in OpenStack's
+// Octavia, with their floating IPs in Neutron. It knows Octavia's resources,
+// which of them are ours, what each provider really supports, and how to get to
+// the wanted state in few calls. It knows nothing of Kubernetes, and never
+// changes a resource that is not ours. Read apply.go first.
 //
-//	intent.Balancer ──objects──▶ balancer ──plan(have)──▶ steps ──run──▶ Octavia
-//	                  (pure)                 (pure)
+//	intent.LoadBalancer ──translate──▶ loadBalancer ──plan(have)──▶ steps ──execute──▶ Octavia
+//	                       (pure)                       (pure)
 package octavia
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -20,25 +20,27 @@ import (
 
 // Options of a Fabric.
 type Options struct {
-	// Owner marks all that is ours: tag isthmus-owner.
+	// Owner is the name of our cluster. It is in the tags of all that is ours.
 	Owner string
-	// Cloud is the name in CloudsFile, a clouds.yaml, of whom we are to OpenStack.
+	// Cloud is the name of the cloud in CloudsFile, the path of a clouds.yaml.
 	Cloud, CloudsFile string
-	// Provider is Octavia's: ovn if empty.
+	// Provider is Octavia's provider driver; "ovn" if empty.
 	Provider string
-	// Subnet finds the id of the Neutron subnet of a segment that an address
-	// lies in; of one that it does not lie in, the segment's of the address's
-	// family. Its errors are told as they are.
-	Subnet func(segment string, a netip.Addr) (string, error)
-	// Patience is how long Apply may take before it says intent.Wait; 3 seconds if 0.
-	Patience time.Duration
-	// Pause is how long to wait before a load balancer in error is made anew a
-	// second time, and then twice as long each time, up to 64 times; 5 seconds if 0.
-	Pause time.Duration
+	// Subnet returns the id of the Neutron subnet of a network that contains an
+	// address; if none does, that of the network's subnet of the same family.
+	// Apply returns its errors as they are.
+	Subnet func(network string, a netip.Addr) (string, error)
+	// ApplyTimeout is how long Apply may take before it returns intent.Wait; 3
+	// seconds if 0.
+	ApplyTimeout time.Duration
+	// RecreateDelay is how long to wait before a load balancer with status ERROR
+	// is created a second time. It doubles each time, up to 64 times itself; 5
+	// seconds if 0.
+	RecreateDelay time.Duration
 	// Count hears of each call to OpenStack. It may be nil.
 	Count openstack.Count
-	// Removed is told, in words, of each load balancer and floating IP that is no
-	// longer there, or no longer leads to us. It must not block, and may be nil.
+	// Removed is called with a description of each load balancer and floating IP
+	// that was deleted or released. It must not block, and may be nil.
 	Removed func(what string)
 	// Log may be nil.
 	Log *slog.Logger
@@ -47,31 +49,34 @@ type Options struct {
 // Fabric is Octavia as one owner sees it.
 type Fabric struct {
 	Options
-	session *openstack.Lazy[api]
+	session *openstack.Lazy[client]
 
 	mu    sync.Mutex
-	units map[intent.Unit]*entry
+	units map[intent.Unit]*unitState
 }
 
-// entry is what is remembered of a unit.
-type entry struct {
-	// flight is closed when the call under way, if any, has ended.
-	flight chan struct{}
-	// was is the balancer as last seen with nothing to be done to it.
-	was balancer
-	// float is where its floating IP led to then; the zero value if it has none.
-	float lead
-	// grounded is true once it is known that the unit has no floating IP.
-	grounded bool
-	// failures count how often the balancer was made anew; next is when it may be again.
-	failures int
-	next     time.Time
+// unitState is what a Fabric remembers of a unit.
+type unitState struct {
+	// running is closed when the work on the unit ends; nil if there is none.
+	running chan struct{}
+	// applied is the load balancer as it was when nothing was left to do.
+	applied loadBalancer
+	// floatingIP is where its floating IP led then; the zero value without one.
+	floatingIP association
+	// noFloatingIP is true if the unit is known to have no floating IP.
+	noFloatingIP bool
+	// recreateDelay returns the next pause between two recreations; nil if the
+	// load balancer has not failed since it was last applied.
+	recreateDelay func() time.Duration
+	// nextRecreation is the earliest time of the next recreation.
+	nextRecreation time.Time
 }
 
-// lead is a floating IP and the port that it leads to.
-type lead struct{ id, port string }
+// association is a floating IP and the port that it leads to, both by id.
+type association struct{ id, port string }
 
-// New returns a Fabric. It signs in when first used, and again when needed.
+// New returns a Fabric. It signs in when it is first used, and again when its
+// token expires.
 func New(o Options) *Fabric {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -82,19 +87,20 @@ func New(o Options) *Fabric {
 	if o.Provider == "" {
 		o.Provider = "ovn"
 	}
-	if o.Patience == 0 {
-		o.Patience = 3 * time.Second
+	if o.ApplyTimeout == 0 {
+		o.ApplyTimeout = 3 * time.Second
 	}
-	if o.Pause == 0 {
-		o.Pause = later
+	if o.RecreateDelay == 0 {
+		o.RecreateDelay = busyDelay
 	}
-	f := &Fabric{Options: o, units: map[intent.Unit]*entry{}}
+	f := &Fabric{Options: o, units: map[intent.Unit]*unitState{}}
 	f.session = openstack.NewLazy(f.connect)
 	return f
 }
 
-// Connected says whether we have ever signed in.
+// Connected reports whether the fabric has ever signed in.
 func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 
-// api signs in if nobody has yet.
-func (f *Fabric) api(ctx context.Context) (*api, error) { return f.session.Get(ctx) }
+func (f *Fabric) owner(u intent.Unit) openstack.Owner {
+	return openstack.Owner{Cluster: f.Owner, Unit: u}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
+	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +25,7 @@ const unit = intent.Unit("service/default/web")
 
 func start(c *octaviatest.Cloud, owner string) *Fabric {
 	return New(Options{
-		Owner: owner, Cloud: "test", CloudsFile: c.CloudsFile, Patience: 20 * time.Second,
+		Owner: owner, Cloud: "test", CloudsFile: c.CloudsFile, ApplyTimeout: 20 * time.Second,
 		Subnet: func(segment string, _ netip.Addr) (string, error) { return "subnet-" + segment, nil },
 	})
 }
@@ -68,7 +69,7 @@ func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observe
 		case !errors.As(err, &wait):
 			t.Fatal(err)
 		}
-		if err := rest(t.Context(), 10*time.Millisecond); err != nil {
+		if err := retry.Pause(t.Context(), 10*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -202,7 +203,7 @@ func TestErrorIsMadeAnew(t *testing.T) {
 	if !errors.As(err, &wait) || wait.Reason != "BalancerError" || wait.After < time.Second {
 		t.Fatalf("it says %v", err)
 	}
-	f.units[unit].next = time.Time{}
+	f.units[unit].nextRecreation = time.Time{}
 	apply(t, f, unit, want)
 	same(t, c, webTree([]string{"default/web:TCP:80"}, "default/pod11:8080"))
 }
@@ -231,7 +232,7 @@ func TestImpatience(t *testing.T) {
 	c := octaviatest.New(t)
 	c.Slow(1000)
 	f := start(c, "k")
-	f.Patience = 100 * time.Millisecond
+	f.ApplyTimeout = 100 * time.Millisecond
 	_, err := f.Apply(t.Context(), unit, web(tcp(80, nil)))
 	var wait intent.Wait
 	if !errors.As(err, &wait) || wait.After == 0 {
@@ -241,7 +242,7 @@ func TestImpatience(t *testing.T) {
 	c.Edit("loadbalancers", "default/web", func(lb map[string]any) { lb["provisioning_status"] = "ACTIVE" })
 	c.Edit("listeners", "default/web:TCP:80", func(l map[string]any) { l["provisioning_status"] = "ACTIVE" })
 	c.Edit("pools", "default/web:TCP:80", func(p map[string]any) { p["provisioning_status"] = "ACTIVE" })
-	f.Patience = 20 * time.Second
+	f.ApplyTimeout = 20 * time.Second
 	apply(t, f, unit, web(tcp(80, nil)))
 	same(t, c, webTree([]string{"default/web:TCP:80"}))
 }
@@ -282,7 +283,7 @@ func TestAddressTaken(t *testing.T) {
 func TestOrphanPort(t *testing.T) {
 	for age, free := range map[time.Duration]bool{time.Second: false, time.Hour: true} {
 		c := octaviatest.New(t)
-		c.Add("ports", map[string]any{"name": vipPort + "gone", "address": "10.60.0.20", "subnet": octaviatest.Services})
+		c.Add("ports", map[string]any{"name": vipPortPrefix + "gone", "address": "10.60.0.20", "subnet": octaviatest.Services})
 		c.Edit("ports", "10.60.0.20", func(p map[string]any) {
 			p["created_at"] = time.Now().Add(-age).UTC().Format("2006-01-02T15:04:05Z")
 		})

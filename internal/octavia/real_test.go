@@ -33,8 +33,8 @@ func TestReal(t *testing.T) {
 	if cloud == "" {
 		cloud = "k8s"
 	}
-	f := New(Options{Owner: "octavia-test", Cloud: cloud, CloudsFile: file, Patience: 2 * time.Minute})
-	a, err := f.api(t.Context())
+	f := New(Options{Owner: "octavia-test", Cloud: cloud, CloudsFile: file, ApplyTimeout: 2 * time.Minute})
+	a, err := f.session.Get(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,22 +101,22 @@ func check(t *testing.T, name string, want intent.LoadBalancer, have intent.Load
 
 // diesMeanwhile breaks off the call that makes a balancer: what comes of it, and
 // nothing else, is ours when we look again.
-func diesMeanwhile(t *testing.T, a *api, f *Fabric, sub map[string]string) {
+func diesMeanwhile(t *testing.T, a *client, f *Fabric, sub map[string]string) {
 	t.Helper()
 	want := at(web(tcp(80, members(8080, "10.222.0.11"))))
-	o, err := objects(mark{f.Owner, unit}, "ovn", want.LoadBalancers[0], f.Subnet)
+	o, err := translate(f.owner(unit), "ovn", want.LoadBalancers[0], f.Subnet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	r := run{api: a, made: map[string]string{}}
-	if err := r.do(short, step{verb: makeBalancer, name: o.Name, balancer: o}); err == nil {
+	r := execution{client: a, createdPools: map[string]string{}}
+	if err := r.run(short, step{verb: createLoadBalancer, name: o.Name, balancer: o}); err == nil {
 		t.Log("Octavia was quicker than we")
 	}
 	begun := time.Now()
 	apply(t, f, unit, want)
-	all, err := a.list(t.Context(), loadbalancers.ListOpts{VipSubnetID: sub["services"]})
+	all, err := a.listLoadBalancers(t.Context(), loadbalancers.ListOpts{VipSubnetID: sub["services"]})
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d load balancers, %v", len(all), err)
 	}
@@ -133,10 +133,10 @@ func outer(w intent.Want, network string) intent.Want {
 
 // realRouter joins a subnet to the cloud's external network, and returns that;
 // nothing if there is none.
-func realRouter(t *testing.T, a *api, subnet string) string {
+func realRouter(t *testing.T, a *client, subnet string) string {
 	t.Helper()
 	yes := true
-	pages, err := networks.List(a.network, external.ListOptsExt{ListOptsBuilder: networks.ListOpts{}, External: &yes}).AllPages(t.Context())
+	pages, err := networks.List(a.neutron, external.ListOptsExt{ListOptsBuilder: networks.ListOpts{}, External: &yes}).AllPages(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,20 +144,20 @@ func realRouter(t *testing.T, a *api, subnet string) string {
 	if err != nil || len(all) == 0 {
 		return ""
 	}
-	r, err := routers.Create(t.Context(), a.network, routers.CreateOpts{Name: "octavia-test", GatewayInfo: &routers.GatewayInfo{NetworkID: all[0].ID}}).Extract()
+	r, err := routers.Create(t.Context(), a.neutron, routers.CreateOpts{Name: "octavia-test", GatewayInfo: &routers.GatewayInfo{NetworkID: all[0].ID}}).Extract()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := routers.Delete(context.WithoutCancel(t.Context()), a.network, r.ID).ExtractErr(); err != nil {
+		if err := routers.Delete(context.WithoutCancel(t.Context()), a.neutron, r.ID).ExtractErr(); err != nil {
 			t.Error(err)
 		}
 	})
-	if _, err := routers.AddInterface(t.Context(), a.network, r.ID, routers.AddInterfaceOpts{SubnetID: subnet}).Extract(); err != nil {
+	if _, err := routers.AddInterface(t.Context(), a.neutron, r.ID, routers.AddInterfaceOpts{SubnetID: subnet}).Extract(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := routers.RemoveInterface(context.WithoutCancel(t.Context()), a.network, r.ID, routers.RemoveInterfaceOpts{SubnetID: subnet}).Extract(); err != nil {
+		if _, err := routers.RemoveInterface(context.WithoutCancel(t.Context()), a.neutron, r.ID, routers.RemoveInterfaceOpts{SubnetID: subnet}).Extract(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -166,21 +166,21 @@ func realRouter(t *testing.T, a *api, subnet string) string {
 
 // realSubnets makes a network for members and one for addresses, for as long
 // as the test runs.
-func realSubnets(t *testing.T, a *api) map[string]string {
+func realSubnets(t *testing.T, a *client) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for name, cidr := range map[string]string{"pods": "10.222.0.0/16", "services": "10.223.0.0/16"} {
-		n, err := networks.Create(t.Context(), a.network, networks.CreateOpts{Name: "octavia-test-" + name}).Extract()
+		n, err := networks.Create(t.Context(), a.neutron, networks.CreateOpts{Name: "octavia-test-" + name}).Extract()
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := networks.Delete(context.WithoutCancel(t.Context()), a.network, n.ID).ExtractErr(); err != nil {
+			if err := networks.Delete(context.WithoutCancel(t.Context()), a.neutron, n.ID).ExtractErr(); err != nil {
 				t.Error(err)
 			}
 		})
 		no := false
-		s, err := subnets.Create(t.Context(), a.network, subnets.CreateOpts{NetworkID: n.ID, CIDR: cidr, IPVersion: gophercloud.IPv4, EnableDHCP: &no}).Extract()
+		s, err := subnets.Create(t.Context(), a.neutron, subnets.CreateOpts{NetworkID: n.ID, CIDR: cidr, IPVersion: gophercloud.IPv4, EnableDHCP: &no}).Extract()
 		if err != nil {
 			t.Fatal(err)
 		}

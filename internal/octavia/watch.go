@@ -7,36 +7,35 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/loadbalancers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
+	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// Units are all that have a balancer or a floating IP.
+// Units returns all units that have a load balancer or a floating IP, sorted.
 func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
-	a, err := f.api(ctx)
+	c, err := f.session.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.list(ctx, loadbalancers.ListOpts{Tags: []string{tagOwner + f.Owner}})
+	found, err := c.listOf(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
 	var out []intent.Unit
 	for _, lb := range found {
-		if u, is := unitOf(f.Owner, lb.Tags); is {
-			out = append(out, u)
-		}
+		u, _ := openstack.UnitOf(f.Owner, lb.Tags, "")
+		out = append(out, u)
 	}
-	fips, err := a.floats(ctx, floatingips.ListOpts{})
+	fips, err := c.floating.list(ctx, floatingips.ListOpts{})
 	if err != nil {
 		return nil, err
 	}
 	for _, fip := range fips {
-		if u, is := f.holder(fip); is {
+		if u, ours := openstack.UnitOf(f.Owner, fip.Tags, fip.Description); ours {
 			out = append(out, u)
 		}
 	}
@@ -44,38 +43,30 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	return slices.Compact(out), nil
 }
 
-// holder is the unit of ours that has a floating IP; false if none has.
-func (f *Fabric) holder(fip floatingips.FloatingIP) (intent.Unit, bool) {
-	if u, is := unitOf(f.Owner, fip.Tags); is {
-		return u, true
-	}
-	u, born := strings.CutPrefix(fip.Description, tagOwner+f.Owner+","+tagUnit)
-	return intent.Unit(u), born
-}
-
-// Drifted are the units whose balancer or floating IP is not as we left it: it
-// is gone, or somebody has changed it or what belongs to it. That costs one
-// call for all balancers, and one for all floating IPs if there are any.
+// Drifted returns the units whose load balancer or floating IP is not as Apply
+// left it: somebody deleted or changed it or one of its parts. That takes one
+// call for all load balancers, and one for all floating IPs if there are any.
 func (f *Fabric) Drifted(ctx context.Context) ([]intent.Unit, error) {
-	a, err := f.api(ctx)
+	c, err := f.session.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	was := f.left()
-	is, err := a.standing(ctx, f.Owner)
+	states := f.applied()
+	found, err := c.listOf(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
-	leads, err := a.leads(ctx, was)
+	now := map[string]loadBalancer{}
+	for _, lb := range found {
+		now[lb.ID] = lb
+	}
+	portOf, err := c.readAssociations(ctx, states)
 	if err != nil {
 		return nil, err
 	}
 	var out []intent.Unit
-	for u, e := range was {
-		// any change of what belongs to a balancer changes its status for a
-		// while, and with it the time
-		h, there := is[e.was.ID]
-		if !there || h.Status != e.was.Status || !h.Changed.Equal(e.was.Changed) || leads[e.float.id] != e.float.port {
+	for u, state := range states {
+		if b, there := now[state.applied.ID]; !there || changed(state.applied, b) || portOf[state.floatingIP.id] != state.floatingIP.port {
 			out = append(out, u)
 		}
 	}
@@ -83,107 +74,103 @@ func (f *Fabric) Drifted(ctx context.Context) ([]intent.Unit, error) {
 	return out, nil
 }
 
-// standing are the balancers of an owner, by id.
-func (a *api) standing(ctx context.Context, owner string) (map[string]balancer, error) {
-	found, err := a.list(ctx, loadbalancers.ListOpts{Tags: []string{tagOwner + owner}})
-	is := map[string]balancer{}
-	for _, lb := range found {
-		is[lb.ID] = shown(lb)
-	}
-	return is, err
+// changed reports whether Octavia has changed a load balancer or one of its
+// parts. A change of any part changes the load balancer's status for a while,
+// and with it the time of its last change.
+func changed(before, now loadBalancer) bool {
+	return now.Status != before.Status || !now.Changed.Equal(before.Changed)
 }
 
-// leads are the ports of floating IPs, by id, if any of these has one.
-func (a *api) leads(ctx context.Context, was map[intent.Unit]entry) (map[string]string, error) {
+// readAssociations returns the ports of all floating IPs by the id of the
+// floating IP; nothing, without a call, if none of the units has a floating IP.
+func (c *client) readAssociations(ctx context.Context, states map[intent.Unit]unitState) (map[string]string, error) {
 	out := map[string]string{}
-	if !slices.ContainsFunc(slices.Collect(maps.Values(was)), func(e entry) bool { return e.float.id != "" }) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(states)), func(s unitState) bool { return s.floatingIP.id != "" }) {
 		return out, nil
 	}
-	fips, err := a.floats(ctx, floatingips.ListOpts{})
+	fips, err := c.floating.list(ctx, floatingips.ListOpts{})
 	for _, fip := range fips {
 		out[fip.ID] = fip.PortID
 	}
 	return out, err
 }
 
-// left are the units as we left them.
-func (f *Fabric) left() map[intent.Unit]entry {
+// applied returns the units that have been applied and are not being changed.
+func (f *Fabric) applied() map[intent.Unit]unitState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := map[intent.Unit]entry{}
-	for u, e := range f.units {
-		if e.flight == nil && e.was.ID != "" {
-			out[u] = *e
+	out := map[intent.Unit]unitState{}
+	for u, state := range f.units {
+		if state.running == nil && state.applied.ID != "" {
+			out[u] = *state
 		}
 	}
 	return out
 }
 
-// Watch tells, until ctx ends, of units that should be applied again, because
-// somebody changed what they have in Octavia. It looks every so often: there
-// are no events. It also deletes ports that Octavia left in the subnets of our
-// balancers when it failed to make one. Tell must not block.
-func (f *Fabric) Watch(ctx context.Context, every time.Duration, tell func(intent.Unit)) {
+// Watch calls drifted, until ctx ends, for each unit that should be applied
+// again because somebody changed its resources in Octavia. Octavia sends no
+// events, so Watch looks once per interval. It also deletes ports that Octavia
+// left behind in our subnets after a failure. Drifted must not block.
+func (f *Fabric) Watch(ctx context.Context, interval time.Duration, drifted func(intent.Unit)) {
 	ctx = openstack.Background(ctx)
-	for rest(ctx, every) == nil {
+	for retry.Pause(ctx, interval) == nil {
 		units, err := f.Drifted(ctx)
 		if err == nil {
-			err = f.sweep(ctx)
+			err = f.deleteLeftoverPorts(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			f.Log.Warn("could not look for changes in Octavia, trying again later", "err", err, "after", every)
+			f.Log.Warn("looking for changes in Octavia failed", "err", err, "next_attempt_in", interval)
 		}
 		for _, u := range units {
-			tell(u)
+			drifted(u)
 		}
 	}
 }
 
-// sweep deletes the ports of balancers that were never made.
-func (f *Fabric) sweep(ctx context.Context) error {
-	a, err := f.api(ctx)
+// deleteLeftoverPorts deletes the ports of load balancers that Octavia failed to
+// create, in the subnets of our load balancers.
+func (f *Fabric) deleteLeftoverPorts(ctx context.Context) error {
+	c, err := f.session.Get(ctx)
 	if err != nil {
 		return err
 	}
 	subnets := map[string]bool{}
-	for _, e := range f.left() {
-		subnets[e.was.Subnet] = true
+	for _, state := range f.applied() {
+		subnets[state.applied.Subnet] = true
 	}
 	for id := range subnets {
-		pages, err := ports.List(a.network, ports.ListOpts{FixedIPs: []ports.FixedIPOpts{{SubnetID: id}}}).AllPages(ctx)
-		if err != nil {
-			return classifyError("list the ports of subnet "+id, err)
-		}
-		all, err := ports.ExtractPorts(pages)
+		all, err := c.listPorts(ctx, ports.FixedIPOpts{SubnetID: id})
 		if err != nil {
 			return err
 		}
-		if err := f.sweepPorts(ctx, a, all); err != nil {
+		if err := f.deleteLeftovers(ctx, c, all); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *Fabric) sweepPorts(ctx context.Context, a *api, all []ports.Port) error {
+func (f *Fabric) deleteLeftovers(ctx context.Context, c *client, all []ports.Port) error {
 	known := map[string]bool{}
-	for _, e := range f.left() {
-		known[e.was.VIPPort] = true
+	for _, state := range f.applied() {
+		known[state.applied.VIPPort] = true
 	}
 	for _, p := range all {
-		if known[p.ID] || time.Since(p.CreatedAt) < young || !strings.HasPrefix(p.Name, vipPort) {
+		if known[p.ID] || time.Since(p.CreatedAt) < creationTime || !strings.HasPrefix(p.Name, vipPortPrefix) {
 			continue
 		}
-		orphan, err := a.orphan(ctx, p)
+		leftover, err := c.isLeftover(ctx, p)
 		if err != nil {
 			return err
 		}
-		if orphan {
-			if err := a.deletePort(ctx, p); err != nil {
-				return err
-			}
-			f.Log.Info("deleted a port that Octavia left behind", "port", p.Name)
+		if !leftover {
+			continue
 		}
+		if err := c.deletePort(ctx, p); err != nil {
+			return err
+		}
+		f.Log.Info("deleted a port that Octavia left behind", "port", p.Name)
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (c *cluster) newLoadBalancers(cl *cloud.Cloud) *octavia.Fabric {
 	n := c.settings.Neutron
 	return octavia.New(octavia.Options{
 		Owner: c.settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Provider: n.LoadBalancerProvider,
-		Subnet: cl.SubnetID, Pause: c.atMost(balancerPause), Count: c.countCalls("octavia"), Log: c.log,
+		Subnet: cl.SubnetID, RecreateDelay: c.atMost(balancerPause), Count: c.countCalls("octavia"), Log: c.log,
 	})
 }
 
