@@ -191,7 +191,6 @@ var exceptions = map[string]string{
 	"internal/app/controller.cluster":    toBeCut,
 	"internal/decide":                    toBeCut,
 	"internal/ko.tool":                   toBeCut,
-	"internal/netdev.Machine":            toBeCut,
 	"internal/neutron":                   toBeCut,
 	"internal/neutron.Fabric":            toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,

@@ -14,17 +14,19 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// Machine is the node as far as pods' interfaces are concerned.
+// Machine is the node, as far as pods' interfaces need it. Its methods may be
+// called from any goroutine, but for one pod by one at a time.
 type Machine struct {
-	ovs        *Switch
-	node       *Namespace
-	namespaces string
+	ovs   *Switch // nil on a node without Open vSwitch
+	node  *Namespace
+	veths vethPairs
+	vlans vlanLinks
 }
 
-// NewMachine works in the network namespace of the calling thread. It never
-// closes ovs, which is nil on a node that plugs nothing into a switch.
-// namespaces is the directory where the container runtime keeps those of pods:
-// looked into for a pod whose own was not handed to us.
+// NewMachine returns a Machine that works in the network namespace of the calling
+// thread. ovs is nil on a node without Open vSwitch; the Machine never closes it.
+// namespaces is the directory where the container runtime keeps the pods' network
+// namespaces, for a pod whose namespace the caller does not have.
 func NewMachine(ovs *Switch, namespaces string) (*Machine, error) {
 	file, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
@@ -34,23 +36,24 @@ func NewMachine(ovs *Switch, namespaces string) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Machine{ovs: ovs, node: node, namespaces: namespaces}, nil
+	vlans := vlanLinks{node: node, pods: podNamespaces{dir: namespaces, node: node}}
+	return &Machine{ovs: ovs, node: node, veths: vethPairs{node}, vlans: vlans}, nil
 }
 
-// Close lets go of the node's namespace; it changes nothing.
+// Close closes the node's namespace; what is in it stays.
 func (m *Machine) Close() { m.node.Close() }
 
-// undoTime bounds the undoing of an attempt whose own time is over.
+// undoTime bounds the undo of a failed Do, whose own context may have ended.
 const undoTime = 5 * time.Second
 
-// Do does the steps in order. If one fails, those that this call did are undone,
-// last first. What is there already as it should be is left alone, so that
-// doing the same again changes nothing.
+// Do does the steps in order. If one fails, it undoes those that this call has
+// done, last first. It leaves alone what is there as it should be: doing the same
+// steps again changes nothing.
 func (m *Machine) Do(ctx context.Context, pod *Namespace, steps []plug.Step) (err error) {
 	var made []plug.Step
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.afterwards(ctx, pod, made))
+			err = errors.Join(err, m.undoMade(ctx, pod, made))
 		}
 	}()
 	for _, s := range steps {
@@ -68,15 +71,14 @@ func (m *Machine) Do(ctx context.Context, pod *Namespace, steps []plug.Step) (er
 	return nil
 }
 
-func (m *Machine) afterwards(ctx context.Context, pod *Namespace, made []plug.Step) error {
+func (m *Machine) undoMade(ctx context.Context, pod *Namespace, made []plug.Step) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	return m.Undo(ctx, pod, made)
 }
 
-// Undo takes the steps back, last first, tries all of them, and is content
-// with what is not there. pod may be nil: what is in there is then looked for
-// from the node.
+// Undo undoes the steps, last first. It tries all of them, and what is not there
+// is no error. If pod is nil, Undo finds the pod's namespace from the node.
 func (m *Machine) Undo(ctx context.Context, pod *Namespace, steps []plug.Step) error {
 	var errs []error
 	for _, s := range slices.Backward(steps) {
@@ -87,7 +89,7 @@ func (m *Machine) Undo(ctx context.Context, pod *Namespace, steps []plug.Step) e
 	return errors.Join(errs...)
 }
 
-// Check says everything that is not as the steps made it.
+// Check returns an error for each step whose result is not there any more.
 func (m *Machine) Check(pod *Namespace, steps []plug.Step) error {
 	var errs []error
 	for _, s := range steps {
@@ -98,15 +100,16 @@ func (m *Machine) Check(pod *Namespace, steps []plug.Step) error {
 	return errors.Join(errs...)
 }
 
-// do reports whether there is anything to undo, also when it fails half way.
+// do does one step. made is true if there is something to undo, also if err is
+// not nil.
 func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made bool, err error) {
 	switch s := s.(type) {
 	case plug.Veth:
-		return m.addVeth(pod, s)
+		return m.veths.add(pod, s)
 	case plug.VLANLink:
-		return m.addVLAN(pod, s)
+		return m.vlans.add(pod, s)
 	case plug.ChecksumOff:
-		return false, m.checksumOff(pod, s)
+		return false, m.veths.checksumOff(pod, s)
 	case plug.Address:
 		return false, addAddress(pod, s.Link, s.Prefix)
 	case plug.PodRoute:
@@ -118,30 +121,30 @@ func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made boo
 	case plug.Installed:
 		return false, m.ovs.Installed(ctx, s.Name)
 	}
-	return false, fmt.Errorf("nobody knows how to do %T", s)
+	return false, fmt.Errorf("unknown step %T", s)
 }
 
-// undo has little to do: addresses and routes go with their link, and the wait
-// made nothing.
+// undo undoes one step. Addresses and routes go with their link.
 func (m *Machine) undo(ctx context.Context, pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
-		return m.delLink(s.Host)
+		return removeLink(m.node, s.Host)
 	case plug.VLANLink:
-		return m.delVLAN(pod, s)
+		return m.vlans.remove(pod, s)
 	case plug.SwitchPort:
 		return m.ovs.Remove(ctx, s.Name)
 	}
 	return nil
 }
 
-// check does not ask whether the port is still installed: readiness is an edge.
+// check checks one step. It skips Installed: OVN may reinstall a running pod's
+// port at any time.
 func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
-		return m.checkVeth(pod, s)
+		return m.veths.check(pod, s)
 	case plug.VLANLink:
-		return m.checkVLAN(pod, s)
+		return m.vlans.check(pod, s)
 	case plug.Address:
 		return checkAddress(pod, s.Link, s.Prefix)
 	case plug.PodRoute:
@@ -154,17 +157,17 @@ func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	return nil
 }
 
-// Link is one of the node's links that bear our mark. Those made later have a
-// higher Index.
+// Link is one of the node's links that have our mark. A link that was made later
+// has a higher Index.
 type Link struct {
 	Name  string
 	Index int
 	Mark  plug.Mark
-	// peer is the kernel's number for the namespace of the other end.
+	// peer is the node's number for the namespace of the other end; negative if none.
 	peer int
 }
 
-// Links are the node's links that bear our mark.
+// Links returns the node's links that have our mark.
 func (m *Machine) Links() ([]Link, error) {
 	links, err := m.node.LinkList()
 	if err != nil {
@@ -182,4 +185,4 @@ func (m *Machine) Links() ([]Link, error) {
 
 // RemoveLink deletes a link of the node with its peer; that it is not there is
 // no error.
-func (m *Machine) RemoveLink(name string) error { return m.delLink(name) }
+func (m *Machine) RemoveLink(name string) error { return removeLink(m.node, name) }

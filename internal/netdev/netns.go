@@ -16,8 +16,8 @@ type Namespace struct {
 	netlinksafe.Handle
 }
 
-// OpenNamespace takes file over: Close closes it. The file may have come over
-// a socket; it needs no path here.
+// OpenNamespace returns the namespace that file refers to, and takes the file over:
+// Close closes it. The file may have come over a socket: it needs no path here.
 func OpenNamespace(file *os.File) (*Namespace, error) {
 	h, err := netlinksafe.NewHandleAt(netns.NsHandle(file.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
@@ -27,7 +27,7 @@ func OpenNamespace(file *os.File) (*Namespace, error) {
 	return &Namespace{file: file, Handle: h}, nil
 }
 
-// Close forgets the namespace; what is in it stays.
+// Close closes the namespace's file; what is in the namespace stays.
 func (n *Namespace) Close() {
 	n.Handle.Close()
 	n.file.Close()
@@ -35,12 +35,12 @@ func (n *Namespace) Close() {
 
 func (n *Namespace) fd() int { return int(n.file.Fd()) }
 
-// do runs f on a thread that is inside the namespace. f starts no goroutines.
+// do runs f on a thread that is inside the namespace. f must start no goroutines.
 func (n *Namespace) do(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, and nobody else
-		// can find himself in the wrong namespace.
+		// Never unlocked: the thread ends with the goroutine. So no other goroutine
+		// ever runs in the wrong namespace.
 		runtime.LockOSThread()
 		if err := unix.Setns(n.fd(), unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("enter the network namespace: %w", err)

@@ -10,20 +10,29 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// each shows the pods' namespaces to visit until it is done.
-func (m *Machine) each(visit func(*Namespace) (done bool, err error)) error {
-	entries, err := os.ReadDir(m.namespaces)
+// podNamespaces are the network namespaces of the node's pods.
+type podNamespaces struct {
+	// dir is where the container runtime keeps them.
+	dir string
+	// node is the node's own.
+	node *Namespace
+}
+
+// each calls visit for each namespace until it returns done or an error. The
+// namespace is closed afterwards.
+func (p podNamespaces) each(visit func(*Namespace) (done bool, err error)) error {
+	entries, err := os.ReadDir(p.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("look for pods' network namespaces: %w", err)
 	}
 	for _, e := range entries {
-		file, err := os.Open(filepath.Join(m.namespaces, e.Name()))
+		file, err := os.Open(filepath.Join(p.dir, e.Name()))
 		if err != nil {
-			continue // gone meanwhile
+			continue // it has been deleted meanwhile
 		}
 		pod, err := OpenNamespace(file)
 		if err != nil {
-			continue // what the runtime left of one that has ended
+			continue // the runtime has left the file of a namespace that has ended
 		}
 		done, err := visit(pod)
 		pod.Close()
@@ -34,14 +43,15 @@ func (m *Machine) each(visit func(*Namespace) (done bool, err error)) error {
 	return nil
 }
 
-// behind does f in the namespace that the node's kernel knows by that number.
-func (m *Machine) behind(number int, f func(pod *Namespace) error) (found bool, err error) {
+// withID calls f with the namespace that the node's kernel knows by that number.
+// A negative number finds none.
+func (p podNamespaces) withID(number int, f func(pod *Namespace) error) (found bool, err error) {
 	if number < 0 {
 		return false, nil
 	}
-	err = m.each(func(pod *Namespace) (bool, error) {
-		its, err := m.node.GetNetNsIdByFd(pod.fd())
-		if err != nil || its != number {
+	err = p.each(func(pod *Namespace) (bool, error) {
+		id, err := p.node.GetNetNsIdByFd(pod.fd())
+		if err != nil || id != number {
 			return false, nil
 		}
 		found = true
@@ -50,8 +60,9 @@ func (m *Machine) behind(number int, f func(pod *Namespace) error) (found bool, 
 	return found, err
 }
 
-// Retag does the steps again in the running pod behind a host link, whose claim names
-// another VLAN or trunk than its mark does. The mark comes last: if it says the VLAN, the pod has it.
+// Retag does the steps again in the running pod at the other end of a host link,
+// whose claim now names another VLAN or trunk. The step that writes the mark
+// comes last: a mark that names a VLAN says that the pod has it.
 func (m *Machine) Retag(ctx context.Context, host Link, steps []plug.Step) error {
 	var first, last []plug.Step
 	for _, s := range steps {
@@ -61,9 +72,9 @@ func (m *Machine) Retag(ctx context.Context, host Link, steps []plug.Step) error
 			first = append(first, s)
 		}
 	}
-	found, err := m.behind(host.peer, func(pod *Namespace) error { return m.Do(ctx, pod, append(first, last...)) })
+	found, err := m.vlans.pods.withID(host.peer, func(pod *Namespace) error { return m.Do(ctx, pod, append(first, last...)) })
 	if err == nil && !found {
-		err = fmt.Errorf("its network namespace is not in %s", m.namespaces)
+		err = fmt.Errorf("its network namespace is not in %s", m.vlans.pods.dir)
 	}
 	return err
 }

@@ -14,30 +14,31 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// ErrAway is returned while the node's switch database does not answer.
+// ErrAway is returned while the node's switch database is not connected.
 var ErrAway = errors.New("the node's Open vSwitch database does not answer: is openvswitch running?")
 
-// NewPort is a port that shall be.
+// NewPort is a port to make or change.
 type NewPort struct {
 	Bridge, Name string
-	// Internal makes an interface of the switch itself instead of taking one
-	// of the kernel; MAC is then its address.
+	// Internal has the switch make the interface itself, with address MAC, instead
+	// of taking an existing link of the kernel.
 	Internal bool
 	MAC      string
-	// IDs are external_ids that shall be so; others stay as they are.
+	// IDs are external_ids to set; others stay as they are.
 	IDs map[string]string
 }
 
-// Add makes the port be as p says and reports whether it had to be made; if that
-// failed, whether it may have been: what was sent is done though ctx ended before
-// the answer came. Ports of the same owner for the same iface-id under another
-// name go in the same transaction: two of them would fight for the port.
+// Add makes the port as p says, or changes it. made is true if the port was not
+// there before; with an error, if the port may have been made: the switch may do
+// what was sent although ctx ended before its answer. In the same transaction, Add
+// removes ports of the same owner that have the same iface-id under another name:
+// OVN binds one interface only.
 func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 	t, err := s.transaction()
 	if err != nil {
 		return false, err
 	}
-	for _, name := range s.rivals(p) {
+	for _, name := range s.otherPorts(p) {
 		if err := t.drop(ctx, name); err != nil {
 			return false, err
 		}
@@ -57,7 +58,7 @@ func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 	return !have, nil
 }
 
-// Identify writes external_ids of a port that is there; others stay as they are.
+// Identify sets external_ids of an existing port; others stay as they are.
 func (s *Switch) Identify(ctx context.Context, name string, ids map[string]string) error {
 	t, err := s.transaction()
 	if err != nil {
@@ -70,8 +71,8 @@ func (s *Switch) Identify(ctx context.Context, name string, ids map[string]strin
 	return nil
 }
 
-// rivals are ports for p's iface-id with another name.
-func (s *Switch) rivals(p NewPort) []string {
+// otherPorts returns the owner's ports that have p's iface-id under another name.
+func (s *Switch) otherPorts(p NewPort) []string {
 	var names []string
 	for _, other := range s.Ports(plug.KeyIfaceID, p.IDs[plug.KeyIfaceID]) {
 		if other.Name != p.Name && other.IDs[plug.KeyOwner] == p.IDs[plug.KeyOwner] {
@@ -82,7 +83,7 @@ func (s *Switch) rivals(p NewPort) []string {
 	return names
 }
 
-// Remove takes the port away; that it is not there is no error.
+// Remove removes the port; that it is not there is no error.
 func (s *Switch) Remove(ctx context.Context, name string) error {
 	t, err := s.transaction()
 	if err != nil {
@@ -97,12 +98,12 @@ func (s *Switch) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// transaction gathers operations. It asks the database itself what there is,
-// because what is seen may be older than what we did a moment ago.
+// transaction collects operations. It looks for existing ports in the database
+// itself: the replica may lack what we did a moment ago.
 type transaction struct {
-	session *ovsdb.Session
-	ops     []libovsdb.Operation
-	must    []int // operations that must match exactly one row
+	session  *ovsdb.Session
+	ops      []libovsdb.Operation
+	matching []int // operations that must match exactly one row
 }
 
 func (s *Switch) transaction() (*transaction, error) {
@@ -140,7 +141,7 @@ func (t *transaction) ports(ctx context.Context, name string) ([]libovsdb.UUID, 
 	return uuids, nil
 }
 
-// drop takes the port out of its bridge; the database then collects it.
+// drop removes the port from its bridge; the database then deletes it.
 func (t *transaction) drop(ctx context.Context, name string) error {
 	uuids, err := t.ports(ctx, name)
 	if err != nil {
@@ -166,21 +167,22 @@ func (t *transaction) insert(p NewPort) {
 	t.ops = append(t.ops,
 		libovsdb.Operation{Op: libovsdb.OperationInsert, Table: vswitch.InterfaceTable, UUIDName: "newiface", Row: iface},
 		libovsdb.Operation{Op: libovsdb.OperationInsert, Table: vswitch.PortTable, UUIDName: "newport", Row: port})
-	// Without its link in the same transaction the port would be collected in silence.
+	// The database deletes a port that no bridge refers to at the end of the
+	// transaction, without an error.
 	set := libovsdb.OvsSet{GoSet: []any{libovsdb.UUID{GoUUID: "newport"}}}
-	t.one(libovsdb.Operation{
+	t.addMatching(libovsdb.Operation{
 		Op: libovsdb.OperationMutate, Table: vswitch.BridgeTable, Where: named(p.Bridge),
 		Mutations: []libovsdb.Mutation{*libovsdb.NewMutation("ports", libovsdb.MutateOperationInsert, set)},
 	})
 }
 
-// change writes the ids one by one: ovn-controller has its own in the same column.
+// change sets the ids one by one: ovn-controller has its own in the same column.
 func (t *transaction) change(p NewPort) {
 	keys := libovsdb.OvsSet{}
 	for _, k := range slices.Sorted(maps.Keys(p.IDs)) {
 		keys.GoSet = append(keys.GoSet, k)
 	}
-	t.one(libovsdb.Operation{
+	t.addMatching(libovsdb.Operation{
 		Op: libovsdb.OperationMutate, Table: vswitch.InterfaceTable, Where: named(p.Name),
 		Mutations: []libovsdb.Mutation{
 			*libovsdb.NewMutation("external_ids", libovsdb.MutateOperationDelete, keys),
@@ -188,12 +190,12 @@ func (t *transaction) change(p NewPort) {
 		},
 	})
 	if p.Internal {
-		t.one(libovsdb.Operation{Op: libovsdb.OperationUpdate, Table: vswitch.InterfaceTable, Where: named(p.Name), Row: libovsdb.Row{"mac": p.MAC}})
+		t.addMatching(libovsdb.Operation{Op: libovsdb.OperationUpdate, Table: vswitch.InterfaceTable, Where: named(p.Name), Row: libovsdb.Row{"mac": p.MAC}})
 	}
 }
 
-func (t *transaction) one(op libovsdb.Operation) {
-	t.must = append(t.must, len(t.ops))
+func (t *transaction) addMatching(op libovsdb.Operation) {
+	t.matching = append(t.matching, len(t.ops))
 	t.ops = append(t.ops, op)
 }
 
@@ -208,7 +210,7 @@ func (t *transaction) commit(ctx context.Context) error {
 	if _, err := libovsdb.CheckOperationResults(results, t.ops); err != nil {
 		return err
 	}
-	for _, i := range t.must {
+	for _, i := range t.matching {
 		if results[i].Count != 1 {
 			return fmt.Errorf("no such row in table %s: is ovn-controller running on this node?", t.ops[i].Table)
 		}
@@ -224,7 +226,7 @@ func ovsMap(m map[string]string) libovsdb.OvsMap {
 	return out
 }
 
-// check compares a port with what is seen of it.
+// check returns how a port differs from what the replica shows.
 func (s *Switch) check(want plug.SwitchPort) error {
 	session := s.session.Load()
 	if session == nil {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -13,105 +11,44 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// ErrVLANTaken is returned while a VLAN is somebody's whom we cannot see.
+// ErrVLANTaken is returned while a VLAN is in use by a link that we cannot see.
 var ErrVLANTaken = errors.New("the VLAN is in use in a network namespace that is none of our pods', or that is just ending")
 
-// NIC is an interface of the node that can bear VLANs.
-type NIC struct {
-	Name string
-	MTU  int
+// vlanLinks makes pods' VLAN links on a node's trunk interface.
+type vlanLinks struct {
+	node *Namespace
+	pods podNamespaces
 }
 
-// NICNamed is the node's interface of that name.
-func (m *Machine) NICNamed(name string) (NIC, error) {
-	link, err := m.node.LinkByName(name)
-	if err != nil {
-		return NIC{}, fmt.Errorf("the node's interface %s: %w", name, err)
-	}
-	return nicOf(link), nil
-}
-
-// NIC is the node's interface with that MAC, whatever it is called now.
-func (m *Machine) NIC(mac string) (NIC, error) {
-	links, err := m.node.LinkList()
-	if err != nil {
-		return NIC{}, fmt.Errorf("list the node's links: %w", err)
-	}
-	var found []NIC
-	for _, l := range links {
-		if strings.EqualFold(l.Attrs().HardwareAddr.String(), mac) && !borrows(l) {
-			found = append(found, nicOf(l))
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return NIC{}, fmt.Errorf("no interface of the node has the MAC address %s of its trunk port", mac)
-	}
-	return NIC{}, fmt.Errorf("both %s and %s have the MAC address %s of the trunk port: say which with --trunk-interface", found[0].Name, found[1].Name, mac)
-}
-
-// MACs are those of the node's interfaces that come with the machine, sorted: what
-// is made for pods would change them all the time.
-func (m *Machine) MACs() ([]string, error) {
-	links, err := m.node.LinkList()
-	if err != nil {
-		return nil, fmt.Errorf("list the node's links: %w", err)
-	}
-	return macsOf(links), nil
-}
-
-func macsOf(links []netlink.Link) []string {
-	var macs []string
-	for _, l := range links {
-		a := l.Attrs()
-		if len(a.HardwareAddr) == 6 && a.Flags&net.FlagLoopback == 0 && !borrows(l) && l.Type() != "veth" {
-			macs = append(macs, a.HardwareAddr.String())
-		}
-	}
-	slices.Sort(macs)
-	return slices.Compact(macs)
-}
-
-func nicOf(l netlink.Link) NIC { return NIC{Name: l.Attrs().Name, MTU: l.Attrs().MTU} }
-
-// borrows is true for what stands on another interface and has its MAC from there.
-func borrows(l netlink.Link) bool {
-	switch l.Type() {
-	case "vlan", "macvlan", "macvtap", "ipvlan", "bridge":
-		return true
-	}
-	return false
-}
-
-// addVLAN makes the link straight inside the pod's namespace, as addVeth does.
-func (m *Machine) addVLAN(pod *Namespace, s plug.VLANLink) (made bool, err error) {
-	if m.checkVLAN(pod, s) == nil {
+// add makes the link directly inside the pod's namespace, as vethPairs.add does.
+// made is false if the link is there as it should be.
+func (l vlanLinks) add(pod *Namespace, s plug.VLANLink) (made bool, err error) {
+	if l.check(pod, s) == nil {
 		return false, nil
 	}
-	trunk, err := m.node.LinkByName(s.Trunk)
+	trunk, err := l.node.LinkByName(s.Trunk)
 	if err != nil {
 		return false, fmt.Errorf("the node's interface %s: %w", s.Trunk, err)
 	}
 	if trunk.Attrs().Flags&net.FlagUp == 0 {
 		return false, fmt.Errorf("the node's trunk interface %s is down", s.Trunk)
 	}
-	if err := makeWay(pod, s.Link); err != nil {
+	if err := removeOwnLink(pod, s.Link); err != nil {
 		return false, err
 	}
-	err = m.makeVLAN(pod, s, trunk)
+	err = l.create(pod, s, trunk)
 	if errors.Is(err, unix.EEXIST) {
-		if err := m.evict(trunk, s.Tag); err != nil {
+		if err := l.evict(trunk, s.Tag); err != nil {
 			return false, err
 		}
-		err = m.makeVLAN(pod, s, trunk)
+		err = l.create(pod, s, trunk)
 	}
 	return err == nil, err
 }
 
-// makeWay removes a link of ours that is not as it should be.
-func makeWay(pod *Namespace, name string) error {
+// removeOwnLink removes a link of ours that is not as it should be. It returns an
+// error if the link is not ours.
+func removeOwnLink(pod *Namespace, name string) error {
 	old, err := pod.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
@@ -125,23 +62,23 @@ func makeWay(pod *Namespace, name string) error {
 	return pod.LinkDel(old)
 }
 
-// makeVLAN leaves nothing if it fails. The kernel (before 6.15) wants the new
-// name to be free on the node, too, though the link is never there.
-func (m *Machine) makeVLAN(pod *Namespace, s plug.VLANLink, trunk netlink.Link) (err error) {
+// create makes the link; if it fails, nothing is left. Kernels before 6.15 want
+// the link's first name to be free on the node, too, though it is never there.
+func (l vlanLinks) create(pod *Namespace, s plug.VLANLink, trunk netlink.Link) (err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.ParentIndex, attrs.Namespace = s.Link, s.MTU, trunk.Attrs().Index, netlink.NsFd(pod.fd())
-	if has(m.node, s.Link) {
+	if has(l.node, s.Link) {
 		attrs.Name = "v" + s.Host[1:]
 	}
 	if attrs.HardwareAddr, err = net.ParseMAC(string(s.MAC)); err != nil {
 		return err
 	}
-	// Loosely bound it stays up when the trunk goes down, and so keeps the pod's
-	// routes and IPv6 addresses: nobody in there would put them back.
+	// With loose binding the link stays up when the trunk goes down. Otherwise the
+	// pod would lose its routes and IPv6 addresses, and nothing would restore them.
 	loose := true
 	vlan := &netlink.Vlan{LinkAttrs: attrs, VlanId: s.Tag, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q, LooseBinding: &loose}
-	if err := m.node.LinkAdd(vlan); err != nil {
-		return unsupported(err)
+	if err := l.node.LinkAdd(vlan); err != nil {
+		return explainUnsupported(err)
 	}
 	link, err := pod.LinkByName(attrs.Name)
 	if err != nil {
@@ -153,28 +90,29 @@ func (m *Machine) makeVLAN(pod *Namespace, s plug.VLANLink, trunk netlink.Link) 
 	return nil
 }
 
-func unsupported(err error) error {
+func explainUnsupported(err error) error {
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("the node's kernel makes no VLAN links, is there a module 8021q? %w", err)
+		return fmt.Errorf("the node's kernel cannot make VLAN links, is module 8021q there? %w", err)
 	}
 	return err
 }
 
 func finishVLAN(pod *Namespace, s plug.VLANLink, link netlink.Link) error {
 	if err := pod.LinkSetAlias(link, s.Alias); err != nil {
-		return fmt.Errorf("name it ours: %w", err)
+		return fmt.Errorf("set the alias of %s: %w", link.Attrs().Name, err)
 	}
 	if link.Attrs().Name != s.Link {
 		if err := pod.LinkSetName(link, s.Link); err != nil {
-			return fmt.Errorf("call it %s: %w", s.Link, err)
+			return fmt.Errorf("rename it to %s: %w", s.Link, err)
 		}
 	}
 	return pod.LinkSetUp(link)
 }
 
-// evict takes a VLAN from the pod of ours that has it. What is not ours keeps it.
-func (m *Machine) evict(trunk netlink.Link, tag int) error {
-	own, err := vlansOf(m.node)
+// evict removes the VLAN link that another pod of ours has. It returns an error
+// if the VLAN is in use by a link that is not ours.
+func (l vlanLinks) evict(trunk netlink.Link, tag int) error {
+	own, err := vlansOf(l.node)
 	if err != nil {
 		return err
 	}
@@ -184,8 +122,8 @@ func (m *Machine) evict(trunk netlink.Link, tag int) error {
 		}
 	}
 	gone := false
-	err = m.each(func(pod *Namespace) (_ bool, err error) {
-		gone, err = drop(pod, func(v *netlink.Vlan, _ plug.Mark) bool { return v.VlanId == tag && m.on(trunk, pod, v) })
+	err = l.pods.each(func(pod *Namespace) (_ bool, err error) {
+		gone, err = deleteVLANs(pod, func(v *netlink.Vlan, _ plug.Mark) bool { return v.VlanId == tag && l.isOnTrunk(trunk, pod, v) })
 		return gone, err
 	})
 	if err == nil && !gone {
@@ -194,29 +132,29 @@ func (m *Machine) evict(trunk netlink.Link, tag int) error {
 	return err
 }
 
-// on tells whether a pod's VLAN link is on that interface of the node's.
-func (m *Machine) on(trunk netlink.Link, pod *Namespace, v *netlink.Vlan) bool {
-	node, err := pod.GetNetNsIdByFd(m.node.fd())
+// isOnTrunk returns whether a pod's VLAN link is on that interface of the node.
+func (l vlanLinks) isOnTrunk(trunk netlink.Link, pod *Namespace, v *netlink.Vlan) bool {
+	node, err := pod.GetNetNsIdByFd(l.node.fd())
 	return err == nil && v.NetNsID >= 0 && v.NetNsID == node && v.ParentIndex == trunk.Attrs().Index
 }
 
-// vlansOf lists what a namespace has.
+// vlansOf returns the VLAN links of a namespace.
 func vlansOf(n *Namespace) ([]*netlink.Vlan, error) {
 	links, err := n.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
 	var all []*netlink.Vlan
-	for _, l := range links {
-		if v, is := l.(*netlink.Vlan); is {
+	for _, link := range links {
+		if v, ok := link.(*netlink.Vlan); ok {
 			all = append(all, v)
 		}
 	}
 	return all, nil
 }
 
-// drop deletes VLAN links of ours that match.
-func drop(pod *Namespace, match func(*netlink.Vlan, plug.Mark) bool) (found bool, err error) {
+// deleteVLANs deletes VLAN links of ours for which match returns true.
+func deleteVLANs(pod *Namespace, match func(*netlink.Vlan, plug.Mark) bool) (found bool, err error) {
 	all, err := vlansOf(pod)
 	if err != nil {
 		return false, err
@@ -234,32 +172,32 @@ func drop(pod *Namespace, match func(*netlink.Vlan, plug.Mark) bool) (found bool
 	return found, nil
 }
 
-// delVLAN looks for a pod that it does not know behind the host link. Where that leads
-// nowhere any more, the VLAN went with the pod's namespace.
-func (m *Machine) delVLAN(pod *Namespace, s plug.VLANLink) error {
+// remove deletes the link. If pod is nil, the host link leads to the pod's
+// namespace; if it leads nowhere, the link is gone with the namespace.
+func (l vlanLinks) remove(pod *Namespace, s plug.VLANLink) error {
 	ours := func(_ *netlink.Vlan, mark plug.Mark) bool {
 		return plug.HostLinkName(mark.Container, mark.Link) == s.Host
 	}
 	if pod != nil {
-		_, err := drop(pod, ours)
+		_, err := deleteVLANs(pod, ours)
 		return err
 	}
-	host, err := m.node.LinkByName(s.Host)
+	host, err := l.node.LinkByName(s.Host)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find link %s: %w", s.Host, err)
 	}
-	_, err = m.behind(host.Attrs().NetNsID, func(pod *Namespace) error {
-		_, err := drop(pod, ours)
+	_, err = l.pods.withID(host.Attrs().NetNsID, func(pod *Namespace) error {
+		_, err := deleteVLANs(pod, ours)
 		return err
 	})
 	return err
 }
 
-func (m *Machine) checkVLAN(pod *Namespace, s plug.VLANLink) error {
-	trunk, err := m.node.LinkByName(s.Trunk)
+func (l vlanLinks) check(pod *Namespace, s plug.VLANLink) error {
+	trunk, err := l.node.LinkByName(s.Trunk)
 	if err != nil {
 		return fmt.Errorf("on the node: %w", err)
 	}
@@ -267,12 +205,12 @@ func (m *Machine) checkVLAN(pod *Namespace, s plug.VLANLink) error {
 	if err != nil {
 		return fmt.Errorf("in the pod: %w", err)
 	}
-	v, is := link.(*netlink.Vlan)
-	if !is {
+	v, ok := link.(*netlink.Vlan)
+	if !ok {
 		return fmt.Errorf("%s is no VLAN link", s.Link)
 	}
 	switch {
-	case !m.on(trunk, pod, v):
+	case !l.isOnTrunk(trunk, pod, v):
 		return fmt.Errorf("%s is on another interface", s.Link)
 	case v.VlanId != s.Tag:
 		return fmt.Errorf("%s is VLAN %d", s.Link, v.VlanId)
