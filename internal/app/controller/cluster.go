@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 
@@ -11,33 +12,30 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
-	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/poolserver"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
-	"github.com/isthmus-cni/isthmus/internal/octavia"
-	"github.com/isthmus-cni/isthmus/internal/ovn"
-	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// cluster is what the units read from and tell.
+// cluster is what the units share.
 type cluster struct {
 	client   client.Client
 	cache    cache.Cache
-	settings settings.Settings
 	reporter reporter
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *unit.Metrics
 	calls    *prometheus.CounterVec
 
-	// fabric is nil until this controller leads; cloud also where there is no Neutron.
-	fabric      atomic.Pointer[ovn.Fabric]
-	cloud       atomic.Pointer[cloud.Cloud]
-	leading     atomic.Bool
+	// leading is true once this controller leads. topology is complete, and leader
+	// points to it, when OVN and Neutron are there; nobody else may read it before.
+	leading atomic.Bool
+	leader  atomic.Pointer[topology]
+	topology
+
 	claims      *claim.Claims
-	octavia     *octavia.Fabric
 	waitingPods waitingPods
 	rules       *rules
 	queues      *trigger.Queues
@@ -47,7 +45,7 @@ type cluster struct {
 
 func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, error) {
 	c := &cluster{
-		client: m.GetClient(), cache: m.GetCache(), settings: o.Settings, log: o.Log,
+		client: m.GetClient(), cache: m.GetCache(), topology: topology{settings: o.Settings}, log: o.Log,
 		reporter: reporter{m.GetEventRecorder(name)}, registry: prometheus.NewRegistry(),
 		claims: claim.New(m.GetClient(), o.Log), rules: newRules(), queues: trigger.NewQueues(),
 	}
@@ -59,4 +57,23 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 		return nil, err
 	}
 	return c, kube.AddIndexes(ctx, c.cache, !c.settings.Overlay())
+}
+
+func (c *cluster) projects() projects { return projects{c.client, c.cloud} }
+
+func (c *cluster) pools() pools { return pools{c.client, c.topology, c.projects()} }
+
+func (c *cluster) members() members { return members{c.client, c.topology} }
+
+func (c *cluster) namespaces() namespaceSubnets {
+	return namespaceSubnets{c.client, c.topology, c.perNamespace}
+}
+
+// poolHandler answers kubectl ko pool. It errs if this controller does not lead.
+func (c *cluster) poolHandler() (poolserver.Handler, error) {
+	t := c.leader.Load()
+	if t == nil {
+		return poolserver.Handler{}, errors.New("this controller does not lead: the pools are the leader's")
+	}
+	return pools{c.client, *t, projects{c.client, t.cloud}}.handler()
 }

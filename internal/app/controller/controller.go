@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if o.PoolSocket != "" && o.Settings.Neutron != nil {
-		if err := m.Add(poolserver.Server{Path: o.PoolSocket, Handler: c.poolHandler(), Log: o.Log}); err != nil {
+		if err := m.Add(poolserver.Server{Path: o.PoolSocket, Find: c.poolHandler, Log: o.Log}); err != nil {
 			return err
 		}
 	}

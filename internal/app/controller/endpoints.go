@@ -42,8 +42,8 @@ func (e endpoints) ready() error {
 }
 
 func (c *cluster) connected() bool {
-	f := c.fabric.Load()
-	return f != nil && f.Connected()
+	t := c.leader.Load()
+	return t != nil && t.ovn.Connected()
 }
 
 // bookkeeper exports how full the Subnets are, as read when asked.
@@ -98,11 +98,11 @@ func (c *cluster) countCalls(service string) func(kind, verb string, background 
 }
 
 func (b bookkeeper) collectPools(ch chan<- prometheus.Metric) {
-	cl := b.cloud.Load()
-	if cl == nil {
+	t := b.leader.Load()
+	if t == nil || t.cloud == nil {
 		return
 	}
-	for _, p := range cl.PortPool.Pools() {
+	for _, p := range t.cloud.PortPool.Pools() {
 		for state, n := range map[string]int{"ready": p.Ready, "returning": p.Returning, "making": p.Making} {
 			ch <- prometheus.MustNewConstMetric(descPool, prometheus.GaugeValue, float64(n), p.Node, p.Project, p.Network, p.Subnets, p.Groups, state)
 		}

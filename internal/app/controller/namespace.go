@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -15,18 +14,25 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
-	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// namespaceUnread is why what is in a namespace waits: the object came before
-// its namespace, for each kind is watched for itself.
+// namespaceUnread is the reason of a Wait for a namespace that the cache does not
+// have yet: each kind is watched on its own, so an object may come first.
 const namespaceUnread = "NamespaceUnread"
 
 func unreadNamespace(name string) error {
 	return intent.Wait{Reason: namespaceUnread, After: time.Second, For: "namespace " + name + " to be read"}
 }
 
-// perNamespace is the settings' word, nil for none.
+// namespaceSubnets are the Subnets that we create for namespaces.
+type namespaceSubnets struct {
+	client   client.Client
+	topology topology
+	// settings is nil if no namespace has a Subnet of its own.
+	settings *decide.PerNamespace
+}
+
+// perNamespace reads the settings, nil for none.
 func perNamespace(n *settings.Neutron) (*decide.PerNamespace, error) {
 	if n == nil || n.SubnetPerNamespace == nil {
 		return nil, nil
@@ -36,54 +42,31 @@ func perNamespace(n *settings.Neutron) (*decide.PerNamespace, error) {
 	return &decide.PerNamespace{Selector: selector, Pool: s.SubnetPool, PrefixBits: s.PrefixLength}, err
 }
 
-// gatherOwn finds what a namespace's own Subnet is to be, if there is to be one
-// of that name.
-func (c *cluster) gatherOwn(ctx context.Context, f *decide.SubnetFacts, all []*v1.Subnet) error {
-	name, is := namespaceOf(f.Name)
-	if c.perNamespace == nil || !is {
+// gather finds what a namespace's own Subnet is to be, if f is one.
+func (n namespaceSubnets) gather(ctx context.Context, f *decide.SubnetFacts, all []*v1.Subnet) error {
+	name, is := strings.CutPrefix(f.Name, decide.NamespaceSubnet(""))
+	if n.settings == nil || !is {
 		return nil
 	}
-	ns, err := kube.Namespace(ctx, c.client, name)
-	if err == nil && c.perNamespace.Has(ns, all) {
-		f.Template, f.PerNamespace = c.perNamespace.Template(name, c.nodeVpc()), c.perNamespace
+	ns, err := kube.Namespace(ctx, n.client, name)
+	if err == nil && n.settings.Has(ns, all) {
+		f.Template, f.PerNamespace = n.settings.Template(name, n.topology.nodeVpc()), n.settings
 	}
 	return err
 }
 
-// namespaceOf is the namespace whose own Subnet would have that name.
-func namespaceOf(subnet string) (string, bool) {
-	return strings.CutPrefix(subnet, decide.NamespaceSubnet(""))
-}
-
-// makeSubnet makes a Subnet that is missing; one whose prefix Neutron chooses,
-// once it has. There is only the namespace to tell what keeps it from that.
-func (c *cluster) makeSubnet(ctx context.Context, f decide.SubnetFacts, out unit.Outcome) error {
-	if f.PerNamespace == nil {
-		return c.client.Create(ctx, f.Template)
-	}
-	ns, err := kube.Namespace(ctx, c.client, f.Template.Labels[v1.LabelNamespace])
-	if err != nil || ns == nil {
-		return err
-	}
-	c.reporter.problem(ns, out)
-	network, known := c.cloud.Load().Network(f.Name)
-	if !out.Applied || !known || len(network.Prefixes) == 0 {
-		return nil
-	}
-	return c.client.Create(ctx, decide.Chosen(f.Template, network))
-}
-
-// subnetOfNamespace is the namespace's own, whether it is to have one or not.
-func (c *cluster) subnetOfNamespace(_ context.Context, o client.Object) []types.NamespacedName {
-	if c.perNamespace == nil {
+// ofNamespace is a map function: the namespace's own Subnet, whether it is to
+// have one or not.
+func (n namespaceSubnets) ofNamespace(_ context.Context, o client.Object) []types.NamespacedName {
+	if n.settings == nil {
 		return nil
 	}
 	return trigger.Names(decide.NamespaceSubnet(o.GetName()))
 }
 
-// namespaceSubnetsOfSubnet are those of the namespaces that a Subnet names.
-func (c *cluster) namespaceSubnetsOfSubnet(_ context.Context, o client.Object) []types.NamespacedName {
-	if c.perNamespace == nil {
+// ofSubnet is a map function: the own Subnets of the namespaces that a Subnet names.
+func (n namespaceSubnets) ofSubnet(_ context.Context, o client.Object) []types.NamespacedName {
+	if n.settings == nil {
 		return nil
 	}
 	var out []types.NamespacedName
@@ -93,13 +76,12 @@ func (c *cluster) namespaceSubnetsOfSubnet(_ context.Context, o client.Object) [
 	return out
 }
 
-// wakeOwnSubnets wakes those that are not there yet.
-func (c *cluster) wakeOwnSubnets(ctx context.Context, q *trigger.Queues) error {
-	var all corev1.NamespaceList
-	err := c.client.List(ctx, &all)
-	for i := range all.Items {
-		for _, n := range c.subnetOfNamespace(ctx, &all.Items[i]) {
-			q.Add(intent.Unit("subnet/" + n.Name))
+// runAll lets the own Subnets of all namespaces run, also those that do not exist.
+func (n namespaceSubnets) runAll(ctx context.Context, q *trigger.Queues) error {
+	all, err := kube.Namespaces(ctx, n.client)
+	for _, ns := range all {
+		for _, s := range n.ofNamespace(ctx, ns) {
+			q.Add(intent.Unit("subnet/" + s.Name))
 		}
 	}
 	return err

@@ -2,14 +2,12 @@ package controller
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
-	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
@@ -30,51 +28,4 @@ func (c *cluster) gatherPlug(ctx context.Context, f *decide.PodFacts) error {
 		f.Parent, err = c.parent(clues)
 	}
 	return err
-}
-
-// parent is a node's own port, nil if there is none. Neutron has written it down
-// in OVN, so Neutron itself is not asked. Where OVN cannot be seen now, that is
-// an error: that a port is not to be found would then mean nothing.
-func (c *cluster) parent(clues decide.ParentPortSelector) (*decide.ParentPort, error) {
-	f := c.fabric.Load()
-	var ports []decide.ParentCandidate
-	for _, p := range f.Hosts(clues.Words()...) {
-		ports = append(ports, decide.ParentCandidate(p))
-	}
-	if !f.Connected() {
-		return nil, fmt.Errorf("OVN's northbound database %v cannot be reached", c.settings.NBAddresses)
-	}
-	return clues.Parent(ports), nil
-}
-
-// hostChanged wakes the nodes, with their pods, that a word leads to: all
-// virtual machines if it is empty.
-func (c *cluster) hostChanged(ctx context.Context, word string, q *trigger.Queues) {
-	by := client.MatchingFields{kube.IndexParentPort: word}
-	if word == "" {
-		by = client.MatchingFields{kube.IndexNested: "true"}
-	}
-	var nodes corev1.NodeList
-	_ = c.client.List(ctx, &nodes, by)
-	for i := range nodes.Items {
-		q.Add(decide.NodeUnit(nodes.Items[i].Name))
-		for _, n := range c.maps().PodsOnNode(ctx, &nodes.Items[i]) {
-			q.Add(decide.PodUnit(n.Namespace, n.Name))
-		}
-	}
-}
-
-// portUp is what OVN says of a port of Neutron's.
-func (c *cluster) portUp(port string) (up, known bool) {
-	if f := c.fabric.Load(); f != nil {
-		return f.PortUp(port)
-	}
-	return false, false
-}
-
-// rose hears of OVN that a port of Neutron's has come up.
-func (c *cluster) rose(port string) {
-	if cl := c.cloud.Load(); cl != nil {
-		cl.Rose(port)
-	}
 }

@@ -6,52 +6,66 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func (c *cluster) gatherNode(ctx context.Context, n types.NamespacedName) (decide.NodeFacts, error) {
-	f := decide.NodeFacts{Name: n.Name, Leases: c.claims.Leases()}
+// nodeUnit gathers and reports nodes.
+type nodeUnit struct {
+	client   client.Client
+	reporter reporter
+	topology topology
+	claims   *claim.Claims
+	pools    pools
+}
+
+func (u nodeUnit) gather(ctx context.Context, n types.NamespacedName) (decide.NodeFacts, error) {
+	f := decide.NodeFacts{Name: n.Name, Leases: u.claims.Leases()}
 	var err error
-	if f.Node, err = kube.Get[corev1.Node](ctx, c.client, n); err != nil {
+	if f.Node, err = kube.Get[corev1.Node](ctx, u.client, n); err != nil {
 		return f, err
 	}
-	if f.Claim, err = kube.Get[v1.IP](ctx, c.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
+	if f.Claim, err = kube.Get[v1.IP](ctx, u.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
 		return f, err
 	}
-	// A virtual machine is not given what only others need, for the moment until it is known as one.
+	// Before the agent has said which plug the node has, it may be a nested one,
+	// which needs no port of ours.
 	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
 		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}
-	f.NodeVpc = c.nodeVpc()
+	f.NodeVpc = u.topology.nodeVpc()
 	if f.Nested = decide.Nested(f.Node); f.Nested {
-		if f.Parent, err = c.parent(decide.ParentPortSelectorOf(f.Node, nil)); err != nil {
+		if f.Parent, err = u.topology.parent(decide.ParentPortSelectorOf(f.Node, nil)); err != nil {
 			return f, err
 		}
 	}
-	if f.Join, err = kube.Get[v1.Subnet](ctx, c.client, types.NamespacedName{Name: c.nodeSubnet()}); err != nil || c.settings.Overlay() {
+	f.Join, err = kube.Get[v1.Subnet](ctx, u.client, types.NamespacedName{Name: u.topology.nodeSubnet()})
+	if err != nil || u.topology.settings.Overlay() {
 		return f, err
 	}
-	main, err := kube.Get[networkingv1.ServiceCIDR](ctx, c.client, types.NamespacedName{Name: decide.MainCIDR})
+	main, err := kube.Get[networkingv1.ServiceCIDR](ctx, u.client, types.NamespacedName{Name: decide.MainCIDR})
 	f.Services = decide.ServicePrefixes(main)
 	return f, err
 }
 
-func (c *cluster) reportNode(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
+func (u nodeUnit) report(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
 	if f.Node != nil {
-		c.reporter.problem(f.Node, out)
-	} else if err := c.keepPools(ctx, ""); err != nil {
+		u.reporter.problem(f.Node, out)
+	} else if err := u.pools.drain(ctx, ""); err != nil {
 		return err
 	}
-	if err := c.claims.Bind(decide.NodeUnit(f.Name), ip, out); err != nil {
+	name := decide.NodeUnit(f.Name)
+	if err := u.claims.Bind(name, ip, out); err != nil {
 		return err
 	}
-	if err := c.claims.Report(ctx, decide.NodeUnit(f.Name), f.Claim, ip, out); err != nil || f.Parent == nil {
+	if err := u.claims.Report(ctx, name, f.Claim, ip, out); err != nil || f.Parent == nil {
 		return err
 	}
-	return c.expectPods(ctx, f.Name, f.Parent)
+	return u.pools.expectPods(ctx, f.Name, f.Parent)
 }

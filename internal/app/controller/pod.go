@@ -45,7 +45,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 	}
 	// Which Subnet it is to be is decided when the namespace has been read.
 	f.OwnSubnet = c.perNamespace != nil && ns == nil || c.perNamespace.Has(ns, f.Subnets)
-	f.Project, f.ProjectProblem = c.project(ctx, n.Namespace, ns)
+	f.Project, f.ProjectProblem = c.projects().of(ctx, n.Namespace, ns)
 	if err := c.gatherGroups(ctx, &f); err != nil {
 		return f, err
 	}
@@ -89,7 +89,7 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 // gatherGroups finds what decides a pod's security groups. While nobody can say
 // whether one that it asks for is there, a pod that runs keeps those that it has.
 func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
-	cl := c.cloud.Load()
+	cl := c.cloud
 	if cl == nil {
 		return nil
 	}

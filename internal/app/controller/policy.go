@@ -33,7 +33,7 @@ func (c *cluster) gatherPolicy(ctx context.Context, n types.NamespacedName) (pol
 	if np == nil || err != nil {
 		return f, err
 	}
-	f.CloudGroups, err = c.cloud.Load().GroupIDs(ctx, policy.CloudGroupsOf(np))
+	f.CloudGroups, err = c.cloud.GroupIDs(ctx, policy.CloudGroupsOf(np))
 	return f, err
 }
 
@@ -47,7 +47,7 @@ func (c *cluster) gatherGroup(ctx context.Context, n types.NamespacedName) (poli
 // gatherRules waits for Neutron: what is decided before it is known which of
 // its groups there are must not be applied after that.
 func (c *cluster) gatherRules(ctx context.Context) (*policy.Index, policy.PortCount, error) {
-	if err := c.cloud.Load().Ready(); err != nil {
+	if err := c.cloud.Ready(); err != nil {
 		return nil, nil, err
 	}
 	book, err := c.rules.read(ctx, c.client)
@@ -66,7 +66,7 @@ func (c *cluster) policyServices(ctx context.Context) ([]policy.Service, error) 
 	var out []policy.Service
 	for _, s := range kube.Pointers(all.Items) {
 		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
-		if err := c.gatherEndpoints(ctx, &f); err != nil {
+		if err := c.members().gather(ctx, &f); err != nil {
 			return nil, err
 		}
 		if b, balanced := decide.Frontends(f); balanced {

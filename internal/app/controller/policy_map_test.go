@@ -147,7 +147,7 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	t.Parallel()
 	c := ruled()
-	c.cloud.Store(&cloud.Cloud{})
+	c.cloud = &cloud.Cloud{}
 	var wait intent.Wait
 	f := decide.PodFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}
 	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {

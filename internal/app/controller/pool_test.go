@@ -45,7 +45,7 @@ func (w *world) askPool(args []string) (string, error) {
 // Only the leader has pools.
 func TestPoolsAreTheLeaders(t *testing.T) {
 	t.Parallel()
-	_, err := (&cluster{}).pools()
+	_, err := (&cluster{}).poolHandler()
 	if err == nil || err.Error() != "this controller does not lead: the pools are the leader's" {
 		t.Error(err)
 	}

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
@@ -21,123 +23,119 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// poolHandler returns the handler of kubectl ko pool.
-func (c *cluster) poolHandler() poolserver.Handler {
+// pools are the pools of ready ports: which of them there are to be, and what
+// operators ask of them. Without Neutron its methods do nothing.
+type pools struct {
+	client   client.Client
+	topology topology
+	projects projects
+}
+
+// handler answers kubectl ko pool. It errs before Neutron has been read.
+func (p pools) handler() (poolserver.Handler, error) {
+	if err := p.topology.cloud.Ready(); err != nil {
+		return poolserver.Handler{}, err
+	}
 	return poolserver.Handler{
-		Pools: c.pools, SubnetOf: c.subnetOfPool, GroupName: c.groupName, StandardPool: c.standardPool,
-		Batch: c.settings.Neutron.Pool.Batch,
-	}
+		Pools: p.topology.cloud.PortPool, SubnetOf: p.subnetOf, GroupName: p.topology.cloud.DisplayName,
+		StandardPool: p.standardPool, Batch: p.topology.settings.Neutron.Pool.Batch,
+	}, nil
 }
 
-// pools returns the pools once all of their ports have been read.
-func (c *cluster) pools() (poolserver.Pools, error) {
-	cl := c.cloud.Load()
-	if cl == nil {
-		return nil, errors.New("this controller does not lead: the pools are the leader's")
-	}
-	if err := cl.Ready(); err != nil {
-		return nil, err
-	}
-	return cl.PortPool, nil
-}
-
-// subnetOfPool returns the name of the Subnet of a pool's pods.
-func (c *cluster) subnetOfPool(ctx context.Context, k portpool.Key) (string, error) {
-	subnets, err := kube.Subnets(ctx, c.client)
+// subnetOf returns the name of the Subnet whose pods a pool serves, the network's
+// id if there is none.
+func (p pools) subnetOf(ctx context.Context, k portpool.Key) (string, error) {
+	subnets, err := kube.Subnets(ctx, p.client)
 	if err != nil {
 		return "", err
 	}
 	for _, s := range subnets {
-		if c.feeds(k, s) {
+		if p.serves(k, s) {
 			return s.Name, nil
 		}
 	}
 	return k.Network, nil
 }
 
-// feeds tells whether a pool's ports are on a Subnet. Several may be on one
+// serves tells whether a pool's ports are on a Subnet. Several Subnets may share a
 // network.
-func (c *cluster) feeds(k portpool.Key, s *v1.Subnet) bool {
-	if cl := c.cloud.Load(); cl != nil {
-		seen, known := cl.Segment(decide.NetworkName(s.Name))
+func (p pools) serves(k portpool.Key, s *v1.Subnet) bool {
+	seen, known := p.topology.cloud.Segment(decide.NetworkName(s.Name))
+	if known && seen.ID == k.Network {
 		on := func(n neutron.Subnet) bool { return slices.Contains(strings.Split(k.Subnets, ","), n.ID) }
-		if known && seen.ID == k.Network {
-			return slices.ContainsFunc(seen.Subnets, on)
-		}
+		return slices.ContainsFunc(seen.Subnets, on)
 	}
 	return s.Status.Network == k.Network
 }
 
-// groupName returns the name of a security group, or its id if that is not known.
-func (c *cluster) groupName(id string) string {
-	if cl := c.cloud.Load(); cl != nil {
-		return cl.DisplayName(id)
-	}
-	return id
-}
-
-// standardPool is that of pods that ask for nothing and that no policy selects,
-// in a Subnet or the default one.
-func (c *cluster) standardPool(ctx context.Context, node, subnet string) (portpool.Key, error) {
-	if subnet == "" && !c.settings.Overlay() {
+// standardPool returns the pool of a node's pods that have no annotation of ours
+// and that no NetworkPolicy selects, in a Subnet or the default one.
+func (p pools) standardPool(ctx context.Context, node, subnet string) (portpool.Key, error) {
+	if subnet == "" && !p.topology.settings.Overlay() {
 		subnet = v1.PodSubnet
 	}
 	if subnet == "" {
 		return portpool.Key{}, fmt.Errorf("node %s has no pool yet: say of which Subnet it shall be", node)
 	}
-	there, err := kube.Get[corev1.Node](ctx, c.client, types.NamespacedName{Name: node})
+	n, err := kube.Get[corev1.Node](ctx, p.client, types.NamespacedName{Name: node})
+	if err == nil && n == nil {
+		err = fmt.Errorf("there is no node %s", node)
+	}
 	if err != nil {
 		return portpool.Key{}, err
 	}
-	if there == nil {
-		return portpool.Key{}, fmt.Errorf("there is no node %s", node)
-	}
-	var parent *decide.ParentPort
-	if decide.Nested(there) {
-		if parent, err = c.parent(decide.ParentPortSelectorOf(there, nil)); err == nil && parent == nil {
-			err = decide.NoParent(node)
-		}
-		if err != nil {
-			return portpool.Key{}, err
-		}
-	}
-	p, err := c.standardPort(node, parent, subnet)
+	parent, err := p.parent(n)
 	if err != nil {
 		return portpool.Key{}, err
 	}
-	return c.cloud.Load().PoolOf(ctx, p)
+	port, err := p.standardPort(node, parent, subnet)
+	if err != nil {
+		return portpool.Key{}, err
+	}
+	return p.topology.cloud.PoolOf(ctx, port)
 }
 
-// standardPort is what a pod on a node gets that asks for nothing and that no
-// policy selects. A virtual machine has a parent.
-func (c *cluster) standardPort(node string, parent *decide.ParentPort, subnet string) (intent.Port, error) {
-	p := intent.Port{Network: decide.NetworkName(subnet), Node: node}
+// parent returns a nested node's own port, nil if the node is not nested.
+func (p pools) parent(n *corev1.Node) (*decide.ParentPort, error) {
+	if !decide.Nested(n) {
+		return nil, nil
+	}
+	parent, err := p.topology.parent(decide.ParentPortSelectorOf(n, nil))
+	if err == nil && parent == nil {
+		err = decide.NoParent(n.Name)
+	}
+	return parent, err
+}
+
+// standardPort returns the port of such a pod. parent is nil if the node is not
+// nested.
+func (p pools) standardPort(node string, parent *decide.ParentPort, subnet string) (intent.Port, error) {
+	port := intent.Port{Network: decide.NetworkName(subnet), Node: node}
 	pod := policy.Pod{Node: node}
-	if c.settings.Overlay() || parent != nil {
-		pod.Node = "" // the node reaches its pods by the host link
+	if p.topology.settings.Overlay() || parent != nil {
+		pod.Node = "" // The node reaches its pods by the host link.
 	}
 	if parent != nil {
-		p.Parent = parent.Port
+		port.Parent = parent.Port
 	}
-	m, err := new(policy.Index).Memberships(pod, policy.CloudGroups{Standard: c.cloud.Load().StandardGroups()})
-	p.Groups, p.CloudGroups = m.Groups, m.CloudGroups
-	return p, err
+	m, err := new(policy.Index).Memberships(pod, policy.CloudGroups{Standard: p.topology.cloud.StandardGroups()})
+	port.Groups, port.CloudGroups = m.Groups, m.CloudGroups
+	return port, err
 }
 
-// expectPods has the pool behind a virtual machine filled before the first pod is
-// there. A node with a switch has a port of its own that sees to that. Where
-// there can be no pool the pods say why.
-func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.ParentPort) error {
-	cl := c.cloud.Load()
-	if cl == nil || c.settings.Overlay() {
+// expectPods lets a nested node's standard pool be filled before the first pod
+// comes. For other nodes the node's own port does that. If there can be no pool,
+// the pods' events say why.
+func (p pools) expectPods(ctx context.Context, node string, parent *decide.ParentPort) error {
+	if p.topology.cloud == nil || p.topology.settings.Overlay() {
 		return nil
 	}
-	if err := cl.Ready(); err != nil {
+	if err := p.topology.cloud.Ready(); err != nil {
 		return err
 	}
-	p, err := c.standardPort(node, parent, v1.PodSubnet)
+	port, err := p.standardPort(node, parent, v1.PodSubnet)
 	if err == nil {
-		err = cl.Expect(openstack.Background(ctx), p)
+		err = p.topology.cloud.Expect(openstack.Background(ctx), port)
 	}
 	if errors.As(err, &intent.Stop{}) {
 		return nil
@@ -145,16 +143,15 @@ func (c *cluster) expectPods(ctx context.Context, node string, parent *decide.Pa
 	return err
 }
 
-// keepPools ends the pools of nodes, networks and projects that the cluster no
-// longer has; except is a Subnet that is about to go.
-func (c *cluster) keepPools(ctx context.Context, except string) error {
-	cl := c.cloud.Load()
-	if cl == nil {
+// drain ends the pools of nodes, networks and projects that the cluster no longer
+// has. except is a Subnet that is being deleted, empty for none.
+func (p pools) drain(ctx context.Context, except string) error {
+	if p.topology.cloud == nil {
 		return nil
 	}
-	subnets, subnetsErr := kube.Subnets(ctx, c.client)
-	all, nodesErr := kube.Nodes(ctx, c.client)
-	projects, err := c.projectsAsked(ctx)
+	subnets, subnetsErr := kube.Subnets(ctx, p.client)
+	all, nodesErr := kube.Nodes(ctx, p.client)
+	projects, err := p.projects.inUse(ctx)
 	if err := errors.Join(subnetsErr, nodesErr, err); err != nil {
 		return err
 	}
@@ -164,10 +161,12 @@ func (c *cluster) keepPools(ctx context.Context, except string) error {
 	}
 	for _, s := range subnets {
 		if s.Name != except {
-			n, _ := cl.Network(s.Name)
+			n, _ := p.topology.cloud.Network(s.Name)
 			networks[n.ID], networks[s.Status.Network], networks[s.Spec.Network] = true, true, true
 		}
 	}
-	cl.PortPool.Drain(func(k portpool.Key) bool { return !nodes[k.Node] || !networks[k.Network] || !projects[k.Project] })
+	p.topology.cloud.PortPool.Drain(func(k portpool.Key) bool {
+		return !nodes[k.Node] || !networks[k.Network] || !projects[k.Project]
+	})
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 func TestNodeExists(t *testing.T) {
 	t.Parallel()
 	c := ruled(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}})
-	if !c.nodeExists(t.Context(), "node1") || c.nodeExists(t.Context(), "node2") {
+	if !nodeExists(t.Context(), c.client, "node1") || nodeExists(t.Context(), c.client, "node2") {
 		t.Error("only node1 exists")
 	}
 }

@@ -7,22 +7,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/isthmus-cni/isthmus/internal/retry"
+	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
 // longestRetry is the longest pause before a failed unit runs again.
 const longestRetry = 30 * time.Second
 
+// pacing says how long failures and waits last, by the settings.
+type pacing settings.Settings
+
 // backoff has the pauses after failures to read OpenStack.
-func (c *cluster) backoff() retry.Backoff {
-	return retry.Backoff{First: c.atMost(time.Second), Longest: c.atMost(longestRetry)}
+func (p pacing) backoff() retry.Backoff {
+	return retry.Backoff{First: p.atMost(time.Second), Longest: p.atMost(longestRetry)}
 }
 
 // atMost returns d, but no longer than the interval at which OpenStack is read.
-func (c *cluster) atMost(d time.Duration) time.Duration {
-	if c.settings.Neutron == nil {
+func (p pacing) atMost(d time.Duration) time.Duration {
+	if p.Neutron == nil {
 		return d
 	}
-	return min(d, c.settings.Neutron.LookEvery.Duration)
+	return min(d, p.Neutron.LookEvery.Duration)
 }
 
 // limiter bounds how long a unit waits before it runs again.

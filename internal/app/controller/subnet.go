@@ -11,72 +11,80 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// defaultMTU is assumed while neither the settings nor a node says better.
+// defaultMTU is assumed while neither the settings nor a node says another one.
 const defaultMTU = 1500
 
-func (c *cluster) gatherSubnet(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
-	f := decide.SubnetFacts{Name: n.Name, Template: c.template(n.Name), PortPrefix: *c.settings.RouterPortPrefix, NodeVpc: c.nodeVpc()}
-	all, err := kube.Subnets(ctx, c.client)
+// subnetUnit gathers and reports Subnets.
+type subnetUnit struct {
+	client     client.Client
+	settings   settings.Settings
+	reporter   reporter
+	topology   topology
+	claims     *claim.Claims
+	pools      pools
+	namespaces namespaceSubnets
+}
+
+func (s subnetUnit) gather(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
+	f := decide.SubnetFacts{Name: n.Name, Template: s.template(n.Name), PortPrefix: *s.settings.RouterPortPrefix, NodeVpc: s.topology.nodeVpc()}
+	all, err := kube.Subnets(ctx, s.client)
 	if err != nil {
 		return f, err
 	}
-	for _, s := range all {
-		if s.Name == n.Name {
-			f.Subnet = s
+	for _, one := range all {
+		if one.Name == n.Name {
+			f.Subnet = one
 		} else {
-			f.Others = append(f.Others, s)
+			f.Others = append(f.Others, one)
 		}
 	}
-	if err := c.gatherOwn(ctx, &f, all); err != nil {
+	if err := s.namespaces.gather(ctx, &f, all); err != nil || f.Subnet == nil {
 		return f, err
 	}
-	if f.Subnet == nil {
-		return f, nil
-	}
-	f.Users = c.claims.Owners(n.Name)
-	if f.Vpc, err = kube.Get[v1.Vpc](ctx, c.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
+	f.Users = s.claims.Owners(n.Name)
+	if f.Vpc, err = kube.Get[v1.Vpc](ctx, s.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
 		return f, err
 	}
-	if f.Router, err = c.router(f.Subnet.Spec.Vpc); err != nil {
+	if f.Router, err = s.topology.router(f.Subnet.Spec.Vpc); err != nil {
 		return f, err
 	}
-	var nodes corev1.NodeList
-	if err := c.client.List(ctx, &nodes); err != nil {
-		return f, err
-	}
-	f.Nodes, f.UnderlayMTU = nodeAddrs(nodes.Items), c.underlayMTU(nodes.Items)
-	return f, nil
+	nodes, err := kube.Nodes(ctx, s.client)
+	f.Nodes, f.UnderlayMTU = nodeAddrs(nodes), s.underlayMTU(nodes)
+	return f, err
 }
 
-func nodeAddrs(nodes []corev1.Node) []decide.NodeAddr {
+// nodeAddrs returns the nodes' internal addresses.
+func nodeAddrs(nodes []*corev1.Node) []decide.NodeAddr {
 	var out []decide.NodeAddr
-	for i := range nodes {
-		for _, a := range nodes[i].Status.Addresses {
+	for _, n := range nodes {
+		for _, a := range n.Status.Addresses {
 			addr, err := netip.ParseAddr(a.Address)
 			if err == nil && a.Type == corev1.NodeInternalIP {
-				out = append(out, decide.NodeAddr{Node: nodes[i].Name, Addr: addr})
+				out = append(out, decide.NodeAddr{Node: n.Name, Addr: addr})
 			}
 		}
 	}
 	return out
 }
 
-// underlayMTU is the settings', else the least that an agent reports.
-func (c *cluster) underlayMTU(nodes []corev1.Node) int {
-	if c.settings.UnderlayMTU != 0 {
-		return c.settings.UnderlayMTU
+// underlayMTU is the settings', else the least that an agent reports. Nested
+// nodes do not count: no tunnel begins there.
+func (s subnetUnit) underlayMTU(nodes []*corev1.Node) int {
+	if s.settings.UnderlayMTU != 0 {
+		return s.settings.UnderlayMTU
 	}
 	least := 0
-	for i := range nodes {
-		m, err := strconv.Atoi(nodes[i].Annotations[v1.AnnotationUnderlayMTU])
-		// No tunnel begins in a virtual machine.
-		if err == nil && m > 0 && !decide.Nested(&nodes[i]) && (least == 0 || m < least) {
+	for _, n := range nodes {
+		m, err := strconv.Atoi(n.Annotations[v1.AnnotationUnderlayMTU])
+		if err == nil && m > 0 && !decide.Nested(n) && (least == 0 || m < least) {
 			least = m
 		}
 	}
@@ -86,81 +94,108 @@ func (c *cluster) underlayMTU(nodes []corev1.Node) int {
 	return least
 }
 
-// template is what to make if a Subnet that every cluster has is not there.
-func (c *cluster) template(name string) *v1.Subnet {
-	s := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: c.nodeVpc()}}
-	if !c.settings.Overlay() {
-		return c.podTemplate(name, s)
+// template returns what to create if a Subnet does not exist that every cluster
+// has; nil for any other Subnet.
+func (s subnetUnit) template(name string) *v1.Subnet {
+	out := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: s.topology.nodeVpc()}}
+	if !s.settings.Overlay() {
+		return s.podTemplate(name, out)
 	}
 	switch name {
 	case v1.DefaultSubnet:
-		s.Spec.CIDRBlock, s.Spec.Default, s.Spec.NatOutgoing = c.settings.DefaultCIDR, true, true
+		out.Spec.CIDRBlock, out.Spec.Default, out.Spec.NatOutgoing = s.settings.DefaultCIDR, true, true
 	case v1.JoinSubnet:
-		s.Spec.CIDRBlock = c.settings.JoinCIDR
+		out.Spec.CIDRBlock = s.settings.JoinCIDR
 	default:
 		return nil
 	}
-	return s
+	return out
 }
 
-// podTemplate completes a template for Subnet pods, once it is known what the
-// settings name.
-func (c *cluster) podTemplate(name string, s *v1.Subnet) *v1.Subnet {
-	if name != v1.PodSubnet || !c.nodeVpcFound() {
+// podTemplate completes the template of Subnet pods; nil before the router and
+// the network of the settings were found.
+func (s subnetUnit) podTemplate(name string, out *v1.Subnet) *v1.Subnet {
+	if name != v1.PodSubnet || !s.topology.nodeVpcFound() {
 		return nil
 	}
-	network, known := c.cloud.Load().PodNetwork()
-	if !known {
+	network, found := s.topology.cloud.PodNetwork()
+	if !found {
 		return nil
 	}
-	s.Spec.CIDRBlock, s.Spec.Default, s.Spec.Provider = c.settings.Neutron.PodCIDR, true, string(intent.FabricNeutron)
-	s.Spec.Network = network
-	return s
+	out.Spec.CIDRBlock, out.Spec.Default, out.Spec.Provider = s.settings.Neutron.PodCIDR, true, string(intent.FabricNeutron)
+	out.Spec.Network = network
+	return out
 }
 
-func (c *cluster) holdSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetReport) error {
-	if told.Action != decide.Hold {
+// hold puts the finalizer on the Subnet before it has anything in the network.
+func (s subnetUnit) hold(ctx context.Context, f decide.SubnetFacts, r decide.SubnetReport) error {
+	if r.Action != decide.Hold {
 		return nil
 	}
-	return kube.AddFinalizer(ctx, c.client, f.Subnet)
+	return kube.AddFinalizer(ctx, s.client, f.Subnet)
 }
 
-func (c *cluster) reportSubnet(ctx context.Context, f decide.SubnetFacts, told decide.SubnetReport, out unit.Outcome) error {
+func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.SubnetReport, out unit.Outcome) error {
 	switch {
-	case told.Action == decide.Make:
-		return c.makeSubnet(ctx, f, out)
-	case told.Action == decide.Remove:
-		return client.IgnoreNotFound(c.client.Delete(ctx, f.Subnet, client.Preconditions{UID: &f.Subnet.UID}))
-	case told.Action == decide.Release && out.Applied:
-		if err := c.keepPools(ctx, f.Name); err != nil {
-			return err
-		}
-		c.claims.Drop(f.Name)
-		return kube.RemoveFinalizer(ctx, c.client, f.Subnet)
+	case r.Action == decide.Make:
+		return s.create(ctx, f, out)
+	case r.Action == decide.Remove:
+		return client.IgnoreNotFound(s.client.Delete(ctx, f.Subnet, client.Preconditions{UID: &f.Subnet.UID}))
+	case r.Action == decide.Release && out.Applied:
+		return s.release(ctx, f)
 	case f.Subnet == nil:
-		c.claims.Drop(f.Name)
+		s.claims.Drop(f.Name)
 		return nil
 	}
-	// Before the Subnet is called ready, for then pods come.
+	// This comes before the Subnet is called ready, since then pods come.
 	if out.State == unit.Done {
-		if err := c.claims.Define(f.Name, told.Net.Prefixes, told.Net.Excluded); err != nil {
+		if err := s.claims.Define(f.Name, r.Net.Prefixes, r.Net.Excluded); err != nil {
 			return err
 		}
 	}
 	after := f.Subnet.DeepCopy()
-	after.Status = told.Status
-	if cl := c.cloud.Load(); cl != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
-		if network, known := cl.Network(f.Name); known {
+	after.Status = r.Status
+	if s.topology.cloud != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
+		if network, known := s.topology.cloud.Network(f.Name); known {
 			decide.SubnetSeen(&after.Status, &after.Spec, network)
 		}
 	}
-	c.count(f.Name, &after.Status)
-	after.Status.Conditions = c.reporter.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
-	return kube.PatchStatus(ctx, c.client, f.Subnet, after, f.Subnet.Status, after.Status)
+	s.count(f.Name, &after.Status)
+	after.Status.Conditions = s.reporter.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
+	return kube.PatchStatus(ctx, s.client, f.Subnet, after, f.Subnet.Status, after.Status)
 }
 
-func (c *cluster) count(subnet string, s *v1.SubnetStatus) {
-	v4, v6 := c.claims.Counts(subnet)
-	s.V4UsingIPs, s.V4AvailableIPs = v4.Used, v4.Available
-	s.V6UsingIPs, s.V6AvailableIPs = v6.Used, v6.Available
+// release lets a Subnet go that has nothing left in the network.
+func (s subnetUnit) release(ctx context.Context, f decide.SubnetFacts) error {
+	if err := s.pools.drain(ctx, f.Name); err != nil {
+		return err
+	}
+	s.claims.Drop(f.Name)
+	return kube.RemoveFinalizer(ctx, s.client, f.Subnet)
+}
+
+// create creates a Subnet that does not exist. One whose prefix Neutron chooses
+// is created when Neutron has chosen it; until then the namespace's events say
+// what is wrong.
+func (s subnetUnit) create(ctx context.Context, f decide.SubnetFacts, out unit.Outcome) error {
+	if f.PerNamespace == nil {
+		return s.client.Create(ctx, f.Template)
+	}
+	ns, err := kube.Namespace(ctx, s.client, f.Template.Labels[v1.LabelNamespace])
+	if err != nil || ns == nil {
+		return err
+	}
+	s.reporter.problem(ns, out)
+	network, known := s.topology.cloud.Network(f.Name)
+	if !out.Applied || !known || len(network.Prefixes) == 0 {
+		return nil
+	}
+	return s.client.Create(ctx, decide.Chosen(f.Template, network))
+}
+
+// count sets the numbers of used and available addresses.
+func (s subnetUnit) count(subnet string, status *v1.SubnetStatus) {
+	v4, v6 := s.claims.Counts(subnet)
+	status.V4UsingIPs, status.V4AvailableIPs = v4.Used, v4.Available
+	status.V6UsingIPs, status.V6AvailableIPs = v6.Used, v6.Available
 }

@@ -41,8 +41,8 @@ func (c *cluster) subnetTriggers() []trigger.Trigger {
 	return []trigger.Trigger{
 		{Of: &v1.Subnet{}, Map: trigger.Self},
 		{Of: &v1.Subnet{}, Map: c.maps().OtherSubnetsOfVpc, Predicate: trigger.SpecChanged},
-		{Of: &v1.Subnet{}, Map: c.namespaceSubnetsOfSubnet, Predicate: trigger.SpecChanged},
-		{Of: &corev1.Namespace{}, Map: c.subnetOfNamespace, Predicate: trigger.NamespaceChanged},
+		{Of: &v1.Subnet{}, Map: c.namespaces().ofSubnet, Predicate: trigger.SpecChanged},
+		{Of: &corev1.Namespace{}, Map: c.namespaces().ofNamespace, Predicate: trigger.NamespaceChanged},
 		{Of: &v1.Vpc{}, Map: c.maps().SubnetsOfVpc, Predicate: trigger.SpecChanged},
 		{Of: &corev1.Node{}, Map: c.maps().EverySubnet, Predicate: trigger.NodeChanged},
 		// For the counts of addresses, and for a Subnet that waits to be empty. The

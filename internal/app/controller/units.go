@@ -1,12 +1,16 @@
 package controller
 
 import (
+	"context"
+	"log/slog"
+
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
+	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
@@ -19,23 +23,45 @@ type kind struct {
 }
 
 // kinds are everything that the controller keeps true, one line each. Pods have
-// many workers, so that those that come together share a transaction.
+// many workers, so that pods that come at the same time share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
+	r := runner{f, c.metrics, c.log}
+	vpcs := vpcUnit{c.client, c.reporter, c.topology}
+	subnets := subnetUnit{c.client, c.settings, c.reporter, c.topology, c.claims, c.pools(), c.namespaces()}
+	nodes := nodeUnit{c.client, c.reporter, c.topology, c.claims, c.pools()}
+	clusters := clusterUnit{c.client, c.reporter, c.log, c.topology}
 	all := []kind{
-		{"vpc", unit.Unit[decide.VpcFacts, decide.VpcReport]{Kind: "vpc", Gather: c.gatherVpc, Decide: decide.Vpc, Hold: c.holdVpc, Report: c.reportVpc}.On(f, c.metrics, c.log), 2, c.vpcTriggers()},
-		{"subnet", unit.Unit[decide.SubnetFacts, decide.SubnetReport]{Kind: "subnet", Gather: c.gatherSubnet, Decide: decide.Subnet, Hold: c.holdSubnet, Report: c.reportSubnet}.On(f, c.metrics, c.log), 4, c.subnetTriggers()},
-		{"node", unit.Unit[decide.NodeFacts, *v1.IP]{Kind: "node", Gather: c.gatherNode, Decide: decide.Node, Report: c.reportNode}.On(f, c.metrics, c.log), 4, c.nodeTriggers()},
-		{"pod", unit.Unit[decide.PodFacts, *v1.IP]{Kind: "pod", Gather: c.gatherPod, Decide: decide.Pod, Report: c.reportPod}.On(f, c.metrics, c.log), 32, c.podTriggers()},
+		of(r, "vpc", 2, c.vpcTriggers(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
+		of(r, "subnet", 4, c.subnetTriggers(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
+		of(r, "node", 4, c.nodeTriggers(), nodes.gather, decide.Node, nil, nodes.report),
+		of(r, "pod", 32, c.podTriggers(), c.gatherPod, decide.Pod, nil, c.reportPod),
 	}
 	if c.settings.Neutron != nil {
 		all = append(all,
-			kind{"cluster", unit.Unit[decide.ClusterFacts, decide.ClusterReport]{Kind: "cluster", Gather: c.gatherCluster, Decide: decide.Cluster, Report: c.reportCluster}.On(f, c.metrics, c.log), 1, c.clusterTriggers()},
-			kind{"policy", unit.Unit[policy.Facts, struct{}]{Kind: "policy", Gather: c.gatherPolicy, Decide: policy.Decide, Report: c.reportPolicy}.On(f, c.metrics, c.log), 4, c.policyTriggers()},
-			kind{"group", unit.Unit[policy.GroupFacts, struct{}]{Kind: "group", Gather: c.gatherGroup, Decide: policy.SharedGroup, Report: c.reportGroup}.On(f, c.metrics, c.log), 4, nil})
+			of(r, "cluster", 1, c.clusterTriggers(), clusters.gather, decide.Cluster, nil, clusters.report),
+			of(r, "policy", 4, c.policyTriggers(), c.gatherPolicy, policy.Decide, nil, c.reportPolicy),
+			of(r, "group", 4, nil, c.gatherGroup, policy.SharedGroup, nil, c.reportGroup))
 	}
 	if !c.settings.Overlay() {
+		services := serviceUnit{c.client, c.reporter, *c.settings.Neutron, c.cloud, c.projects(), c.members()}
 		all = append(all,
-			kind{"service", unit.Unit[serviceFacts, struct{}]{Kind: "service", Gather: c.gatherService, Decide: decideService, Report: c.reportService}.On(f, c.metrics, c.log), 8, c.serviceTriggers()})
+			of(r, "service", 8, c.serviceTriggers(), services.gather, decideService, nil, services.report))
 	}
 	return all
+}
+
+// runner is what all kinds run with.
+type runner struct {
+	fabric  unit.Fabric
+	metrics *unit.Metrics
+	log     *slog.Logger
+}
+
+// of returns a kind of units. hold may be nil.
+func of[F, R any](r runner, name string, workers int, triggers []trigger.Trigger,
+	gather func(context.Context, types.NamespacedName) (F, error), decide func(F) intent.Decision[R],
+	hold func(context.Context, F, R) error, report func(context.Context, F, R, unit.Outcome) error,
+) kind {
+	u := unit.Unit[F, R]{Kind: name, Gather: gather, Decide: decide, Hold: hold, Report: report}
+	return kind{name, u.On(r.fabric, r.metrics, r.log), workers, triggers}
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"maps"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -13,16 +14,23 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
-	f := decide.VpcFacts{Name: n.Name, NodeVpc: c.nodeVpc()}
+// vpcUnit gathers and reports Vpcs.
+type vpcUnit struct {
+	client   client.Client
+	reporter reporter
+	topology topology
+}
+
+func (v vpcUnit) gather(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
+	f := decide.VpcFacts{Name: n.Name, NodeVpc: v.topology.nodeVpc()}
 	var err error
-	if f.Vpc, err = kube.Get[v1.Vpc](ctx, c.client, n); err != nil {
+	if f.Vpc, err = kube.Get[v1.Vpc](ctx, v.client, n); err != nil {
 		return f, err
 	}
-	if f.Router, err = c.router(n.Name); err != nil {
+	if f.Router, err = v.topology.router(n.Name); err != nil {
 		return f, err
 	}
-	all, err := kube.Subnets(ctx, c.client)
+	all, err := kube.Subnets(ctx, v.client)
 	for _, s := range all {
 		if s.Spec.Vpc == n.Name {
 			f.Subnets = append(f.Subnets, s)
@@ -31,44 +39,43 @@ func (c *cluster) gatherVpc(ctx context.Context, n types.NamespacedName) (decide
 	return f, err
 }
 
-func (c *cluster) holdVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcReport) error {
-	if told.Action != decide.Hold {
+// hold puts the finalizer on the Vpc before it has anything in the network.
+func (v vpcUnit) hold(ctx context.Context, f decide.VpcFacts, r decide.VpcReport) error {
+	if r.Action != decide.Hold {
 		return nil
 	}
-	return kube.AddFinalizer(ctx, c.client, f.Vpc)
+	return kube.AddFinalizer(ctx, v.client, f.Vpc)
 }
 
-func (c *cluster) reportVpc(ctx context.Context, f decide.VpcFacts, told decide.VpcReport, out unit.Outcome) error {
+func (v vpcUnit) report(ctx context.Context, f decide.VpcFacts, r decide.VpcReport, out unit.Outcome) error {
 	switch {
-	case told.Action == decide.Make:
-		return c.makeVpc(ctx, f)
-	case told.Action == decide.Remove:
-		return client.IgnoreNotFound(c.client.Delete(ctx, f.Vpc, client.Preconditions{UID: &f.Vpc.UID}))
-	case told.Action == decide.Release && out.Applied:
-		return kube.RemoveFinalizer(ctx, c.client, f.Vpc)
+	case r.Action == decide.Make:
+		return v.create(ctx, f)
+	case r.Action == decide.Remove:
+		return client.IgnoreNotFound(v.client.Delete(ctx, f.Vpc, client.Preconditions{UID: &f.Vpc.UID}))
+	case r.Action == decide.Release && out.Applied:
+		return kube.RemoveFinalizer(ctx, v.client, f.Vpc)
 	case f.Vpc == nil:
 		return nil
 	}
 	after := f.Vpc.DeepCopy()
-	after.Status = told.Status
-	after.Status.Conditions = c.reporter.conditions(f.Vpc, f.Vpc.Status.Conditions, out)
-	return kube.PatchStatus(ctx, c.client, f.Vpc, after, f.Vpc.Status, after.Status)
+	after.Status = r.Status
+	after.Status.Conditions = v.reporter.conditions(f.Vpc, f.Vpc.Status.Conditions, out)
+	return kube.PatchStatus(ctx, v.client, f.Vpc, after, f.Vpc.Status, after.Status)
 }
 
-// makeVpc makes the object, or gives one that the user made its label.
-func (c *cluster) makeVpc(ctx context.Context, f decide.VpcFacts) error {
+// create creates the object, or puts our label on one that the user has created.
+func (v vpcUnit) create(ctx context.Context, f decide.VpcFacts) error {
 	labels := map[string]string{}
 	if decide.External(f.Name) {
 		labels[v1.LabelVpcExternal] = "true"
 	}
 	if f.Vpc == nil {
-		return c.client.Create(ctx, &v1.Vpc{ObjectMeta: metav1.ObjectMeta{Name: f.Name, Labels: labels}})
+		return v.client.Create(ctx, &v1.Vpc{ObjectMeta: metav1.ObjectMeta{Name: f.Name, Labels: labels}})
 	}
 	after := f.Vpc.DeepCopy()
-	for k, v := range f.Vpc.Labels {
-		labels[k] = v
-	}
+	maps.Copy(labels, f.Vpc.Labels)
 	labels[v1.LabelVpcExternal] = "true"
 	after.Labels = labels
-	return c.client.Patch(ctx, after, client.MergeFrom(f.Vpc))
+	return v.client.Patch(ctx, after, client.MergeFrom(f.Vpc))
 }

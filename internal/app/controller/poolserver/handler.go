@@ -25,9 +25,9 @@ type Pools interface {
 
 // Handler lists, fills and frees pools for an operator.
 type Handler struct {
-	// Pools returns the pools, or an error if this controller has none now.
-	Pools func() (Pools, error)
-	// SubnetOf and groupOf are names for people.
+	Pools Pools
+	// SubnetOf returns the name of the Subnet whose pods a pool serves, GroupName
+	// that of a security group.
 	SubnetOf  func(ctx context.Context, k portpool.Key) (string, error)
 	GroupName func(id string) string
 	// StandardPool returns the pool of pods without annotations of ours that no
@@ -40,19 +40,20 @@ type Handler struct {
 // maxFill is how many ports one fill may ask for.
 const maxFill = 1000
 
-// Mux routes the verbs of internal/poolwire.
-func (h Handler) Mux() *http.ServeMux {
+// Mux routes the verbs of internal/poolwire. find returns the Handler that answers
+// a request, or an error if this controller has no pools now.
+func Mux(find func() (Handler, error)) *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, answer := range map[string]func(context.Context, Pools, url.Values) (any, error){
-		"GET /" + poolwire.List: h.list, "POST /" + poolwire.Fill: h.fill, "POST /" + poolwire.Free: h.free,
+	for pattern, answer := range map[string]func(Handler, context.Context, url.Values) (any, error){
+		"GET /" + poolwire.List: Handler.list, "POST /" + poolwire.Fill: Handler.fill, "POST /" + poolwire.Free: Handler.free,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			s, err := h.Pools()
+			h, err := find()
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 				return
 			}
-			body, err := answer(r.Context(), s, r.URL.Query())
+			body, err := answer(h, r.Context(), r.URL.Query())
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
@@ -65,10 +66,10 @@ func (h Handler) Mux() *http.ServeMux {
 }
 
 // selected returns the pools that a query selects, and their keys.
-func (h Handler) selected(ctx context.Context, s Pools, q url.Values) ([]poolwire.Pool, []portpool.Key, error) {
+func (h Handler) selected(ctx context.Context, q url.Values) ([]poolwire.Pool, []portpool.Key, error) {
 	var pools []poolwire.Pool
 	var keys []portpool.Key
-	for _, p := range s.Pools() {
+	for _, p := range h.Pools.Pools() {
 		subnet, err := h.SubnetOf(ctx, p.Key)
 		if err != nil {
 			return nil, nil, err
@@ -95,13 +96,13 @@ func (h Handler) describe(p portpool.Status, subnet string) poolwire.Pool {
 	return out
 }
 
-func (h Handler) list(ctx context.Context, s Pools, q url.Values) (any, error) {
-	pools, keys, err := h.selected(ctx, s, q)
+func (h Handler) list(ctx context.Context, q url.Values) (any, error) {
+	pools, keys, err := h.selected(ctx, q)
 	for i := range pools {
 		if !q.Has(poolwire.ArgPorts) {
 			break
 		}
-		for _, p := range s.PoolPorts(keys[i]) {
+		for _, p := range h.Pools.PoolPorts(keys[i]) {
 			pools[i].Ports = append(pools[i].Ports, poolwire.Port{ID: p.ID, Addrs: p.Addrs, State: p.State})
 		}
 	}
@@ -110,12 +111,12 @@ func (h Handler) list(ctx context.Context, s Pools, q url.Values) (any, error) {
 
 func orEmpty[T any](all []T) []T { return append([]T{}, all...) }
 
-func (h Handler) fill(ctx context.Context, s Pools, q url.Values) (any, error) {
+func (h Handler) fill(ctx context.Context, q url.Values) (any, error) {
 	n, err := h.count(q)
 	if err != nil {
 		return nil, err
 	}
-	pools, keys, err := h.selected(ctx, s, q)
+	pools, keys, err := h.selected(ctx, q)
 	if len(pools) == 0 && err == nil {
 		pools, keys, err = h.newPool(ctx, q)
 	}
@@ -125,7 +126,7 @@ func (h Handler) fill(ctx context.Context, s Pools, q url.Values) (any, error) {
 	made := make([]poolwire.Made, len(pools))
 	for i, k := range keys {
 		made[i].Pool = pools[i]
-		if made[i].Made, err = s.Fill(ctx, k, n); err != nil {
+		if made[i].Made, err = h.Pools.Fill(ctx, k, n); err != nil {
 			made[i].Problem = err.Error()
 		}
 	}
@@ -156,16 +157,16 @@ func (h Handler) newPool(ctx context.Context, q url.Values) ([]poolwire.Pool, []
 	return []poolwire.Pool{h.describe(portpool.Status{Key: k}, subnet)}, []portpool.Key{k}, err
 }
 
-func (h Handler) free(ctx context.Context, s Pools, q url.Values) (any, error) {
+func (h Handler) free(ctx context.Context, q url.Values) (any, error) {
 	if !q.Has(poolwire.ArgAll) && q.Get(poolwire.ArgNode) == "" && q.Get(poolwire.ArgSubnet) == "" {
 		return nil, errors.New("free the ports of which node?")
 	}
-	_, keys, err := h.selected(ctx, s, q)
+	_, keys, err := h.selected(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	var out poolwire.Freed
-	if out.Ports, err = s.Free(ctx, func(k portpool.Key) bool { return slices.Contains(keys, k) }); err != nil {
+	if out.Ports, err = h.Pools.Free(ctx, func(k portpool.Key) bool { return slices.Contains(keys, k) }); err != nil {
 		out.Problem = err.Error()
 	}
 	return out, nil

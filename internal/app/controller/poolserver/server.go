@@ -17,9 +17,10 @@ import (
 // Server serves a Handler at a Unix socket. Whoever may exec into the container
 // may ask it; there is no port to protect.
 type Server struct {
-	Path    string
-	Handler Handler
-	Log     *slog.Logger
+	Path string
+	// Find returns the Handler, or an error if this controller has no pools now.
+	Find func() (Handler, error)
+	Log  *slog.Logger
 }
 
 // NeedLeaderElection tells the manager to serve at once: a controller that does
@@ -48,7 +49,7 @@ func (s Server) serve(ctx context.Context) error {
 	if err := os.Chmod(s.Path, 0o600); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	h := &http.Server{Handler: s.Handler.Mux(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	h := &http.Server{Handler: Mux(s.Find), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
 	defer stop()
 	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {

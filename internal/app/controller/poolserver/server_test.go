@@ -62,7 +62,7 @@ func keyFor(node, network string) portpool.Key {
 
 func newHandler(f fakePools) Handler {
 	return Handler{
-		Pools:        func() (Pools, error) { return f, nil },
+		Pools:        f,
 		SubnetOf:     func(_ context.Context, k portpool.Key) (string, error) { return "subnet-" + k.Network, nil },
 		GroupName:    func(id string) string { return "group-" + id },
 		StandardPool: func(_ context.Context, node, _ string) (portpool.Key, error) { return keyFor(node, "a"), nil },
@@ -70,11 +70,13 @@ func newHandler(f fakePools) Handler {
 	}
 }
 
+func found(h Handler) func() (Handler, error) { return func() (Handler, error) { return h, nil } }
+
 // ask returns an answer in short form.
-func ask(t *testing.T, d Handler, method, path string) string {
+func ask(t *testing.T, find func() (Handler, error), method, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	d.Mux().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+	Mux(find).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
 	if w.Code != http.StatusOK {
 		return http.StatusText(w.Code) + ": " + strings.TrimSpace(w.Body.String())
 	}
@@ -96,7 +98,7 @@ func ask(t *testing.T, d Handler, method, path string) string {
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	f := fakePools{keyFor("node1", "a"): 3, keyFor("node1", "b"): 1, keyFor("node9", "a"): 0}
-	d := newHandler(f)
+	find := found(newHandler(f))
 	for _, c := range []struct{ method, path, want string }{
 		{"GET", "/list", `["node1","subnet-a",["group-g1","group-g2"],3,null,0,""]
 ["node1","subnet-b",["group-g1","group-g2"],1,null,0,""]
@@ -116,12 +118,12 @@ func TestHandler(t *testing.T) {
 		{"GET", "/list", ""},
 		{"GET", "/fill?node=node1", "Method Not Allowed: Method Not Allowed"},
 	} {
-		if diff := cmp.Diff(c.want, ask(t, d, c.method, c.path)); diff != "" {
+		if diff := cmp.Diff(c.want, ask(t, find, c.method, c.path)); diff != "" {
 			t.Errorf("%s %s: %s", c.method, c.path, diff)
 		}
 	}
-	d.Pools = func() (Pools, error) { return nil, errors.New("no pools here") }
-	if got := ask(t, d, "GET", "/list"); got != "Service Unavailable: no pools here" {
+	none := func() (Handler, error) { return Handler{}, errors.New("no pools here") }
+	if got := ask(t, none, "GET", "/list"); got != "Service Unavailable: no pools here" {
 		t.Error(got)
 	}
 }
@@ -137,7 +139,7 @@ func TestServer(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		ended <- Server{path, newHandler(fakePools{keyFor("node1", "a"): 3}), slog.New(slog.DiscardHandler)}.Start(ctx)
+		ended <- Server{path, found(newHandler(fakePools{keyFor("node1", "a"): 3})), slog.New(slog.DiscardHandler)}.Start(ctx)
 	}()
 	var out strings.Builder
 	deadline := time.Now().Add(time.Minute)

@@ -1,0 +1,92 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/settings"
+	"github.com/isthmus-cni/isthmus/internal/unit"
+)
+
+// clusterUnit gathers and reports the unit cluster/<name>: what the cluster needs
+// in Neutron whatever its users create, which is security groups and the
+// Services' network.
+type clusterUnit struct {
+	client   client.Client
+	reporter reporter
+	log      *slog.Logger
+	topology topology
+}
+
+func clusterName(s settings.Settings) intent.Unit { return intent.Unit("cluster/" + s.Cluster) }
+
+func (c clusterUnit) gather(ctx context.Context, n types.NamespacedName) (decide.ClusterFacts, error) {
+	var f decide.ClusterFacts
+	s, cloud := c.topology.settings, c.topology.cloud
+	if s.Overlay() || n.Name != s.Cluster {
+		return f, nil
+	}
+	if s.Neutron.ServiceNetwork != "" {
+		if err := cloud.Ready(); err != nil {
+			return f, err // Otherwise a second network would be created.
+		}
+		f.ServiceNetwork, _ = cloud.ServiceNetwork()
+	}
+	var err error
+	if f.CIDRs, err = kube.ServiceCIDRs(ctx, c.client); err != nil {
+		return f, err
+	}
+	slices.SortFunc(f.CIDRs, func(a, b *networkingv1.ServiceCIDR) int { return cmp.Compare(a.Name, b.Name) })
+	if f.Subnets, err = kube.Subnets(ctx, c.client); err != nil {
+		return f, err
+	}
+	nodes, err := kube.Nodes(ctx, c.client)
+	if err != nil {
+		return f, err
+	}
+	var records kuryr.KuryrLoadBalancerList
+	if err := c.client.List(ctx, &records, client.Limit(1)); err != nil {
+		return f, err
+	}
+	f.InUse = len(records.Items) > 0 || cloud.Ready() != nil
+	f.Nodes, f.NodeVpc = nodeAddrs(nodes), c.topology.nodeVpc()
+	f.Project, f.Quotas = cloud.Project(), cloud.Quotas()
+	f.Router, err = c.topology.router(f.NodeVpc)
+	return f, err
+}
+
+// report puts events on the main ServiceCIDR, since there is no object of the
+// unit's own.
+func (c clusterUnit) report(_ context.Context, f decide.ClusterFacts, r decide.ClusterReport, out unit.Outcome) error {
+	c.reportQuotas(f, r)
+	if out.State == unit.Done || slices.Contains(transient, out.Reason) {
+		return nil
+	}
+	c.log.Warn("creating what the cluster needs in Neutron failed", "unit", clusterName(c.topology.settings), "reason", out.Reason, "err", out.Message)
+	if main := f.Main(); main != nil {
+		c.reporter.problem(main, out)
+	}
+	return nil
+}
+
+// reportQuotas reports once that a quota may be too small.
+func (c clusterUnit) reportQuotas(f decide.ClusterFacts, r decide.ClusterReport) {
+	main := f.Main()
+	if main == nil {
+		return
+	}
+	if c.topology.cloud.SetShort(r.Short) && r.Short != "" {
+		c.log.Warn("a quota may be too small", "unit", clusterName(c.topology.settings), "err", r.Short)
+		c.reporter.warn(main, "QuotaLow", r.Short)
+	}
+}

@@ -1,0 +1,87 @@
+package controller
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// members reads what decides the members of a Service's load balancer.
+type members struct {
+	client   client.Client
+	topology topology
+}
+
+// gather completes f with the Service's endpoints, and the networks that they are in.
+func (m members) gather(ctx context.Context, f *decide.ServiceFacts) (err error) {
+	if f.Slices, err = m.slices(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}); err != nil {
+		return err
+	}
+	if f.EndpointNetworks, err = m.networks(ctx); err != nil {
+		return err
+	}
+	f.Nodes, err = m.nodes(ctx, f.Slices)
+	return err
+}
+
+// slices returns the Service's EndpointSlices, sorted by name.
+func (m members) slices(ctx context.Context, n types.NamespacedName) ([]*discoveryv1.EndpointSlice, error) {
+	var l discoveryv1.EndpointSliceList
+	err := m.client.List(ctx, &l, client.InNamespace(n.Namespace), client.MatchingFields{kube.IndexSliceService: n.Name})
+	all := kube.Pointers(l.Items)
+	slices.SortFunc(all, func(a, b *discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
+	return all, err
+}
+
+// networks returns the networks of pods on the nodes' router; only those of
+// Neutron have a name.
+func (m members) networks(ctx context.Context) ([]decide.EndpointNetwork, error) {
+	all, err := kube.Subnets(ctx, m.client)
+	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
+	var out []decide.EndpointNetwork
+	for _, s := range all {
+		prefixes, err := decide.PrefixesOf(&s.Spec)
+		if err != nil || s.Spec.Vpc != m.topology.nodeVpc() {
+			continue
+		}
+		network := ""
+		if decide.FabricOf(s) == intent.FabricNeutron {
+			network = decide.NetworkName(s.Name)
+		}
+		for _, p := range prefixes {
+			out = append(out, decide.EndpointNetwork{Network: network, Prefix: p})
+		}
+	}
+	return out, err
+}
+
+// nodes returns the addresses of the nodes' ports, for the nodes that endpoints
+// are on.
+func (m members) nodes(ctx context.Context, all []*discoveryv1.EndpointSlice) (map[string][]netip.Addr, error) {
+	out := map[string][]netip.Addr{}
+	for _, s := range all {
+		for _, e := range s.Endpoints {
+			if e.NodeName == nil || out[*e.NodeName] != nil {
+				continue
+			}
+			ip, err := kube.Get[v1.IP](ctx, m.client, types.NamespacedName{Name: decide.NodePort(*e.NodeName)})
+			if err != nil {
+				return nil, err
+			}
+			if ip != nil {
+				out[*e.NodeName] = decide.Addrs(ip)
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,97 @@
+package controller
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/fabrics"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/ovn"
+)
+
+// ovnEvents lets units run by what OVN's database tells.
+type ovnEvents struct {
+	client   client.Client
+	topology topology
+	maps     trigger.Maps
+	fabrics  *fabrics.Fabrics
+	queues   *trigger.Queues
+}
+
+// sweep lets every unit run that owns something in OVN or has an IP object, and
+// those that every cluster has. A unit whose object is gone then wants nothing,
+// and what it has left is removed. From here on OVN's events let units run.
+func (e ovnEvents) sweep(ctx context.Context) error {
+	if err := e.queues.Wait(ctx); err != nil {
+		return err
+	}
+	e.topology.ovn.Watch(ovn.Notify{
+		Unit:   func(u intent.Unit) { e.owns(u); e.queues.Add(u) },
+		Router: func(name string) { e.routerChanged(ctx, name) },
+		Host:   func(word string) { e.hostChanged(ctx, word) },
+		Up:     e.portUp,
+	})
+	owners, err := e.topology.ovn.Units(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range owners {
+		e.owns(u)
+	}
+	ips, err := kube.IPs(ctx, e.client)
+	if err != nil {
+		return err
+	}
+	for _, ip := range ips {
+		owners = append(owners, decide.IPUnit(ip))
+	}
+	if e.topology.settings.Overlay() {
+		owners = append(owners, "vpc/"+v1.DefaultVpc, "subnet/"+v1.DefaultSubnet, "subnet/"+v1.JoinSubnet)
+	}
+	for _, u := range owners {
+		e.queues.Add(u)
+	}
+	return nil
+}
+
+func (e ovnEvents) owns(u intent.Unit) { e.fabrics.Mark(u, intent.FabricOVN, true) }
+
+// routerChanged lets the router's Vpc run, its Subnets, and the cluster's unit if
+// it is the nodes' router.
+func (e ovnEvents) routerChanged(ctx context.Context, name string) {
+	e.queues.Add(intent.Unit("vpc/" + name))
+	for _, n := range e.maps.SubnetsIn(ctx, name) {
+		e.queues.Add(intent.Unit("subnet/" + n.Name))
+	}
+	if name == e.topology.nodeVpc() {
+		e.queues.Add(clusterName(e.topology.settings))
+	}
+}
+
+// hostChanged lets the nested nodes run, with their pods, whose parent port is
+// found by a word; all nested nodes if it is empty.
+func (e ovnEvents) hostChanged(ctx context.Context, word string) {
+	by := client.MatchingFields{kube.IndexParentPort: word}
+	if word == "" {
+		by = client.MatchingFields{kube.IndexNested: "true"}
+	}
+	nodes, _ := kube.Nodes(ctx, e.client, by)
+	for _, node := range nodes {
+		e.queues.Add(decide.NodeUnit(node.Name))
+		for _, n := range e.maps.PodsOnNode(ctx, node) {
+			e.queues.Add(decide.PodUnit(n.Namespace, n.Name))
+		}
+	}
+}
+
+// portUp passes on that one of Neutron's ports has come up.
+func (e ovnEvents) portUp(port string) {
+	if e.topology.cloud != nil {
+		e.topology.cloud.Rose(port)
+	}
+}
