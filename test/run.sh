@@ -10,7 +10,7 @@ export PATH="$PWD/bin:$PATH"
 lab_dir=${ISTHMUS_LAB_DIR:-/run/isthmus-lab}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export ISTHMUS_BEFORE=$work/neutron-before
+export ISTHMUS_BEFORE=$work/neutron-before ISTHMUS_TRACES=$work/traces-before
 phases=$work/phases # one line for each phase that ended, in the columns of test/budget.awk
 touch "$phases"
 
@@ -77,11 +77,12 @@ end_to_end() { in_lab "$1" 'end-to-end tests' tests -tags e2e -timeout 40m ./tes
 # contract PROFILE: what the tests' Neutron promises, the real one keeps.
 contract() { in_lab "$1" 'contract with Neutron' tests -run '^TestContract$' ./internal/neutron; }
 
-# without_isthmus starts the lab and writes down Neutron's rows before Isthmus is
-# installed, to be compared after.
+# without_isthmus starts the lab and writes down Neutron's rows, and what is on the
+# nodes and in the API server, before Isthmus is installed, to be compared after.
 without_isthmus() {
   isthmus-lab up --profile shared-ovn --isthmus=false &&
-    (eval "$(isthmus-lab env)" && exec "$work/snapshot" "$OVN_NB_DB") >"$ISTHMUS_BEFORE"
+    (eval "$(isthmus-lab env)" && exec "$work/snapshot" "$OVN_NB_DB") >"$ISTHMUS_BEFORE" &&
+    (eval "$(isthmus-lab env)" && exec test/traces.sh) >"$ISTHMUS_TRACES"
 }
 
 shared_ovn() {

@@ -128,26 +128,6 @@ func (l *lab) gone(t *testing.T, name string) {
 	})
 }
 
-// uninstall is what docs/install.md says; then the database is Neutron's alone.
-func (l *lab) uninstall(t *testing.T, before []string) {
-	l.kubectl(t, "delete", "-f", "deploy/controller.yaml", "-f", "deploy/agent.yaml", "--ignore-not-found")
-	until(t, time.Minute, func() error {
-		if pods := l.kubectl(t, "-n", "kube-system", "get", "pods", "-o", "name"); strings.Contains(pods, "isthmus-") {
-			return fmt.Errorf("still there: %s", pods)
-		}
-		return nil
-	})
-	t.Log(l.kubectl(t, "ko", "cleanup", "--cluster", "lab", "--yes"))
-	rows := l.rows(t)
-	if ours := neighbour.Ours(rows); len(ours) > 0 {
-		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
-	}
-	if diff := cmp.Diff(before, neighbour.Foreign(rows)); diff != "" {
-		t.Errorf("Neutron's rows, -before +after:\n%s", diff)
-	}
-	l.run(t, "isthmus-lab", "up")
-}
-
 // repair damages what Neutron wrote, lets Neutron mend it, and sees that ours is
 // back at once: Neutron's repair takes our router port and port groups away.
 func (l *lab) repair(t *testing.T) {

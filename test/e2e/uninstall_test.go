@@ -3,31 +3,92 @@
 package e2e
 
 import (
-	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
+	"github.com/isthmus-cni/isthmus/internal/walk"
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
+
+// uninstall does what docs/install.md says. Then nothing of ours is on any node, in
+// the API server or in OVN, and all else is as it was before the installation. A
+// new installation starts.
+func (l *lab) uninstall(t *testing.T, before []string) {
+	const page = "docs/install.md"
+	text, err := os.ReadFile(filepath.Join(l.repo, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := walk.Parse(page, strings.ReplaceAll(string(text), "--cluster NAME", "--cluster lab"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = walk.Run(t.Context(), doc, walk.Options{
+		Dir: l.repo, Env: l.env, Patience: walkPatience, Log: func(line string) { t.Log(line) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.noTraces(t)
+	rows := l.rows(t)
+	if ours := neighbour.Ours(rows); len(ours) > 0 {
+		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
+	}
+	if diff := cmp.Diff(before, neighbour.Foreign(rows)); diff != "" {
+		t.Errorf("Neutron's rows, -before +after:\n%s", diff)
+	}
+	l.run(t, "isthmus-lab", "up")
+}
+
+// noTraces lists what is on each node and in the API server. Nothing may bear our
+// name; and if the caller listed it before the installation (ISTHMUS_TRACES, a
+// file), nothing may differ.
+func (l *lab) noTraces(t *testing.T) {
+	t.Helper()
+	after := strings.Split(l.run(t, "test/traces.sh"), "\n")
+	for _, line := range after {
+		if ownTrace.MatchString(line) {
+			t.Errorf("still there: %s", line)
+		}
+	}
+	file := os.Getenv("ISTHMUS_TRACES")
+	if file == "" {
+		t.Log("ISTHMUS_TRACES is not set: nodes and API server are not compared with what was there before the installation")
+		return
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(strings.TrimSpace(string(before)), "\n"), after); diff != "" {
+		t.Errorf("on the nodes and in the API server, -before +after:\n%s", diff)
+	}
+}
+
+// ownTrace finds what is ours by its name, and by the protocol and the table number
+// of our routes.
+var ownTrace = regexp.MustCompile(`isthmus|kubeovn\.io|kuryrloadbalancer|\bovn0\b|owned port|proto 73\b|table 7349\b|lookup 7349\b`)
 
 // uninstallCloud is what docs/install.md says; then no project has anything of
 // ours, and Neutron finds nothing in OVN that is.
 func (l *lab) uninstallCloud(t *testing.T) {
 	t.Cleanup(func() { l.run(t, "isthmus-lab", "up") })
-	l.kubectl(t, "delete", "-f", "deploy/controller.yaml", "-f", "deploy/agent.yaml", "--ignore-not-found")
-	until(t, 2*time.Minute, func() error {
-		if pods := l.kubectl(t, "-n", "kube-system", "get", "pods", "-o", "name"); strings.Contains(pods, "isthmus-") {
-			return fmt.Errorf("still there: %s", pods)
-		}
-		return nil
-	})
+	l.kubectl(t, "delete", "--cascade=foreground", "-f", "deploy/controller.yaml", "-f", "deploy/agent.yaml")
+	l.kubectl(t, "apply", "-f", "deploy/uninstall")
+	l.kubectl(t, "-n", "kube-system", "rollout", "status", "daemonset/isthmus-cleanup", "--timeout=150s")
+	l.kubectl(t, "delete", "--cascade=foreground", "-f", "deploy/uninstall")
 	t.Log(l.kubectl(t, "ko", "neutron", "cleanup", "--cluster", "lab", "--yes"))
 	t.Log(l.kubectl(t, "ko", "cleanup", "--cluster", "lab", "--yes"))
+	l.kubectl(t, "-n", "kube-system", "delete", "secret", "isthmus-openstack")
+	l.kubectl(t, "delete", "-f", "deploy", "-f", "api/crds", "--ignore-not-found", "--timeout=150s")
+	l.noTraces(t)
 	if ours := l.oursInOpenStack(t); len(ours) > 0 {
 		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
 	}
