@@ -1,5 +1,5 @@
-// Command isthmus-cni is the CNI plugin: it hands what the container runtime
-// asks to the node's agent, and the agent's answer back. It decides nothing.
+// Command isthmus-cni is the CNI plugin: it passes the container runtime's request to
+// the node's agent, and the agent's response to the runtime. It decides nothing.
 package main
 
 import (
@@ -11,5 +11,5 @@ func main() {
 	p := plugin{}
 	skel.PluginMainFuncs(skel.CNIFuncs{
 		Add: p.add, Del: p.del, Check: p.check, GC: p.gc, Status: p.status,
-	}, version.All, "isthmus-cni asks the node's isthmus-agent")
+	}, version.All, "isthmus-cni passes requests to the node's isthmus-agent")
 }

@@ -18,8 +18,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 )
 
-// patience is a little more than the agent's own, so that its words arrive.
-const patience = 30 * time.Second
+// callTimeout is a little longer than the agent's own for ADD, so that the agent's
+// error arrives.
+const callTimeout = 30 * time.Second
 
 type plugin struct{}
 
@@ -30,6 +31,7 @@ type conf struct {
 	Socket string `json:"socket,omitempty"`
 }
 
+// readConf returns our part of the configuration. It errs if that is not JSON.
 func readConf(stdin []byte) (conf, error) {
 	c := conf{Socket: cniwire.DefaultSocket}
 	if err := json.Unmarshal(stdin, &c); err != nil {
@@ -48,12 +50,12 @@ func (plugin) add(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrInvalidNetNS, "cannot open the pod's network namespace", err.Error())
 	}
 	defer netns.Close()
-	answer, err := ask(c, request(cniwire.Add, args), netns)
+	answer, err := call(c, request(cniwire.Add, args), netns)
 	if err != nil {
 		return err
 	}
 	if answer.Result == nil {
-		return types.NewError(types.ErrInternal, "the agent's answer has no result", "")
+		return types.NewError(types.ErrInternal, "the agent's response has no result", "")
 	}
 	r, err := toCNI(answer.Result)
 	if err != nil {
@@ -67,12 +69,12 @@ func (plugin) del(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	// It may be gone already, which is no reason to leave the rest.
+	// The namespace may be gone already; the rest is removed all the same.
 	netns, err := os.Open(args.Netns)
 	if err == nil {
 		defer netns.Close()
 	}
-	_, err = ask(c, request(cniwire.Del, args), netns)
+	_, err = call(c, request(cniwire.Del, args), netns)
 	return err
 }
 
@@ -82,7 +84,7 @@ func (plugin) check(args *skel.CmdArgs) error {
 		return err
 	}
 	r := request(cniwire.Check, args)
-	if r.Addresses, err = previous(&c); err != nil {
+	if r.Addresses, err = prevAddresses(&c); err != nil {
 		return err
 	}
 	netns, err := os.Open(args.Netns)
@@ -90,7 +92,7 @@ func (plugin) check(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrInvalidNetNS, "cannot open the pod's network namespace", err.Error())
 	}
 	defer netns.Close()
-	_, err = ask(c, r, netns)
+	_, err = call(c, r, netns)
 	return err
 }
 
@@ -103,7 +105,7 @@ func (plugin) gc(args *skel.CmdArgs) error {
 	for _, a := range c.ValidAttachments {
 		r.Keep = append(r.Keep, cniwire.Attachment{Container: a.ContainerID, Link: a.IfName})
 	}
-	_, err = ask(c, r, nil)
+	_, err = call(c, r, nil)
 	return err
 }
 
@@ -112,20 +114,20 @@ func (plugin) status(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	_, err = ask(c, cniwire.Request{Verb: cniwire.Status}, nil)
+	_, err = call(c, cniwire.Request{Verb: cniwire.Status}, nil)
 	return err
 }
 
 func request(v cniwire.Verb, args *skel.CmdArgs) cniwire.Request {
-	k := kubernetes(args.Args)
+	k := parseArgs(args.Args)
 	return cniwire.Request{
 		Verb: v, Attachment: cniwire.Attachment{Container: args.ContainerID, Link: args.IfName}, NetNS: args.Netns,
 		Namespace: k["K8S_POD_NAMESPACE"], Pod: k["K8S_POD_NAME"], UID: k["K8S_POD_UID"],
 	}
 }
 
-// kubernetes reads CNI_ARGS, "IgnoreUnknown=1;K8S_POD_NAME=a;...".
-func kubernetes(args string) map[string]string {
+// parseArgs parses CNI_ARGS, "IgnoreUnknown=1;K8S_POD_NAME=a;...".
+func parseArgs(args string) map[string]string {
 	all := map[string]string{}
 	for pair := range strings.SplitSeq(args, ";") {
 		key, value, _ := strings.Cut(pair, "=")
@@ -134,10 +136,11 @@ func kubernetes(args string) map[string]string {
 	return all
 }
 
-// ask turns every failure into one that the runtime understands: without the
-// agent, STATUS says that the plugin is not there, and all else is to be tried again.
-func ask(c conf, r cniwire.Request, netns *os.File) (cniwire.Response, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// call sends a request to the agent and returns its response. Every failure becomes a
+// CNI error: without an agent, STATUS says that the plugin is not available, and the
+// runtime is to try every other request again.
+func call(c conf, r cniwire.Request, netns *os.File) (cniwire.Response, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	answer, err := cniwire.Call(ctx, c.Socket, r, netns)
 	switch {
@@ -146,15 +149,16 @@ func ask(c conf, r cniwire.Request, netns *os.File) (cniwire.Response, error) {
 	case errors.Is(err, cniwire.ErrNoAgent):
 		return answer, types.NewError(types.ErrTryAgainLater, cniwire.ErrNoAgent.Error(), err.Error())
 	case err != nil:
-		return answer, types.NewError(types.ErrInternal, "the agent's answer makes no sense", err.Error())
+		return answer, types.NewError(types.ErrInternal, "the agent's response is not valid", err.Error())
 	case answer.Error != nil:
 		return answer, types.NewError(answer.Error.Code, answer.Error.Msg, answer.Error.Details)
 	}
 	return answer, nil
 }
 
-// previous are the addresses in the result of ADD, which the runtime repeats.
-func previous(c *conf) ([]string, error) {
+// prevAddresses returns the addresses in the result of ADD, which the runtime passes
+// to CHECK as prevResult. It errs if there is none.
+func prevAddresses(c *conf) ([]string, error) {
 	if c.RawPrevResult == nil {
 		return nil, types.NewError(types.ErrInvalidNetworkConfig, "CHECK needs prevResult", "")
 	}
@@ -172,6 +176,7 @@ func previous(c *conf) ([]string, error) {
 	return all, nil
 }
 
+// toCNI turns the agent's result into the one of the CNI specification.
 func toCNI(r *cniwire.Result) (*result.Result, error) {
 	out := &result.Result{CNIVersion: result.ImplementedSpecVersion}
 	for _, i := range r.Interfaces {
@@ -180,7 +185,7 @@ func toCNI(r *cniwire.Result) (*result.Result, error) {
 	for _, a := range r.Addresses {
 		ip, network, err := net.ParseCIDR(a.Prefix)
 		if err != nil {
-			return nil, fmt.Errorf("the agent's answer: %w", err)
+			return nil, fmt.Errorf("the agent's response: %w", err)
 		}
 		network.IP = ip
 		out.IPs = append(out.IPs, &result.IPConfig{Interface: result.Int(a.Interface), Address: *network, Gateway: net.ParseIP(a.Gateway)})
@@ -188,7 +193,7 @@ func toCNI(r *cniwire.Result) (*result.Result, error) {
 	for _, r := range r.Routes {
 		_, to, err := net.ParseCIDR(r.To)
 		if err != nil {
-			return nil, fmt.Errorf("the agent's answer: %w", err)
+			return nil, fmt.Errorf("the agent's response: %w", err)
 		}
 		out.Routes = append(out.Routes, &types.Route{Dst: *to, GW: net.ParseIP(r.Via)})
 	}

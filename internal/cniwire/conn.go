@@ -13,18 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A frame is its length in four bytes, big endian, and a JSON document.
-// maxFrame bounds what a peer can make us allocate; a GC request that names
-// 1,000 sandboxes needs about 100 kB.
+// A frame is the length of a JSON document in four bytes, big endian, and the
+// document. maxFrame limits, in bytes, what a peer can make us allocate. A GC request
+// that names 1,000 sandboxes needs about 100 kB.
 const maxFrame = 4 << 20
 
 const headerLen = 4
 
-// ErrNoAgent wraps what Call returns when nobody listens on the socket.
+// ErrNoAgent is wrapped by the error of a Call that got no response.
 var ErrNoAgent = errors.New("the node's isthmus-agent does not answer")
 
-// Call sends a request with the pod's namespace (nil if there is none) and
-// waits for the answer, at most until ctx ends.
+// Call sends a request with the pod's network namespace, which may be nil, and
+// returns the agent's response. If none comes before ctx ends, or nobody listens, the
+// error wraps ErrNoAgent.
 func Call(ctx context.Context, socket string, r Request, netns *os.File) (Response, error) {
 	conn, err := dial(ctx, socket)
 	if err != nil {
@@ -56,8 +57,8 @@ func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
 	return conn.(*net.UnixConn), nil
 }
 
-// Receive reads one request. The file is the pod's namespace, nil if none was
-// sent; the caller closes it.
+// Receive reads one request and the pod's network namespace, nil if none was sent.
+// The caller closes the namespace. It errs if the request is not valid.
 func Receive(conn *net.UnixConn) (Request, *os.File, error) {
 	header, netns, err := readHeader(conn)
 	if err != nil {
@@ -76,10 +77,11 @@ func Receive(conn *net.UnixConn) (Request, *os.File, error) {
 	return Request{}, nil, err
 }
 
-// Reply sends the answer.
+// Reply sends the response.
 func Reply(conn *net.UnixConn, r Response) error { return send(conn, r, nil) }
 
-// send passes the file with the header, so that it arrives with the frame's first byte.
+// send sends a frame. The file, which may be nil, is sent with the header, so that it
+// arrives with the first byte.
 func send(conn *net.UnixConn, message any, file *os.File) error {
 	text, err := json.Marshal(message)
 	if err != nil {
@@ -102,7 +104,7 @@ func send(conn *net.UnixConn, message any, file *os.File) error {
 	return nil
 }
 
-// readFrame reads a frame whose header was read already, or with it if header is nil.
+// readFrame returns a frame's document. It reads the header first if header is nil.
 func readFrame(conn io.Reader, header []byte) ([]byte, error) {
 	if header == nil {
 		header = make([]byte, headerLen)
@@ -121,7 +123,7 @@ func readFrame(conn io.Reader, header []byte) ([]byte, error) {
 	return text, nil
 }
 
-// readHeader reads the length and at most one file.
+// readHeader reads a frame's header and at most one file, which may be nil.
 func readHeader(conn *net.UnixConn) ([]byte, *os.File, error) {
 	header := make([]byte, headerLen)
 	rights := make([]byte, unix.CmsgSpace(4*4))
@@ -142,7 +144,8 @@ func readHeader(conn *net.UnixConn) ([]byte, *os.File, error) {
 	return header, file, nil
 }
 
-// oneFile takes the file out of a control message, and closes those that are too many.
+// oneFile returns the file in a control message, nil if there is none. If there are
+// several, it closes all of them and errs.
 func oneFile(control []byte) (*os.File, error) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package cniwire knows what the CNI plugin and the agent say to each other:
-// one request and one response on each connection to a unix socket, with the
-// pod's network namespace passed as an open file. It knows neither CNI's own
-// formats nor what the agent does with a request.
+// Package cniwire is the protocol between the CNI plugin and the agent: one request
+// and one response on each connection to a unix socket, with the pod's network
+// namespace passed as an open file. It knows neither CNI's own formats nor what the
+// agent does with a request.
 package cniwire
 
 import (
@@ -11,10 +11,10 @@ import (
 	"regexp"
 )
 
-// DefaultSocket is where the agent listens unless it is told otherwise.
+// DefaultSocket is where the agent listens unless its options name another socket.
 const DefaultSocket = "/run/isthmus/agent.sock"
 
-// Verb is what the runtime asks for.
+// Verb is the operation that the runtime asks for.
 type Verb string
 
 // The verbs of the CNI specification.
@@ -26,44 +26,47 @@ const (
 	Status Verb = "STATUS"
 )
 
-// Attachment is one interface of one sandbox.
+// Attachment is one interface of one sandbox: the container id, and the interface's
+// name inside the pod.
 type Attachment struct {
 	Container string `json:"container"`
 	Link      string `json:"link"`
 }
 
-// Request is what the plugin asks of the agent. The namespace itself travels
-// beside it as an open file, because the agent cannot see the runtime's mounts.
+// Request is what the plugin asks of the agent. The pod's network namespace is sent
+// with it as an open file, because the agent cannot see the runtime's mounts.
 type Request struct {
 	Verb Verb `json:"verb"`
 	// Attachment is empty for GC and STATUS.
 	Attachment
-	// NetNS is the namespace's path as the runtime named it, for the result only.
+	// NetNS is the path that the runtime has for the namespace; only the result needs it.
 	NetNS string `json:"netns,omitempty"`
 	// Namespace, Pod and UID name the pod; DEL works without them.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	UID       string `json:"uid,omitempty"`
-	// Addresses are those that ADD gave, for CHECK: "10.16.0.5/16".
+	// Addresses are those that ADD returned, for CHECK: "10.16.0.5/16".
 	Addresses []string `json:"addresses,omitempty"`
-	// Keep is what is still alive, for GC.
+	// Keep are the attachments that still exist, for GC.
 	Keep []Attachment `json:"keep,omitempty"`
 }
 
-// Response is the agent's answer: an Error, or else, for ADD, a Result.
+// Response is the agent's answer. Error is nil if the request succeeded; Result is nil
+// unless an ADD succeeded.
 type Response struct {
 	Result *Result `json:"result,omitempty"`
 	Error  *Error  `json:"error,omitempty"`
 }
 
-// Result is what ADD made.
+// Result is what ADD made: the interfaces on both ends, the pod's addresses and routes.
 type Result struct {
 	Interfaces []Interface `json:"interfaces,omitempty"`
 	Addresses  []Address   `json:"addresses,omitempty"`
 	Routes     []Route     `json:"routes,omitempty"`
 }
 
-// Interface is one end of a link; NetNS is empty for the node's own.
+// Interface is one end of a link. NetNS is empty for the end on the node. An MTU of 0
+// is not reported.
 type Interface struct {
 	Name  string `json:"name"`
 	MAC   string `json:"mac,omitempty"`
@@ -71,20 +74,21 @@ type Interface struct {
 	NetNS string `json:"netns,omitempty"`
 }
 
-// Address is on the interface of that index in Result.Interfaces.
+// Address is an address in CIDR notation. Interface is the index in Result.Interfaces.
 type Address struct {
 	Prefix    string `json:"prefix"`
 	Gateway   string `json:"gateway,omitempty"`
 	Interface int    `json:"interface"`
 }
 
-// Route is a destination and its next hop.
+// Route is a destination in CIDR notation and the address of its next hop.
 type Route struct {
 	To  string `json:"to"`
 	Via string `json:"via,omitempty"`
 }
 
-// Codes of the CNI specification that the agent uses.
+// Error codes of the CNI specification 1.1, section "Error". Codes from 100 are the
+// plugin's own.
 const (
 	CodeInvalidEnvironment uint = 4
 	CodeDecoding           uint = 6
@@ -94,7 +98,7 @@ const (
 	CodeInternal           uint = 999
 )
 
-// Error is a failure as the runtime is told of it.
+// Error is a failure as the runtime receives it.
 type Error struct {
 	Code    uint   `json:"code"`
 	Msg     string `json:"msg"`
@@ -113,7 +117,7 @@ var (
 	linkName    = regexp.MustCompile(`^[^/:\s\x00]{1,15}$`)
 )
 
-// decode reads a request and refuses what no runtime would say.
+// decode reads a request. It errs if the request is not valid.
 func decode(text []byte) (Request, error) {
 	var r Request
 	if err := json.Unmarshal(text, &r); err != nil {
@@ -130,11 +134,11 @@ func (r Request) validate() error {
 		return r.Attachment.validate()
 	case Add, Check:
 		if r.Pod == "" || r.Namespace == "" {
-			return errors.New("the runtime names no pod: CNI_ARGS needs K8S_POD_NAMESPACE and K8S_POD_NAME")
+			return errors.New("the runtime names no pod: CNI_ARGS must have K8S_POD_NAMESPACE and K8S_POD_NAME")
 		}
 		return r.Attachment.validate()
 	}
-	return fmt.Errorf("verb %q is none of ADD, DEL, CHECK, GC, STATUS", r.Verb)
+	return fmt.Errorf("unknown CNI verb %q: the agent knows ADD, DEL, CHECK, GC and STATUS", r.Verb)
 }
 
 func (a Attachment) validate() error {

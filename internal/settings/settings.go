@@ -1,5 +1,5 @@
-// Package settings knows the one ConfigMap that both daemons, the kubectl
-// plugin and the lab share: its keys, its defaults and what is valid.
+// Package settings knows the one ConfigMap that both daemons, the kubectl plugin and
+// the lab read: its keys, its defaults and which values are valid.
 package settings
 
 import (
@@ -11,38 +11,40 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Where the settings stand.
+// Where the settings are.
 const (
 	Namespace = "kube-system"
 	ConfigMap = "isthmus-config"
-	// Key is the ConfigMap's key, and File where the daemons find it mounted.
+	// Key is the key in the ConfigMap. The daemons have its value mounted as File.
 	Key  = "isthmus.yaml"
 	File = "/etc/isthmus/" + Key
 )
 
-// Settings of one cluster. All of them hold for every node.
+// Settings of one cluster. They are the same for every node.
 type Settings struct {
-	// Cluster marks all that we own: external_ids:isthmus-owner.
+	// Cluster marks everything that we own, as external_ids:isthmus-owner in OVN.
 	Cluster string `json:"cluster"`
 	// NBAddresses and SBAddresses are OVN's databases, "tcp:172.31.0.1:6641".
 	NBAddresses []string `json:"nbAddresses"`
 	SBAddresses []string `json:"sbAddresses"`
-	// APIServers are the API server's own addresses, "172.31.0.1:6443": the
-	// daemons must reach it before any Service works.
+	// APIServers are the API server's own addresses, "172.31.0.1:6443". The daemons
+	// do not use its Service, which works only after they have made the network.
 	APIServers []string `json:"apiServers"`
-	// DefaultCIDR, JoinCIDR: the networks of Subnets ovn-default and join.
+	// DefaultCIDR and JoinCIDR are the prefixes of Subnets ovn-default and join, with
+	// a comma between IPv4 and IPv6.
 	DefaultCIDR string `json:"defaultCIDR"`
 	JoinCIDR    string `json:"joinCIDR"`
-	// RouterPortPrefix begins the name of our port on a router of Neutron's.
-	// "lrp-" lets Zed's repair cope with it; "" gives Kube-OVN's name.
+	// RouterPortPrefix starts the name of our port on a Neutron router. With "lrp-"
+	// the repair of every Neutron release works; "" gives the name that Kube-OVN uses.
 	RouterPortPrefix *string `json:"routerPortPrefix,omitempty"`
-	// MTU of the underlay; what the agents report if 0.
+	// UnderlayMTU is the MTU, in bytes, of the network that carries the tunnels. If it
+	// is 0, the agents read it from the nodes' interfaces.
 	UnderlayMTU int `json:"underlayMTU,omitempty"`
-	// Neutron is nil where no Subnet has provider neutron.
+	// Neutron is nil if no Subnet has provider neutron.
 	Neutron *Neutron `json:"neutron,omitempty"`
 }
 
-// Default is what holds for keys that the ConfigMap does not have.
+// Default returns the values of keys that the ConfigMap does not have.
 func Default() Settings {
 	prefix := "lrp-"
 	return Settings{
@@ -53,7 +55,8 @@ func Default() Settings {
 	}
 }
 
-// Parse reads the ConfigMap's value over the defaults. Unknown keys are errors.
+// Parse reads the ConfigMap's value over the defaults. It errs for unknown keys and
+// for values that are not valid.
 func Parse(text []byte) (Settings, error) {
 	s := Default()
 	if err := yaml.UnmarshalStrict(text, &s); err != nil {
@@ -65,17 +68,17 @@ func Parse(text []byte) (Settings, error) {
 	return s, s.Validate()
 }
 
-// Validate says everything that is wrong with s at once.
+// Validate returns everything that is wrong with s, joined; nil if s is valid.
 func (s Settings) Validate() error {
 	var errs []error
 	if s.Cluster == "" || strings.ContainsAny(s.Cluster, " =,\"") {
-		errs = append(errs, fmt.Errorf("cluster %q: must be a word", s.Cluster))
+		errs = append(errs, fmt.Errorf("cluster %q: must be one word, without spaces, quotes, commas and equals signs", s.Cluster))
 	}
 	if len(s.NBAddresses) == 0 {
-		errs = append(errs, errors.New("nbAddresses: give OVN's northbound database, such as tcp:172.31.0.1:6641"))
+		errs = append(errs, errors.New("nbAddresses: set the address of OVN's northbound database, such as tcp:172.31.0.1:6641"))
 	}
 	if len(s.APIServers) == 0 {
-		errs = append(errs, errors.New("apiServers: give the API server's address, such as 172.31.0.1:6443"))
+		errs = append(errs, errors.New("apiServers: set the API server's address, such as 172.31.0.1:6443"))
 	}
 	for name, cidrs := range map[string]string{"defaultCIDR": s.DefaultCIDR, "joinCIDR": s.JoinCIDR} {
 		for c := range strings.SplitSeq(cidrs, ",") {
@@ -90,6 +93,5 @@ func (s Settings) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Overlay tells whether the cluster has Vpc ovn-cluster with Subnets
-// ovn-default and join.
+// Overlay is true if the cluster has Vpc ovn-cluster with Subnets ovn-default and join.
 func (s Settings) Overlay() bool { return s.Neutron == nil || !s.Neutron.Default }
