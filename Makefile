@@ -21,19 +21,19 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 TOOL := go tool -modfile=tools/go.mod
 
 .PHONY: help
-help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: packages kubernetes build coredns ## start the cloud and show what it is for; PROFILE=neutron shows pods as Neutron ports
+demo: packages kubernetes build coredns ## start the one-machine cloud and show what Isthmus does; PROFILE=neutron or nested
 	@demo/$(PROFILE).sh
 
 .PHONY: test
-test: ## everything: install, build, vet, unit and script tests with the race detector, end to end in the lab
+test: ## run everything that CI runs: install, build, check, unit tests, and a lab of each profile
 	@test/run.sh
 
 .PHONY: build
-build: ## static programs and image archives, in bin/
+build: ## build static programs and image archives into bin/
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 	$(GO_BUILD) -o bin/hello ./internal/lab/hello
@@ -41,24 +41,24 @@ build: ## static programs and image archives, in bin/
 	@bin/isthmus-lab image --demo bin/hello
 
 .PHONY: lab
-lab: packages kubernetes build coredns ## start the one-machine cloud, or mend it
+lab: packages kubernetes build coredns ## start the one-machine cloud, or repair it
 	bin/isthmus-lab up --profile $(PROFILE) $(LAB_UP_FLAGS)
 
 .PHONY: unit
-unit: ## unit and script tests of all packages, without the lab
+unit: ## run the unit and script tests, which need no lab
 	go test ./api/... ./cmd/... ./internal/...
 
 .PHONY: race
-race: ## the same with the race detector
+race: ## run the same with the race detector
 	go test -race ./api/... ./cmd/... ./internal/...
 
 .PHONY: e2e
-e2e: ## end-to-end tests; the lab must be up
+e2e: ## run the end-to-end tests in the lab that runs
 	go test -tags e2e -count 1 -timeout 30m ./test/e2e
 
 .PHONY: bench
 ifeq ($(PROFILE),neutron)
-bench: lab ## the benchmarks; PROFILE=neutron, or nested: pods and what they wait for in the lab, ISTHMUS_BENCH_RUNS times each
+bench: lab ## run the benchmarks; with PROFILE=neutron or nested those in the lab, ISTHMUS_BENCH_RUNS times each
 	go test -tags bench -count 1 -timeout 90m -v -run '^TestNeutron$$' ./test/bench
 else ifeq ($(PROFILE),nested)
 bench: lab
@@ -69,7 +69,7 @@ bench:
 endif
 
 .PHONY: vet
-vet: ## go vet and gofmt
+vet: ## run go vet and gofmt
 	go vet ./api/... ./cmd/... ./internal/...
 	go vet -tags e2e,bench ./test/...
 	go vet -tags cloud ./internal/octavia
@@ -78,7 +78,7 @@ vet: ## go vet and gofmt
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 
 .PHONY: lint
-lint: ## golangci-lint with .golangci.yml; builds the linter once, which takes minutes
+lint: ## run golangci-lint; the first run builds it, which takes minutes
 	@linter=$$(scripts/lint.sh) && "$$linter" run ./...
 
 .PHONY: gen
@@ -99,14 +99,14 @@ packages: ## install the Debian packages that the lab needs
 	@scripts/packages.sh
 
 .PHONY: kubernetes
-kubernetes: ## build the lab's Kubernetes; nothing to do if it is in the cache
+kubernetes: ## build the Kubernetes of the lab, if it is not in the cache
 	@scripts/kubernetes.sh
 
 .PHONY: coredns
-coredns: build ## build the CoreDNS that profiles neutron and nested run; nothing to do if it is in the cache
+coredns: build ## build the CoreDNS of profiles neutron and nested, if it is not in the cache
 	@if [ $(PROFILE) != shared-ovn ]; then dns=$$(scripts/coredns.sh) && bin/isthmus-lab image --coredns "$$dns"; fi
 
 .PHONY: clean
-clean: ## stop the lab and remove what was built; the Kubernetes cache stays
+clean: ## stop the lab and remove bin/; the caches stay
 	@if [ -x bin/isthmus-lab ]; then bin/isthmus-lab down; fi
 	rm -rf bin
