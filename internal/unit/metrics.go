@@ -24,14 +24,14 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "isthmus_apply_seconds", Help: "Time to make the network what a unit asks for.",
+			Name: "isthmus_apply_duration_seconds", Help: "Time to make the network what a unit asks for.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"kind", "outcome"}),
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "isthmus_changes_total", Help: "Rows changed in the network.",
 		}, []string{"kind"}),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "isthmus_waiting", Help: "Units that wait for something or were refused, by reason.",
+			Name: "isthmus_units_waiting", Help: "Units that wait for something or were refused, by reason.",
 		}, []string{"kind", "reason"}),
 		reasons: map[intent.Unit]string{},
 	}

@@ -163,7 +163,7 @@ func TestMetrics(t *testing.T) {
 			got[f.GetName()] += x.GetGauge().GetValue() + x.GetCounter().GetValue() + float64(x.GetHistogram().GetSampleCount())
 		}
 	}
-	want := map[string]float64{"isthmus_apply_seconds": 3, "isthmus_changes_total": 3, "isthmus_waiting": 1}
+	want := map[string]float64{"isthmus_apply_duration_seconds": 3, "isthmus_changes_total": 3, "isthmus_units_waiting": 1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -37,7 +37,7 @@ type cluster struct {
 
 	claims      *claim.Claims
 	waitingPods waitingPods
-	rules       *rules
+	policies    *policyIndex
 	queues      *trigger.Queues
 	// perNamespace is nil where no namespace has a Subnet of its own.
 	perNamespace *decide.PerNamespace
@@ -47,11 +47,11 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 	c := &cluster{
 		client: m.GetClient(), cache: m.GetCache(), topology: topology{settings: o.Settings}, log: o.Log,
 		reporter: reporter{m.GetEventRecorder(name)}, registry: prometheus.NewRegistry(),
-		claims: claim.New(m.GetClient(), o.Log), rules: newRules(), queues: trigger.NewQueues(),
+		claims: claim.New(m.GetClient(), o.Log), policies: newPolicyIndex(), queues: trigger.NewQueues(),
 	}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.calls = newCalls(c.registry)
-	c.registry.MustRegister(bookkeeper{c})
+	c.registry.MustRegister(collector{c})
 	var err error
 	if c.perNamespace, err = perNamespace(o.Settings.Neutron); err != nil {
 		return nil, err
@@ -67,6 +67,16 @@ func (c *cluster) members() members { return members{c.client, c.topology} }
 
 func (c *cluster) namespaces() namespaceSubnets {
 	return namespaceSubnets{c.client, c.topology, c.perNamespace}
+}
+
+func (c *cluster) policyEvents() policyEvents { return policyEvents{c.client, c.policies, c.queues} }
+
+func (c *cluster) maps() trigger.Maps {
+	return trigger.Maps{Reader: c.client, NodeSubnet: c.nodeSubnet()}
+}
+
+func (c *cluster) triggers() triggers {
+	return triggers{c.settings, c.maps(), c.namespaces(), c.policyEvents(), &c.waitingPods}
 }
 
 // poolHandler answers kubectl ko pool. It errs if this controller does not lead.

@@ -35,69 +35,69 @@ func (e endpoints) endpoints() daemon.Endpoints {
 // ready returns an error if this is the leader and has no connection to OVN. One
 // that does not lead is ready to take over.
 func (e endpoints) ready() error {
-	if e.cluster.leading.Load() && !e.cluster.connected() {
+	if e.cluster.leading.Load() && !connected(e.cluster.leader.Load()) {
 		return errors.New("OVN's northbound database cannot be reached")
 	}
 	return nil
 }
 
-func (c *cluster) connected() bool {
-	t := c.leader.Load()
+// connected is false for a controller that does not lead, whose topology is nil.
+func connected(t *topology) bool {
 	return t != nil && t.ovn.Connected()
 }
 
-// bookkeeper exports how full the Subnets are, as read when asked.
-type bookkeeper struct{ *cluster }
+// collector exports the state of addresses, pools and the connection, read when asked.
+type collector struct{ *cluster }
 
 var (
-	descIPs  = prometheus.NewDesc("isthmus_ips", "Addresses of a Subnet.", []string{"subnet", "family", "state"}, nil)
-	descPool = prometheus.NewDesc("isthmus_pool_ports", "Ports that are made before pods ask for them.", []string{"node", "project", "net", "subnets", "groups", "state"}, nil)
-	descNB   = prometheus.NewDesc("isthmus_connected", "1 if the database can be reached.", []string{"db"}, nil)
+	descAddresses = prometheus.NewDesc("isthmus_subnet_addresses", "Addresses of a Subnet, by family and state.", []string{"subnet", "family", "state"}, nil)
+	descPool      = prometheus.NewDesc("isthmus_pool_ports", "Ports that are created before pods need them, by state.", []string{"node", "project", "net", "subnets", "groups", "state"}, nil)
+	descConnected = prometheus.NewDesc("isthmus_ovn_connected", "1 if the leader is connected to the database, else 0.", []string{"db"}, nil)
 )
 
-// Describe is for prometheus.
-func (bookkeeper) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descIPs
-	ch <- descNB
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descAddresses
+	ch <- descConnected
 	ch <- descPool
 }
 
-// Collect is for prometheus.
-func (b bookkeeper) Collect(ch chan<- prometheus.Metric) {
+// Collect implements prometheus.Collector.
+func (b collector) Collect(ch chan<- prometheus.Metric) {
 	if !b.leading.Load() {
 		return
 	}
 	up := 0.0
-	if b.connected() {
+	if connected(b.leader.Load()) {
 		up = 1
 	}
-	ch <- prometheus.MustNewConstMetric(descNB, prometheus.GaugeValue, up, "nb")
+	ch <- prometheus.MustNewConstMetric(descConnected, prometheus.GaugeValue, up, "nb")
 	b.collectPools(ch)
 	for _, subnet := range b.claims.Networks() {
 		v4, v6 := b.claims.Counts(subnet)
 		for family, count := range map[string][2]int64{"ipv4": {v4.Used, v4.Available}, "ipv6": {v6.Used, v6.Available}} {
-			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[0]), subnet, family, "used")
-			ch <- prometheus.MustNewConstMetric(descIPs, prometheus.GaugeValue, float64(count[1]), subnet, family, "available")
+			ch <- prometheus.MustNewConstMetric(descAddresses, prometheus.GaugeValue, float64(count[0]), subnet, family, "used")
+			ch <- prometheus.MustNewConstMetric(descAddresses, prometheus.GaugeValue, float64(count[1]), subnet, family, "available")
 		}
 	}
 }
 
 func newCalls(r prometheus.Registerer) *prometheus.CounterVec {
 	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "isthmus_openstack_calls_total", Help: "Calls to OpenStack; in the background are those that no object waits for.",
+		Name: "isthmus_openstack_calls_total", Help: "Calls to OpenStack. No object waits for those in the background.",
 	}, []string{"service", "verb", "kind", "background"})
 	r.MustRegister(calls)
 	return calls
 }
 
-// countCalls counts the calls of one of the clients of OpenStack.
+// countCalls returns a function that counts the calls to a service of OpenStack.
 func (c *cluster) countCalls(service string) func(kind, verb string, background bool) {
 	return func(kind, verb string, background bool) {
 		c.calls.WithLabelValues(service, verb, kind, strconv.FormatBool(background)).Inc()
 	}
 }
 
-func (b bookkeeper) collectPools(ch chan<- prometheus.Metric) {
+func (b collector) collectPools(ch chan<- prometheus.Metric) {
 	t := b.leader.Load()
 	if t == nil || t.cloud == nil {
 		return

@@ -15,7 +15,7 @@ import (
 func TestEndpoints(t *testing.T) {
 	c := &cluster{registry: prometheus.NewRegistry(), claims: claim.New(nil, nil)}
 	c.metrics = unit.NewMetrics(c.registry)
-	c.registry.MustRegister(bookkeeper{c})
+	c.registry.MustRegister(collector{c})
 	c.calls = newCalls(c.registry)
 	c.countCalls("neutron")("port", "create", true)
 	mux := endpoints{"0", c}.endpoints().Handler()
@@ -34,7 +34,7 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("a leader without OVN is ready: %d", code)
 	}
 	for _, line := range []string{
-		`isthmus_connected{db="nb"} 0`, `isthmus_openstack_calls_total{background="true",kind="port",service="neutron",verb="create"} 1`,
+		`isthmus_ovn_connected{db="nb"} 0`, `isthmus_openstack_calls_total{background="true",kind="port",service="neutron",verb="create"} 1`,
 	} {
 		if code, text := get("/metrics"); code != http.StatusOK || !strings.Contains(text, line) {
 			t.Errorf("%d, no %s\n%s", code, line, text)

@@ -48,8 +48,10 @@ func (c *cluster) lead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.watchRules(ctx); err != nil {
-		return fmt.Errorf("learn which policies there are: %w", err)
+	if c.settings.Neutron != nil {
+		if err := c.policyEvents().watch(ctx, c.cache); err != nil {
+			return fmt.Errorf("learn which policies there are: %w", err)
+		}
 	}
 	if err := c.start(ctx, group, all); err != nil {
 		return err

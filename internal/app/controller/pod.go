@@ -112,7 +112,7 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 }
 
 func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err error) {
-	if f.Book, err = c.rules.read(ctx, c.client); err != nil {
+	if f.Book, err = c.policies.read(ctx, c.client); err != nil {
 		return err
 	}
 	f.InNamespace, err = kube.Get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: f.Namespace})

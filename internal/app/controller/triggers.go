@@ -17,6 +17,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
+	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
 // Delays of triggers, so that many changes cause one run.
@@ -26,100 +27,106 @@ const (
 	policyDelay = 100 * time.Millisecond
 )
 
-func (c *cluster) maps() trigger.Maps {
-	return trigger.Maps{Reader: c.client, NodeSubnet: c.nodeSubnet()}
+// triggers returns what starts the units of each kind. Changes in OVN, Neutron and
+// Octavia start them, too: see watch in lead.go.
+type triggers struct {
+	settings    settings.Settings
+	maps        trigger.Maps
+	namespaces  namespaceSubnets
+	policies    policyEvents
+	waitingPods *waitingPods
 }
 
-func (c *cluster) vpcTriggers() []trigger.Trigger {
+func (t triggers) vpc() []trigger.Trigger {
 	return []trigger.Trigger{
 		{Of: &v1.Vpc{}, Map: trigger.Self},
 		{Of: &v1.Subnet{}, Map: trigger.VpcOfSubnet, Predicate: trigger.SpecChanged},
 	}
 }
 
-func (c *cluster) subnetTriggers() []trigger.Trigger {
+func (t triggers) subnet() []trigger.Trigger {
 	return []trigger.Trigger{
 		{Of: &v1.Subnet{}, Map: trigger.Self},
-		{Of: &v1.Subnet{}, Map: c.maps().OtherSubnetsOfVpc, Predicate: trigger.SpecChanged},
-		{Of: &v1.Subnet{}, Map: c.namespaces().ofSubnet, Predicate: trigger.SpecChanged},
-		{Of: &corev1.Namespace{}, Map: c.namespaces().ofNamespace, Predicate: trigger.NamespaceChanged},
-		{Of: &v1.Vpc{}, Map: c.maps().SubnetsOfVpc, Predicate: trigger.SpecChanged},
-		{Of: &corev1.Node{}, Map: c.maps().EverySubnet, Predicate: trigger.NodeChanged},
+		{Of: &v1.Subnet{}, Map: t.maps.OtherSubnetsOfVpc, Predicate: trigger.SpecChanged},
+		{Of: &v1.Subnet{}, Map: t.namespaces.ofSubnet, Predicate: trigger.SpecChanged},
+		{Of: &corev1.Namespace{}, Map: t.namespaces.ofNamespace, Predicate: trigger.NamespaceChanged},
+		{Of: &v1.Vpc{}, Map: t.maps.SubnetsOfVpc, Predicate: trigger.SpecChanged},
+		{Of: &corev1.Node{}, Map: t.maps.EverySubnet, Predicate: trigger.NodeChanged},
 		// For the counts of addresses, and for a Subnet that waits to be empty. The
 		// delay makes a thousand pods cost a few writes.
 		{Of: &v1.IP{}, Map: trigger.SubnetOfIP, Predicate: trigger.CreatedOrDeleted, Delay: countDelay},
 	}
 }
 
-func (c *cluster) nodeTriggers() []trigger.Trigger {
+func (t triggers) node() []trigger.Trigger {
 	all := []trigger.Trigger{
 		{Of: &corev1.Node{}, Map: trigger.Self, Predicate: trigger.NodeChanged},
-		{Of: &v1.Subnet{}, Map: c.maps().NodesOfSubnet, Predicate: trigger.SubnetUsabilityChanged},
+		{Of: &v1.Subnet{}, Map: t.maps.NodesOfSubnet, Predicate: trigger.SubnetUsabilityChanged},
 		{Of: &v1.IP{}, Map: trigger.NodeOfIP},
 	}
-	if !c.settings.Overlay() {
-		all = append(all, trigger.Trigger{Of: &networkingv1.ServiceCIDR{}, Map: c.maps().EveryNode, Predicate: trigger.SpecChanged})
+	if !t.settings.Overlay() {
+		all = append(all, trigger.Trigger{Of: &networkingv1.ServiceCIDR{}, Map: t.maps.EveryNode, Predicate: trigger.SpecChanged})
 	}
 	return all
 }
 
-func (c *cluster) podTriggers() []trigger.Trigger {
+func (t triggers) pod() []trigger.Trigger {
 	all := []trigger.Trigger{
 		{Of: &corev1.Pod{}, Map: trigger.Self, Predicate: trigger.PodChanged},
 		{Of: &v1.IP{}, Map: trigger.PodOfIP},
-		{Of: &v1.Subnet{}, Map: c.waitingPods.all, Predicate: trigger.SubnetUsabilityChanged},
-		{Of: &v1.Vpc{}, Map: c.waitingPods.all, Predicate: trigger.SpecChanged},
-		{Of: &v1.IP{}, Map: c.waitingPods.all, Predicate: trigger.Deleted, Delay: freedDelay},
-		{Of: &corev1.Node{}, Map: c.maps().PodsOnNode, Predicate: trigger.PlugChanged},
-		{Of: &appsv1.StatefulSet{}, Map: c.maps().PodsOfStatefulSet, Predicate: trigger.StatefulSetScaled},
+		{Of: &v1.Subnet{}, Map: t.waitingPods.all, Predicate: trigger.SubnetUsabilityChanged},
+		{Of: &v1.Vpc{}, Map: t.waitingPods.all, Predicate: trigger.SpecChanged},
+		{Of: &v1.IP{}, Map: t.waitingPods.all, Predicate: trigger.Deleted, Delay: freedDelay},
+		{Of: &corev1.Node{}, Map: t.maps.PodsOnNode, Predicate: trigger.PlugChanged},
+		{Of: &appsv1.StatefulSet{}, Map: t.maps.PodsOfStatefulSet, Predicate: trigger.StatefulSetScaled},
 	}
-	if c.settings.Neutron != nil { // For NetworkPolicies; see also watchRules.
+	if t.settings.Neutron != nil { // For NetworkPolicies; see also policyEvents.
 		all = append(all,
 			trigger.Trigger{Of: &corev1.Pod{}, Map: trigger.Self, Predicate: trigger.LabelsChanged},
-			trigger.Trigger{Of: &corev1.Namespace{}, Map: c.maps().PodsInNamespace, Predicate: trigger.NamespaceChanged})
+			trigger.Trigger{Of: &corev1.Namespace{}, Map: t.maps.PodsInNamespace, Predicate: trigger.NamespaceChanged})
 	}
 	return all
 }
 
-// clusterTriggers: OVN's events start the unit's run, too; see routerChanged.
-func (c *cluster) clusterTriggers() []trigger.Trigger {
-	if c.settings.Overlay() {
+// cluster: OVN's events start the unit's run, too; see ovnEvents.
+func (t triggers) cluster() []trigger.Trigger {
+	if t.settings.Overlay() {
 		return nil
 	}
 	return []trigger.Trigger{
-		{Of: &networkingv1.ServiceCIDR{}, Map: c.theCluster, Predicate: trigger.SpecChanged},
-		{Of: &corev1.Node{}, Map: c.theCluster, Predicate: trigger.CreatedOrDeleted},
+		{Of: &networkingv1.ServiceCIDR{}, Map: t.theCluster, Predicate: trigger.SpecChanged},
+		{Of: &corev1.Node{}, Map: t.theCluster, Predicate: trigger.CreatedOrDeleted},
 	}
 }
 
-func (c *cluster) theCluster(context.Context, client.Object) []types.NamespacedName {
-	return trigger.Names(c.settings.Cluster)
+func (t triggers) theCluster(context.Context, client.Object) []types.NamespacedName {
+	return trigger.Names(t.settings.Cluster)
 }
 
-// policyTriggers are about the members of Services. watchRules lets policies and
+// policy are about the members of Services. policyEvents lets policies and
 // groups run when a policy or a named port changes.
-func (c *cluster) policyTriggers() []trigger.Trigger {
-	if c.settings.Overlay() {
+func (t triggers) policy() []trigger.Trigger {
+	if t.settings.Overlay() {
 		return nil
 	}
 	return []trigger.Trigger{
-		{Of: &corev1.Service{}, Map: c.usingServices, Predicate: trigger.ServiceChanged, Delay: policyDelay},
-		{Of: &discoveryv1.EndpointSlice{}, Map: c.usingServices, Predicate: trigger.EndpointsChanged, Delay: policyDelay},
-		{Of: &corev1.Pod{}, Map: c.usingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
-		{Of: &corev1.Namespace{}, Map: c.usingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
+		{Of: &corev1.Service{}, Map: t.policies.usingServices, Predicate: trigger.ServiceChanged, Delay: policyDelay},
+		{Of: &discoveryv1.EndpointSlice{}, Map: t.policies.usingServices, Predicate: trigger.EndpointsChanged, Delay: policyDelay},
+		{Of: &corev1.Pod{}, Map: t.policies.usingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
+		{Of: &corev1.Namespace{}, Map: t.policies.usingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
 	}
 }
 
-func (c *cluster) serviceTriggers() []trigger.Trigger {
+func (t triggers) service() []trigger.Trigger {
 	return []trigger.Trigger{
 		{Of: &corev1.Service{}, Map: trigger.Self, Predicate: trigger.ServiceChanged},
 		{Of: &discoveryv1.EndpointSlice{}, Map: trigger.ServiceOfSlice, Predicate: trigger.EndpointsChanged},
 		// A record that a start finds may be of a Service that is gone.
 		{Of: &kuryr.KuryrLoadBalancer{}, Map: trigger.Self, Predicate: trigger.CreatedOrDeleted},
-		{Of: &v1.Subnet{}, Map: c.maps().EveryService, Predicate: trigger.SubnetUsabilityChanged},
-		{Of: &corev1.Namespace{}, Map: c.maps().ServicesInNamespace, Predicate: trigger.NamespaceChanged},
+		{Of: &v1.Subnet{}, Map: t.maps.EveryService, Predicate: trigger.SubnetUsabilityChanged},
+		{Of: &corev1.Namespace{}, Map: t.maps.ServicesInNamespace, Predicate: trigger.NamespaceChanged},
 		// Pods on the host's network are members with their node's address.
-		{Of: &v1.IP{}, Map: c.maps().ServicesOfNodeIP, Predicate: trigger.CreatedOrDeleted},
+		{Of: &v1.IP{}, Map: t.maps.ServicesOfNodeIP, Predicate: trigger.CreatedOrDeleted},
 	}
 }
 

@@ -14,6 +14,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
+// Everything that the controller keeps true is a unit. This is how one runs:
+//
+//	Kubernetes ──trigger──┐     triggers.go: kind of object, predicate, map function
+//	OVN ──────ovnEvents───┤     sweep.go
+//	Neutron, Octavia ─────┤     watch.go
+//	policyEvents ─────────┘     policy_events.go
+//	      │
+//	      ▼
+//	    queue ──▶ gather ──▶ decide ──▶ hold ──▶ apply ──▶ report
+//	             (reads)    (pure)  (finalizer)    │      (status, IP objects, events)
+//	                                               ▼
+//	                                           fabrics: one of OVN, Neutron, Octavia
+//
+//	trigger   what starts the unit                       trigger/, triggers.go
+//	gather    reads Kubernetes, OVN and Neutron          a type for each kind: pod.go, service.go, policy.go …
+//	decide    facts to a want, a report and a problem    internal/decide and below
+//	apply     a want to rows or resources                fabrics/, then internal/ovn, internal/neutron, internal/octavia
+//	report    what came of it, to Kubernetes             the same type as gather; claim/ writes IP objects
+//
+// internal/unit runs these steps in this order. What waits or fails runs again.
+
 // kind is one kind of unit: what runs it and what triggers it.
 type kind struct {
 	name     string
@@ -25,27 +46,28 @@ type kind struct {
 // kinds are everything that the controller keeps true, one line each. Pods have
 // many workers, so that pods that come at the same time share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
-	r := runner{f, c.metrics, c.log}
+	r, t := runner{f, c.metrics, c.log}, c.triggers()
 	vpcs := vpcUnit{c.client, c.reporter, c.topology}
 	subnets := subnetUnit{c.client, c.settings, c.reporter, c.topology, c.claims, c.pools(), c.namespaces()}
 	nodes := nodeUnit{c.client, c.reporter, c.topology, c.claims, c.pools()}
 	clusters := clusterUnit{c.client, c.reporter, c.log, c.topology}
 	all := []kind{
-		of(r, "vpc", 2, c.vpcTriggers(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
-		of(r, "subnet", 4, c.subnetTriggers(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
-		of(r, "node", 4, c.nodeTriggers(), nodes.gather, decide.Node, nil, nodes.report),
-		of(r, "pod", 32, c.podTriggers(), c.gatherPod, decide.Pod, nil, c.reportPod),
+		of(r, "vpc", 2, t.vpc(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
+		of(r, "subnet", 4, t.subnet(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
+		of(r, "node", 4, t.node(), nodes.gather, decide.Node, nil, nodes.report),
+		of(r, "pod", 32, t.pod(), c.gatherPod, decide.Pod, nil, c.reportPod),
 	}
 	if c.settings.Neutron != nil {
+		policies := policyUnit{c.client, c.reporter, c.cloud, c.policies, c.members()}
 		all = append(all,
-			of(r, "cluster", 1, c.clusterTriggers(), clusters.gather, decide.Cluster, nil, clusters.report),
-			of(r, "policy", 4, c.policyTriggers(), c.gatherPolicy, policy.Decide, nil, c.reportPolicy),
-			of(r, "group", 4, nil, c.gatherGroup, policy.SharedGroup, nil, c.reportGroup))
+			of(r, "cluster", 1, t.cluster(), clusters.gather, decide.Cluster, nil, clusters.report),
+			of(r, "policy", 4, t.policy(), policies.gather, policy.Decide, nil, policies.report),
+			of(r, "group", 4, nil, policies.gatherGroup, policy.SharedGroup, nil, policies.reportGroup))
 	}
 	if !c.settings.Overlay() {
 		services := serviceUnit{c.client, c.reporter, *c.settings.Neutron, c.cloud, c.projects(), c.members()}
 		all = append(all,
-			of(r, "service", 8, c.serviceTriggers(), services.gather, decideService, nil, services.report))
+			of(r, "service", 8, t.service(), services.gather, decideService, nil, services.report))
 	}
 	return all
 }

@@ -78,7 +78,7 @@ func (c *cluster) runAll(ctx context.Context) {
 	nodes, nodesErr := kube.Nodes(ctx, c.client)
 	ips, ipsErr := kube.IPs(ctx, c.client)
 	pods, podsErr := kube.Pods(ctx, c.client) // All of them: any may have begun to wait.
-	err := errors.Join(c.wakeRules(ctx), c.namespaces().runAll(ctx, q), nodesErr, ipsErr, podsErr)
+	err := errors.Join(c.policyEvents().runAll(ctx), c.namespaces().runAll(ctx, q), nodesErr, ipsErr, podsErr)
 	if err != nil {
 		c.log.Warn("running every unit failed", "err", err)
 	}

@@ -41,7 +41,7 @@ func ruled(objects ...client.Object) *ruledCluster {
 		queues[kind] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 		q.Started(kind, queues[kind])
 	}
-	return &ruledCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), rules: newRules(), queues: q}}
+	return &ruledCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), policies: newPolicyIndex(), queues: q}}
 }
 
 // woken empties the queues.
@@ -105,7 +105,7 @@ func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 		{"only a label of its own changes", before, before, false, nil},
 		{"it was there at the start", nil, before, true, nil},
 	} {
-		c.policyChanged(t.Context(), row.before, row.after, row.first)
+		c.policyEvents().policyChanged(t.Context(), row.before, row.after, row.first)
 		slices.Sort(row.want)
 		if got := c.woken(); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
@@ -135,7 +135,7 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 		{"one of two ends", one, ended, false},
 		{"the last goes", two, nil, true},
 	} {
-		c.portsChanged(t.Context(), row.before, row.after, false)
+		c.policyEvents().portsChanged(t.Context(), row.before, row.after, false)
 		if got := c.woken(); slices.Equal(got, []intent.Unit{"policy/a/p"}) != row.wakes || !row.wakes && got != nil {
 			t.Errorf("%s: wakes %v", row.name, got)
 		}
@@ -153,7 +153,7 @@ func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {
 		t.Error(err)
 	}
-	if _, _, err := c.gatherRules(t.Context()); !errors.As(err, &wait) {
+	if _, _, err := (policyUnit{client: c.client, cloud: c.cloud, index: c.policies}).policies(t.Context()); !errors.As(err, &wait) {
 		t.Error(err)
 	}
 	if err := c.gatherGroups(t.Context(), &decide.PodFacts{}); err != nil {
@@ -182,7 +182,7 @@ func TestLabelsWakePods(t *testing.T) {
 		{"a namespace's label", space("a", "red"), space("a", "blue"), []intent.Unit{"pod/a/a", "pod/a/b"}},
 		{"nothing of a namespace", space("a", "red"), space("a", "red"), nil},
 	} {
-		for _, w := range c.podTriggers() {
+		for _, w := range c.triggers().pod() {
 			if reflect.TypeOf(w.Of) == reflect.TypeOf(row.after) {
 				w.Enqueue(t.Context(), c.queues["pod"], row.before, row.after, false)
 			}

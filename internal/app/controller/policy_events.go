@@ -1,0 +1,185 @@
+package controller
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// policyEvents keeps the policy index current, and lets the units run that a
+// change of a policy or of a named port affects. One handler does both, since the
+// index must have the change before a unit reads it.
+type policyEvents struct {
+	client client.Client
+	index  *policyIndex
+	queues *trigger.Queues
+}
+
+// watch follows policies and named ports until ctx ends. It returns when the index
+// has all that there are: a unit that decides with less would take something from
+// running pods.
+func (e policyEvents) watch(ctx context.Context, c cache.Cache) error {
+	err := follow(ctx, c, func(before, after *networkingv1.NetworkPolicy, initial bool) {
+		e.policyChanged(ctx, before, after, initial)
+	})
+	if err != nil {
+		return err
+	}
+	return follow(ctx, c, func(before, after *corev1.Pod, initial bool) { e.portsChanged(ctx, before, after, initial) })
+}
+
+// follow calls do for each object that there is, which is initial, and for each
+// change. before is nil for a new object, after for a deleted one. It returns when
+// do has been called for all that there are.
+func follow[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, c cache.Cache, do func(before, after P, initial bool)) error {
+	i, err := c.GetInformer(ctx, P(new(T)))
+	if err != nil {
+		return err
+	}
+	all, err := i.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(o any, initial bool) { do(nil, o.(P), initial) },
+		UpdateFunc: func(before, after any) { do(before.(P), after.(P), false) },
+		DeleteFunc: func(o any) {
+			if missed, is := o.(toolscache.DeletedFinalStateUnknown); is {
+				o = missed.Obj
+			}
+			do(o.(P), nil, false)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), all.HasSynced) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// policyChanged lets the policy run, the groups of its peers, and the pods that it
+// selects or selected. After a start runAll does that.
+func (e policyEvents) policyChanged(ctx context.Context, before, after *networkingv1.NetworkPolicy, initial bool) {
+	if before != nil && after != nil && before.UID == after.UID && before.Generation == after.Generation {
+		return
+	}
+	e.index.invalidate()
+	if initial {
+		return
+	}
+	for _, u := range e.affected(ctx, before, after) {
+		e.queues.Add(u)
+	}
+}
+
+// affected returns the units that a policy affects in any of its states; nil is
+// the state of a policy that does not exist.
+func (e policyEvents) affected(ctx context.Context, states ...*networkingv1.NetworkPolicy) []intent.Unit {
+	ports := e.index.namedPorts()
+	var units []intent.Unit
+	var affects []func(policy.Pod) bool
+	for _, np := range states {
+		if np == nil {
+			continue
+		}
+		units = append(units, policy.Unit(np.Namespace, np.Name))
+		units = append(units, policy.SharedGroups(np, ports)...)
+		affects = append(affects, policy.Affects(np))
+	}
+	for _, n := range e.pods(ctx, affects...) {
+		units = append(units, decide.PodUnit(n.Namespace, n.Name))
+	}
+	return units
+}
+
+// pods returns the pods on Neutron for which one of the functions is true.
+func (e policyEvents) pods(ctx context.Context, fit ...func(policy.Pod) bool) []types.NamespacedName {
+	all, podsErr := kube.Pods(ctx, e.client)
+	spaces, spacesErr := kube.Namespaces(ctx, e.client)
+	if podsErr != nil || spacesErr != nil {
+		return nil
+	}
+	of := map[string]*corev1.Namespace{}
+	for _, ns := range spaces {
+		of[ns.Name] = ns
+	}
+	var out []types.NamespacedName
+	for _, p := range all {
+		claim, _ := kube.Get[v1.IP](ctx, e.client, types.NamespacedName{Name: decide.PodPort(p.Namespace, p.Name)})
+		pod, is := policyPod(p, of[p.Namespace], claim)
+		for _, fits := range fit {
+			if is && fits(pod) {
+				out = append(out, client.ObjectKeyFromObject(p))
+				break
+			}
+		}
+	}
+	return out
+}
+
+// portsChanged lets the policies and groups run that use a named port, if the pod
+// is the first to have it with that number, or was the last.
+func (e policyEvents) portsChanged(ctx context.Context, before, after *corev1.Pod, initial bool) {
+	changed := e.index.count(namedPorts(before), namedPorts(after))
+	if len(changed) == 0 || initial {
+		return
+	}
+	index, err := e.index.read(ctx, e.client)
+	if err != nil {
+		return
+	}
+	policies, groups := index.UsingPorts(changed)
+	for _, n := range policies {
+		e.queues.Add(policy.Unit(n.Namespace, n.Name))
+	}
+	for _, g := range groups {
+		e.queues.Add(g)
+	}
+}
+
+// namedPorts returns a pod's named ports, none if it needs no port of ours. p may
+// be nil.
+func namedPorts(p *corev1.Pod) []policy.NamedPort {
+	if !decide.NeedsPort(p) {
+		return nil
+	}
+	return policy.NamedPortsOf(p)
+}
+
+// usingServices is a map function: the policies that depend on Services and on
+// their members.
+func (e policyEvents) usingServices(ctx context.Context, _ client.Object) []types.NamespacedName {
+	index, err := e.index.read(ctx, e.client)
+	if err != nil {
+		return nil
+	}
+	return index.UsingServices()
+}
+
+// runAll lets all policies and groups run.
+func (e policyEvents) runAll(ctx context.Context) error {
+	index, err := e.index.read(ctx, e.client)
+	if err != nil {
+		return err
+	}
+	for _, n := range index.All() {
+		e.queues.Add(policy.Unit(n.Namespace, n.Name))
+	}
+	for u := range index.Groups(e.index.namedPorts()) {
+		e.queues.Add(u)
+	}
+	return nil
+}

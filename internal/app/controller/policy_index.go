@@ -1,0 +1,60 @@
+package controller
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/decide/policy"
+)
+
+// policyIndex has all NetworkPolicies, indexed, and the named ports that pods
+// have. It hears of a change before any unit runs because of it: see policyEvents.
+type policyIndex struct {
+	mu sync.Mutex
+	// index is nil if a policy has changed since all were read.
+	index *policy.Index
+	ports policy.PortCount
+}
+
+func newPolicyIndex() *policyIndex { return &policyIndex{ports: policy.PortCount{}} }
+
+// read returns the policies as they are now.
+func (p *policyIndex) read(ctx context.Context, r client.Reader) (*policy.Index, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.index == nil {
+		var all networkingv1.NetworkPolicyList
+		if err := r.List(ctx, &all); err != nil {
+			return nil, err
+		}
+		p.index = policy.NewIndex(kube.Pointers(all.Items))
+	}
+	return p.index, nil
+}
+
+// namedPorts returns the named ports that pods have now.
+func (p *policyIndex) namedPorts() policy.PortCount {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.ports)
+}
+
+// invalidate lets the next read read all policies again.
+func (p *policyIndex) invalidate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.index = nil
+}
+
+// count replaces a pod's named ports, and returns those that no pod had before or
+// none has now.
+func (p *policyIndex) count(before, after []policy.NamedPort) []policy.NamedPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ports.Change(before, after)
+}
