@@ -11,11 +11,12 @@ import (
 	"strings"
 )
 
-// Ask asks the controller that listens on a socket about its pools, and writes
-// what it answers to out. args are a verb and arguments, NAME=VALUE.
+// Ask sends a request to the controller that listens on socket, and writes the
+// response to out. args are a verb and its arguments, NAME=VALUE. It errs if the
+// controller does not listen or refuses the request.
 func Ask(ctx context.Context, socket string, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("pool: say list, fill or free")
+		return errors.New("pool: missing verb: list, fill or free")
 	}
 	query := url.Values{}
 	for _, a := range args[1:] {
@@ -36,7 +37,7 @@ func Ask(ctx context.Context, socket string, args []string, out io.Writer) error
 	}}}
 	answer, err := client.Do(r)
 	if err != nil {
-		return fmt.Errorf("ask the controller, which listens if its settings have a section neutron: %w", err)
+		return fmt.Errorf("connect to the controller, which listens only if its settings have a section neutron: %w", err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {

@@ -1,32 +1,31 @@
-// Package poolwire is what kubectl ko and the leading controller say to each
-// other about the pools of ready ports: JSON over HTTP, on a socket that only
-// root reaches where the controller runs, in its container or on its machine. It
-// knows no pool, nor what is behind either end.
+// Package poolwire is the protocol between kubectl ko and the leading controller for
+// port pools: JSON over HTTP, on a unix socket in the controller's container or on its
+// machine, which only root may open. It implements no pool.
 package poolwire
 
 import "net/netip"
 
-// Socket is where the controller listens if it is not told another place;
-// SocketEnv is the variable that tells whoever asks of another.
+// Socket is where the controller listens by default. SocketEnv is the environment
+// variable with which a client finds another socket.
 const (
 	Socket    = "/run/isthmus/pool.sock"
 	SocketEnv = "ISTHMUS_POOL_SOCKET"
 )
 
-// What is asked of the controller, each with arguments in the query.
+// Verbs are the path of a request. Its arguments are in the query.
 const (
-	// List shows Pools, those of ArgNode and ArgSubnet if given; with ArgPorts
-	// their ports, too.
+	// List returns a list of Pool, only those of ArgNode and ArgSubnet if given. With
+	// ArgPorts it includes their ports.
 	List = "list"
-	// Fill makes ArgCount ports in each pool of ArgNode, of ArgSubnet only if that
-	// is given, and shows what was Made.
+	// Fill creates ArgCount ports in each pool of ArgNode, only of ArgSubnet if given,
+	// and returns a list of Made.
 	Fill = "fill"
-	// Free deletes the ports of the pools of ArgNode and ArgSubnet, or with ArgAll
-	// of all, and shows what was Freed.
+	// Free deletes the ports of the pools of ArgNode and ArgSubnet, or of all pools
+	// with ArgAll, and returns Freed.
 	Free = "free"
 )
 
-// Arguments.
+// Names of the arguments.
 const (
 	ArgNode   = "node"
 	ArgSubnet = "subnet"
@@ -35,17 +34,18 @@ const (
 	ArgPorts  = "ports"
 )
 
-// Pool is ready ports for the pods of one node, Subnet and set of security groups.
+// Pool is a pool of ready ports for the pods of one node, Subnet and set of security groups.
 type Pool struct {
 	Node string `json:"node"`
-	// Subnet is a Subnet's name; the id of the network where it is nobody's.
+	// Subnet is the Subnet's name, or the id of a network that no Subnet has.
 	Subnet string `json:"subnet"`
-	// Groups are names, or ids where no name is known.
+	// Groups are the security groups' names, or ids if a name is unknown.
 	Groups []string `json:"groups"`
-	// Project and Network are ids.
+	// Project and Network are ids in OpenStack.
 	Project string `json:"project"`
 	Network string `json:"network"`
 
+	// How many ports are ready, are coming back from pods, and are being created.
 	Ready     int `json:"ready"`
 	Returning int `json:"returning"`
 	Making    int `json:"making"`
@@ -53,24 +53,24 @@ type Pool struct {
 	Ports []Port `json:"ports,omitempty"`
 }
 
-// Port is one of a pool's.
+// Port is a port of a pool.
 type Port struct {
 	ID    string       `json:"id"`
 	Addrs []netip.Addr `json:"addresses"`
 	State string       `json:"state"`
 }
 
-// Made is what became of filling one pool.
+// Made is the result of filling one pool.
 type Made struct {
 	Pool
 	Made int `json:"made"`
-	// Problem is why there are not as many as were asked for; empty for none.
+	// Problem is why fewer ports were created than requested, else empty.
 	Problem string `json:"problem,omitempty"`
 }
 
-// Freed is how many ports pools have lost.
+// Freed is how many ports were deleted from pools.
 type Freed struct {
 	Ports int `json:"ports"`
-	// Problem is why some of them are not deleted yet; empty for none.
+	// Problem is why some ports are not deleted yet, else empty.
 	Problem string `json:"problem,omitempty"`
 }

@@ -36,7 +36,7 @@ func (l *lab) uninstall(t *testing.T, before []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.noTraces(t)
+	l.sameTraces(t, l.noTraces(t))
 	rows := l.rows(t)
 	if ours := neighbour.Ours(rows); len(ours) > 0 {
 		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
@@ -47,17 +47,22 @@ func (l *lab) uninstall(t *testing.T, before []string) {
 	l.run(t, "isthmus-lab", "up")
 }
 
-// noTraces lists what is on each node and in the API server. Nothing may bear our
-// name; and if the caller listed it before the installation (ISTHMUS_TRACES, a
-// file), nothing may differ.
-func (l *lab) noTraces(t *testing.T) {
+// noTraces lists what is on each node and in the API server. Nothing of it may be ours.
+func (l *lab) noTraces(t *testing.T) (traces []string) {
 	t.Helper()
-	after := strings.Split(l.run(t, "test/traces.sh"), "\n")
-	for _, line := range after {
+	traces = strings.Split(l.run(t, "test/traces.sh"), "\n")
+	for _, line := range traces {
 		if ownTrace.MatchString(line) {
 			t.Errorf("still there: %s", line)
 		}
 	}
+	return traces
+}
+
+// sameTraces compares what is on the nodes and in the API server with what was there
+// before the installation, if the caller has listed that (ISTHMUS_TRACES, a file).
+func (l *lab) sameTraces(t *testing.T, after []string) {
+	t.Helper()
 	file := os.Getenv("ISTHMUS_TRACES")
 	if file == "" {
 		t.Log("ISTHMUS_TRACES is not set: nodes and API server are not compared with what was there before the installation")
