@@ -11,23 +11,23 @@ import (
 	"go4.org/netipx"
 )
 
-// Where the pods' host routes stand, and how all of ours is told from others'.
 const (
-	// owner is the routing protocol number of our routes and of our rule.
-	owner = 73
-	// probeTable is looked up for the node's own marked packets only.
+	// protocol is the routing protocol number that marks our routes and our rule.
+	protocol = 73
+	// probeTable has the routes to probed pods. Only marked packets of the node's
+	// own use it.
 	probeTable = 7349
 	mainTable  = 254
 	anyTable   = 0
 )
 
-// have is what the kernel shows.
-type have struct {
+// kernelState is what is in the kernel now.
+type kernelState struct {
 	links  map[string]link
 	routes []route
 }
 
-// link is a network interface. Its addresses are without their prefix lengths.
+// link is a network interface. Its addresses have no prefix lengths.
 type link struct {
 	addrs []netip.Addr
 	up    bool
@@ -35,12 +35,12 @@ type link struct {
 
 // route is an entry of the main table or of ours.
 type route struct {
-	table  int
-	dst    netip.Prefix
-	via    netip.Addr
-	link   string
-	owner  int
-	metric int
+	table    int
+	dst      netip.Prefix
+	via      netip.Addr
+	link     string
+	protocol int
+	metric   int
 }
 
 func (r route) String() string {
@@ -51,28 +51,29 @@ func (r route) String() string {
 	return fmt.Sprintf("%s%s dev %s", r.dst, via, r.link)
 }
 
-// ours are the routes that we made in that table.
-func (h have) ours(table int) []route { return ours(h.routes, table) }
+// ours returns the routes of ours in a table.
+func (h kernelState) ours(table int) []route { return ours(h.routes, table) }
 
 func ours(routes []route, table int) []route {
 	var found []route
 	for _, r := range routes {
-		if r.owner == owner && (table == anyTable || r.table == table) {
+		if r.protocol == protocol && (table == anyTable || r.table == table) {
 			found = append(found, r)
 		}
 	}
 	return found
 }
 
-// plan is what the node's network is to be, in no tool's terms.
+// plan is what the node's network is to be, before it is put into the terms of
+// netlink and nftables.
 type plan struct {
-	routes   []route // of the main table
-	paths    []path
-	links    []string // every host link, with or without a path
-	sources  []netipx.IPRange
-	inside   []netipx.IPRange
+	routes   []route          // of the main table
+	paths    []path           // to the pods that can be probed
+	links    []string         // every host link, with or without a path
+	sources  []netipx.IPRange // State.Masquerade
+	inside   []netipx.IPRange // State.Local
 	refusals []Refusal
-	wrong    error
+	err      error // routes that cannot be made
 }
 
 // path leads from the node's processes to one address behind a host link.
@@ -82,20 +83,20 @@ type path struct {
 }
 
 func (p path) route() route {
-	return route{table: probeTable, dst: netip.PrefixFrom(p.addr, p.addr.BitLen()), link: p.link, owner: owner}
+	return route{table: probeTable, dst: netip.PrefixFrom(p.addr, p.addr.BitLen()), link: p.link, protocol: protocol}
 }
 
-// decide says what follows from the state on a node as it stands. Equal states
-// give equal plans, in whatever order their lists are.
-func decide(s State, h have) plan {
+// decide returns the plan for a state, given what is in the kernel. The order of
+// the state's lists does not matter.
+func decide(s State, h kernelState) plan {
 	p := plan{sources: merge(s.Masquerade), inside: merge(s.Local), links: hostLinks(s.Probes)}
-	p.routes, p.wrong = nodeRoutes(s, h)
+	p.routes, p.err = nodeRoutes(s, h)
 	p.paths, p.refusals = paths(s, h)
 	return p
 }
 
-// merge gives the same addresses as ranges that do not overlap, sorted: a set
-// with intervals takes no others.
+// merge returns the prefixes as sorted ranges that do not overlap, as an nftables
+// set with intervals wants them.
 func merge(prefixes []netip.Prefix) []netipx.IPRange {
 	var b netipx.IPSetBuilder
 	for _, p := range prefixes {
@@ -103,7 +104,7 @@ func merge(prefixes []netip.Prefix) []netipx.IPRange {
 	}
 	set, err := b.IPSet()
 	if err != nil {
-		return nil // only an invalid prefix has an error, and it adds nothing
+		return nil // only an invalid prefix gives an error
 	}
 	return set.Ranges()
 }
@@ -119,12 +120,12 @@ func hostLinks(probes []Probe) []string {
 	return slices.Compact(names)
 }
 
-// nodeRoutes are the routes through ovn0; those that cannot be are errors.
-func nodeRoutes(s State, h have) ([]route, error) {
+// nodeRoutes returns the routes through ovn0, and an error for each that cannot be.
+func nodeRoutes(s State, h kernelState) ([]route, error) {
 	var wanted []route
 	var errs []error
 	for _, dst := range sortedPrefixes(s.Routes) {
-		r := route{table: mainTable, dst: dst, via: gateway(s.Node, dst.Addr()), link: NodeLink, owner: owner}
+		r := route{table: mainTable, dst: dst, via: gateway(s.Node, dst.Addr()), link: NodeLink, protocol: protocol}
 		switch err := r.refuse(h); {
 		case s.Node.IfaceID == "":
 		case err != nil:
@@ -158,17 +159,18 @@ func gateway(i Interface, to netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// refuse says why a pod network cannot be routed through ovn0. The kernel
-// would let us replace somebody else's route: it does not look at the protocol.
-func (r route) refuse(h have) error {
+// refuse returns why a pod network cannot be routed through ovn0. One reason is a
+// route of somebody else's: the kernel would replace it, since it does not compare
+// protocols.
+func (r route) refuse(h kernelState) error {
 	if r.dst.Bits() <= 0 {
-		return fmt.Errorf("route to %s: would take the node's own default route; give the pod networks", r.dst)
+		return fmt.Errorf("route to %s: would replace the node's own default route; name the pod networks instead", r.dst)
 	}
 	if !r.via.IsValid() {
 		return fmt.Errorf("route to %s: %s has no gateway of that family", r.dst, NodeLink)
 	}
 	for _, o := range h.routes {
-		if o.table == mainTable && o.owner != owner && o.dst == r.dst && o.metric == defaultMetric(r.dst) {
+		if o.table == mainTable && o.protocol != protocol && o.dst == r.dst && o.metric == defaultMetric(r.dst) {
 			return fmt.Errorf("route to %s: the node has one already that is not ours (%s); remove it or choose another CIDR", r.dst, o)
 		}
 	}
@@ -182,8 +184,9 @@ func defaultMetric(dst netip.Prefix) int {
 	return 1024
 }
 
-// paths are those probes that can be, sorted by address; the others are refused.
-func paths(s State, h have) ([]path, []Refusal) {
+// paths returns a path for each probe that is possible, sorted by address, and a
+// refusal for each that is not.
+func paths(s State, h kernelState) ([]path, []Refusal) {
 	probes := slices.Clone(s.Probes)
 	slices.SortFunc(probes, func(a, b Probe) int {
 		return cmp.Or(a.Addr.Compare(b.Addr), strings.Compare(a.Pod, b.Pod), strings.Compare(a.Link, b.Link))
@@ -201,9 +204,9 @@ func paths(s State, h have) ([]path, []Refusal) {
 	return found, refused
 }
 
-// refuse says why the pod cannot be probed over its host link; empty if it can.
-func (p Probe) refuse(s State, h have, all []Probe) string {
-	for _, why := range []string{p.refuseLink(h), p.refuseTwin(all), p.refuseRouted(s, h)} {
+// refuse returns why the pod cannot be probed over its host link; empty if it can.
+func (p Probe) refuse(s State, h kernelState, all []Probe) string {
+	for _, why := range []string{p.refuseLink(h), p.refuseDuplicate(all), p.refuseRouted(s, h)} {
 		if why != "" {
 			return why
 		}
@@ -211,7 +214,7 @@ func (p Probe) refuse(s State, h have, all []Probe) string {
 	return ""
 }
 
-func (p Probe) refuseLink(h have) string {
+func (p Probe) refuseLink(h kernelState) string {
 	if !p.Addr.Is4() {
 		return fmt.Sprintf("a host link carries IPv4 only, not %s", p.Addr)
 	}
@@ -221,7 +224,7 @@ func (p Probe) refuseLink(h have) string {
 	return ""
 }
 
-func (p Probe) refuseTwin(all []Probe) string {
+func (p Probe) refuseDuplicate(all []Probe) string {
 	for _, o := range all {
 		if o == p {
 			continue
@@ -236,9 +239,9 @@ func (p Probe) refuseTwin(all []Probe) string {
 	return ""
 }
 
-// refuseRouted keeps what the node can reach without us as it is: a path would
-// take connections away from whoever really has the address.
-func (p Probe) refuseRouted(s State, h have) string {
+// refuseRouted refuses an address that the node reaches without us: a path would
+// divert connections from whoever really has the address.
+func (p Probe) refuseRouted(s State, h kernelState) string {
 	for name, l := range h.links {
 		if slices.Contains(l.addrs, p.Addr) {
 			return fmt.Sprintf("its address %s is also the node's own, on %s", p.Addr, name)
@@ -250,18 +253,18 @@ func (p Probe) refuseRouted(s State, h have) string {
 		}
 	}
 	for _, r := range h.routes {
-		if r.table == mainTable && r.owner != owner && r.dst.Bits() > 0 && r.dst.Contains(p.Addr) {
+		if r.table == mainTable && r.protocol != protocol && r.dst.Bits() > 0 && r.dst.Contains(p.Addr) {
 			return fmt.Sprintf("the node itself routes its address %s: %s", p.Addr, r)
 		}
 	}
 	return ""
 }
 
-// routeChange is what turns the routes that there are into those wanted. put
-// comes first: a changed next hop is replaced in place, without a gap.
+// routeChange turns the existing routes into the wanted ones. put comes first, so
+// that a changed next hop is replaced in place, without a gap.
 type routeChange struct{ put, drop []route }
 
-// diffRoutes compares routes of ours.
+// diffRoutes compares wanted routes with existing ones of ours.
 func diffRoutes(want, have []route) routeChange {
 	var c routeChange
 	for _, w := range want {
@@ -270,7 +273,7 @@ func diffRoutes(want, have []route) routeChange {
 		}
 	}
 	for _, h := range have {
-		// One with the same destination has been replaced, not added to.
+		// A route with a wanted destination has been replaced by put.
 		if !slices.ContainsFunc(want, h.sameDst) {
 			c.drop = append(c.drop, h)
 		}

@@ -10,18 +10,18 @@ import (
 )
 
 // node is a machine with one NIC, ovn0 and two host links.
-func node() have {
-	return have{
+func node() kernelState {
+	return kernelState{
 		links: map[string]link{
 			"eth0":  {up: true, addrs: addrs("172.20.0.1")},
 			"ovn0":  {up: true, addrs: addrs("100.64.0.2")},
 			"isgl1": {up: true, addrs: addrs("169.254.1.1")}, "isgl2": {},
 		},
 		routes: []route{
-			{table: mainTable, dst: netip.MustParsePrefix("0.0.0.0/0"), via: addrs("172.20.0.2")[0], link: "eth0", owner: 3},
-			{table: mainTable, dst: netip.MustParsePrefix("172.20.0.0/24"), link: "eth0", owner: 2},
-			{table: mainTable, dst: netip.MustParsePrefix("100.64.0.0/16"), link: "ovn0", owner: 2},
-			{table: mainTable, dst: netip.MustParsePrefix("10.16.0.0/16"), via: addrs("100.64.0.1")[0], link: "ovn0", owner: owner},
+			{table: mainTable, dst: netip.MustParsePrefix("0.0.0.0/0"), via: addrs("172.20.0.2")[0], link: "eth0", protocol: 3},
+			{table: mainTable, dst: netip.MustParsePrefix("172.20.0.0/24"), link: "eth0", protocol: 2},
+			{table: mainTable, dst: netip.MustParsePrefix("100.64.0.0/16"), link: "ovn0", protocol: 2},
+			{table: mainTable, dst: netip.MustParsePrefix("10.16.0.0/16"), via: addrs("100.64.0.1")[0], link: "ovn0", protocol: protocol},
 		},
 	}
 }
@@ -72,8 +72,8 @@ func TestRefusals(t *testing.T) {
 			if diff := cmp.Diff(c.why, p.refusals); diff != "" {
 				t.Error("refusals (-want +got):\n" + diff)
 			}
-			if p.wrong != nil {
-				t.Error(p.wrong)
+			if p.err != nil {
+				t.Error(p.err)
 			}
 		})
 	}
@@ -81,16 +81,16 @@ func TestRefusals(t *testing.T) {
 
 func TestRoutesThatCannotBe(t *testing.T) {
 	h := node()
-	h.routes = append(h.routes, route{table: mainTable, dst: netip.MustParsePrefix("10.20.0.0/16"), link: "eth0", owner: 4},
-		route{table: mainTable, dst: netip.MustParsePrefix("10.21.0.0/16"), link: "eth0", owner: 4, metric: 100})
+	h.routes = append(h.routes, route{table: mainTable, dst: netip.MustParsePrefix("10.20.0.0/16"), link: "eth0", protocol: 4},
+		route{table: mainTable, dst: netip.MustParsePrefix("10.21.0.0/16"), link: "eth0", protocol: 4, metric: 100})
 	s := state()
 	s.Routes = prefixes("0.0.0.0/0", "10.20.0.0/16", "fd00:1::/64", "10.21.0.7/16", "10.21.0.0/16")
 	p := decide(s, h)
-	want := `route to 0.0.0.0/0: would take the node's own default route; give the pod networks
+	want := `route to 0.0.0.0/0: would replace the node's own default route; name the pod networks instead
 route to 10.20.0.0/16: the node has one already that is not ours (10.20.0.0/16 dev eth0); remove it or choose another CIDR
 route to fd00:1::/64: ovn0 has no gateway of that family`
-	if p.wrong == nil || p.wrong.Error() != want {
-		t.Errorf("got %v\nwant %s", p.wrong, want)
+	if p.err == nil || p.err.Error() != want {
+		t.Errorf("got %v\nwant %s", p.err, want)
 	}
 	if len(p.routes) != 1 || p.routes[0].String() != "10.21.0.0/16 via 100.64.0.1 dev ovn0" {
 		t.Errorf("routes %v", p.routes)
@@ -99,7 +99,7 @@ route to fd00:1::/64: ovn0 has no gateway of that family`
 
 func TestRouteDiff(t *testing.T) {
 	at := func(dst, via string) route {
-		return route{table: mainTable, dst: netip.MustParsePrefix(dst), via: netip.MustParseAddr(via), link: NodeLink, owner: owner}
+		return route{table: mainTable, dst: netip.MustParsePrefix(dst), via: netip.MustParseAddr(via), link: NodeLink, protocol: protocol}
 	}
 	same, moved, old, fresh := at("10.1.0.0/16", "100.64.0.1"), at("10.2.0.0/16", "100.64.0.1"), at("10.3.0.0/16", "100.64.0.1"), at("10.4.0.0/16", "100.64.0.1")
 	c := diffRoutes([]route{same, moved, fresh}, []route{old, at("10.2.0.0/16", "100.64.0.9"), same})
@@ -123,7 +123,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		shuffled.Routes = rapid.Permutation(s.Routes).Draw(r, "routes again")
 		shuffled.Local = rapid.Permutation(s.Local).Draw(r, "local again")
 		a, b := decide(s, node()), decide(shuffled, node())
-		if diff := cmp.Diff(rulesOf(a).shape(), rulesOf(b).shape()); diff != "" {
+		if diff := cmp.Diff(rulesetOf(a).shape(), rulesetOf(b).shape()); diff != "" {
 			r.Error(diff)
 		}
 		if diff := cmp.Diff(a.refusals, b.refusals); diff != "" {

@@ -17,10 +17,10 @@ import (
 
 const (
 	tableName = "isthmus"
-	// markBit is set, in the packet's and in the connection's mark, for what the
-	// node's own processes send over a host link. All other bits are others'.
+	// markBit is set in the marks of packets and connections that the node's own
+	// processes send over a host link. The other bits belong to others.
 	markBit = 0x1000
-	// maxName is the kernel's size of an interface name, the final zero included.
+	// maxName is the size of an interface name in the kernel, with its final zero.
 	maxName = unix.IFNAMSIZ
 )
 
@@ -31,7 +31,7 @@ const (
 	setProbed = "probed"
 )
 
-// ruleset is the whole table, as values.
+// ruleset is the whole table.
 type ruleset struct {
 	sets   []set
 	chains []chain
@@ -52,14 +52,15 @@ type chain struct {
 	rules []rule
 }
 
-// rule is what it matches and does, and in words for whoever lists it.
+// rule has the expressions that match and act, and why in words: "nft list" shows
+// that as the rule's comment.
 type rule struct {
 	why   string
 	exprs []expr.Any
 }
 
-// rulesOf is the firewall that a plan asks for.
-func rulesOf(p plan) ruleset {
+// rulesetOf returns the firewall for a plan.
+func rulesetOf(p plan) ruleset {
 	return ruleset{
 		sets: []set{
 			{name: setLinks, key: nftables.TypeIFName, elements: nameElements(p.links)},
@@ -72,8 +73,8 @@ func rulesOf(p plan) ruleset {
 	}
 }
 
-// prerouting keeps a pod from speaking over its host link with an address that
-// is not its own, before connection tracking believes it.
+// prerouting drops packets on a host link whose source is not the pod's address,
+// before connection tracking sees them.
 func prerouting() chain {
 	return chain{"prerouting", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, []rule{
 		{"a pod on its own host link", match(v4.is(), load(expr.MetaKeyIIFNAME, 1), v4.addr(saddr, 2), in(setPaths), accept)},
@@ -81,7 +82,7 @@ func prerouting() chain {
 	}}
 }
 
-// input admits from host links only what answers the node's own processes.
+// input admits from host links only answers to the node's own connections.
 func input() chain {
 	return chain{"input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter, []rule{
 		{"answers to the node's own connections", match(load(expr.MetaKeyIIFNAME, 1), in(setLinks), direction(reply),
@@ -97,11 +98,11 @@ func forward() chain {
 	}}
 }
 
-// output picks the connections that the node's own processes open to a probed
-// pod; being of type route, it has the marked packets routed again. It comes
-// after destination NAT (-100), so that a Service's backend is a pod, too.
-// The connection's mark keeps out the errors that the node sends about packets
-// it forwards: they are local output in direction original, too.
+// output marks the connections that the node's own processes open to a probed pod.
+// A chain of type route has the kernel route marked packets again. It comes after
+// destination NAT (-100), so that the backends of a Service are seen. The mark of
+// the connection excludes ICMP errors about packets that the node forwards: they
+// are local output in direction original, too.
 func output() chain {
 	return chain{"output", nftables.ChainTypeRoute, nftables.ChainHookOutput, -90, []rule{
 		{"a connection of the node's own to a probed pod", match(direction(original), ctState(expr.CtStateBitNEW),
@@ -110,8 +111,8 @@ func output() chain {
 	}}
 }
 
-// source gives packets the address that their answer finds back to. It comes
-// just before others' source NAT (100): the first who decides wins.
+// source gives packets the source address that their answers find back to. It comes
+// just before others' source NAT (100), since the first translation counts.
 func source() chain {
 	onNode := match(load(expr.MetaKeyOIFNAME, 1), name(expr.CmpOpEq, NodeLink),
 		[]expr.Any{&expr.Fib{Register: 1, FlagSADDR: true, ResultADDRTYPE: true}, compare(expr.CmpOpEq, native(unix.RTN_LOCAL))})
@@ -122,8 +123,8 @@ func source() chain {
 	}}
 }
 
-// leave catches what is left of a connection whose host link has gone: its
-// source is a link's address and makes no sense elsewhere (RFC 3927, 2.7).
+// leave drops packets of a connection whose host link is gone: their link-local
+// source must not leave its link (RFC 3927, section 2.7).
 func leave() chain {
 	return chain{"leave", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, 300, []rule{
 		{"a host link's address stays on host links", match(v4.is(), v4.addr(saddr, 1), []expr.Any{compare(expr.CmpOpEq, LinkAddr.AsSlice())},
@@ -170,7 +171,7 @@ func (f family) set(name string, ranges []netipx.IPRange) set {
 			continue
 		}
 		s.elements = append(s.elements, nftables.SetElement{Key: r.From().AsSlice()})
-		// A range up to the last address has no end: there is nothing after it.
+		// A range up to the last address has no end: no address comes after it.
 		if end := r.To().Next(); end.IsValid() {
 			s.elements = append(s.elements, nftables.SetElement{Key: end.AsSlice(), IntervalEnd: true})
 		}
@@ -208,7 +209,7 @@ func padded(name string) []byte {
 	return b
 }
 
-// The words that rules are made of.
+// The parts that rules are made of.
 var (
 	accept = []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
 	drop   = []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
@@ -274,8 +275,9 @@ func snat(to netip.Addr) []expr.Any {
 
 func masquerade(random bool) []expr.Any { return []expr.Any{&expr.Masq{FullyRandom: random}} }
 
-// comment is the rule in words, with a sum of what it really is: so a rule of an
-// earlier version of ours is told from today's by its comment alone.
+// comment returns the rule's comment: why, and a checksum of its expressions. So the
+// comment alone shows whether a rule in the kernel is this one or that of another
+// version.
 func (c chain) comment(r rule) string {
 	h := fnv.New32a()
 	fmt.Fprint(h, c.kind, *c.hook, c.prio)
@@ -285,8 +287,8 @@ func (c chain) comment(r rule) string {
 	return fmt.Sprintf("%s [%08x]", r.why, h.Sum32())
 }
 
-// shape is the ruleset in a form that can be read back from the kernel: two
-// tables of equal shape do the same.
+// shape returns the ruleset in a form that readShape also returns for a table in the
+// kernel. Tables of equal shape do the same.
 func (r ruleset) shape() []string {
 	var lines []string
 	for _, s := range r.sets {

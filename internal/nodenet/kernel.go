@@ -12,20 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rulePriority is before all tables but the local one; the rule concerns
-// marked packets of the node's own only, so it stands in nobody's way.
+// rulePriority places our rule before all tables but the local one. The rule
+// applies only to marked packets of the node's own, so it disturbs nobody.
 const rulePriority = 73
 
-// look reads links, addresses and routes, and decides nothing.
-func (k kernel) look() (have, error) {
-	h := have{links: map[string]link{}}
+// read returns the links, addresses and routes.
+func (k kernel) read() (kernelState, error) {
+	h := kernelState{links: map[string]link{}}
 	links, err := k.LinkList()
 	if err != nil {
-		return have{}, fmt.Errorf("list network interfaces: %w", err)
+		return kernelState{}, fmt.Errorf("list network interfaces: %w", err)
 	}
 	addrs, err := k.addrs()
 	if err != nil {
-		return have{}, fmt.Errorf("list addresses: %w", err)
+		return kernelState{}, fmt.Errorf("list addresses: %w", err)
 	}
 	names := map[int]string{}
 	for _, l := range links {
@@ -38,7 +38,7 @@ func (k kernel) look() (have, error) {
 }
 
 func (k kernel) addrs() (map[int][]netip.Addr, error) {
-	all, err := retry(func() ([]netlink.Addr, error) { return k.AddrList(nil, netlink.FAMILY_ALL) })
+	all, err := repeatDump(func() ([]netlink.Addr, error) { return k.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +51,9 @@ func (k kernel) addrs() (map[int][]netip.Addr, error) {
 	return byLink, nil
 }
 
-// retry repeats a dump that a change in the kernel interrupted, a few times.
-func retry[T any](dump func() (T, error)) (T, error) {
+// repeatDump repeats a dump that a change in the kernel has interrupted, up to five
+// times.
+func repeatDump[T any](dump func() (T, error)) (T, error) {
 	for range 4 {
 		if v, err := dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
 			return v, err
@@ -61,7 +62,8 @@ func retry[T any](dump func() (T, error)) (T, error) {
 	return dump()
 }
 
-// routes are those of the main table and of ours, with the links' names.
+// routes returns the routes of the main table and of ours. names has the links'
+// names by index.
 func (k kernel) routes(names map[int]string) ([]route, error) {
 	var found []route
 	for _, table := range []int{mainTable, probeTable} {
@@ -78,10 +80,11 @@ func (k kernel) routes(names map[int]string) ([]route, error) {
 
 func fromKernel(r netlink.Route, names map[int]string) route {
 	via, _ := netip.AddrFromSlice(r.Gw)
-	return route{table: r.Table, dst: prefixOf(r), via: via.Unmap(), link: names[r.LinkIndex], owner: int(r.Protocol), metric: r.Priority}
+	return route{table: r.Table, dst: prefixOf(r), via: via.Unmap(), link: names[r.LinkIndex], protocol: int(r.Protocol), metric: r.Priority}
 }
 
-// prefixOf also knows the default route, whose destination may be left out.
+// prefixOf returns a route's destination; the kernel may leave out that of the
+// default route.
 func prefixOf(r netlink.Route) netip.Prefix {
 	if r.Dst != nil {
 		p, _ := netipx.FromStdIPNet(r.Dst)
@@ -93,7 +96,7 @@ func prefixOf(r netlink.Route) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 }
 
-// setRoutes makes the changes; one that fails does not keep the others back.
+// setRoutes makes the changes. If one fails, it makes the others nevertheless.
 func (k kernel) setRoutes(c routeChange) error {
 	var errs []error
 	for _, r := range c.put {
@@ -118,7 +121,7 @@ func (k kernel) putRoute(r route) error {
 }
 
 func (k kernel) dropRoute(r route) error {
-	// A link that has gone took its routes along.
+	// If the link is gone, its routes are, too.
 	l, err := k.LinkByName(r.link)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
@@ -134,7 +137,7 @@ func (k kernel) dropRoute(r route) error {
 }
 
 func (r route) toKernel(index int) *netlink.Route {
-	k := &netlink.Route{LinkIndex: index, Dst: netipx.PrefixIPNet(r.dst), Protocol: owner, Table: r.table, Type: unix.RTN_UNICAST}
+	k := &netlink.Route{LinkIndex: index, Dst: netipx.PrefixIPNet(r.dst), Protocol: protocol, Table: r.table, Type: unix.RTN_UNICAST}
 	if r.via.IsValid() {
 		k.Gw = r.via.AsSlice()
 		return k
@@ -143,22 +146,22 @@ func (r route) toKernel(index int) *netlink.Route {
 	return k
 }
 
-// probeRule sends the node's own marked packets to the table of host routes. It
-// looks at our bit only, and never at forwarded packets.
+// probeRule returns the rule that has the node's own packets with our mark use
+// probeTable. "iif lo" excludes forwarded packets.
 func probeRule() *netlink.Rule {
 	mask := uint32(markBit)
 	r := netlink.NewRule()
-	r.Family, r.Priority, r.Table, r.Protocol = netlink.FAMILY_V4, rulePriority, probeTable, owner
+	r.Family, r.Priority, r.Table, r.Protocol = netlink.FAMILY_V4, rulePriority, probeTable, protocol
 	r.Mark, r.Mask, r.IifName = markBit, &mask, "lo"
 	return r
 }
 
 func (k kernel) ourRules() ([]netlink.Rule, error) {
-	rules, err := retry(func() ([]netlink.Rule, error) { return k.RuleList(netlink.FAMILY_V4) })
+	rules, err := repeatDump(func() ([]netlink.Rule, error) { return k.RuleList(netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("list routing rules: %w", err)
 	}
-	return slices.DeleteFunc(rules, func(r netlink.Rule) bool { return r.Protocol != owner || r.Table != probeTable }), nil
+	return slices.DeleteFunc(rules, func(r netlink.Rule) bool { return r.Protocol != protocol || r.Table != probeTable }), nil
 }
 
 func (k kernel) ensureRule() error {

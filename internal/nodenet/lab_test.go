@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type lab struct {
 	node, out, pod, ovn netns.NsHandle
 	net                 *Network
 	plugs               int
+	plugging            sync.WaitGroup
 }
 
 func newLab(t *testing.T) *lab {
@@ -42,6 +44,7 @@ func newLab(t *testing.T) *lab {
 		t.Skip("needs root: it makes network namespaces")
 	}
 	l := &lab{t: t, node: space(t), out: space(t), pod: space(t), ovn: space(t)}
+	t.Cleanup(l.plugging.Wait)
 	l.veth(l.node, "eth0", "172.20.0.1/24", l.out, "eth0", "172.20.0.2/24")
 	l.ip(l.node, "route add default via 172.20.0.2")
 	l.addPod(l.pod, "10.9.0.5/24", "isgl1")
@@ -90,16 +93,17 @@ func (l *lab) plug(_ context.Context, name, ifaceID, _ string) error {
 	if _, err := l.handle(l.node).LinkByName(name); err == nil {
 		return nil
 	}
-	go func() {
+	l.plugging.Go(func() {
 		l.veth(l.node, name, "", l.ovn, "join", "100.64.0.1/16")
 		l.ip(l.ovn, "addr replace 10.16.0.9/32 dev lo")
 		l.ip(l.ovn, "addr replace 10.17.0.9/32 dev lo")
 		l.ip(l.ovn, "route replace default via 100.64.0.2")
-	}()
+	})
 	return nil
 }
 
 func (l *lab) unplug(context.Context, string) error {
+	l.plugging.Wait()
 	h := l.handle(l.node)
 	dev, err := h.LinkByName(NodeLink)
 	if err != nil {

@@ -19,11 +19,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/offload"
 )
 
-// appearance is how long vswitchd may take to make ovn0.
-const appearance = 10 * time.Second
+// linkTimeout is how long ovs-vswitchd may take to make ovn0.
+const linkTimeout = 10 * time.Second
 
-// hostLinks readies the node's ends and leads the probes there.
-func (n *Network) hostLinks(k kernel, p plan, h have) error {
+// hostLinks sets up the node's ends of the host links, and routes probes there.
+func (n *Network) hostLinks(k kernel, p plan, h kernelState) error {
 	errs := []error{k.ensureRule()}
 	var wanted []route
 	for _, path := range p.paths {
@@ -37,8 +37,9 @@ func (n *Network) hostLinks(k kernel, p plan, h have) error {
 }
 
 func (n *Network) hostLink(k kernel, name string, l link) error {
-	// Answers come from an address that the main table routes elsewhere. 2 is
-	// loose; the kernel takes the greater of this and the setting for all.
+	// Answers come from an address that the main table routes elsewhere, so strict
+	// reverse-path filtering would drop them. 2 is loose; the kernel uses the greater
+	// of this value and that of "all".
 	if err := n.sysctl("net/ipv4/conf/"+name+"/rp_filter", "2"); err != nil {
 		return err
 	}
@@ -59,8 +60,8 @@ func linkAddr() *netlink.Addr {
 	return &netlink.Addr{IPNet: netipx.AddrIPNet(LinkAddr), Scope: int(netlink.SCOPE_LINK)}
 }
 
-func (n *Network) dropLinkAddrs(k kernel, h have) error {
-	names, err := n.guardedLinks()
+func (n *Network) dropLinkAddrs(k kernel, h kernelState) error {
+	names, err := n.firewallLinks()
 	if err != nil {
 		return err
 	}
@@ -80,8 +81,8 @@ func (n *Network) dropLinkAddrs(k kernel, h have) error {
 	return errors.Join(errs...)
 }
 
-// nodeLink plugs ovn0, makes it what it is to be, and routes through it. Only
-// once it has its address can a route have the gateway as next hop.
+// nodeLink plugs ovn0, sets it up, and then routes through it: the kernel accepts
+// the gateway as next hop only once ovn0 has its address.
 func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan) error {
 	if want.IfaceID == "" {
 		return nil
@@ -89,27 +90,28 @@ func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan
 	if err := n.o.Plug(ctx, NodeLink, want.IfaceID, want.MAC); err != nil {
 		return fmt.Errorf("plug %s as %s: %w", NodeLink, want.IfaceID, err)
 	}
-	dev, err := n.await(ctx, k)
+	dev, err := n.awaitLink(ctx, k)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(k.setHardware(dev, want), k.setAddrs(dev, want.Addrs), n.setOffload(dev), n.setForwarding(want)); err != nil {
 		return fmt.Errorf("set up %s: %w", NodeLink, err)
 	}
-	// Read again: what was there before may have gone with an earlier ovn0.
-	have, err := k.look()
+	// Read again: routes may have gone with an earlier ovn0.
+	have, err := k.read()
 	if err != nil {
 		return err
 	}
 	return k.setRoutes(diffRoutes(p.routes, have.ours(mainTable)))
 }
 
-// await returns ovn0 as soon as the kernel has it.
-func (n *Network) await(ctx context.Context, k kernel) (netlink.Link, error) {
+// awaitLink returns ovn0 as soon as the kernel has it. It returns an error after
+// linkTimeout.
+func (n *Network) awaitLink(ctx context.Context, k kernel) (netlink.Link, error) {
 	if l, err := k.LinkByName(NodeLink); err == nil {
 		return l, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, appearance)
+	ctx, cancel := context.WithTimeout(ctx, linkTimeout)
 	defer cancel()
 	w := newWatch(n.o.NetNS)
 	defer w.stop()
@@ -117,14 +119,14 @@ func (n *Network) await(ctx context.Context, k kernel) (netlink.Link, error) {
 		return nil, fmt.Errorf("watch for %s: %w", NodeLink, err)
 	}
 	for {
-		// Also before the first event: it may have come before the watch stood.
+		// Look before the first event, too: ovn0 may have come before the watch.
 		if l, err := k.LinkByName(NodeLink); err == nil {
 			return l, nil
 		}
 		select {
-		case <-w.hit:
-		case err := <-w.lost:
-			return nil, fmt.Errorf("watch for %s: %w", NodeLink, err)
+		case <-w.changed.C():
+		case <-w.lost.C():
+			return nil, fmt.Errorf("watch for %s: %w", NodeLink, errEventsLost)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s did not appear, is ovs-vswitchd running? %w", NodeLink, ctx.Err())
 		}
@@ -144,16 +146,16 @@ func (k kernel) setHardware(dev netlink.Link, want Interface) error {
 		err = errors.Join(err, k.LinkSetMTU(dev, want.MTU))
 	}
 	if a.Flags&net.FlagUp == 0 {
-		k.log.Info("node's port is new", "port", a.Name, "addrs", want.Addrs)
+		k.log.Info("node port set up", "port", a.Name, "addrs", want.Addrs)
 		err = errors.Join(err, k.LinkSetUp(dev))
 	}
 	return err
 }
 
-// setAddrs also takes off the addresses of an earlier claim. IPv6 link-local
-// addresses are the kernel's own.
+// setAddrs makes want the link's addresses. It removes those of an earlier claim,
+// but not IPv6 link-local addresses, which are the kernel's.
 func (k kernel) setAddrs(dev netlink.Link, want []netip.Prefix) error {
-	list, err := retry(func() ([]netlink.Addr, error) { return k.AddrList(dev, netlink.FAMILY_ALL) })
+	list, err := repeatDump(func() ([]netlink.Addr, error) { return k.AddrList(dev, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -180,16 +182,17 @@ func addrOf(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
-// setOffload: a tap is OVS's userspace datapath, which sends on checksums as they are.
+// setOffload turns checksum offload off if ovn0 is a tap: that is the userspace
+// datapath's, which forwards packets with incomplete checksums as they are.
 func (n *Network) setOffload(dev netlink.Link) error {
 	if _, tap := dev.(*netlink.Tuntap); !tap {
 		return nil
 	}
-	return n.inside(func() error { return offload.TxChecksumOff(dev.Attrs().Name) })
+	return n.inNamespace(func() error { return offload.TxChecksumOff(dev.Attrs().Name) })
 }
 
-// setForwarding is for the whole node: packets of pods come and go by whatever
-// interface its routes say.
+// setForwarding turns forwarding on for the whole node: pods' packets come and go
+// by any interface that its routes name.
 func (n *Network) setForwarding(want Interface) error {
 	if err := n.sysctl("net/ipv4/ip_forward", "1"); err != nil {
 		return err
@@ -202,9 +205,9 @@ func (n *Network) setForwarding(want Interface) error {
 	return nil
 }
 
-// sysctl writes only what is not so yet.
+// sysctl writes a setting unless it has that value already.
 func (n *Network) sysctl(key, value string) error {
-	return n.inside(func() error {
+	return n.inNamespace(func() error {
 		file := "/proc/sys/" + key
 		if old, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(old)) == value {
 			return nil
@@ -217,15 +220,15 @@ func (n *Network) sysctl(key, value string) error {
 	})
 }
 
-// inside runs do in our network namespace. It must start no goroutine.
-func (n *Network) inside(do func() error) error {
+// inNamespace runs do in our network namespace. do must start no goroutines.
+func (n *Network) inNamespace(do func() error) error {
 	if n.o.NetNS == nil {
 		return do()
 	}
 	result := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, so nobody else
-		// ever runs in a namespace that is not his.
+		// Never unlocked: the thread ends with the goroutine. So no other goroutine
+		// ever runs in the wrong namespace.
 		runtime.LockOSThread()
 		if err := netns.Set(*n.o.NetNS); err != nil {
 			result <- fmt.Errorf("enter network namespace: %w", err)

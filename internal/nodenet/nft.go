@@ -10,15 +10,15 @@ import (
 	"github.com/google/nftables/userdata"
 )
 
-// firewall makes our table what the plan asks for, in one transaction of the
-// kernel's, or does nothing if it is that already.
+// firewall makes our table what the plan wants, in one transaction of the kernel.
+// It writes nothing if the table is so already.
 func (n *Network) firewall(p plan) error {
 	c, err := n.nftables()
 	if err != nil {
 		return err
 	}
 	defer c.CloseLasting()
-	want := rulesOf(p)
+	want := rulesetOf(p)
 	have, err := readShape(c)
 	if err != nil {
 		return err
@@ -50,8 +50,8 @@ func (n *Network) dropFirewall() error {
 	return nil
 }
 
-// guardedLinks are the host links that our table in the kernel names.
-func (n *Network) guardedLinks() ([]string, error) {
+// firewallLinks returns the host links that our table in the kernel names.
+func (n *Network) firewallLinks() ([]string, error) {
 	c, err := n.nftables()
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func findTable(c *nftables.Conn) (*nftables.Table, error) {
 	return nil, nil
 }
 
-// readShape is the shape of our table in the kernel, nothing if there is none.
+// readShape returns the shape of our table in the kernel; nil if there is none.
 func readShape(c *nftables.Conn) ([]string, error) {
 	t, err := findTable(c)
 	if err != nil || t == nil {
@@ -160,10 +160,11 @@ func readChains(c *nftables.Conn, t *nftables.Table) ([]string, error) {
 	return lines, nil
 }
 
-// replaceTable puts the new table in the old one's place: no packet sees neither.
+// replaceTable replaces the table in one transaction: each packet meets the old one
+// or the new one.
 func replaceTable(c *nftables.Conn, want ruleset) error {
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
-	c.AddTable(t) // deleting what is not there would fail
+	c.AddTable(t) // deleting a missing table would fail
 	c.DelTable(t)
 	c.AddTable(t)
 	for _, s := range want.sets {
@@ -188,7 +189,8 @@ func addSet(c *nftables.Conn, t *nftables.Table, s set) error {
 	}, s.elements)
 }
 
-// byteOrder is for whoever lists the set: a name is kept as the machine has it.
+// byteOrder returns the order in which "nft list" reads the set's keys. Interface
+// names are in the machine's own.
 func byteOrder(s set) binaryutil.ByteOrder {
 	if s.key.Name == nftables.TypeIFName.Name {
 		return binaryutil.NativeEndian

@@ -1,24 +1,26 @@
-// Package nodenet keeps the node's own network: its way to the pods, the pods'
-// way out under its address, and the host links on which it probes them. It
-// knows the kernel's links, routes, rules and nftables; it knows nothing of
-// Kubernetes, of OVN, or of the pods' own namespaces.
+// Package nodenet keeps the node's own network: the routes to its pods, the
+// masquerading of pods that leave under the node's address, and the host links
+// that carry its probes. It knows the kernel's links, routes, rules and nftables;
+// it knows nothing of Kubernetes, of OVN, or of the pods' own namespaces.
+// Network.Apply (this file) is the way in: it reads the kernel (kernel.go),
+// decides (decide.go) and writes (links.go, firewall.go, nft.go).
 //
 //	node's processes ──main table──▶ ovn0 ──▶ br-int: join, ovn-cluster, its pods
 //	        │
-//	        └─ output hook: to a pod of State.Probes, connection opened here
+//	        └─ output hook: new connection to a pod of State.Probes
 //	              └─ mark ─▶ rule ─▶ table 7349: <pod>/32 dev <link> ─▶ host0 of the pod
 //
 //	pods ──br-int──▶ ovn0 ──forward──▶ the node's NIC (masquerade)
 //
-// All of ours bears a mark of its own, and nothing else is touched: routes and
-// the rule bear protocol 73, the firewall is the table "inet isthmus", which is
-// replaced as a whole. What other tables drop stays dropped: a chain of ours
-// can accept a packet only for itself. A node whose own firewall drops
-// forwarded packets needs rules there that admit the pods.
+// All that is ours has a mark, and nothing else is touched: our routes and our rule
+// have protocol 73, and our firewall is the table "inet isthmus", which is
+// replaced as a whole. Packets that other tables drop stay dropped: a chain accepts
+// a packet only for itself. If the node's own firewall drops forwarded packets, it
+// needs rules that admit the pods.
 //
-// Path MTU: ovn0 has the MTU of the overlay. What the node forwards to a pod
-// and is too long for it is answered as RFC 1191 says, by the node, so ICMP
-// "fragmentation needed" must not be filtered on the way to the outside.
+// Path MTU: ovn0 has the MTU of the overlay. If the node is to forward a longer
+// packet to a pod, it answers with ICMP "fragmentation needed" (RFC 1191). So these
+// messages must not be filtered between the node and the sender.
 package nodenet
 
 import (
@@ -37,23 +39,22 @@ import (
 // NodeLink is the node's own port on the join network.
 const NodeLink = "ovn0"
 
-// LinkAddr is what a pod sees as the source of its node's probes, and what the
-// node's end of every host link bears.
+// LinkAddr is the source address of the node's probes, and the address of the
+// node's end of every host link.
 var LinkAddr = netip.MustParseAddr("169.254.1.1")
 
-// State is all that the node's network shall be. It is always whole: what it
-// does not name is taken away.
+// State is the whole of what the node's network is to be: Apply removes what State
+// does not name.
 type State struct {
-	// Node is ovn0. While it is zero, ovn0 and the routes through it are left
-	// as they are: the claim is not known yet.
+	// Node is ovn0. While it is zero, since its claim is not known yet, Apply leaves
+	// ovn0 and the routes through it as they are.
 	Node Interface
-	// Routes are the pod networks that are reached through ovn0.
+	// Routes are the pod networks that the node reaches through ovn0.
 	Routes []netip.Prefix
-	// Masquerade are the sources that leave the node under its own address,
-	// unless they go to one of Local.
+	// Masquerade are the sources whose packets leave the node under its own
+	// address, except packets to Local.
 	Masquerade, Local []netip.Prefix
-	// Probes are the host links of the pods on this node that no route of
-	// Routes leads to.
+	// Probes are the host links of those pods on this node that Routes do not reach.
 	Probes []Probe
 }
 
@@ -84,10 +85,11 @@ type Refusal struct{ Pod, Why string }
 
 // Options of a Network. Plug and Unplug are required.
 type Options struct {
+	// Log may be nil.
 	Log *slog.Logger
-	// Plug makes the OVS internal port with that external_ids:iface-id and MAC
-	// on br-int, or changes it to be so. It is called by every Apply that knows
-	// the node's claim, and need not wait for the kernel's interface.
+	// Plug makes the internal port with that external_ids:iface-id and MAC on
+	// br-int, or changes it. Every Apply that knows the node's claim calls it. It
+	// need not wait for the kernel's interface.
 	Plug func(ctx context.Context, name, ifaceID, mac string) error
 	// Unplug removes the port; that it is not there is no error.
 	Unplug func(ctx context.Context, name string) error
@@ -101,7 +103,7 @@ type Network struct {
 	mu sync.Mutex
 }
 
-// New touches nothing yet.
+// New returns a Network. It changes nothing yet.
 func New(o Options) *Network {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -109,10 +111,9 @@ func New(o Options) *Network {
 	return &Network{o: o}
 }
 
-// Apply makes s true. It is level-triggered and idempotent: what is as it
-// should be is not written again. One part's failure does not keep the others
-// from being done. It waits up to some seconds for ovn0 to appear, last of all.
-// The refusals are all that hold now, not the new ones.
+// Apply makes s true. It writes only what differs from the kernel's state. If one
+// part fails, it does the others nevertheless. ovn0 comes last, since Apply waits
+// up to linkTimeout for it. It returns all pods of s.Probes that cannot be probed.
 func (n *Network) Apply(ctx context.Context, s State) ([]Refusal, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -121,17 +122,20 @@ func (n *Network) Apply(ctx context.Context, s State) ([]Refusal, error) {
 		return nil, err
 	}
 	defer k.Close()
-	have, err := k.look()
+	have, err := k.read()
 	if err != nil {
 		return nil, err
 	}
 	p := decide(s, have)
-	err = errors.Join(p.wrong, n.firewall(p), n.hostLinks(k, p, have), n.nodeLink(ctx, k, s.Node, p))
+	err = errors.Join(p.err, n.firewall(p), n.hostLinks(k, p, have), n.nodeLink(ctx, k, s.Node, p))
 	return p.refusals, err
 }
 
-// Remove takes all of ours off the node. Forwarding stays on: others may have
-// come to rely on it.
+// Remove removes all that Apply makes: routes, rule, firewall, the host links'
+// address, and ovn0 with its addresses. It does not remove the host links
+// themselves, which come and go with pods. Forwarding stays on, since others may
+// rely on it by now. What is not there is no error, and if one part fails, Remove
+// does the others nevertheless.
 func (n *Network) Remove(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,7 +144,7 @@ func (n *Network) Remove(ctx context.Context) error {
 		return err
 	}
 	defer k.Close()
-	have, err := k.look()
+	have, err := k.read()
 	if err != nil {
 		return err
 	}
@@ -149,10 +153,17 @@ func (n *Network) Remove(ctx context.Context) error {
 		k.dropRules(),
 		n.dropLinkAddrs(k, have),
 		n.dropFirewall(),
-		n.o.Unplug(ctx, NodeLink))
+		n.unplug(ctx))
 }
 
-// kernel is a connection to the kernel of one network namespace.
+func (n *Network) unplug(ctx context.Context) error {
+	if err := n.o.Unplug(ctx, NodeLink); err != nil {
+		return fmt.Errorf("unplug %s: %w", NodeLink, err)
+	}
+	return nil
+}
+
+// kernel is a netlink connection to one network namespace.
 type kernel struct {
 	netlinksafe.Handle
 	log *slog.Logger

@@ -202,21 +202,6 @@ func (l *lab) everything() string {
 		l.must(l.node, "nft", "-a", "list", "ruleset")
 }
 
-func TestRemoveLeavesNothing(t *testing.T) {
-	l := newLab(t)
-	before := l.everything()
-	l.apply(state())
-	if err := l.net.Remove(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(before, l.everything()); diff != "" {
-		t.Error("Remove left something (-before +after):\n" + diff)
-	}
-	if err := l.net.Remove(t.Context()); err != nil {
-		t.Errorf("Remove of what is not there: %v", err)
-	}
-}
-
 func TestEmptyStateTakesPathsAway(t *testing.T) {
 	l := newLab(t)
 	l.apply(state())

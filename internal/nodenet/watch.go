@@ -9,15 +9,17 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// Watch calls changed once when it stands, and then whenever something changed
-// that Apply looks at: ovn0 came anew, a route of ours went, the node got an
-// address or a route that a pod's address is in. It cannot tell Apply's own
-// deeds from others', but an Apply that has nothing to do ends it. changed is
-// called from one goroutine. Watch ends with ctx, or with an error when the
-// kernel's events were lost: call it again then. It does not see changes of the
-// firewall.
+// Watch calls changed once when it has subscribed, and then each time that
+// something changes that Apply reads: ovn0 is made again, a route of ours is
+// removed, the node gets an address or a route that contains a pod's address. It
+// also reports what Apply itself changes; the next Apply then finds nothing to do.
+// The calls come from one goroutine. Watch returns nil when ctx ends, and an error
+// when the kernel's events were lost: call it again then. Changes of the firewall
+// are not reported.
 func (n *Network) Watch(ctx context.Context, changed func()) error {
 	w := newWatch(n.o.NetNS)
 	defer w.stop()
@@ -27,10 +29,10 @@ func (n *Network) Watch(ctx context.Context, changed func()) error {
 	changed()
 	for {
 		select {
-		case <-w.hit:
+		case <-w.changed.C():
 			changed()
-		case err := <-w.lost:
-			return fmt.Errorf("watch the node's network: %w", err)
+		case <-w.lost.C():
+			return fmt.Errorf("watch the node's network: %w", errEventsLost)
 		case <-ctx.Done():
 			return nil
 		}
@@ -39,17 +41,17 @@ func (n *Network) Watch(ctx context.Context, changed func()) error {
 
 var errEventsLost = errors.New("the kernel's events were lost")
 
-// watch joins subscriptions into one signal.
+// watch joins several subscriptions into one signal.
 type watch struct {
-	ns   *netns.NsHandle
-	done chan struct{}
-	hit  chan struct{} // of capacity one: many changes are one
-	lost chan error    // of capacity one, too: one is enough
-	wg   sync.WaitGroup
+	ns      *netns.NsHandle
+	done    chan struct{}
+	changed signal.Signal
+	lost    signal.Signal // events were lost
+	wg      sync.WaitGroup
 }
 
 func newWatch(ns *netns.NsHandle) *watch {
-	return &watch{ns: ns, done: make(chan struct{}), hit: make(chan struct{}, 1), lost: make(chan error, 1)}
+	return &watch{ns: ns, done: make(chan struct{}), changed: signal.New(), lost: signal.New()}
 }
 
 func (w *watch) start() error {
@@ -61,15 +63,15 @@ func (w *watch) start() error {
 	}); err != nil {
 		return err
 	}
-	return follow(w, concernsRoute, func(c chan<- netlink.RouteUpdate) error {
+	return follow(w, routeMatters, func(c chan<- netlink.RouteUpdate) error {
 		return netlink.RouteSubscribeWithOptions(c, w.done, netlink.RouteSubscribeOptions{Namespace: w.ns})
 	})
 }
 
-// links does not ask the library to list what exists: it would send that
-// request to everybody else who listens.
+// links subscribes to links. It does not ask the library to list existing links:
+// other subscribers of this process would receive that list, too.
 func (w *watch) links() error {
-	return follow(w, concernsLink, func(c chan<- netlink.LinkUpdate) error {
+	return follow(w, linkMatters, func(c chan<- netlink.LinkUpdate) error {
 		return netlink.LinkSubscribeWithOptions(c, w.done, netlink.LinkSubscribeOptions{Namespace: w.ns})
 	})
 }
@@ -79,39 +81,29 @@ func (w *watch) stop() {
 	w.wg.Wait()
 }
 
-// follow reads a subscription until it ends, so that it never waits for us. It
-// ends by itself only when events were lost.
-func follow[T any](w *watch, concerns func(T) bool, subscribe func(chan<- T) error) error {
+// follow reads a subscription until it ends, and signals each update for which
+// matters returns true. A subscription ends by itself only when events were lost.
+func follow[T any](w *watch, matters func(T) bool, subscribe func(chan<- T) error) error {
 	updates := make(chan T)
 	if err := subscribe(updates); err != nil {
 		return err
 	}
 	w.wg.Go(func() {
 		for u := range updates {
-			if concerns(u) {
-				w.signal()
+			if matters(u) {
+				w.changed.Set()
 			}
 		}
-		select {
-		case w.lost <- errEventsLost:
-		default:
-		}
+		w.lost.Set()
 	})
 	return nil
 }
 
-func (w *watch) signal() {
-	select {
-	case w.hit <- struct{}{}:
-	default: // one is waiting already
-	}
-}
-
-// concernsLink leaves out what links tell of themselves all the time.
-func concernsLink(u netlink.LinkUpdate) bool {
+// linkMatters leaves out the changes that links report all the time.
+func linkMatters(u netlink.LinkUpdate) bool {
 	return u.Header.Type == unix.RTM_DELLINK || u.Attrs().Name == NodeLink
 }
 
-func concernsRoute(u netlink.RouteUpdate) bool {
+func routeMatters(u netlink.RouteUpdate) bool {
 	return u.Table == mainTable || u.Table == probeTable
 }
