@@ -5,19 +5,48 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// neutron is the list of profile neutron; the last one takes Isthmus away.
+// neutron is the list of profile neutron; the last test removes Isthmus.
 func (l *lab) neutron(t *testing.T) {
 	t.Run("walk", l.walkBareMetal)
-	t.Run("nodes reach pods and Services and the API server its webhooks", l.nodesReach)
-	t.Run("what somebody deletes comes back", l.forgets)
-	t.Run("balancers of OpenStack's on a router that we joined", l.joinedBalancers)
+	l.pages(t, "neutron")
+	t.Run("cloud", l.cloud)
 	t.Run("pods keep their network without the controller and the agents", l.restart)
-	t.Run("pods keep their network without Neutron and Octavia", l.withoutCloud)
-	t.Run("NetworkPolicies hold", l.policies)
 	t.Run("uninstall leaves nothing in OpenStack", l.uninstallCloud)
+}
+
+// cloud does side by side what mostly waits for Neutron, for Octavia or for a look at them
+// once a minute. Then it kills their APIs.
+func (l *lab) cloud(t *testing.T) {
+	worlds := l.stages(t)
+	sideBySide(t,
+		test{"NetworkPolicies hold", func(t *testing.T) { l.policies(t, worlds) }},
+		test{"nodes reach pods and Services and the API server its webhooks", l.nodesReach},
+		test{"what somebody deletes comes back", l.forgets},
+		test{"balancers of OpenStack's on a router that we joined", l.joinedBalancers},
+	)
+	t.Run("NetworkPolicies hold when pods have other labels", worlds[0].relabelled)
+	t.Run("pods and policies hold without Neutron and Octavia", func(t *testing.T) { l.withoutCloud(t, worlds[0]) })
+}
+
+// test is one that can run beside others.
+type test struct {
+	name string
+	do   func(*testing.T)
+}
+
+// sideBySide runs tests at the same time, however few processors there are: they wait for
+// others more than they compute. It returns when all have ended.
+func sideBySide(t *testing.T, tests ...test) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, one := range tests {
+		all.Go(func() { t.Run(one.name, one.do) })
+	}
+	all.Wait()
 }
 
 // vpc is the one that stands for Neutron's router1.
@@ -51,7 +80,14 @@ func (l *lab) pair(t *testing.T, namespace string) {
 	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", namespace, "--timeout=150s") })
 	l.apply(t, server(namespace, "a", "node1")+server(namespace, "b", "node2")+service(namespace, "both"))
 	l.ready(t, namespace+"/a", namespace+"/b")
-	l.kubectl(t, "-n", namespace, "wait", "--for=condition=openstack.org/LoadBalancerReady", "service/both", "--timeout=120s")
+	l.balanced(t, namespace+"/both")
+}
+
+// balanced waits for the load balancer of a Service, "namespace/name".
+func (l *lab) balanced(t *testing.T, service string) {
+	t.Helper()
+	namespace, name, _ := strings.Cut(service, "/")
+	l.kubectl(t, "-n", namespace, "wait", "--for=condition=openstack.org/LoadBalancerReady", "service/"+name, "--timeout=120s")
 }
 
 // service has the pods of server behind it.

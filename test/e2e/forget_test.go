@@ -10,43 +10,62 @@ import (
 	"time"
 )
 
-// nobodyTells is how long something may be gone that OpenStack tells nobody of:
-// it is looked at once a minute.
-const nobodyTells = 4 * time.Minute
+// lookPatience is for what OpenStack sends no event about: the controller looks at it once
+// a minute.
+const lookPatience = 4 * time.Minute
 
-// forgets: a port, a load balancer and a member that somebody deletes behind
-// our back come back, and those who use them go on.
+// forgets: a port, a load balancer and a member that somebody deletes come back, all three
+// at the same time, and those who use them go on.
 func (l *lab) forgets(t *testing.T) {
 	l.pair(t, "forgets")
-	a, both := l.address(t, "forgets/a"), l.clusterIP(t, "forgets/both")
+	l.apply(t, service("forgets", "third"))
+	l.balanced(t, "forgets/third")
+	sideBySide(t,
+		test{"port", l.portComesBack},
+		test{"load balancer", func(t *testing.T) {
+			l.unbalance(t, "delete", "--cascade", "--wait", "forgets/both")
+			until(t, lookPatience, func() error { return l.serves(t, "forgets/b", l.clusterIP(t, "forgets/both")) })
+		}},
+		test{"member", l.memberComesBack},
+	)
+	for _, name := range []string{"both", "third"} {
+		until(t, time.Minute, func() error { return l.serves(t, "forgets/a", l.clusterIP(t, "forgets/"+name)) })
+	}
+}
+
+// portComesBack deletes a pod's port. It comes back with the same address.
+func (l *lab) portComesBack(t *testing.T) {
+	a := l.address(t, "forgets/a")
 	var before string
-	until(t, time.Minute, func() (err error) { before, err = l.portOf(t, "forgets/a"); return err })
+	untilCloud(t, time.Minute, func() (err error) { before, err = l.portOf(t, "forgets/a"); return err })
 	l.tenant(t, "port", "delete", before)
-	until(t, nobodyTells, func() error {
+	until(t, lookPatience, func() error {
+		if now := l.kubectl(t, "get", "ip", "a.forgets", "--ignore-not-found", "-o", "jsonpath={.spec.attach.ovs.ifaceID}"); now == "" || now == before {
+			return fmt.Errorf("the claim names port %q", now)
+		}
+		return l.serves(t, "forgets/b", a)
+	})
+	untilCloud(t, time.Minute, func() error {
 		now, err := l.portOf(t, "forgets/a")
 		if err == nil && now == before {
 			err = errors.New("the port is still there")
-		}
-		if err == nil {
-			err = l.serves(t, "forgets/b", a)
 		}
 		return err
 	})
 	if now := l.address(t, "forgets/a"); now != a {
 		t.Errorf("the pod had address %s, and now %s", a, now)
 	}
-	until(t, time.Minute, func() error { return l.serves(t, "forgets/a", both) })
+}
 
-	l.unbalance(t, "delete", "--cascade", "--wait", "forgets/both")
-	until(t, nobodyTells, func() error { return l.serves(t, "forgets/a", both) })
-
-	const pool = "forgets/both:TCP:80"
+// memberComesBack deletes a member of a Service's pool.
+func (l *lab) memberComesBack(t *testing.T) {
+	const pool = "forgets/third:TCP:80"
 	members := l.tenant(t, "loadbalancer", "member", "list", pool, "-f", "value", "-c", "id")
 	if len(members) != 2 {
 		t.Fatalf("the pool has members %q", members)
 	}
 	l.unbalance(t, "member", "delete", pool, members[0])
-	until(t, nobodyTells, func() error {
+	untilCloud(t, lookPatience, func() error {
 		now := l.tenant(t, "loadbalancer", "member", "list", pool, "-f", "value", "-c", "id", "-c", "provisioning_status")
 		if len(now) != 4 || strings.Contains(strings.Join(now, " "), members[0]) {
 			return fmt.Errorf("the pool has members %q", now)
@@ -59,7 +78,7 @@ func (l *lab) forgets(t *testing.T) {
 // it: Octavia refuses it until then.
 func (l *lab) unbalance(t *testing.T, args ...string) {
 	t.Helper()
-	until(t, time.Minute, func() error {
+	untilCloud(t, time.Minute, func() error {
 		_, err := l.try(t, append([]string{"env", "OS_CLOUD=k8s", "openstack", "loadbalancer"}, args...)...)
 		return err
 	})
@@ -86,37 +105,48 @@ func (l *lab) restarted(t *testing.T) (inconclusive bool) {
 	})
 	l.rolledOut(t)
 	l.kubectl(t, "-n", "restart", "scale", "deployment/many", "--replicas=3")
-	until(t, 3*time.Minute, func() error { return l.accounted(t, "restart") })
+	untilCloud(t, 3*time.Minute, func() error { return l.accounted(t, "restart") })
 	return lost.judge(t, "from pod to pod")
 }
 
-// withoutCloud kills the APIs of Neutron and Octavia. Pods that run lose nothing, a new
-// pod gets a port of the pool, and a Service that was made meanwhile works afterwards.
-func (l *lab) withoutCloud(t *testing.T) {
-	l.conclusive(t, l.cloudKilled)
+// withoutCloud kills the APIs of Neutron and Octavia. Pods that run lose nothing and their
+// NetworkPolicies hold, and a new pod gets a port of the pool. When the APIs are back, what
+// changed meanwhile is done.
+func (l *lab) withoutCloud(t *testing.T, s *stage) {
+	l.conclusive(t, func(t *testing.T) bool { return l.cloudKilled(t, s) })
 }
 
-func (l *lab) cloudKilled(t *testing.T) (inconclusive bool) {
+func (l *lab) cloudKilled(t *testing.T, s *stage) (inconclusive bool) {
 	l.pair(t, "without")
-	both := l.clusterIP(t, "without/both")
-	b := l.address(t, "without/b")
+	both, b := l.clusterIP(t, "without/both"), l.address(t, "without/b")
+	clients := s.clients(t, "")
+	s.await(t, clients)
 	lost := l.watched(t, "without/a", b, func() {
 		t.Cleanup(func() { l.run(t, "isthmus-lab", "up") })
 		for _, api := range []string{"neutron", "octavia"} {
 			l.run(t, "isthmus-lab", "kill", api)
 		}
-		l.apply(t, server("without", "pooled", "node1"))
+		l.apply(t, server("without", "pooled", "node1")+service("without", "later"))
+		s.label(t, "b/client", "late=yes", "late-")
 		l.ready(t, "without/pooled")
 		for _, address := range []string{b, both} {
 			until(t, time.Minute, func() error { return l.serves(t, "without/pooled", address) })
 		}
-		l.apply(t, service("without", "later"))
+		s.await(t, clients)
 		for _, api := range []string{"neutron", "octavia"} {
 			l.run(t, "isthmus-lab", "start", api)
 		}
 	})
 	later := l.clusterIP(t, "without/later")
-	until(t, nobodyTells, func() error { return l.serves(t, "without/a", later) })
-	until(t, 3*time.Minute, func() error { return l.accounted(t, "without") })
+	sideBySide(t,
+		test{"a Service that was made meanwhile answers", func(t *testing.T) {
+			until(t, lookPatience, func() error { return l.serves(t, "without/a", later) })
+			untilCloud(t, 3*time.Minute, func() error { return l.accounted(t, "without") })
+		}},
+		test{"policies hold, with a pod that was labelled meanwhile", func(t *testing.T) {
+			s.await(t, clients)
+			s.late(t, clients)
+		}},
+	)
 	return lost.judge(t, "from pod to pod")
 }

@@ -35,14 +35,17 @@ func TestLab(t *testing.T) {
 
 // sharedOVN goes in this order: what comes later takes away what comes before.
 func (l *lab) sharedOVN(t *testing.T) {
-	before := l.before(t)
+	before, stop := l.neutronRows(t), l.watchGlobal(t)
 	t.Run("overlay", l.overlay)
 	t.Run("kubectl ko without OVN's programs", l.onNode)
+	l.pages(t, "lab")
 	t.Run("walk", l.walkSharedOVN)
 	t.Run("fifty pods come and go", l.fifty)
 	t.Run("nothing is disturbed by a kill", l.kill)
 	t.Run("pods keep their network without us", l.without)
 	t.Run("uninstall leaves Neutron's rows as they were", func(t *testing.T) { l.uninstall(t, before) })
+	t.Run("nobody but Neutron raises nb_cfg", func(t *testing.T) { onlyNeutron(t, stop) })
+	t.Run("rows that somebody removes are restored", l.restored)
 	t.Run("repair by Neutron", l.repair)
 }
 
@@ -121,11 +124,17 @@ func (l *lab) kubectl(t *testing.T, args ...string) string {
 // apply gives objects to the API server.
 func (l *lab) apply(t *testing.T, objects string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "objects.yaml")
-	if err := os.WriteFile(file, []byte(objects), 0o600); err != nil {
+	l.kubectl(t, "apply", "-f", l.file(t, objects))
+}
+
+// file has objects in it and is there until the test has ended.
+func (l *lab) file(t *testing.T, objects string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "objects.yaml")
+	if err := os.WriteFile(name, []byte(objects), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.kubectl(t, "apply", "-f", file)
+	return name
 }
 
 // inPod runs a shell command in a pod, "namespace/name".
@@ -154,8 +163,21 @@ func (l *lab) ready(t *testing.T, pods ...string) {
 	}
 }
 
-// until repeats look until it is content; for what has no event to wait for.
+// until repeats look until it is content; for what has no event to wait for. The pause
+// between two looks grows from a tenth of a second to one second.
 func until(t *testing.T, patience time.Duration, look func() error) {
+	t.Helper()
+	repeat(t, patience, 100*time.Millisecond, time.Second, look)
+}
+
+// untilCloud is until for looks by the openstack client, each of which keeps a processor
+// busy for a second or two.
+func untilCloud(t *testing.T, patience time.Duration, look func() error) {
+	t.Helper()
+	repeat(t, patience, 2*time.Second, 5*time.Second, look)
+}
+
+func repeat(t *testing.T, patience, pause, longest time.Duration, look func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
@@ -166,7 +188,8 @@ func until(t *testing.T, patience time.Duration, look func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %v", patience, err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(pause)
+		pause = min(3*pause/2, longest)
 	}
 }
 
@@ -180,9 +203,32 @@ func (l *lab) rows(t *testing.T) []neighbour.Row {
 	return rows
 }
 
-// before is Neutron's rows as they were before Isthmus was installed, if the
+// watchGlobal watches NB_Global until the function that it returns is called.
+func (l *lab) watchGlobal(t *testing.T) (stop func() ([]string, error)) {
+	t.Helper()
+	stop, err := neighbour.Watch(context.WithoutCancel(t.Context()), l.variable("OVN_NB_DB"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = stop() })
+	return stop
+}
+
+// onlyNeutron fails if somebody else raised NB_Global.nb_cfg, by which Neutron tells
+// whether its agents live.
+func onlyNeutron(t *testing.T, stop func() ([]string, error)) {
+	changes, err := stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range changes {
+		t.Error(change)
+	}
+}
+
+// neutronRows is Neutron's rows as they were before Isthmus was installed, if the
 // caller took them down (ISTHMUS_BEFORE, a file), else as they are now.
-func (l *lab) before(t *testing.T) []string {
+func (l *lab) neutronRows(t *testing.T) []string {
 	t.Helper()
 	file := os.Getenv("ISTHMUS_BEFORE")
 	if file == "" {

@@ -128,6 +128,32 @@ func (l *lab) gone(t *testing.T, name string) {
 	})
 }
 
+// back is how soon a row of ours that somebody removes is there again: README.md says so.
+const back = time.Second
+
+// restored removes rows of ours, and fails unless the controller restores each in time.
+func (l *lab) restored(t *testing.T) {
+	l.join(t, "restored", "10.61.0.0/24")
+	t.Cleanup(func() { l.leave(t, "restored") })
+	l.apply(t, server("restored", "a", "node1"))
+	l.ready(t, "restored/a")
+	for _, row := range l.rows(t) {
+		name, _ := row.Columns["name"].(string)
+		remove := map[string]string{"Logical_Switch_Port": "lsp-del", "Logical_Router_Port": "lrp-del"}[row.Table]
+		if row.Owner() == "" || remove == "" || !strings.Contains(row.Name(), "/restored") {
+			continue
+		}
+		l.run(t, "ovn-nbctl", remove, name)
+		removed := time.Now()
+		l.run(t, "ovn-nbctl", "--timeout=60", "wait-until", row.Table, name)
+		took(t, row.Name()+" was back", removed)
+		if after := time.Since(removed); after > back {
+			t.Errorf("%s was back after %s, want %s", row.Name(), after, back)
+		}
+	}
+	l.inPod(t, "restored/a", "ping -c 2 -W 5 "+l.guestAddress(t))
+}
+
 // repair damages what Neutron wrote, lets Neutron mend it, and sees that ours is
 // back at once: Neutron's repair takes our router port and port groups away.
 func (l *lab) repair(t *testing.T) {

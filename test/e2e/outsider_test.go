@@ -20,10 +20,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// abroad is a network of OpenStack's on the pods' router, with machines that
+// machines is a network of OpenStack's on the pods' router, with machines that
 // are no pods: each a Neutron port, bound to a node, with a network namespace
 // behind it in place of a guest. They come and go in a second.
-type abroad struct {
+type machines struct {
 	*lab
 	// admin may bind ports; tenant is whose they are.
 	admin, tenant openstack.Network
@@ -32,20 +32,20 @@ type abroad struct {
 	groups        map[string]string // ids by name
 }
 
-// abroadPrefix is where the cases' machines are.
-var abroadPrefix = netip.MustParsePrefix("198.51.100.0/24")
+// machinesPrefix is where the cases' machines are.
+var machinesPrefix = netip.MustParsePrefix("198.51.100.0/24")
 
 const (
-	abroadName = "abroad"
-	// host is the node that the machines are on.
-	hostOfAbroad = "node1"
+	machinesName = "abroad"
+	// machinesHost is the node that the machines are on.
+	machinesHost = "node1"
 )
 
-// abroad makes the network and its machines, and takes them away in the end.
-func (l *lab) abroad(t *testing.T, machines []*reach.Outside) {
+// outsideMachines makes the network and its machines, and deletes them when the test ends.
+func (l *lab) outsideMachines(t *testing.T, outside []*reach.Outside) {
 	t.Helper()
 	file := l.variable("OS_CLIENT_CONFIG_FILE")
-	a := &abroad{lab: l, groups: map[string]string{}}
+	a := &machines{lab: l, groups: map[string]string{}}
 	var err error
 	if a.admin, err = openstack.Dial(t.Context(), file, "admin"); err != nil {
 		t.Fatal(err)
@@ -54,8 +54,8 @@ func (l *lab) abroad(t *testing.T, machines []*reach.Outside) {
 		t.Fatal(err)
 	}
 	a.makeNetwork(t)
-	a.open(t, abroadName)
-	for _, m := range machines {
+	a.open(t, machinesName)
+	for _, m := range outside {
 		a.machine(t, m)
 	}
 }
@@ -81,17 +81,17 @@ func later(t *testing.T, what string, take func(context.Context) error) {
 	})
 }
 
-func (a *abroad) makeNetwork(t *testing.T) {
+func (a *machines) makeNetwork(t *testing.T) {
 	t.Helper()
 	ctx, c := t.Context(), a.tenant.ServiceClient
 	a.router = a.lab.run(t, "openstack", "router", "show", openstack.Router, "-f", "value", "-c", "id")
-	a.network = must[*networks.Network](t, "network")(networks.Create(ctx, c, networks.CreateOpts{Name: abroadName}).Extract()).ID
+	a.network = must[*networks.Network](t, "network")(networks.Create(ctx, c, networks.CreateOpts{Name: machinesName}).Extract()).ID
 	later(t, "network", func(ctx context.Context) error { return networks.Delete(ctx, c, a.network).ExtractErr() })
-	gateway := abroadPrefix.Addr().As4()
+	gateway := machinesPrefix.Addr().As4()
 	gateway[3] = 254
 	text := netip.AddrFrom4(gateway).String()
 	subnet := must[*subnets.Subnet](t, "subnet")(subnets.Create(ctx, c, subnets.CreateOpts{
-		NetworkID: a.network, Name: abroadName, CIDR: abroadPrefix.String(), IPVersion: 4, GatewayIP: &text,
+		NetworkID: a.network, Name: machinesName, CIDR: machinesPrefix.String(), IPVersion: 4, GatewayIP: &text,
 	}).Extract()).ID
 	must[*routers.InterfaceInfo](t, "router interface")(routers.AddInterface(ctx, c, a.router, routers.AddInterfaceOpts{SubnetID: subnet}).Extract())
 	later(t, "router interface", func(ctx context.Context) error {
@@ -100,7 +100,7 @@ func (a *abroad) makeNetwork(t *testing.T) {
 }
 
 // group is a security group that lets out, and nobody in.
-func (a *abroad) group(t *testing.T, name string) string {
+func (a *machines) group(t *testing.T, name string) string {
 	t.Helper()
 	if id, made := a.groups[name]; made {
 		return id
@@ -113,7 +113,7 @@ func (a *abroad) group(t *testing.T, name string) string {
 }
 
 // open lets everybody in: what is looked at is what the pods' groups let through.
-func (a *abroad) open(t *testing.T, group string) {
+func (a *machines) open(t *testing.T, group string) {
 	t.Helper()
 	must[*rules.SecGroupRule](t, "rule")(rules.Create(t.Context(), a.tenant.ServiceClient, rules.CreateOpts{
 		SecGroupID: a.group(t, group), Direction: rules.DirIngress, EtherType: rules.EtherType4,
@@ -121,14 +121,14 @@ func (a *abroad) open(t *testing.T, group string) {
 }
 
 // machine is a port and a network namespace behind it that answers.
-func (a *abroad) machine(t *testing.T, m *reach.Outside) {
+func (a *machines) machine(t *testing.T, m *reach.Outside) {
 	t.Helper()
-	ids := []string{a.group(t, abroadName)}
+	ids := []string{a.group(t, machinesName)}
 	for _, name := range m.SecurityGroups {
 		ids = append(ids, a.group(t, name))
 	}
 	p := must[*ports.Port](t, "port of "+m.Name)(ports.Create(t.Context(), a.admin.ServiceClient, portsbinding.CreateOptsExt{
-		HostID: hostOfAbroad,
+		HostID: machinesHost,
 		CreateOptsBuilder: ports.CreateOpts{
 			NetworkID: a.network, Name: m.Name, TenantID: a.tenant.Project, SecurityGroups: &ids, DeviceOwner: "compute:nova",
 			FixedIPs: []ports.IP{{IPAddress: m.Addr.String()}},
@@ -136,7 +136,7 @@ func (a *abroad) machine(t *testing.T, m *reach.Outside) {
 	}).Extract())
 	later(t, "port of "+m.Name, func(ctx context.Context) error { return ports.Delete(ctx, a.admin.ServiceClient, p.ID).ExtractErr() })
 	on := func(argv ...string) string {
-		return a.lab.run(t, append([]string{"isthmus-lab", "exec", hostOfAbroad, "--"}, argv...)...)
+		return a.lab.run(t, append([]string{"isthmus-lab", "exec", machinesHost, "--"}, argv...)...)
 	}
 	t.Cleanup(func() {
 		on("ovs-vsctl", "--if-exists", "del-port", "br-int", m.Name)
@@ -149,9 +149,9 @@ func (a *abroad) machine(t *testing.T, m *reach.Outside) {
 	on("ovs-vsctl", "add-port", "br-int", m.Name, "--", "set", "Interface", m.Name, "external_ids:iface-id="+p.ID)
 	inside := func(argv ...string) string { return on(append([]string{"ip", "netns", "exec", m.Name}, argv...)...) }
 	inside("ethtool", "-K", "eth0", "tx", "off")
-	inside("ip", "addr", "add", netip.PrefixFrom(m.Addr, abroadPrefix.Bits()).String(), "dev", "eth0")
+	inside("ip", "addr", "add", netip.PrefixFrom(m.Addr, machinesPrefix.Bits()).String(), "dev", "eth0")
 	inside("ip", "link", "set", "eth0", "mtu", "1400", "up")
-	gateway := abroadPrefix.Addr().As4()
+	gateway := machinesPrefix.Addr().As4()
 	gateway[3] = 254
 	inside("ip", "route", "add", "default", "via", netip.AddrFrom4(gateway).String())
 }

@@ -84,7 +84,7 @@ webhooks:
   clientConfig: {caBundle: %[1]s, service: {namespace: reach, name: hook}}
 `, cert, key))
 	l.ready(t, "reach/hook")
-	l.kubectl(t, "-n", "reach", "wait", "--for=condition=openstack.org/LoadBalancerReady", "service/hook", "--timeout=120s")
+	l.balanced(t, "reach/hook")
 	until(t, 2*time.Minute, func() error {
 		_, err := l.try(t, "kubectl", "-n", "reach", "create", "configmap", "welcome")
 		return err

@@ -29,6 +29,13 @@ func (l *lab) walkBareMetal(t *testing.T) {
 	l.walk(t, "docs/kuryr-bare-metal.md", walkPatience)
 }
 
+// pages are walked along on a lab as it is: they change nothing.
+func (l *lab) pages(t *testing.T, names ...string) {
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { l.walk(t, "docs/"+name+".md", walkPatience) })
+	}
+}
+
 // leaveDemo takes away what the page and "make demo PROFILE=neutron" make.
 func (l *lab) leaveDemo(t *testing.T) {
 	t.Helper()

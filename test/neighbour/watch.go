@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"sync"
 	"syscall"
 )
 
@@ -25,7 +26,7 @@ func Watch(ctx context.Context, address string) (stop func() ([]string, error), 
 		cancel()
 		return nil, err
 	}
-	return func() ([]string, error) {
+	return sync.OnceValues(func() ([]string, error) {
 		cancel()
 		_ = cmd.Wait() // its status says that it was ended
 		changes, seen, err := raised(&printed)
@@ -33,7 +34,7 @@ func Watch(ctx context.Context, address string) (stop func() ([]string, error), 
 			err = fmt.Errorf("ovsdb-client monitor %s showed no row of NB_Global: %s", address, said.String())
 		}
 		return changes, err
-	}, nil
+	}), nil
 }
 
 // update is what "ovsdb-client --format=json monitor" prints for each transaction: one

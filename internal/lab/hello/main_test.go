@@ -49,12 +49,12 @@ func TestReachTellsWhoAnswers(t *testing.T) {
 		_, port, _ := net.SplitHostPort(a.String())
 		return protocol + " 127.0.0.1 " + port
 	}
-	in := strings.Join([]string{line("udp", c.LocalAddr()), line("udp", silent.LocalAddr()), line("tcp", here.Listener.Addr())}, "\n")
+	in := line("udp", c.LocalAddr()) + "\n" + line("udp", silent.LocalAddr()) + "\n\n" + line("tcp", here.Listener.Addr()) + "\n\n"
 	var out bytes.Buffer
 	if err := reachAll(t.Context(), strings.NewReader(in), &out); err != nil {
 		t.Fatal(err)
 	}
-	want := line("udp", c.LocalAddr()) + " yes\n" + line("udp", silent.LocalAddr()) + " no\n" + line("tcp", here.Listener.Addr()) + " yes\n"
+	want := line("udp", c.LocalAddr()) + " yes\n" + line("udp", silent.LocalAddr()) + " no\n\n" + line("tcp", here.Listener.Addr()) + " yes\n\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}

@@ -21,20 +21,32 @@ import (
 // slow one by nothing else.
 const wait = 1500 * time.Millisecond
 
-// reachAll reads lines "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or "icmp 10.0.0.1 0", tries all
-// at the same time and prints each again with "yes" or "no" behind it, in the same order.
+// reachAll reads batches of lines such as "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or "icmp
+// 10.0.0.1 0". An empty line ends a batch. It tries all lines of a batch at the same time,
+// prints each with "yes" or "no" behind it, in the same order, and an empty line after them.
 func reachAll(ctx context.Context, in io.Reader, out io.Writer) error {
 	var lines []string
 	for s := bufio.NewScanner(in); s.Scan(); {
-		lines = append(lines, s.Text())
+		if s.Text() != "" {
+			lines = append(lines, s.Text())
+			continue
+		}
+		if err := reachBatch(ctx, lines, out); err != nil {
+			return err
+		}
+		lines = nil
 	}
+	return nil
+}
+
+func reachBatch(ctx context.Context, lines []string, out io.Writer) error {
 	said := make([]string, len(lines))
 	var all sync.WaitGroup
 	for i, line := range lines {
-		all.Go(func() { said[i] = line + " " + word(reaches(ctx, line)) })
+		all.Go(func() { said[i] = line + " " + word(reaches(ctx, line)) + "\n" })
 	}
 	all.Wait()
-	_, err := fmt.Fprintln(out, strings.Join(said, "\n"))
+	_, err := io.WriteString(out, strings.Join(said, "")+"\n")
 	return err
 }
 

@@ -1,0 +1,171 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/reach"
+)
+
+// withTraffic leaves out SCTP: the userspace datapath takes none of it.
+func withTraffic(rows []reach.Row) []reach.Row {
+	return slices.DeleteFunc(slices.Clone(rows), func(r reach.Row) bool { return r.Protocol == "sctp" })
+}
+
+// wrong looks at all rows, those of all ends at the same time, and tells which are not so.
+func (s *stage) wrong(t *testing.T, c reach.Case, rows []reach.Row) error {
+	t.Helper()
+	from := map[string][]reach.Row{}
+	for _, r := range rows {
+		from[r.From] = append(from[r.From], r)
+	}
+	ends := slices.Sorted(maps.Keys(from))
+	said := make([]error, len(ends))
+	var all sync.WaitGroup
+	for i, end := range ends {
+		all.Go(func() { said[i] = s.wrongFrom(c, end, from[end]) })
+	}
+	all.Wait()
+	return errors.Join(said...)
+}
+
+func (s *stage) wrongFrom(c reach.Case, end string, rows []reach.Row) error {
+	var lines []string
+	for _, r := range rows {
+		f, err := c.Flow(r)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, fmt.Sprintln(r.Protocol, f.To, r.Port))
+	}
+	answers, err := s.probers.ask(end, func(ctx context.Context) *exec.Cmd {
+		return s.command(ctx, append(s.at(end), "reach")...)
+	}, lines)
+	if err != nil {
+		return fmt.Errorf("%s: %w", end, err)
+	}
+	var wrong []string
+	for i, r := range rows {
+		if passes := strings.HasSuffix(answers[i], " yes\n"); passes != r.Pass {
+			wrong = append(wrong, fmt.Sprintf("%s (%s): passes %v, want %v", r, strings.TrimSpace(answers[i]), passes, r.Pass))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "\n"))
+}
+
+// probers are running "hello reach", by the end where each runs. A process lives as long
+// as the test: to start one for each question costs more than the question.
+type probers struct {
+	t       *testing.T
+	mu      sync.Mutex
+	running map[string]*prober
+}
+
+type prober struct {
+	in   io.Writer
+	out  *bufio.Reader
+	stop func()
+}
+
+// newProbers returns none; those that are started end when the test does.
+func newProbers(t *testing.T) *probers {
+	p := &probers{t: t, running: map[string]*prober{}}
+	t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, one := range p.running {
+			one.stop()
+		}
+	})
+	return p
+}
+
+// ask has the end try all lines and returns each with its answer. A prober that fails is
+// ended, and the next question starts another.
+func (p *probers) ask(end string, command func(context.Context) *exec.Cmd, lines []string) ([]string, error) {
+	one, err := p.at(end, command)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := one.ask(lines)
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		one.stop()
+		delete(p.running, end)
+	}
+	return answers, err
+}
+
+// at returns the prober of an end and starts it if there is none.
+func (p *probers) at(end string, command func(context.Context) *exec.Cmd) (*prober, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one, ok := p.running[end]; ok {
+		return one, nil
+	}
+	one, err := startProber(context.WithoutCancel(p.t.Context()), command)
+	if err == nil {
+		p.running[end] = one
+	}
+	return one, err
+}
+
+func startProber(ctx context.Context, command func(context.Context) *exec.Cmd) (*prober, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := command(ctx)
+	in, inErr := cmd.StdinPipe()
+	out, outErr := cmd.StdoutPipe()
+	if err := errors.Join(inErr, outErr); err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, err
+	}
+	stop := func() {
+		cancel()
+		_ = cmd.Wait() // its status says that it was ended
+	}
+	return &prober{in: in, out: bufio.NewReader(out), stop: sync.OnceFunc(stop)}, nil
+}
+
+// ask fails if there is no answer within a minute.
+func (p *prober) ask(lines []string) ([]string, error) {
+	late := time.AfterFunc(time.Minute, p.stop)
+	defer late.Stop()
+	if _, err := io.WriteString(p.in, strings.Join(lines, "")+"\n"); err != nil {
+		return nil, err
+	}
+	var answers []string
+	for {
+		line, err := p.out.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if line == "\n" {
+			break
+		}
+		answers = append(answers, line)
+	}
+	if len(answers) != len(lines) {
+		return nil, fmt.Errorf("tried %d of %d", len(answers), len(lines))
+	}
+	return answers, nil
+}

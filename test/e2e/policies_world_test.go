@@ -1,0 +1,207 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	netv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/internal/reach"
+)
+
+// policyWorlds is how many copies of the cases' world there are. While one waits for packets
+// that are dropped, Neutron works for the other; two keep it busy.
+const policyWorlds = 2
+
+// worldLabel tells the copies' namespaces apart.
+const worldLabel = "world"
+
+// listening is what everybody answers at: all ports that a case speaks of.
+var listening = strings.Fields("tcp/80 tcp/81 tcp/8079 tcp/8080 tcp/8082 tcp/8085 tcp/8086 udp/53 udp/54 udp/80 udp/8080")
+
+// stage is one copy of the cases' world in the lab. The copies share nodes and machines.
+type stage struct {
+	*lab
+	world reach.World
+	// policies are those of the case that runs, or that ran last.
+	policies []*netv1.NetworkPolicy
+	// suffix ends the names of this copy's namespaces in the lab.
+	suffix string
+	// purges counts how often the switches dropped their caches for any copy, see look.
+	purges *atomic.Int32
+	// probers try who is reached, by the end that they run at.
+	probers *probers
+}
+
+// stages makes the worlds, Services only in the first one, and the machines and nodes that
+// answer to all of them.
+func (l *lab) stages(t *testing.T) []*stage {
+	t.Helper()
+	worlds, purges := make([]*stage, policyWorlds), new(atomic.Int32)
+	for i := range worlds {
+		worlds[i] = &stage{lab: l, suffix: fmt.Sprint(i + 1), purges: purges, probers: newProbers(t)}
+		worlds[i].read(t, i == 0)
+	}
+	var all sync.WaitGroup
+	all.Go(func() { l.outsideMachines(t, worlds[0].world.Outside) })
+	for _, s := range worlds {
+		all.Go(func() { s.build(t) })
+	}
+	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	worlds[0].listen(t)
+	return worlds
+}
+
+// read reads the world of the cases, with or without Services.
+func (s *stage) read(t *testing.T, services bool) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.repo, policyCases, "world.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.world.Add(string(text)); err != nil {
+		t.Fatal(err)
+	}
+	if !services {
+		s.world.Services = nil
+	}
+	for _, n := range s.world.Nodes {
+		n.Status.Addresses[0].Address = s.kubectl(t, "get", "ip", "node-"+n.Name, "-o", "jsonpath={.spec.v4IpAddress}")
+	}
+}
+
+// build makes namespaces, Services and pods, and learns their addresses.
+func (s *stage) build(t *testing.T) {
+	t.Helper()
+	var objects strings.Builder
+	var names []string
+	for _, n := range s.world.Namespaces {
+		names = append(names, s.place(n.Name))
+		objects.WriteString(s.manifest(t, "v1", n))
+	}
+	t.Cleanup(func() { s.kubectl(t, append([]string{"delete", "namespace", "--ignore-not-found"}, names...)...) })
+	for _, v := range s.world.Services {
+		v.Spec.ClusterIP = ""
+		objects.WriteString(s.manifest(t, "v1", v))
+	}
+	s.apply(t, objects.String())
+	for _, v := range s.world.Services {
+		v.Spec.ClusterIP = s.clusterIP(t, s.place(v.Namespace)+"/"+v.Name)
+	}
+	s.start(t, s.world.Pods)
+}
+
+// place is the namespace in the lab that stands for one of the cases.
+func (s *stage) place(namespace string) string { return namespace + "-" + s.suffix }
+
+// manifest is an object in this copy's namespace, as kubectl takes it.
+func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string {
+	t.Helper()
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields["apiVersion"] = version
+	delete(fields, "status")
+	metadata := fields["metadata"].(map[string]any)
+	if namespace, ok := metadata["namespace"].(string); ok {
+		metadata["namespace"] = s.place(namespace)
+	} else { // a Namespace; the API server writes the label with its name
+		metadata["name"] = s.place(metadata["name"].(string))
+		set := metadata["labels"].(map[string]any)
+		delete(set, corev1.LabelMetadataName)
+		set[worldLabel] = s.suffix
+	}
+	text, err := yaml.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text) + "---\n"
+}
+
+// give applies objects and deletes them when the test ends. Nothing waits for them to be
+// gone: what a case leaves must not change the next one.
+func (s *stage) give(t *testing.T, objects string) {
+	t.Helper()
+	if objects == "" {
+		return
+	}
+	file := s.file(t, objects)
+	t.Cleanup(func() { s.kubectl(t, "delete", "--wait=false", "--ignore-not-found", "-f", file) })
+	s.kubectl(t, "apply", "-f", file)
+}
+
+// start makes pods that answer everywhere, and notes their addresses.
+func (s *stage) start(t *testing.T, pods []*corev1.Pod) {
+	t.Helper()
+	var objects strings.Builder
+	for _, p := range pods {
+		now := int64(0)
+		run := p.DeepCopy()
+		run.Spec.TerminationGracePeriodSeconds = &now
+		run.Spec.Containers[0].Image = "localhost/isthmus-demo:1"
+		run.Spec.Containers[0].Command = append([]string{"hello"}, listening...)
+		objects.WriteString(s.manifest(t, "v1", run))
+	}
+	s.give(t, objects.String())
+	for _, p := range pods {
+		name := s.place(p.Namespace) + "/" + p.Name
+		s.ready(t, name)
+		p.Status.PodIPs = []corev1.PodIP{{IP: s.address(t, name)}}
+	}
+}
+
+// listen has nodes and machines answer.
+func (s *stage) listen(t *testing.T) {
+	t.Helper()
+	var ends []string
+	for _, n := range s.world.Nodes {
+		ends = append(ends, n.Name)
+	}
+	for _, o := range s.world.Outside {
+		ends = append(ends, o.Name)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var all sync.WaitGroup
+	t.Cleanup(func() { cancel(); all.Wait() })
+	for _, end := range ends {
+		cmd := s.command(ctx, append(s.at(end), listening...)...)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if err := cmd.Wait(); ctx.Err() == nil {
+				t.Errorf("%s does not answer any more: %v\n%s", end, err, said.String())
+			}
+		})
+	}
+}
+
+// at is the command that runs the program hello at the end of that name.
+func (s *stage) at(end string) []string {
+	if namespace, pod, is := strings.Cut(end, "/"); is {
+		return []string{"kubectl", "-n", s.place(namespace), "exec", "-i", pod, "--", "hello"}
+	}
+	hello := filepath.Join(s.repo, "bin", "hello")
+	if strings.HasPrefix(end, "node") {
+		return []string{"isthmus-lab", "exec", end, "--", hello}
+	}
+	return []string{"isthmus-lab", "exec", machinesHost, "--", "ip", "netns", "exec", end, hello}
+}
