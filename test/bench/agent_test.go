@@ -33,7 +33,7 @@ func (b *bed) tellRequests(t *testing.T, table *strings.Builder, since time.Time
 		what := m[1] + " " + m[2]
 		took[what] = append(took[what], float64(d.Milliseconds()))
 	}
-	for _, w := range []way{warm, cold} {
+	for _, w := range []podNetwork{warm, cold} {
 		for _, verb := range []string{"ADD", "DEL"} {
 			all := took[verb+" "+string(w)]
 			if len(all) == 0 {

@@ -32,7 +32,7 @@ func (b *bed) measureGuestPods(t *testing.T, table *strings.Builder) {
 	b.burst(t, first, most)
 	begin := time.Now()
 	for _, n := range []int{1, most} {
-		for _, w := range []way{host, warm, cold} {
+		for _, w := range []podNetwork{host, warm, cold} {
 			t.Run(fmt.Sprintf("%d pods, %s", n, w), func(t *testing.T) { b.measurePods(t, table, w, n) })
 		}
 	}
@@ -75,7 +75,7 @@ var figures = []struct {
 	{"round trip, median of 100,", "ms", "%.2f", func(p passage) float64 { return p.trip }},
 	{"round trip, 99th of 100,", "ms", "%.2f", func(p passage) float64 { return p.tail }},
 	{"on the hosts' wire for each byte of payload", "bytes", "%.3f", func(p passage) float64 { return p.wire }},
-	{"around each packet of a pod", "bytes", "%.0f", func(p passage) float64 { return p.around }},
+	{"around each packet of a pod", "bytes", "%.0f", func(p passage) float64 { return p.overhead }},
 	{"the guests' QEMU for each MB", "ms of CPU", "%.0f", func(p passage) float64 { return p.guests }},
 	{"the hosts' switches for each MB", "ms of CPU", "%.0f", func(p passage) float64 { return p.switches }},
 }

@@ -20,7 +20,7 @@ func TestNeutron(t *testing.T) {
 	b.head(t, &table)
 	t.Run("refill", func(t *testing.T) { b.measureRefill(t, &table) })
 	for _, n := range []int{1, 10, 30} {
-		for _, w := range []way{host, warm, cold} {
+		for _, w := range []podNetwork{host, warm, cold} {
 			t.Run(fmt.Sprintf("%d pods, %s", n, w), func(t *testing.T) { b.measurePods(t, &table, w, n) })
 		}
 	}
@@ -33,7 +33,7 @@ func (b *bed) measureRefill(t *testing.T, table *strings.Builder) {
 	b.pool(t, map[string]any{"min": batch * batches, "max": 2 * batch * batches, "batch": batch})
 	b.until(t, 5*time.Minute, "the pool is not filled", func() bool { return b.ready(t) >= batch*batches })
 	for range b.runs {
-		b.quiet(t)
+		b.waitIdle(t)
 		loop = append(loop, b.bare(t))
 		pool = append(pool, b.refill(t))
 		share = append(share, 100*pool[len(pool)-1]/loop[len(loop)-1])
@@ -43,11 +43,11 @@ func (b *bed) measureRefill(t *testing.T, table *strings.Builder) {
 	row(table, "the pool's share of the loop, %", "%.0f", share)
 }
 
-var named = map[way]string{
+var named = map[podNetwork]string{
 	host: "on their node's network: the kubelet's own share", warm: "with a port of the pool", cold: "without one",
 }
 
-func (b *bed) measurePods(t *testing.T, table *strings.Builder, w way, n int) {
+func (b *bed) measurePods(t *testing.T, table *strings.Builder, w podNetwork, n int) {
 	var took, path, background []float64
 	for range b.runs {
 		one, waited, behind := b.burst(t, w, n)
@@ -63,7 +63,7 @@ func (b *bed) measurePods(t *testing.T, table *strings.Builder, w way, n int) {
 func (b *bed) measureService(t *testing.T, table *strings.Builder) {
 	var took []float64
 	for range b.runs {
-		b.quiet(t)
+		b.waitIdle(t)
 		took = append(took, b.service(t).Seconds())
 	}
 	row(table, "Service created → first answer, s", "%.2f", took)
@@ -72,7 +72,7 @@ func (b *bed) measureService(t *testing.T, table *strings.Builder) {
 func (b *bed) measurePolicy(t *testing.T, table *strings.Builder, server string) {
 	var closed, opened []time.Duration
 	for range b.runs {
-		b.quiet(t)
+		b.waitIdle(t)
 		shut, open := b.policy(t, server)
 		closed, opened = append(closed, shut), append(opened, open)
 	}

@@ -18,7 +18,7 @@ type road struct{ name, address string }
 type passage struct {
 	rate             float64 // MB/s
 	trip, tail       float64 // ms
-	wire, around     float64 // bytes
+	wire, overhead     float64 // bytes
 	guests, switches float64 // ms of CPU for each MB
 }
 
@@ -35,7 +35,7 @@ func (b *bed) pass(t *testing.T, address string, idle meter) passage {
 		rate: payload / took,
 		trip: percentile(trips, 50), tail: percentile(trips, 99),
 		wire:     (spent.wire - idle.wire*spent.seconds) / bytes,
-		around:   b.around(t, address),
+		overhead:   b.overhead(t, address),
 		guests:   1000 * (spent.guests - idle.guests*spent.seconds) / payload,
 		switches: 1000 * (spent.switches - idle.switches*spent.seconds) / payload,
 	}
@@ -90,9 +90,9 @@ func (b *bed) trips(t *testing.T, address string) []float64 {
 
 var frame = regexp.MustCompile(`length (\d+): .*\.6081: Geneve`)
 
-// around is how many bytes there are on the wire around each IP packet that a
+// overhead is how many bytes there are on the wire around each IP packet that a
 // pod sends, everything below it counted.
-func (b *bed) around(t *testing.T, address string) float64 {
+func (b *bed) overhead(t *testing.T, address string) float64 {
 	t.Helper()
 	const data, packet = 1000, 1000 + 8 + 20
 	ping := b.lines(t, "kubectl", "-n", namespace, "exec", endOf(guests[0]), "--", "ping", "-q", "-c", "60", "-i", "0.1", "-s", fmt.Sprint(data), address)

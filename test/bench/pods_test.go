@@ -16,28 +16,28 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
 
-// way is how pods get their network.
-type way string
+// podNetwork is how pods get their network.
+type podNetwork string
 
 const (
 	// host pods are on their node's network: what they take is the kubelet's.
-	host way = "host"
+	host podNetwork = "host"
 	// warm pods find a port in the pool; cold ones have none made for them
 	// before, for they ask for an address, which no pod has had.
-	warm way = "warm"
-	cold way = "cold"
+	warm podNetwork = "warm"
+	cold podNetwork = "cold"
 	// first pods take what there is, and leave it to the pool.
-	first way = "first"
+	first podNetwork = "first"
 )
 
 // burst makes n pods at once and returns how long it takes until the last is
 // Ready, and the calls to OpenStack for each of them.
-func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, background float64) {
+func (b *bed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path, background float64) {
 	t.Helper()
 	if w == warm {
 		b.until(t, 3*time.Minute, fmt.Sprintf("the pool has no %d ports", n), func() bool { return b.ready(t) >= n })
 	}
-	b.quiet(t)
+	b.waitIdle(t)
 	b.bursts++
 	pathBefore, backgroundBefore := b.calls(t)
 	label := fmt.Sprintf("%s-%d-%d", w, n, time.Now().UnixNano())
@@ -75,7 +75,7 @@ func (b *bed) burst(t *testing.T, w way, n int) (took time.Duration, path, backg
 		}
 	}
 	took = time.Since(begin)
-	b.quiet(t)
+	b.waitIdle(t)
 	path, background = b.calls(t)
 	soon := int64(1) // with none, they would go from the API before they go from the node
 	if err := pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &soon}, options); err != nil {
@@ -101,9 +101,9 @@ func (b *bed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, 
 	return pods.Watch(t.Context(), options)
 }
 
-// quiet waits until five seconds have passed without a call but those that look
+// waitIdle waits until five seconds have passed without a call but those that look
 // at what others did: names are written and pools filled by then.
-func (b *bed) quiet(t *testing.T) {
+func (b *bed) waitIdle(t *testing.T) {
 	t.Helper()
 	changes := func() float64 {
 		sum := 0.0
@@ -129,7 +129,7 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
-func (b *bed) pod(w way, label string, i int) *corev1.Pod {
+func (b *bed) pod(w podNetwork, label string, i int) *corev1.Pod {
 	none := int64(0)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", label, i), Labels: map[string]string{"burst": label}},

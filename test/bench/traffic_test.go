@@ -146,7 +146,7 @@ func (b *bed) policy(t *testing.T, server string) (closed, opened time.Duration)
 		t.Fatal(err)
 	}
 	closed = await(t, said, "no").Add(-patience * time.Second).Sub(begin)
-	b.quiet(t)
+	b.waitIdle(t)
 	forget(said)
 	begin = time.Now()
 	if err := policies.Delete(t.Context(), "bench", metav1.DeleteOptions{}); err != nil {
