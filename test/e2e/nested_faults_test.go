@@ -65,22 +65,21 @@ func (l *lab) power(t *testing.T, machines ...[]string) {
 // started. Their pods come back with the addresses that they had, and have a
 // network; so have new ones.
 func (l *lab) nestedReboot(t *testing.T) {
-	l.nestedPair(t, "reboot")
-	l.apply(t, service("reboot", "both"))
-	a, b, both := l.address(t, "reboot/a"), l.address(t, "reboot/b"), l.clusterIP(t, "reboot/both")
+	a, b, both := l.address(t, pair+"/a"), l.address(t, pair+"/b"), l.clusterIP(t, pair+"/both")
 	began := time.Now()
 	l.power(t, []string{"vm reboot worker1"}, []string{"vm poweroff worker2", "vm start worker2"})
 	took(t, "both machines had their addresses", began)
-	until(t, nestedPatience, func() error { return l.answers(t, "reboot/a", b) })
-	until(t, nestedPatience, func() error { return l.answers(t, "reboot/b", a) })
+	until(t, nestedPatience, func() error { return l.answers(t, pair+"/a", b) })
+	until(t, nestedPatience, func() error { return l.answers(t, pair+"/b", a) })
 	took(t, "pods of both reached each other", began)
-	if now := l.address(t, "reboot/a") + " " + l.address(t, "reboot/b"); now != a+" "+b {
+	if now := l.address(t, pair+"/a") + " " + l.address(t, pair+"/b"); now != a+" "+b {
 		t.Errorf("the pods had addresses %s %s, and now %s", a, b, now)
 	}
-	l.apply(t, server("reboot", "c", "worker1")+server("reboot", "d", "worker2"))
-	l.nestedReady(t, "reboot/a", "reboot/b", "reboot/c", "reboot/d")
-	until(t, 2*time.Minute, func() error { return l.answers(t, "reboot/c", both) })
-	until(t, 2*time.Minute, func() error { return l.answers(t, "reboot/d", both) })
+	l.more(t, "c", "worker1")
+	l.more(t, "d", "worker2")
+	l.nestedReady(t, pair+"/a", pair+"/b", pair+"/c", pair+"/d")
+	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/c", both) })
+	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/d", both) })
 	took(t, "new pods reached the Service", began)
 }
 
@@ -97,14 +96,13 @@ func (l *lab) nestedKills(t *testing.T) {
 }
 
 func (l *lab) killedInMachine(t *testing.T) (inconclusive bool) {
-	l.nestedPair(t, "kills")
-	a, b := l.address(t, "kills/a"), l.address(t, "kills/b")
+	a, b := l.address(t, pair+"/a"), l.address(t, pair+"/b")
 	for _, program := range []string{"isthmus-agent", "kubelet"} {
 		began, fresh := time.Now(), "with-"+program
-		lost := l.watched(t, "kills/b", a, func() {
-			l.apply(t, server("kills", fresh, "worker1"))
+		lost := l.watched(t, pair+"/b", a, func() {
+			l.more(t, fresh, "worker1")
 			l.inMachine(t, "worker1", "kill -9 $(pidof "+program+")")
-			until(t, nestedPatience, func() error { return l.answers(t, "kills/"+fresh, b) })
+			until(t, nestedPatience, func() error { return l.answers(t, pair+"/"+fresh, b) })
 		})
 		took(t, "a pod that came when "+program+" was killed had its network", began)
 		inconclusive = lost.judge(t, "when "+program+" was killed") || inconclusive
@@ -120,14 +118,14 @@ func (l *lab) nestedDeleted(t *testing.T) {
 	began := time.Now()
 	l.run(t, "isthmus-lab", "vm", "delete", "worker2")
 	until(t, 3*time.Minute, func() error {
-		told := l.kubectl(t, "-n", "lost", "get", "events", "--field-selector", "reason=NoParentPort,involvedObject.name=b", "-o", "jsonpath={.items[*].message}")
-		if !strings.Contains(told, "Node worker2") {
-			return fmt.Errorf("the events of the pod there say %q", told)
+		messages := l.kubectl(t, "-n", "lost", "get", "events", "--field-selector", "reason=NoParentPort,involvedObject.name=b", "-o", "jsonpath={.items[*].message}")
+		if !strings.Contains(messages, "Node worker2") {
+			return fmt.Errorf("the events of the pod there say %q", messages)
 		}
 		return nil
 	})
 	took(t, "the pod there was told", began)
-	until(t, nestedPatience, func() error {
+	untilCloud(t, nestedPatience, func() error {
 		left := l.kubectl(t, "-n", "lost", "get", "pod/b", "ip/b.lost", "--ignore-not-found", "-o", "name")
 		if left != "" {
 			return fmt.Errorf("%s is left", left)

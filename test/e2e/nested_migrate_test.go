@@ -15,8 +15,7 @@ import (
 // and its pods go with it, whoever made their network.
 func (l *lab) nestedMigrate(t *testing.T) {
 	l.joinHome(t, "goes-own", "12.0.8.0/24")
-	l.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: goes}\n")
-	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "goes", "--timeout=150s") })
+	l.namespace(t, "goes")
 	l.apply(t, server("goes", "a", "worker1")+server("goes-own", "a", "worker1")+server("goes", "b", "worker2"))
 	l.nestedReady(t, "goes/a", "goes-own/a", "goes/b")
 	pods := []string{"goes/a", "goes-own/a"}

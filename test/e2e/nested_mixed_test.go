@@ -20,8 +20,7 @@ func (l *lab) nestedMixed(t *testing.T) {
 	begin := time.Now()
 	l.mix(t)
 	l.joinHome(t, "mixed-own", "12.0.6.0/24")
-	l.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: mixed}\n")
-	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "mixed", "--timeout=150s") })
+	l.namespace(t, "mixed")
 	for _, namespace := range []string{"mixed", "mixed-own"} {
 		l.apply(t, greeter(namespace, "a", "worker1")+greeter(namespace, "b", metal)+service(namespace, "both"))
 	}
@@ -104,7 +103,11 @@ kind: Subnet
 metadata: {name: %[1]s}
 spec: {provider: ovn, vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
 `, name, l.vpc(t), cidr))
-	t.Cleanup(func() { l.leaveHome(t, name) })
+	t.Cleanup(func() {
+		for _, kind := range []string{"namespace", "subnet"} { // the Subnet goes when its last pod has gone
+			l.kubectl(t, "delete", kind, name, "--ignore-not-found", "--wait=false")
+		}
+	})
 	l.kubectl(t, "wait", "--for=condition=Ready", "subnet/"+name, "--timeout=60s")
 }
 

@@ -113,9 +113,9 @@ func (l *lab) taken(t *testing.T) {
 	t.Logf("the pod had VLAN id %s and answered with id %s %.1f s after that was asked of Neutron", tag, l.tagOf(t, "b.own"), time.Since(begin).Seconds())
 	l.behind(t, "b.own", "worker2")
 	until(t, time.Minute, func() error {
-		told := l.kubectl(t, "-n", "own", "get", "events", "--field-selector", "reason=VLANMoved,involvedObject.name=b", "-o", "jsonpath={.items[*].message}")
-		if !strings.Contains(told, "not "+tag) {
-			return fmt.Errorf("the pod's events say %q", told)
+		messages := l.kubectl(t, "-n", "own", "get", "events", "--field-selector", "reason=VLANMoved,involvedObject.name=b", "-o", "jsonpath={.items[*].message}")
+		if !strings.Contains(messages, "not "+tag) {
+			return fmt.Errorf("the pod's events say %q", messages)
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -11,33 +12,68 @@ import (
 // nested is the list of profile nested, where nodes are virtual machines.
 func (l *lab) nested(t *testing.T) {
 	t.Run("walk", l.walkNested)
-	t.Run("pods of both machines reach each other and a Service", l.nestedReach)
-	t.Run("nested pods come back when their machines are started anew", l.nestedReboot)
-	t.Run("nested pods outlive agent and kubelet", l.nestedKills)
-	t.Run("nested pods stay when their trunk is renamed", l.nestedRename)
+	t.Run("nested pods", l.nestedPods)
 	t.Run("pods of a Subnet of ours in virtual machines", l.nestedOwn)
 	t.Run("bare-metal and nested nodes are one cluster", l.nestedMixed)
 	t.Run("pods go with a node that is migrated", l.nestedMigrate)
-	t.Run("200 nested pods come and go", l.nestedChurn)
-	t.Run("a node that is deleted in OpenStack takes its ports along", l.nestedDeleted)
+	t.Run("trunks", l.nestedTrunks)
 }
+
+// nestedTrunks fills and empties the trunk of worker1 while worker2 is deleted and made
+// anew: each keeps another host busy.
+func (l *lab) nestedTrunks(t *testing.T) {
+	theirs, before := l.strangers(t, "worker1"), l.onMachine(t, "worker1")
+	var neutron sync.Mutex // held by the test that needs Neutron, or that kills it
+	sideBySide(t,
+		test{"200 nested pods come and go", func(t *testing.T) { l.nestedChurn(t, &neutron, theirs, before) }},
+		test{"a node that is deleted in OpenStack takes its ports along", func(t *testing.T) {
+			neutron.Lock()
+			defer neutron.Unlock()
+			l.nestedDeleted(t)
+		}},
+	)
+}
+
+// nestedPods is what happens to one pair of pods and their Service.
+func (l *lab) nestedPods(t *testing.T) {
+	l.nestedPair(t, pair)
+	l.apply(t, service(pair, "both"))
+	t.Run("reach each other and a Service", l.nestedReach)
+	t.Run("outlive agent and kubelet", l.nestedKills)
+	t.Run("stay when their trunk is renamed", l.nestedRename)
+	t.Run("come back when their machines are started anew", l.nestedReboot)
+}
+
+// pair is the namespace of those pods, "a" on worker1 and "b" on worker2.
+const pair = "nested"
 
 // nestedPair makes a namespace with a pod that serves a file in each virtual
 // machine that is a node, "a" and "b".
 func (l *lab) nestedPair(t *testing.T, namespace string) {
 	t.Helper()
-	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", namespace))
-	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", namespace, "--timeout=150s") })
+	l.namespace(t, namespace)
 	l.apply(t, server(namespace, "a", "worker1")+server(namespace, "b", "worker2"))
 	l.nestedReady(t, namespace+"/a", namespace+"/b")
 }
 
+// namespace makes one. When the test ends it is deleted, and nobody waits for that: a
+// kubelet in a virtual machine takes long.
+func (l *lab) namespace(t *testing.T, name string) {
+	t.Helper()
+	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", name))
+	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--wait=false") })
+}
+
+// more makes a pod in the pair's namespace and deletes it when the test ends.
+func (l *lab) more(t *testing.T, name, node string) {
+	t.Helper()
+	l.apply(t, server(pair, name, node))
+	t.Cleanup(func() { l.kubectl(t, "-n", pair, "delete", "pod", name, "--wait=false") })
+}
+
 func (l *lab) nestedReach(t *testing.T) {
-	l.nestedPair(t, "nested")
-	l.apply(t, service("nested", "both"))
-	b, both := l.address(t, "nested/b"), l.clusterIP(t, "nested/both")
-	for _, address := range []string{b, both} {
-		until(t, 2*time.Minute, func() error { return l.serves(t, "nested/a", address) })
+	for _, address := range []string{l.address(t, pair+"/b"), l.clusterIP(t, pair+"/both")} {
+		until(t, 2*time.Minute, func() error { return l.serves(t, pair+"/a", address) })
 	}
 }
 

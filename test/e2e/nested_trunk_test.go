@@ -22,19 +22,15 @@ echo "$routes" | while read -r route; do ip route replace $route dev %[2]s; done
 // nestedRename: the trunk's interface goes down and comes up under another name.
 // Pods that run there have their network again, all of it, and new ones come up.
 func (l *lab) nestedRename(t *testing.T) {
-	l.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: renamed}\n")
-	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", "renamed", "--timeout=150s") })
-	l.apply(t, server("renamed", "a", "worker2")+service("renamed", "both"))
-	l.nestedReady(t, "renamed/a")
-	both := l.clusterIP(t, "renamed/both")
-	until(t, 2*time.Minute, func() error { return l.answers(t, "renamed/a", both) })
+	both := l.clusterIP(t, pair+"/both")
+	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/b", both) })
 	began := time.Now()
 	t.Cleanup(func() { l.inMachine(t, "worker2", rename("trunk0", "eth0")) })
 	l.inMachine(t, "worker2", rename("eth0", "trunk0"))
-	until(t, nestedPatience, func() error { return l.answers(t, "renamed/a", both) }) // by the pod's router
+	until(t, nestedPatience, func() error { return l.answers(t, pair+"/b", both) }) // by the pod's router
 	took(t, "a pod on a trunk that was renamed had its network", began)
-	l.apply(t, server("renamed", "b", "worker2"))
-	l.nestedReady(t, "renamed/b")
-	until(t, 2*time.Minute, func() error { return l.answers(t, "renamed/b", both) })
+	l.more(t, "renamed", "worker2")
+	l.nestedReady(t, pair+"/renamed")
+	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/renamed", both) })
 	took(t, "a new pod had its network", began)
 }
