@@ -18,7 +18,7 @@ type road struct{ name, address string }
 type passage struct {
 	rate             float64 // MB/s
 	trip, tail       float64 // ms
-	wire, overhead     float64 // bytes
+	wire, overhead   float64 // bytes
 	guests, switches float64 // ms of CPU for each MB
 }
 
@@ -35,7 +35,7 @@ func (b *bed) pass(t *testing.T, address string, idle meter) passage {
 		rate: payload / took,
 		trip: percentile(trips, 50), tail: percentile(trips, 99),
 		wire:     (spent.wire - idle.wire*spent.seconds) / bytes,
-		overhead:   b.overhead(t, address),
+		overhead: b.overhead(t, address),
 		guests:   1000 * (spent.guests - idle.guests*spent.seconds) / payload,
 		switches: 1000 * (spent.switches - idle.switches*spent.seconds) / payload,
 	}
