@@ -76,6 +76,10 @@ var Rules = map[string]Rule{
 		May: []string{"internal/intent", "internal/neutron", "internal/openstack", "internal/portpool", "internal/retry", "internal/signal"},
 		Why: "the fabric knows intents and Neutron, not Kubernetes: gophercloud's types stop here",
 	},
+	"internal/neutron/plan": {
+		May: []string{"internal/intent", "internal/neutron/trunk", "internal/openstack"},
+		Why: "what is wanted and in which order is a function of facts: no calls",
+	},
 	"internal/neutron/trunk": {
 		May: []string{"internal/intent", "internal/retry", "internal/signal"},
 		Why: "it knows trunks, not whose ports are on them",

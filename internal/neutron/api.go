@@ -12,6 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions"
 	"github.com/gophercloud/gophercloud/v2/pagination"
 
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
@@ -82,14 +83,16 @@ func (a *api) ask(ctx context.Context) error {
 	return nil
 }
 
-func (a *api) born() atBirth { return atBirth{kindPort: a.aliases[extBirthTags]} }
+func (a *api) born() plan.TagsOnCreate {
+	return plan.TagsOnCreate{plan.KindPort: a.aliases[extBirthTags]}
+}
 
-func (k kind) path() string { return strings.ReplaceAll(string(k), "_", "-") + "s" }
+func path(k plan.Kind) string { return strings.ReplaceAll(string(k), "_", "-") + "s" }
 
 // page is one page of a list of any kind.
 type page struct {
 	pagination.LinkedPageBase
-	kind kind
+	kind plan.Kind
 }
 
 func (p page) NextPageURL() (string, error) {
@@ -117,8 +120,8 @@ func (p page) items() ([]wire, error) {
 }
 
 // list are all objects of a kind that a query finds.
-func (a *api) list(ctx context.Context, k kind, query url.Values) ([]wire, error) {
-	address := a.client.ServiceURL(k.path()) + "?" + query.Encode()
+func (a *api) list(ctx context.Context, k plan.Kind, query url.Values) ([]wire, error) {
+	address := a.client.ServiceURL(path(k)) + "?" + query.Encode()
 	pager := pagination.NewPager(a.client, address, func(r pagination.PageResult) pagination.Page {
 		return page{pagination.LinkedPageBase{PageResult: r}, k}
 	})

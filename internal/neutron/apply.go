@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
@@ -26,8 +27,8 @@ type entry struct {
 	uses       int
 	// sure is false when Neutron may hold something else than objects.
 	sure    bool
-	objects []object
-	want    []object
+	objects []plan.Object
+	want    []plan.Object
 }
 
 // Apply makes w true for unit u, and returns when it is so. A port that the
@@ -48,7 +49,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	if err != nil {
 		return intent.Observed{}, err
 	}
-	m := mark{f.Owner, u}
+	m := plan.Owner{Name: f.Owner, Unit: u}
 	f.name(u, w, e)
 	if err := f.know(ctx, a, m, e); err != nil {
 		return intent.Observed{}, err
@@ -57,7 +58,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	if err != nil {
 		return intent.Observed{}, err
 	}
-	want, err := translate(m, w, around)
+	want, err := plan.Translate(m, w, around)
 	if err != nil {
 		return intent.Observed{}, err
 	}
@@ -73,7 +74,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 }
 
 // know makes sure that what the entry says is there, is, and nothing else.
-func (f *Fabric) know(ctx context.Context, a *api, m mark, e *entry) error {
+func (f *Fabric) know(ctx context.Context, a *api, m plan.Owner, e *entry) error {
 	if e.sure {
 		return nil
 	}
@@ -96,11 +97,11 @@ func (f *Fabric) know(ctx context.Context, a *api, m mark, e *entry) error {
 func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (int, error) {
 	changed := 0
 	for range rounds {
-		steps := f.toPool(e, diff(e.objects, e.want, a.born()))
+		steps := f.toPool(e, plan.Diff(e.objects, e.want, a.born()))
 		if len(steps) == 0 {
 			return changed, nil
 		}
-		if onlyNames(steps) && f.areHandedOut(steps) {
+		if plan.OnlyNames(steps) && f.areHandedOut(steps) {
 			f.unnamed.add(u)
 			return changed, nil
 		}
@@ -119,15 +120,15 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 
 // urgent leaves out of what is to be done to ports from the pool what can wait:
 // a pod waits for one call that changes its port's groups, not for its tags.
-func (f *Fabric) urgent(steps []step) []step {
+func (f *Fabric) urgent(steps []plan.Step) []plan.Step {
 	if !f.areHandedOut(steps) {
 		return steps
 	}
-	return slices.DeleteFunc(steps, func(s step) bool { return s.verb == tag })
+	return slices.DeleteFunc(steps, func(s plan.Step) bool { return s.Verb == plan.Tag })
 }
 
 // run does steps in order. Until all are done, nobody knows what is there.
-func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []step) error {
+func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
 	e.sure = false
 	for len(steps) > 0 {
 		n := together(steps)
@@ -143,7 +144,7 @@ func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []step) error 
 
 // together is how many of the first steps go in one call: ports that are made,
 // or put behind the same one, or taken from there.
-func together(steps []step) int {
+func together(steps []plan.Step) int {
 	n := 1
 	for n < len(steps) && n < bulk && bulky(steps[0], steps[n]) {
 		n++
@@ -151,16 +152,16 @@ func together(steps []step) int {
 	return n
 }
 
-func bulky(a, b step) bool {
-	if a.verb != b.verb || a.kind != kindPort || b.kind != kindPort {
+func bulky(a, b plan.Step) bool {
+	if a.Verb != b.Verb || a.Kind != plan.KindPort || b.Kind != plan.KindPort {
 		return false
 	}
-	return a.verb == create || (a.verb == attach || a.verb == detach) && a.fields["parent"] == b.fields["parent"]
+	return a.Verb == plan.Create || (a.Verb == plan.Attach || a.Verb == plan.Detach) && a.Fields["parent"] == b.Fields["parent"]
 }
 
-func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
+func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
 	for i := range steps {
-		steps[i].object = e.resolved(steps[i])
+		steps[i].Object = e.resolved(steps[i])
 	}
 	s := steps[0]
 	leave, err := f.quiet.enter(ctx, s)
@@ -168,110 +169,110 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []step) error {
 		return err
 	}
 	defer leave()
-	switch s.verb {
-	case create:
-		if s.kind == kindRule && e.has(s.kind, s.name) {
+	switch s.Verb {
+	case plan.Create:
+		if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
 			return nil // it came with its group
 		}
 		made, err := a.create(ctx, steps)
 		for _, w := range made {
-			f.made(e, w, s.kind)
+			f.made(e, w, s.Kind)
 		}
 		return err
-	case update:
+	case plan.Update:
 		now, err := a.update(ctx, s)
 		if err == nil {
-			f.changed(e, now.object(s.kind))
+			f.changed(e, now.object(s.Kind))
 		}
 		return err
-	case tag:
+	case plan.Tag:
 		err := a.tag(ctx, s)
-		if i := e.index(s.object); err == nil && i >= 0 {
-			e.objects[i].tags = s.tags
-			f.touch(s.id)
-			f.markNamed(s.id)
+		if i := e.index(s.Object); err == nil && i >= 0 {
+			e.objects[i].Tags = s.Tags
+			f.touch(s.ID)
+			f.markNamed(s.ID)
 		}
 		return err
-	case remove:
+	case plan.Delete:
 		err := a.remove(ctx, s)
 		if err == nil {
-			f.gone(e, s.object)
-			f.Removed(s.called())
+			f.gone(e, s.Object)
+			f.Removed(called(s.Object))
 		}
 		return err
-	case attach:
+	case plan.Attach:
 		return f.attach(ctx, a, e, steps)
-	case detach:
+	case plan.Detach:
 		return f.detach(ctx, a, e, steps)
 	}
 	return fmt.Errorf("no such step: %s", s)
 }
 
 // resolved puts ids in place of refs to what is there by now.
-func (e *entry) resolved(s step) object {
-	o := s.object
-	id := func(r ref) string {
+func (e *entry) resolved(s plan.Step) plan.Object {
+	o := s.Object
+	id := func(r plan.Ref) string {
 		for _, h := range e.objects {
-			if h.kind == r.kind && h.name == r.name {
-				return h.id
+			if h.Kind == r.Kind && h.Name == r.Name {
+				return h.ID
 			}
 		}
 		return ""
 	}
-	if o.id == "" && (s.verb == tag || s.verb == attach) { // it has just been made
-		o.id = id(ref{o.kind, o.name})
+	if o.ID == "" && (s.Verb == plan.Tag || s.Verb == plan.Attach) { // it has just been made
+		o.ID = id(plan.Ref{Kind: o.Kind, Name: o.Name})
 	}
-	f := fields{}
-	for k, v := range o.fields {
+	f := plan.Fields{}
+	for k, v := range o.Fields {
 		f[k] = v
-		if r, is := v.(ref); is {
+		if r, is := v.(plan.Ref); is {
 			f[k] = id(r)
 		}
 	}
-	o.fields = f
+	o.Fields = f
 	return o
 }
 
-func (e *entry) has(k kind, name string) bool {
-	return slices.ContainsFunc(e.objects, func(o object) bool { return o.kind == k && o.name == name })
+func (e *entry) has(k plan.Kind, name string) bool {
+	return slices.ContainsFunc(e.objects, func(o plan.Object) bool { return o.Kind == k && o.Name == name })
 }
 
-func (e *entry) index(o object) int {
-	return slices.IndexFunc(e.objects, o.is)
+func (e *entry) index(o plan.Object) int {
+	return slices.IndexFunc(e.objects, o.Is)
 }
 
-func (f *Fabric) made(e *entry, w wire, k kind) {
+func (f *Fabric) made(e *entry, w wire, k plan.Kind) {
 	if w.ID == "" {
 		return // the call failed
 	}
 	o := w.object(k)
-	f.touch(o.id)
-	e.objects = named(append(append(e.objects, o), w.rules()...))
+	f.touch(o.ID)
+	e.objects = plan.Named(append(append(e.objects, o), w.rules()...))
 }
 
 // changed keeps the tags: the answer to a change may show old ones. It does not
 // show what a port is behind.
-func (f *Fabric) changed(e *entry, o object) {
-	f.touch(o.id)
+func (f *Fabric) changed(e *entry, o plan.Object) {
+	f.touch(o.ID)
 	if i := e.index(o); i >= 0 {
-		o.tags = e.objects[i].tags
-		if parent, vlan := e.objects[i].fields["parent"], e.objects[i].fields["vlan"]; parent != nil {
-			o.fields["parent"], o.fields["vlan"] = parent, vlan
+		o.Tags = e.objects[i].Tags
+		if parent, vlan := e.objects[i].Fields["parent"], e.objects[i].Fields["vlan"]; parent != nil {
+			o.Fields["parent"], o.Fields["vlan"] = parent, vlan
 		}
 		e.objects[i] = o
-		e.objects = named(e.objects)
+		e.objects = plan.Named(e.objects)
 	}
 }
 
-func (f *Fabric) gone(e *entry, o object) {
-	f.touch(o.id)
-	f.markNamed(o.id)
-	f.forget(o.id)
+func (f *Fabric) gone(e *entry, o plan.Object) {
+	f.touch(o.ID)
+	f.markNamed(o.ID)
+	f.forget(o.ID)
 	if i := e.index(o); i >= 0 {
 		e.objects = slices.Delete(e.objects, i, i+1)
 	}
-	e.objects = slices.DeleteFunc(e.objects, func(h object) bool {
-		return h.kind == kindRule && o.kind == kindGroup && h.fields["security_group_id"] == o.id
+	e.objects = slices.DeleteFunc(e.objects, func(h plan.Object) bool {
+		return h.Kind == plan.KindRule && o.Kind == plan.KindGroup && h.Fields["security_group_id"] == o.ID
 	})
 }
 
@@ -282,10 +283,10 @@ func (f *Fabric) touch(id string) {
 }
 
 // areHandedOut tells whether all steps change ports from the pool that have no name yet.
-func (f *Fabric) areHandedOut(steps []step) bool {
+func (f *Fabric) areHandedOut(steps []plan.Step) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !slices.ContainsFunc(steps, func(s step) bool { return f.handedOut[s.id] == "" })
+	return !slices.ContainsFunc(steps, func(s plan.Step) bool { return f.handedOut[s.ID] == "" })
 }
 
 // forget: nobody may refer to what is gone.
@@ -294,7 +295,7 @@ func (f *Fabric) forget(id string) {
 	defer f.mu.Unlock()
 	f.groups.forget(id)
 	f.pending.Forget(id)
-	maps.DeleteFunc(f.segments, func(_ string, s Segment) bool { return s.ID == id })
+	maps.DeleteFunc(f.segments, func(_ string, s plan.Network) bool { return s.ID == id })
 }
 
 // markNamed: the tags tell whose a port is, or there is none.
@@ -314,32 +315,36 @@ func (f *Fabric) remember(u intent.Unit, w intent.Want, e *entry) {
 	f.rememberGroups(u, e)
 }
 
-func (e *entry) segment(s intent.Network) Segment {
-	var network object
-	var subnets []object
+func (e *entry) segment(s intent.Network) plan.Network {
+	var network plan.Object
+	var subnets []plan.Object
 	for _, o := range e.objects {
 		switch {
-		case o.kind == kindNetwork && o.name == openstack.Shorten(s.Name):
+		case o.Kind == plan.KindNetwork && o.Name == openstack.Shorten(s.Name):
 			network = o
-		case o.kind == kindSubnet:
+		case o.Kind == plan.KindSubnet:
 			subnets = append(subnets, o)
 		}
 	}
-	return segmentOf(network, subnets, s.Prefixes)
+	return plan.NetworkOf(network, subnets, s.Prefixes)
 }
 
 func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Observed {
 	seen := intent.Observed{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
-	d := &differ{have: e.objects, kept: map[ref]object{}}
+	var want []plan.Object
+	for _, o := range e.want {
+		if o.Kind == plan.KindPort {
+			want = append(want, e.resolved(plan.Step{Verb: plan.Update, Object: o}))
+		}
+	}
+	found := plan.Match(e.objects, want)
 	for _, p := range w.Ports {
-		i := slices.IndexFunc(e.want, func(o object) bool { return o.kind == kindPort && o.name == openstack.Shorten(p.Name) })
-		h, found := d.choose(object{kind: kindPort, name: e.want[i].name, fields: e.resolved(step{object: e.want[i]}).fields})
-		if !found {
+		h, exists := found[plan.Ref{Kind: plan.KindPort, Name: openstack.Shorten(p.Name)}]
+		if !exists {
 			continue
 		}
-		d.kept[ref{kindPort, p.Name}] = h
-		s, _ := f.Segment(p.Network)
-		seen.Ports[p.Name] = bound(h, s)
+		s, _ := f.Network(p.Network)
+		seen.Ports[p.Name] = plan.PortStatus(h, s)
 		seen.Up[p.Name] = f.isUp(h) // a hint: Neutron loses events
 	}
 	return seen

@@ -2,61 +2,20 @@ package neutron
 
 import (
 	"context"
-	"maps"
 	"net/url"
 	"slices"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/trunks"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
-// behind is a port that is attached to a trunk.
-func (o object) behind(at trunk.Attachment) object {
-	o.fields = maps.Clone(o.fields)
-	o.fields["device_owner"], o.fields["parent"], o.fields["vlan"] = subportOwner, at.Parent, at.VLAN
-	return o
-}
-
-// loose is a port that is on no trunk any more.
-func (o object) loose() object {
-	o.fields = maps.Clone(o.fields)
-	o.fields["device_owner"] = ""
-	delete(o.fields, "parent")
-	delete(o.fields, "vlan")
-	return o
-}
-
-// nests tells whether a port is, or was made to be, a subport.
-func nests(f fields) bool {
-	_, is := f["parent"]
-	return is || f["device_owner"] == subportOwner
-}
-
-// unplaced tells whether an object is a subport, and nobody knows of which port.
-func unplaced(o object) bool {
-	return o.kind == kindPort && text(o, "device_owner") == subportOwner && o.fields["parent"] == nil
-}
-
-// place says of subports where they are attached: Neutron says it of trunks only.
-func place(all []object, find func(port string) (trunk.Attachment, bool)) []object {
-	out := slices.Clone(all)
-	for i, o := range out {
-		if o.kind != kindPort || text(o, "device_owner") != subportOwner {
-			continue
-		}
-		if at, attached := find(o.id); attached {
-			out[i] = o.behind(at)
-		}
-	}
-	return out
-}
-
 // placed says of subports where they are attached. Neutron is asked only if nobody knows.
-func (f *Fabric) placed(ctx context.Context, a *api, all []object) ([]object, error) {
-	all = place(all, f.trunks.Find)
-	if !slices.ContainsFunc(all, unplaced) {
+func (f *Fabric) placed(ctx context.Context, a *api, all []plan.Object) ([]plan.Object, error) {
+	all = plan.Place(all, f.trunks.Find)
+	if !slices.ContainsFunc(all, plan.Unplaced) {
 		return all, nil
 	}
 	found, err := a.Trunks(ctx, "")
@@ -64,50 +23,50 @@ func (f *Fabric) placed(ctx context.Context, a *api, all []object) ([]object, er
 		return nil, err
 	}
 	f.trunks.Learn(found)
-	return place(all, f.trunks.Find), nil
+	return plan.Place(all, f.trunks.Find), nil
 }
 
 // attach attaches a unit's ports to one trunk, all in one call.
-func (f *Fabric) attach(ctx context.Context, a *api, e *entry, steps []step) error {
-	parent := text(steps[0].object, "parent")
+func (f *Fabric) attach(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
+	parent := steps[0].Object.Text("parent")
 	attached, err := f.trunks.Attach(ctx, a, parent, subports(steps))
 	for _, s := range attached {
 		f.touch(s.Port)
-		if i := e.index(object{kind: kindPort, id: s.Port}); i >= 0 {
-			e.objects[i] = e.objects[i].behind(trunk.Attachment{Parent: parent, VLAN: s.VLAN})
+		if i := e.index(plan.Object{Kind: plan.KindPort, ID: s.Port}); i >= 0 {
+			e.objects[i] = e.objects[i].OnTrunk(trunk.Attachment{Parent: parent, VLAN: s.VLAN})
 		}
 	}
 	return err
 }
 
 // detach detaches a unit's ports from one trunk, all in one call.
-func (f *Fabric) detach(ctx context.Context, a *api, e *entry, steps []step) error {
-	if err := f.trunks.Detach(ctx, a, text(steps[0].object, "parent"), subports(steps)); err != nil {
+func (f *Fabric) detach(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
+	if err := f.trunks.Detach(ctx, a, steps[0].Object.Text("parent"), subports(steps)); err != nil {
 		return err
 	}
 	for _, s := range steps {
-		f.touch(s.id)
-		if i := e.index(s.object); i >= 0 {
-			e.objects[i] = e.objects[i].loose()
+		f.touch(s.ID)
+		if i := e.index(s.Object); i >= 0 {
+			e.objects[i] = e.objects[i].OffTrunk()
 		}
 	}
 	return nil
 }
 
-func subports(steps []step) []trunk.Subport {
+func subports(steps []plan.Step) []trunk.Subport {
 	var out []trunk.Subport
 	for _, s := range steps {
-		vlan, _ := s.fields["vlan"].(int)
-		out = append(out, trunk.Subport{Port: s.id, Name: s.name, VLAN: vlan})
+		vlan, _ := s.Fields["vlan"].(int)
+		out = append(out, trunk.Subport{Port: s.ID, Name: s.Name, VLAN: vlan})
 	}
 	return out
 }
 
 // describeSubports names what a call is about, as describe does.
 func describeSubports(ports []trunk.Subport) string {
-	var steps []step
+	var steps []plan.Step
 	for _, p := range ports {
-		steps = append(steps, step{object: object{kind: kindPort, name: p.Name}})
+		steps = append(steps, plan.Step{Object: plan.Object{Kind: plan.KindPort, Name: p.Name}})
 	}
 	return describe(steps)
 }
@@ -119,7 +78,7 @@ func (a *api) Trunks(ctx context.Context, parent string) ([]trunk.Trunk, error) 
 	if parent != "" {
 		query.Set("port_id", parent)
 	}
-	found, err := a.list(ctx, kindTrunk, query)
+	found, err := a.list(ctx, plan.KindTrunk, query)
 	out := []trunk.Trunk{}
 	for _, w := range found {
 		t := trunk.Trunk{ID: w.ID, Parent: w.Port}
@@ -137,7 +96,7 @@ func (a *api) AddSubports(ctx context.Context, id string, ports []trunk.Subport)
 	for _, p := range ports {
 		opts.Subports = append(opts.Subports, trunks.Subport{PortID: p.Port, SegmentationType: "vlan", SegmentationID: p.VLAN})
 	}
-	return classifyError(attach, describeSubports(ports), trunks.AddSubports(ctx, a.client, id, opts).Err)
+	return classifyError(plan.Attach, describeSubports(ports), trunks.AddSubports(ctx, a.client, id, opts).Err)
 }
 
 // RemoveSubports is that of trunk.API.
@@ -146,7 +105,7 @@ func (a *api) RemoveSubports(ctx context.Context, id string, ports []trunk.Subpo
 	for _, p := range ports {
 		opts.Subports = append(opts.Subports, trunks.RemoveSubport{PortID: p.Port})
 	}
-	return classifyError(detach, describeSubports(ports), trunks.RemoveSubports(ctx, a.client, id, opts).Err)
+	return classifyError(plan.Detach, describeSubports(ports), trunks.RemoveSubports(ctx, a.client, id, opts).Err)
 }
 
 // PortNotUp is the reason of units whose port has not been up yet.
@@ -163,7 +122,7 @@ func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, seen intent.Observed) err
 	return nil
 }
 
-func (f *Fabric) isUp(o object) bool { return f.pending.IsUp(o.id, text(o, "status") == "ACTIVE") }
+func (f *Fabric) isUp(o plan.Object) bool { return f.pending.IsUp(o.ID, o.Text("status") == "ACTIVE") }
 
 // Rose is to be called when OVN says that a port is up.
 func (f *Fabric) Rose(port string) { f.pending.Up(port) }
@@ -177,7 +136,7 @@ func (p pendingPorts) Active(ctx context.Context, ids []string) (map[string]bool
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.list(ctx, kindPort, url.Values{"id": ids})
+	found, err := a.list(ctx, plan.KindPort, url.Values{"id": ids})
 	active := map[string]bool{}
 	for _, w := range found {
 		active[w.ID] = w.Status == "ACTIVE"
@@ -202,14 +161,14 @@ func (p pendingPorts) Reattach(ctx context.Context, port trunk.PendingPort) {
 	}
 	e := f.enter(port.Unit)
 	defer f.leave(port.Unit, e)
-	i := e.index(object{kind: kindPort, id: port.ID})
-	if i < 0 || !e.sure || e.objects[i].fields["parent"] != port.Parent {
+	i := e.index(plan.Object{Kind: plan.KindPort, ID: port.ID})
+	if i < 0 || !e.sure || e.objects[i].Fields["parent"] != port.Parent {
 		return
 	}
-	o := object{kind: kindPort, name: e.objects[i].name, id: port.ID}
+	o := plan.Object{Kind: plan.KindPort, Name: e.objects[i].Name, ID: port.ID}
 	off := o
-	off.fields = fields{"parent": port.Parent}
-	if err := f.run(ctx, a, e, []step{{detach, off}, attaching(o, port.Parent, e.objects[i].fields["vlan"])}); err != nil {
+	off.Fields = plan.Fields{"parent": port.Parent}
+	if err := f.run(ctx, a, e, []plan.Step{{Verb: plan.Detach, Object: off}, plan.AttachStep(o, port.Parent, e.objects[i].Fields["vlan"])}); err != nil {
 		f.Log.Warn("attaching a subport again failed", "unit", port.Unit, "port", port.ID, "err", err)
 		f.wake([]intent.Unit{port.Unit})
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
@@ -40,18 +41,18 @@ func (f *Fabric) leave(u intent.Unit, e *entry) {
 
 // stillThere are those of a unit's ports that Neutron cannot know as its own,
 // because they came from the pool and have not been named yet.
-func (a *api) stillThere(ctx context.Context, have []object, m mark) ([]object, error) {
+func (a *api) stillThere(ctx context.Context, have []plan.Object, m plan.Owner) ([]plan.Object, error) {
 	query := url.Values{}
 	for _, o := range have {
-		if o.kind == kindPort && !m.has(o) {
-			query.Add("id", o.id)
+		if o.Kind == plan.KindPort && !m.Owns(o) {
+			query.Add("id", o.ID)
 		}
 	}
 	if len(query) == 0 {
 		return nil, nil
 	}
-	found, err := a.list(ctx, kindPort, query)
-	return appendNew(nil, kindPort, found, func(o object) bool { return !m.has(o) }), err
+	found, err := a.list(ctx, plan.KindPort, query)
+	return appendNew(nil, plan.KindPort, found, func(o plan.Object) bool { return !m.Owns(o) }), err
 }
 
 // Units are all that own anything, sorted: for the sweep at a start.
@@ -64,7 +65,7 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(all, func(u intent.Unit, _ []object) bool { return pooled(u) })
+	maps.DeleteFunc(all, func(u intent.Unit, _ []plan.Object) bool { return pooled(u) })
 	return slices.Sorted(maps.Keys(all)), nil
 }
 
@@ -105,22 +106,22 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 
 // lend says of ports whose name is not written yet whose they are: a unit has
 // them from the pool, or the pool has them back.
-func (f *Fabric) lend(all map[intent.Unit][]object, held map[string]intent.Unit) {
+func (f *Fabric) lend(all map[intent.Unit][]plan.Object, held map[string]intent.Unit) {
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range slices.Clone(all[u]) {
-			to, lent := f.handedOut[o.id]
+			to, lent := f.handedOut[o.ID]
 			if !lent {
-				to, lent = held[o.id]
+				to, lent = held[o.ID]
 			}
 			switch {
-			case !pooled(u) && f.PortPool.Has(o.id):
+			case !pooled(u) && f.PortPool.Has(o.ID):
 				to = poolUnit(f.nodeOf(o))
-			case !pooled(u) || !lent || f.PortPool.Has(o.id):
+			case !pooled(u) || !lent || f.PortPool.Has(o.ID):
 				continue // what the pool has back, nobody holds: held may be of a moment ago
 			default:
-				f.handedOut[o.id] = to
+				f.handedOut[o.ID] = to
 			}
-			all[u] = slices.DeleteFunc(all[u], o.is)
+			all[u] = slices.DeleteFunc(all[u], o.Is)
 			all[to] = append(all[to], o)
 		}
 	}
@@ -128,7 +129,7 @@ func (f *Fabric) lend(all map[intent.Unit][]object, held map[string]intent.Unit)
 
 // compare puts what is there in the place of what was known. What is being
 // worked on, or was since the look began, is left alone.
-func (f *Fabric) compare(all map[intent.Unit][]object) []intent.Unit {
+func (f *Fabric) compare(all map[intent.Unit][]plan.Object) []intent.Unit {
 	var changed []intent.Unit
 	for u := range f.units {
 		if _, there := all[u]; !there {
@@ -152,26 +153,26 @@ func (f *Fabric) compare(all map[intent.Unit][]object) []intent.Unit {
 		}
 		e.objects, e.sure = all[u], true
 		f.units[u] = e
-		changed = append(append(changed, u), f.groups.is(u, groupsOf(e.objects))...)
+		changed = append(append(changed, u), f.groups.is(u, plan.GroupsOf(e.objects))...)
 	}
 	return changed
 }
 
-func (f *Fabric) worked(objects []object) bool {
-	return slices.ContainsFunc(objects, func(o object) bool { return f.touched[o.id] })
+func (f *Fabric) worked(objects []plan.Object) bool {
+	return slices.ContainsFunc(objects, func(o plan.Object) bool { return f.touched[o.ID] })
 }
 
 // same tells whether objects are the same, whatever their status is.
-func same(a, b []object) bool {
-	sort := func(all []object) []object {
+func same(a, b []plan.Object) bool {
+	sort := func(all []plan.Object) []plan.Object {
 		out := slices.Clone(all)
 		for i, o := range out {
-			out[i].fields = maps.Clone(o.fields)
-			delete(out[i].fields, "status")
-			out[i].tags = sorted(o.tags)
+			out[i].Fields = maps.Clone(o.Fields)
+			delete(out[i].Fields, "status")
+			out[i].Tags = plan.Sorted(o.Tags)
 		}
-		slices.SortFunc(out, func(a, b object) int {
-			return cmp.Or(strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.id, b.id), strings.Compare(a.name, b.name))
+		slices.SortFunc(out, func(a, b plan.Object) int {
+			return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.ID, b.ID), strings.Compare(a.Name, b.Name))
 		})
 		return out
 	}

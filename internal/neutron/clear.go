@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
 // Owned says in words what is ours, in about the order in which Clear deletes it.
@@ -22,9 +23,9 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	}
 	var out []string
 	for _, u := range inward(all) {
-		for _, s := range diff(all[u], nil, nil) {
-			if s.verb == remove {
-				out = append(out, s.called())
+		for _, s := range plan.Diff(all[u], nil, nil) {
+			if s.Verb == plan.Delete {
+				out = append(out, called(s.Object))
 			}
 		}
 	}
@@ -32,15 +33,15 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 }
 
 // called is an object for people.
-func (o object) called() string {
-	return fmt.Sprintf("%s (%s)", describe([]step{{object: o}}), o.id)
+func called(o plan.Object) string {
+	return fmt.Sprintf("%s (%s)", describe([]plan.Step{{Object: o}}), o.ID)
 }
 
 // inward puts who has ports before who has what ports are on.
-func inward(all map[intent.Unit][]object) []intent.Unit {
+func inward(all map[intent.Unit][]plan.Object) []intent.Unit {
 	units := slices.Sorted(maps.Keys(all))
 	without := func(u intent.Unit) int {
-		if slices.ContainsFunc(all[u], func(o object) bool { return o.kind == kindPort }) {
+		if slices.ContainsFunc(all[u], func(o plan.Object) bool { return o.Kind == plan.KindPort }) {
 			return 0
 		}
 		return 1
@@ -74,7 +75,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	}
 }
 
-func (f *Fabric) clearAll(ctx context.Context, all map[intent.Unit][]object) (int, error) {
+func (f *Fabric) clearAll(ctx context.Context, all map[intent.Unit][]plan.Object) (int, error) {
 	done := 0
 	var errs []error
 	for _, u := range inward(all) {

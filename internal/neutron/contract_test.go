@@ -14,6 +14,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -75,7 +76,7 @@ func unmake(t *testing.T, f *Fabric, router string) {
 	if _, err := f.Clear(ctx); err != nil {
 		t.Error(err)
 	}
-	if err := a.remove(ctx, step{remove, object{kind: "router", id: router}}); err != nil {
+	if err := a.remove(ctx, plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: "router", ID: router}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -111,13 +112,13 @@ func contractRefusals(t *testing.T, f *Fabric) {
 		return w
 	}
 	const project = "99999999999999999999999999999999"
-	quota := step{update, object{kind: "quota", id: project, fields: fields{"port": 0}}}
+	quota := plan.Step{Verb: plan.Update, Object: plan.Object{Kind: "quota", ID: project, Fields: plan.Fields{"port": 0}}}
 	a := f.session.Load()
 	if _, err := a.update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := a.remove(t.Context(), step{remove, quota.object}); err != nil {
+		if err := a.remove(t.Context(), plan.Step{Verb: plan.Delete, Object: quota.Object}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -230,7 +231,7 @@ func contractPool(t *testing.T, f *Fabric) {
 func contractIntruder(t *testing.T, f *Fabric) {
 	t.Helper()
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
-	if err := f.session.Load().remove(t.Context(), step{remove, object{kind: kindPort, id: id}}); err != nil {
+	if err := f.session.Load().remove(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindPort, ID: id}}); err != nil {
 		t.Fatal(err)
 	}
 	changed, err := f.Refresh(t.Context(), nil)
@@ -252,13 +253,13 @@ func contractCrash(t *testing.T, f *Fabric) {
 		Networks: []intent.Network{{Name: "crash", Prefixes: prefixes("10.11.0.0/24")}},
 		Ports:    []intent.Port{{Name: "ns/crash", Network: "crash", Version: "uid", Node: "node1"}},
 	}
-	objects, err := translate(mark{f.Owner, u}, w, around{project: a.project, portSecurity: true, binding: true})
+	objects, err := plan.Translate(plan.Owner{Name: f.Owner, Unit: u}, w, plan.Dependencies{Project: a.project, PortSecurity: true, Binding: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; n <= 6; n++ {
 		dead := &entry{}
-		if err := f.run(t.Context(), a, dead, diff(nil, objects, nil)[:n]); err != nil {
+		if err := f.run(t.Context(), a, dead, plan.Diff(nil, objects, nil)[:n]); err != nil {
 			t.Fatal(err)
 		}
 		next := startAs(t, f.Options)

@@ -9,22 +9,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // makeTheirs makes something as somebody else would, and returns how to delete it.
-func makeTheirs(t *testing.T, f *Fabric, k kind, fs fields) (id string, undo func()) {
+func makeTheirs(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string, undo func()) {
 	t.Helper()
 	a := f.session.Load()
-	made, err := a.create(t.Context(), []step{{create, object{kind: k, fields: fs}}})
+	made, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Fields: fs}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return made[0].ID, func() {
 		ctx, cancel := withoutEnd(t)
 		defer cancel()
-		if err := a.remove(ctx, step{remove, object{kind: k, id: made[0].ID}}); err != nil {
+		if err := a.remove(ctx, plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: k, ID: made[0].ID}}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -33,13 +34,13 @@ func makeTheirs(t *testing.T, f *Fabric, k kind, fs fields) (id string, undo fun
 // contractTrunk: ports behind somebody's port, beside other people's.
 func contractTrunk(t *testing.T, f *Fabric) {
 	t.Helper()
-	network, removeNetwork := makeTheirs(t, f, kindNetwork, fields{"name": "machines"})
+	network, removeNetwork := makeTheirs(t, f, plan.KindNetwork, plan.Fields{"name": "machines"})
 	defer removeNetwork()
-	parent, removeParent := makeTheirs(t, f, kindPort, fields{"name": "vm1", "network_id": network})
+	parent, removeParent := makeTheirs(t, f, plan.KindPort, plan.Fields{"name": "vm1", "network_id": network})
 	defer removeParent()
-	other, removeOther := makeTheirs(t, f, kindPort, fields{"name": "other", "network_id": network})
+	other, removeOther := makeTheirs(t, f, plan.KindPort, plan.Fields{"name": "other", "network_id": network})
 	defer removeOther()
-	trunkID, removeTrunk := makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
+	trunkID, removeTrunk := makeTheirs(t, f, plan.KindTrunk, plan.Fields{"name": "vm1", "port_id": parent})
 	b := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]
 	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)); b.Tag == 0 || again.Changed != 0 || again.Ports["ns/n1"].Tag != b.Tag {
 		t.Errorf("%+v, and again %+v", b, again)
@@ -53,7 +54,7 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	if _, err := f.Apply(t.Context(), "pod/ns/n1", stopped("ns/n1", parent)); reason(err) != trunk.NoTrunk {
 		t.Errorf("%v", err)
 	}
-	_, removeTrunk = makeTheirs(t, f, kindTrunk, fields{"name": "vm1", "port_id": parent})
+	_, removeTrunk = makeTheirs(t, f, plan.KindTrunk, plan.Fields{"name": "vm1", "port_id": parent})
 	defer removeTrunk()
 	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]; again.ID != b.ID || again.Tag == 0 {
 		t.Errorf("the pod had %+v, and has %+v", b, again)
@@ -62,7 +63,7 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	apply(t, f, "pod/ns/n1", intent.Want{})
 	apply(t, f, "pod/ns/n3", intent.Want{})
 	eventually(t, time.Minute, "nothing is behind it", func() bool {
-		found, err := f.session.Load().list(t.Context(), kindTrunk, url.Values{"port_id": {parent}})
+		found, err := f.session.Load().list(t.Context(), plan.KindTrunk, url.Values{"port_id": {parent}})
 		return err == nil && len(found) == 1 && len(found[0].Subports) == 0
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
@@ -86,8 +87,8 @@ func (f *Fabric) writeName(ctx context.Context, u intent.Unit) {
 	e := f.enter(u)
 	defer f.leave(u, e)
 	a := f.session.Load()
-	steps := diff(e.objects, e.want, a.born())
-	if ctx.Err() != nil || !e.sure || !onlyNames(steps) {
+	steps := plan.Diff(e.objects, e.want, a.born())
+	if ctx.Err() != nil || !e.sure || !plan.OnlyNames(steps) {
 		return
 	}
 	err := f.run(ctx, a, e, steps)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
@@ -22,21 +23,21 @@ const (
 // classifyError maps the error of a call to nil, intent.Wait, intent.Stop, or a
 // plain error, which is retried. It knows Neutron's names of errors; what means
 // the same in all of OpenStack is openstack.ClassifyError's.
-func classifyError(v verb, what string, err error) error {
+func classifyError(v plan.Verb, what string, err error) error {
 	doing := fmt.Sprintf("%s %s", v, what)
 	a, answered := openstack.AnswerOf(err)
 	switch {
 	case !answered:
-	case a.Code == http.StatusNotFound && v == remove:
+	case a.Code == http.StatusNotFound && v == plan.Delete:
 		return nil
-	case a.Code == http.StatusNotFound && v == detach:
+	case a.Code == http.StatusNotFound && v == plan.Detach:
 		return trunk.NotAttached{Err: fmt.Errorf("%s: %s", doing, a.Text)}
 	case a.Type == "TrunkNotFound":
 		return intent.Wait{Reason: trunk.NoTrunk, For: doing + ": " + a.Text, After: later}
 	case a.Type == "SecurityGroupNotFound":
 		// a port or a rule names it; or it is itself what we change
 		return noGroup{anyUUID.FindAllString(a.Text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}}
-	case a.Code == http.StatusNotFound && v == create:
+	case a.Code == http.StatusNotFound && v == plan.Create:
 		// what we refer to may come; if what we change is gone, looking again tells
 		return intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}
 	case a.Code == http.StatusNotFound:

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
@@ -92,7 +93,7 @@ type Fabric struct {
 	handedOut map[string]intent.Unit
 	// nodes are where the parent ports are, by id.
 	nodes    map[string]string
-	segments map[string]Segment
+	segments map[string]plan.Network
 	groups   *register
 	// doubtful are the units of which something is gone that they still know.
 	doubtful map[intent.Unit]bool
@@ -114,7 +115,7 @@ func New(ctx context.Context, o Options) *Fabric {
 	ctx, cancel := context.WithCancel(openstack.Background(ctx))
 	f := &Fabric{
 		Options: o, stop: cancel, unnamed: unitQueue{added: signal.New()},
-		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, handedOut: map[string]intent.Unit{}, nodes: map[string]string{}, segments: map[string]Segment{},
+		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, handedOut: map[string]intent.Unit{}, nodes: map[string]string{}, segments: map[string]plan.Network{},
 		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(),
 		standard: map[string]string{},
 	}
@@ -124,7 +125,7 @@ func New(ctx context.Context, o Options) *Fabric {
 	f.PortPool = portpool.New(portpool.Options{
 		Neutron: poolPorts{f}, Limits: o.Pool, Pause: o.Pause, Log: o.Log,
 		Busy: func() bool { return !f.unnamed.empty() },
-		Up:   func(p portpool.Port) bool { return f.isUp(p.Record.(object)) },
+		Up:   func(p portpool.Port) bool { return f.isUp(p.Record.(plan.Object)) },
 	})
 	f.tasks.Go(func() { f.writeNames(ctx) })
 	f.tasks.Go(func() { f.PortPool.Run(ctx) })
@@ -142,7 +143,7 @@ func (f *Fabric) Close() {
 func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 
 // Network is a network that a unit has been applied with, by its name.
-func (f *Fabric) Segment(name string) (Segment, bool) {
+func (f *Fabric) Network(name string) (plan.Network, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s, known := f.segments[name]
@@ -154,10 +155,10 @@ func (f *Fabric) api(ctx context.Context) (*api, error) { return f.session.Get(c
 
 // around is what a unit's objects depend on. Most of it is known; what is not
 // is asked for once.
-func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (around, error) {
-	out := around{
-		project: a.project, segments: map[string]Segment{}, groups: map[string]string{}, standard: map[string]string{}, pools: map[string]prefixPool{},
-		portSecurity: a.aliases[extPortSecurity], binding: a.aliases[extBinding],
+func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (plan.Dependencies, error) {
+	out := plan.Dependencies{
+		Project: a.project, Networks: map[string]plan.Network{}, Groups: map[string]string{}, DefaultGroups: map[string]string{}, Pools: map[string]plan.PrefixPool{},
+		PortSecurity: a.aliases[extPortSecurity], Binding: a.aliases[extBinding],
 	}
 	for _, s := range w.Networks {
 		if err := a.askPool(ctx, s, e, out); err != nil {
@@ -173,8 +174,8 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (a
 		f.learn(s.Name, seen)
 	}
 	for _, p := range w.Ports {
-		if s, known := f.Segment(p.Network); known {
-			out.segments[p.Network] = s
+		if s, known := f.Network(p.Network); known {
+			out.Networks[p.Network] = s
 		}
 		if err := f.askTrunk(ctx, a, p); err != nil {
 			return out, err
@@ -182,7 +183,7 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (a
 		if len(p.Groups)+len(p.CloudGroups) > 0 {
 			continue
 		}
-		if err := f.askStandard(ctx, a, project(p, out)); err != nil {
+		if err := f.askStandard(ctx, a, plan.ProjectOf(p, out)); err != nil {
 			return out, err
 		}
 	}
@@ -200,7 +201,7 @@ func (f *Fabric) askTrunk(ctx context.Context, a *api, p intent.Port) error {
 	return f.trunks.Ensure(ctx, a, p.Parent)
 }
 
-func (f *Fabric) learn(name string, s Segment) {
+func (f *Fabric) learn(name string, s plan.Network) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.segments[name] = s
@@ -214,7 +215,7 @@ func (f *Fabric) askStandard(ctx context.Context, a *api, project string) error 
 	if known {
 		return nil
 	}
-	found, err := a.list(ctx, kindGroup, url.Values{"name": {"default"}, "project_id": {project}})
+	found, err := a.list(ctx, plan.KindGroup, url.Values{"name": {"default"}, "project_id": {project}})
 	if err != nil || len(found) == 0 {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -109,7 +110,7 @@ func router(t *testing.T, f *Fabric) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := a.create(t.Context(), []step{{create, object{kind: "router", name: "r", fields: fields{"name": "r"}}}})
+	w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: "router", Name: "r", Fields: plan.Fields{"name": "r"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +131,14 @@ func content(t *testing.T, f *Fabric) []string {
 	out := []string{}
 	for u, objects := range all {
 		for _, o := range objects {
-			name := o.name
-			if o.kind == kindJoin {
+			name := o.Name
+			if o.Kind == plan.KindRouterInterface {
 				name = name[strings.Index(name, "/")+1:]
 			}
-			if o.kind.tagged() && !marked(o) && !pooled(u) {
+			if o.Kind.Tagged() && !plan.IsTagged(o) && !pooled(u) {
 				name += " without tags"
 			}
-			out = append(out, fmt.Sprintf("%s: %s %s", u, o.kind, name))
+			out = append(out, fmt.Sprintf("%s: %s %s", u, o.Kind, name))
 		}
 	}
 	slices.Sort(out)

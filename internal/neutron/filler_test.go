@@ -12,6 +12,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -186,7 +187,7 @@ func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
 
 // pods are the names of the ports that are pods'.
 func pods(c *neutrontest.Cloud) []string {
-	return slices.DeleteFunc(c.Names("ports"), func(n string) bool { return n == pooledName })
+	return slices.DeleteFunc(c.Names("ports"), func(n string) bool { return n == plan.PooledName })
 }
 
 // A port that came back is not handed out while its old pod is still plugged.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
 // Kinds of things that are found by name.
@@ -40,7 +41,7 @@ func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
 
 // find is the one thing that a query finds, ours before others'.
 func (a *api) find(ctx context.Context, what string, query url.Values, name string) (wire, error) {
-	found, err := a.list(ctx, kind(what), query)
+	found, err := a.list(ctx, plan.Kind(what), query)
 	if own := slices.DeleteFunc(slices.Clone(found), func(w wire) bool { return w.Project != a.project }); len(own) > 0 {
 		found = own
 	}

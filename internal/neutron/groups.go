@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // askGroups learns the ids of the groups of ours that a unit refers to. Once all
 // that is ours has been read, nobody need be asked.
-func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out around) error {
+func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out plan.Dependencies) error {
 	for _, name := range groupsIn(w) {
 		if err := f.askOne(ctx, a, name); err != nil {
 			return fmt.Errorf("security group %s: %w", name, err)
@@ -25,10 +26,10 @@ func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out aroun
 	defer f.mu.Unlock()
 	for _, name := range groupsIn(w) {
 		if h, known := f.groups.groups[openstack.Shorten(name)]; known {
-			out.groups[name] = h.id
+			out.Groups[name] = h.id
 		}
 	}
-	maps.Copy(out.standard, f.standard)
+	maps.Copy(out.DefaultGroups, f.standard)
 	return nil
 }
 
@@ -40,11 +41,11 @@ func (f *Fabric) askOne(ctx context.Context, a *api, name string) error {
 	if known {
 		return nil
 	}
-	found, err := a.list(ctx, kindGroup, url.Values{"name": {openstack.Shorten(name)}, "tags": {openstack.TagOwner + f.Owner}})
+	found, err := a.list(ctx, plan.KindGroup, url.Values{"name": {openstack.Shorten(name)}, "tags": {openstack.TagOwner + f.Owner}})
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	u, _ := unitOf(f.Owner, found[0].object(kindGroup))
+	u, _ := plan.UnitOf(f.Owner, found[0].object(plan.KindGroup))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.groups.learn(openstack.Shorten(name), held{found[0].ID, u})
@@ -68,7 +69,7 @@ func groupsIn(w intent.Want) []string {
 			}
 		}
 	}
-	return sorted(names)
+	return plan.Sorted(names)
 }
 
 // name notes which groups a unit names, so that it hears of them; and has it
@@ -84,19 +85,19 @@ func (f *Fabric) name(u intent.Unit, w intent.Want, e *entry) {
 }
 
 // deserted waits for those who are in a group that is to be deleted.
-func (f *Fabric) deserted(u intent.Unit, steps []step) error {
+func (f *Fabric) deserted(u intent.Unit, steps []plan.Step) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range steps {
-		if s.verb != remove || s.kind != kindGroup {
+		if s.Verb != plan.Delete || s.Kind != plan.KindGroup {
 			continue
 		}
-		in := slices.DeleteFunc(f.groups.leave(u, s.id), func(m intent.Unit) bool { return m == u })
+		in := slices.DeleteFunc(f.groups.leave(u, s.ID), func(m intent.Unit) bool { return m == u })
 		if len(in) > 0 {
-			return intent.Wait{Reason: "InUse", After: later, For: fmt.Sprintf("%s to leave security group %s", some(in), s.name)}
+			return intent.Wait{Reason: "InUse", After: later, For: fmt.Sprintf("%s to leave security group %s", some(in), s.Name)}
 		}
-		if f.PortPool.GroupInUse(s.id) {
-			return intent.Wait{Reason: "InUse", After: soon, For: "ports of the pool to leave security group " + s.name}
+		if f.PortPool.GroupInUse(s.ID) {
+			return intent.Wait{Reason: "InUse", After: soon, For: "ports of the pool to leave security group " + s.Name}
 		}
 	}
 	return nil
@@ -117,9 +118,9 @@ func some(units []intent.Unit) string {
 
 // runAs runs steps, and notes which groups the unit's ports are in. While that
 // is not sure, they are in those of before and in those of after.
-func (f *Fabric) runAs(ctx context.Context, a *api, u intent.Unit, e *entry, steps []step) error {
+func (f *Fabric) runAs(ctx context.Context, a *api, u intent.Unit, e *entry, steps []plan.Step) error {
 	f.mu.Lock()
-	f.groups.joins(u, append(groupsOf(e.objects), groupsOf(e.want)...))
+	f.groups.joins(u, append(plan.GroupsOf(e.objects), plan.GroupsOf(e.want)...))
 	f.mu.Unlock()
 	return f.run(ctx, a, e, steps)
 }
@@ -128,10 +129,10 @@ func (f *Fabric) runAs(ctx context.Context, a *api, u intent.Unit, e *entry, ste
 // in. Who has waited for either is told.
 func (f *Fabric) rememberGroups(u intent.Unit, e *entry) {
 	f.mu.Lock()
-	told := f.groups.is(u, groupsOf(e.objects))
+	told := f.groups.is(u, plan.GroupsOf(e.objects))
 	for _, o := range e.objects {
-		if o.kind == kindGroup {
-			told = append(told, f.groups.learn(o.name, held{o.id, u})...)
+		if o.Kind == plan.KindGroup {
+			told = append(told, f.groups.learn(o.Name, held{o.ID, u})...)
 		}
 	}
 	f.mu.Unlock()
@@ -172,18 +173,18 @@ func (f *Fabric) missed(err error) {
 
 // regroup takes over which groups are there, and returns who names one that is
 // not, or one that is new.
-func (f *Fabric) regroup(all map[intent.Unit][]object) []intent.Unit {
+func (f *Fabric) regroup(all map[intent.Unit][]plan.Object) []intent.Unit {
 	there := map[string]bool{}
 	for _, objects := range all {
 		for _, o := range objects {
-			there[o.id] = there[o.id] || o.kind == kindGroup
+			there[o.ID] = there[o.ID] || o.Kind == plan.KindGroup
 		}
 	}
 	told := f.groups.lose(func(id string) bool { return there[id] || f.touched[id] })
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range all[u] {
-			if _, known := f.groups.groups[o.name]; o.kind == kindGroup && !known && !f.touched[o.id] {
-				told = append(told, f.groups.learn(o.name, held{o.id, u})...)
+			if _, known := f.groups.groups[o.Name]; o.Kind == plan.KindGroup && !known && !f.touched[o.ID] {
+				told = append(told, f.groups.learn(o.Name, held{o.ID, u})...)
 			}
 		}
 	}

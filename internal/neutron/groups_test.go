@@ -12,6 +12,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
 // peerWant is a group without rules, that others name.
@@ -70,7 +71,7 @@ func intruder(t *testing.T, f *Fabric, name string) {
 	f.mu.Lock()
 	id := f.groups.groups[name].id
 	f.mu.Unlock()
-	if err := f.session.Load().remove(t.Context(), step{remove, object{kind: kindGroup, id: id}}); err != nil || id == "" {
+	if err := f.session.Load().remove(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindGroup, ID: id}}); err != nil || id == "" {
 		t.Fatal(id, err)
 	}
 }

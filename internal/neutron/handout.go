@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
@@ -34,21 +35,21 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, o := range e.want {
-		f.askPool(o.fields)
+		f.askPool(o.Fields)
 	}
-	for _, s := range diff(e.objects, e.want, nil) {
-		if s.verb != create || s.kind != kindPort {
+	for _, s := range plan.Diff(e.objects, e.want, nil) {
+		if s.Verb != plan.Create || s.Kind != plan.KindPort {
 			continue
 		}
-		if p, found := f.PortPool.Obtain(requestOf(s.fields)); found {
-			e.objects = append(e.objects, p.Record.(object))
+		if p, found := f.PortPool.Obtain(requestOf(s.Fields)); found {
+			e.objects = append(e.objects, p.Record.(plan.Object))
 			f.handedOut[p.ID] = u
 		}
 	}
 }
 
 // askPool tells the pool that a pod wants such a port. f.mu is held.
-func (f *Fabric) askPool(want fields) {
+func (f *Fabric) askPool(want plan.Fields) {
 	r := requestOf(want)
 	if r.Key.Parent != "" {
 		f.nodes[r.Key.Parent] = r.Key.Node
@@ -70,44 +71,44 @@ func (f *Fabric) alwaysFilled(r portpool.Request) bool {
 	if r.Key.Parent != "" {
 		node = ""
 	}
-	return f.AlwaysFilled(node, sorted(names))
+	return f.AlwaysFilled(node, plan.Sorted(names))
 }
 
 // toPool leaves out the steps that delete what the pool can use.
-func (f *Fabric) toPool(e *entry, steps []step) []step {
+func (f *Fabric) toPool(e *entry, steps []plan.Step) []plan.Step {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	returned := map[string]bool{}
 	for _, s := range steps {
-		i := e.index(s.object)
-		if s.verb != remove || s.kind != kindPort || i < 0 || !f.PortPool.Return(f.portOf(e.objects[i])) {
+		i := e.index(s.Object)
+		if s.Verb != plan.Delete || s.Kind != plan.KindPort || i < 0 || !f.PortPool.Return(f.portOf(e.objects[i])) {
 			continue
 		}
-		returned[s.id] = true
+		returned[s.ID] = true
 		e.objects = slices.Delete(e.objects, i, i+1)
-		delete(f.handedOut, s.id)
+		delete(f.handedOut, s.ID)
 	}
-	return slices.DeleteFunc(steps, func(s step) bool { return returned[s.id] && s.kind == kindPort })
+	return slices.DeleteFunc(steps, func(s plan.Step) bool { return returned[s.ID] && s.Kind == plan.KindPort })
 }
 
 // drainPools ends the pools on what is about to be deleted.
-func (f *Fabric) drainPools(steps []step) {
+func (f *Fabric) drainPools(steps []plan.Step) {
 	for _, s := range steps {
-		if s.verb != remove || s.kind == kindPort {
+		if s.Verb != plan.Delete || s.Kind == plan.KindPort {
 			continue
 		}
 		f.PortPool.Drain(func(k portpool.Key) bool {
-			return k.Network == s.id || slices.Contains(split(k.Subnets), s.id) || slices.Contains(split(k.Groups), s.id)
+			return k.Network == s.ID || slices.Contains(split(k.Subnets), s.ID) || slices.Contains(split(k.Groups), s.ID)
 		})
 	}
 }
 
 // addressesFree returns an intent.Wait if the pool still holds an address or the MAC of a
 // port that is to be created.
-func (f *Fabric) addressesFree(steps []step) error {
+func (f *Fabric) addressesFree(steps []plan.Step) error {
 	for _, s := range steps {
-		if s.verb == create && s.kind == kindPort {
-			if err := f.PortPool.AddressFree(requestOf(s.fields)); err != nil {
+		if s.Verb == plan.Create && s.Kind == plan.KindPort {
+			if err := f.PortPool.AddressFree(requestOf(s.Fields)); err != nil {
 				return err
 			}
 		}
@@ -116,11 +117,11 @@ func (f *Fabric) addressesFree(steps []step) error {
 }
 
 // syncPool tells the pool which ports exist, and which of them are its own. f.mu is held.
-func (f *Fabric) syncPool(all map[intent.Unit][]object) {
+func (f *Fabric) syncPool(all map[intent.Unit][]plan.Object) {
 	parents := map[string]string{} // by the id of what exists
 	for u, objects := range all {
 		for _, o := range objects {
-			parents[o.id] = text(o, "parent")
+			parents[o.ID] = o.Text("parent")
 			f.learnNode(u, o)
 		}
 	}
@@ -128,7 +129,7 @@ func (f *Fabric) syncPool(all map[intent.Unit][]object) {
 	var found []portpool.Port
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range all[u] {
-			if pooled(u) && o.kind == kindPort && !f.touched[o.id] {
+			if pooled(u) && o.Kind == plan.KindPort && !f.touched[o.ID] {
 				found = append(found, f.portOf(o))
 			}
 		}
@@ -140,67 +141,67 @@ func (f *Fabric) syncPool(all map[intent.Unit][]object) {
 }
 
 // learnNode learns from a pool's subport on which node its parent port is. f.mu is held.
-func (f *Fabric) learnNode(u intent.Unit, o object) {
-	if node, is := nodeOfPool(u); is && text(o, "parent") != "" && f.nodes[text(o, "parent")] == "" {
-		f.nodes[text(o, "parent")] = node
+func (f *Fabric) learnNode(u intent.Unit, o plan.Object) {
+	if node, is := nodeOfPool(u); is && o.Text("parent") != "" && f.nodes[o.Text("parent")] == "" {
+		f.nodes[o.Text("parent")] = node
 	}
 }
 
 // nodeOf is the node that a port is for; empty if nobody knows. f.mu is held.
-func (f *Fabric) nodeOf(o object) string {
-	if parent := text(o, "parent"); parent != "" {
+func (f *Fabric) nodeOf(o plan.Object) string {
+	if parent := o.Text("parent"); parent != "" {
 		return f.nodes[parent]
 	}
-	return text(o, "binding:host_id")
+	return o.Text("binding:host_id")
 }
 
 // portOf is a port as the pool knows it. f.mu is held.
-func (f *Fabric) portOf(o object) portpool.Port {
-	key, fits := keyOf(o.fields, f.nodeOf(o))
+func (f *Fabric) portOf(o plan.Object) portpool.Port {
+	key, fits := keyOf(o.Fields, f.nodeOf(o))
 	return portpool.Port{
-		ID: o.id, Key: key, Fits: fits, Record: o, Address: addressOf(o.fields),
-		Clean:   o.name == pooledName && text(o, "device_id") == "",
-		Plugged: text(o, "status") == "ACTIVE",
+		ID: o.ID, Key: key, Fits: fits, Record: o, Address: addressOf(o.Fields),
+		Clean:   o.Name == plan.PooledName && o.Text("device_id") == "",
+		Plugged: o.Text("status") == "ACTIVE",
 	}
 }
 
 // requestOf is what a wanted port asks of the pool.
-func requestOf(want fields) portpool.Request {
-	o := object{kind: kindPort, fields: want}
-	node := text(o, "binding:host_id")
-	if text(o, "parent") != "" {
-		node = text(o, "node")
+func requestOf(want plan.Fields) portpool.Request {
+	o := plan.Object{Kind: plan.KindPort, Fields: want}
+	node := o.Text("binding:host_id")
+	if o.Text("parent") != "" {
+		node = o.Text("node")
 	}
 	key, fits := keyOf(want, node)
 	return portpool.Request{
 		Key: key, Fits: fits, Address: addressOf(want),
-		Accepts: func(p portpool.Port) bool { return mayBecome(p.Record.(object), o) },
+		Accepts: func(p portpool.Port) bool { return plan.CanBecome(p.Record.(plan.Object), o) },
 	}
 }
 
 // keyOf is the pool of a port on a node; false if no pool can have the port.
-func keyOf(f fields, node string) (portpool.Key, bool) {
-	o := object{fields: f}
-	groups, _ := f["security_groups"].(set)
+func keyOf(f plan.Fields, node string) (portpool.Key, bool) {
+	o := plan.Object{Fields: f}
+	groups, _ := f["security_groups"].(plan.Set)
 	k := portpool.Key{
-		Node: node, Project: text(o, "project_id"), Network: text(o, "network_id"), Parent: text(o, "parent"),
-		Groups: strings.Join(sorted(groups), ","),
+		Node: node, Project: o.Text("project_id"), Network: o.Text("network_id"), Parent: o.Text("parent"),
+		Groups: strings.Join(plan.Sorted(groups), ","),
 	}
-	ips, _ := f["fixed_ips"].(fixedIPs)
+	ips, _ := f["fixed_ips"].(plan.FixedIPs)
 	var subnets []string
 	for _, ip := range ips {
 		subnets = append(subnets, ip.Subnet)
 	}
-	k.Subnets = strings.Join(sorted(subnets), ",")
-	foreign := f["device_owner"] != deviceOwner && (k.Parent == "" || f["device_owner"] != subportOwner)
+	k.Subnets = strings.Join(plan.Sorted(subnets), ",")
+	foreign := f["device_owner"] != plan.DeviceOwner && (k.Parent == "" || f["device_owner"] != plan.SubportOwner)
 	return k, k.Complete() && !foreign && f["port_security_enabled"] != false && !slices.Contains(subnets, "")
 }
 
 // addressOf has the addresses that fields name.
-func addressOf(f fields) portpool.Address {
-	o := object{fields: f}
-	a := portpool.Address{Network: text(o, "network_id"), MAC: intent.MAC(text(o, "mac_address"))}
-	ips, _ := f["fixed_ips"].(fixedIPs)
+func addressOf(f plan.Fields) portpool.Address {
+	o := plan.Object{Fields: f}
+	a := portpool.Address{Network: o.Text("network_id"), MAC: intent.MAC(o.Text("mac_address"))}
+	ips, _ := f["fixed_ips"].(plan.FixedIPs)
 	for _, ip := range ips {
 		if addr, err := netip.ParseAddr(ip.Addr); err == nil {
 			a.Addrs = append(a.Addrs, addr)
@@ -232,7 +233,7 @@ func (f *Fabric) Expect(ctx context.Context, p intent.Port) error {
 
 // poolable is a pod's port in Neutron's words. Its error is intent.Stop if no pool has
 // such ports.
-func (f *Fabric) poolable(ctx context.Context, p intent.Port) (fields, error) {
+func (f *Fabric) poolable(ctx context.Context, p intent.Port) (plan.Fields, error) {
 	a, err := f.api(ctx)
 	if err != nil {
 		return nil, err
@@ -242,13 +243,13 @@ func (f *Fabric) poolable(ctx context.Context, p intent.Port) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	want, err := translate(mark{f.Owner, poolUnit(p.Node)}, w, around)
+	want, err := plan.Translate(plan.Owner{Name: f.Owner, Unit: poolUnit(p.Node)}, w, around)
 	if err != nil {
 		return nil, err
 	}
-	if r := requestOf(want[0].fields); !r.Fits || r.MAC != "" || len(r.Addrs) > 0 {
+	if r := requestOf(want[0].Fields); !r.Fits || r.MAC != "" || len(r.Addrs) > 0 {
 		return nil, intent.Stop{Reason: "InvalidSpec", Why: fmt.Sprintf(
 			"no pool has ports on node %s in network %s: they are created one by one", p.Node, p.Network)}
 	}
-	return want[0].fields, nil
+	return want[0].Fields, nil
 }

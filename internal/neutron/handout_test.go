@@ -3,45 +3,46 @@ package neutron
 import (
 	"testing"
 
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
 // wish is what a pod on a node asks for.
-func wish(node string) fields {
-	return fields{
-		"binding:host_id": node, "project_id": "P", "network_id": "N", "device_owner": deviceOwner,
-		"fixed_ips": fixedIPs{{Subnet: "S"}}, "security_groups": set{"G"}, "port_security_enabled": true,
+func wish(node string) plan.Fields {
+	return plan.Fields{
+		"binding:host_id": node, "project_id": "P", "network_id": "N", "device_owner": plan.DeviceOwner,
+		"fixed_ips": plan.FixedIPs{{Subnet: "S"}}, "security_groups": plan.Set{"G"}, "port_security_enabled": true,
 	}
 }
 
 // ready is a port of the pool.
-func ready(id, node string) object {
+func ready(id, node string) plan.Object {
 	f := wish(node)
-	f["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}}
+	f["fixed_ips"] = plan.FixedIPs{{Subnet: "S", Addr: "10.9.0.9"}}
 	f["status"], f["device_id"], f["mac_address"] = "DOWN", "", "fa:16:3e:00:00:01"
-	return object{kind: kindPort, name: pooledName, id: id, fields: f}
+	return plan.Object{Kind: plan.KindPort, Name: plan.PooledName, ID: id, Fields: f}
 }
 
 // in is what a pod on a node asks for that is in a group.
-func in(node, group string) fields {
+func in(node, group string) plan.Fields {
 	f := wish(node)
-	f["security_groups"] = set{group}
+	f["security_groups"] = plan.Set{group}
 	return f
 }
 
 func TestOnlyPortsThatFitComeFromThePool(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(fields){
-		"an address":      func(f fields) { f["fixed_ips"] = fixedIPs{{"S", "10.9.0.9"}} },
-		"no subnet":       func(f fields) { f["fixed_ips"] = fixedIPs{{}} },
-		"a MAC":           func(f fields) { f["mac_address"] = "02:00:00:00:00:01" },
-		"no security":     func(f fields) { f["port_security_enabled"] = false },
-		"unknown groups":  func(f fields) { delete(f, "security_groups") },
-		"another group":   func(f fields) { f["security_groups"] = set{"H"} },
-		"no node":         func(f fields) { f["binding:host_id"] = "" },
-		"another node":    func(f fields) { f["binding:host_id"] = "n2" },
-		"another subnet":  func(f fields) { f["fixed_ips"] = fixedIPs{{Subnet: "T"}} },
-		"another project": func(f fields) { f["project_id"] = "Q" },
+	for name, change := range map[string]func(plan.Fields){
+		"an address":      func(f plan.Fields) { f["fixed_ips"] = plan.FixedIPs{{Subnet: "S", Addr: "10.9.0.9"}} },
+		"no subnet":       func(f plan.Fields) { f["fixed_ips"] = plan.FixedIPs{{}} },
+		"a MAC":           func(f plan.Fields) { f["mac_address"] = "02:00:00:00:00:01" },
+		"no security":     func(f plan.Fields) { f["port_security_enabled"] = false },
+		"unknown groups":  func(f plan.Fields) { delete(f, "security_groups") },
+		"another group":   func(f plan.Fields) { f["security_groups"] = plan.Set{"H"} },
+		"no node":         func(f plan.Fields) { f["binding:host_id"] = "" },
+		"another node":    func(f plan.Fields) { f["binding:host_id"] = "n2" },
+		"another subnet":  func(f plan.Fields) { f["fixed_ips"] = plan.FixedIPs{{Subnet: "T"}} },
+		"another project": func(f plan.Fields) { f["project_id"] = "Q" },
 	} {
 		f := &Fabric{nodes: map[string]string{}}
 		pools := portpool.New(portpool.Options{Limits: &portpool.Limits{Min: 1}})
@@ -63,8 +64,8 @@ func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
 	f := &Fabric{groups: newRegister(), Options: Options{
 		AlwaysFilled: func(string, []string) bool { return true }, NodeExists: func(node string) bool { return node == "n1" },
 	}}
-	always := func(want fields) bool { return f.alwaysFilled(requestOf(want)) }
-	nested := func(node string) fields {
+	always := func(want plan.Fields) bool { return f.alwaysFilled(requestOf(want)) }
+	nested := func(node string) plan.Fields {
 		w := in("", "standard")
 		w["node"], w["parent"] = node, "vm"
 		return w
@@ -82,10 +83,10 @@ func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
 func TestPortsOfAPoolFitIt(t *testing.T) {
 	t.Parallel()
 	w := in("n1", "standard")
-	w["mac_address"], w["fixed_ips"] = "fa:16:3e:00:00:01", fixedIPs{{Subnet: "s", Addr: "10.0.0.5"}}
+	w["mac_address"], w["fixed_ips"] = "fa:16:3e:00:00:01", plan.FixedIPs{{Subnet: "s", Addr: "10.0.0.5"}}
 	k := requestOf(w).Key
-	like := poolPort(k, mark{"c1", poolUnit("n1")}, true)
-	if _, chosen := like["mac_address"]; chosen || like["fixed_ips"].(fixedIPs)[0].Addr != "" {
+	like := poolPort(k, plan.Owner{Name: "c1", Unit: poolUnit("n1")}, true)
+	if _, chosen := like["mac_address"]; chosen || like["fixed_ips"].(plan.FixedIPs)[0].Addr != "" {
 		t.Errorf("ports are created with a pod's addresses: %v", like)
 	}
 	if r := requestOf(like); !r.Fits || r.Key != k {

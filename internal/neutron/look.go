@@ -9,34 +9,35 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // look reads what a unit has: what bears its tags, and what died before it got
 // them and has the description instead.
-func (a *api) look(ctx context.Context, m mark) ([]object, error) {
+func (a *api) look(ctx context.Context, m plan.Owner) ([]plan.Object, error) {
 	queries := []url.Values{
-		{"tags": {strings.Join(m.tags(), ",")}},
-		{"description": {m.description()}},
+		{"tags": {strings.Join(m.Tags(), ",")}},
+		{"description": {m.Description()}},
 	}
-	var all []object
-	for _, k := range []kind{kindGroup, kindNetwork, kindSubnet, kindPort} {
+	var all []plan.Object
+	for _, k := range []plan.Kind{plan.KindGroup, plan.KindNetwork, plan.KindSubnet, plan.KindPort} {
 		for _, q := range queries {
 			found, err := a.list(ctx, k, q)
 			if err != nil {
 				return nil, err
 			}
-			all = appendNew(all, k, found, m.has)
+			all = appendNew(all, k, found, m.Owns)
 		}
 	}
 	return a.lookWithin(ctx, all)
 }
 
-func appendNew(all []object, k kind, found []wire, meant func(object) bool) []object {
+func appendNew(all []plan.Object, k plan.Kind, found []wire, meant func(plan.Object) bool) []plan.Object {
 	for _, w := range found {
 		o := w.object(k)
-		same := func(h object) bool { return h.kind == k && h.id == o.id }
+		same := func(h plan.Object) bool { return h.Kind == k && h.ID == o.ID }
 		if meant(o) && !slices.ContainsFunc(all, same) { // of others' there may be many
 			all = append(all, o)
 			all = append(all, w.rules()...)
@@ -46,12 +47,12 @@ func appendNew(all []object, k kind, found []wire, meant func(object) bool) []ob
 }
 
 // lookWithin adds what bears no mark, but belongs to what does.
-func (a *api) lookWithin(ctx context.Context, all []object) ([]object, error) {
+func (a *api) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Object, error) {
 	for _, n := range slices.Clone(all) {
-		if n.kind != kindNetwork {
+		if n.Kind != plan.KindNetwork {
 			continue
 		}
-		found, err := a.list(ctx, kindPort, url.Values{"network_id": {n.id}, "device_owner": {joinOwner}})
+		found, err := a.list(ctx, plan.KindPort, url.Values{"network_id": {n.ID}, "device_owner": {plan.RouterInterfaceOwner}})
 		if err != nil {
 			return nil, err
 		}
@@ -59,39 +60,39 @@ func (a *api) lookWithin(ctx context.Context, all []object) ([]object, error) {
 			all = append(all, joinsOf(w, all)...)
 		}
 	}
-	return named(all), nil
+	return plan.Named(all), nil
 }
 
 // joinsOf are a router port's places on subnets of ours.
-func joinsOf(w wire, all []object) []object {
-	return slices.DeleteFunc(w.joins(), func(j object) bool {
-		return !slices.ContainsFunc(all, func(s object) bool { return s.kind == kindSubnet && s.id == j.fields["subnet_id"] })
+func joinsOf(w wire, all []plan.Object) []plan.Object {
+	return slices.DeleteFunc(w.joins(), func(j plan.Object) bool {
+		return !slices.ContainsFunc(all, func(s plan.Object) bool { return s.Kind == plan.KindSubnet && s.ID == j.Fields["subnet_id"] })
 	})
 }
 
 // lookAll reads all that is an owner's, by unit, and the trunks if any of it is
 // behind another port.
-func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]object, []trunk.Trunk, error) {
-	var all []object
-	ours := func(o object) bool { _, is := unitOf(owner, o); return is }
+func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]plan.Object, []trunk.Trunk, error) {
+	var all []plan.Object
+	ours := func(o plan.Object) bool { _, is := plan.UnitOf(owner, o); return is }
 	queries := []struct {
-		kind
+		plan.Kind
 		url.Values
 	}{
-		{kindGroup, nil}, {kindNetwork, nil}, {kindSubnet, nil},
-		{kindPort, url.Values{"device_owner": {deviceOwner}}},
+		{plan.KindGroup, nil}, {plan.KindNetwork, nil}, {plan.KindSubnet, nil},
+		{plan.KindPort, url.Values{"device_owner": {plan.DeviceOwner}}},
 		// What is behind another was tagged before it was put there: of others'
 		// subports in the cloud there may be many.
-		{kindPort, url.Values{"tags": {openstack.TagOwner + owner + "," + tagSubport}}},
+		{plan.KindPort, url.Values{"tags": {openstack.TagOwner + owner + "," + plan.SubportTag}}},
 	}
 	for _, q := range queries {
-		found, err := a.list(ctx, q.kind, q.Values)
+		found, err := a.list(ctx, q.Kind, q.Values)
 		if err != nil {
 			return nil, nil, err
 		}
-		all = appendNew(all, q.kind, found, ours)
+		all = appendNew(all, q.Kind, found, ours)
 	}
-	found, err := a.list(ctx, kindPort, url.Values{"device_owner": {joinOwner}})
+	found, err := a.list(ctx, plan.KindPort, url.Values{"device_owner": {plan.RouterInterfaceOwner}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,38 +104,38 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]obje
 }
 
 // placeAll says of the ports which they are behind, if any of them is.
-func (a *api) placeAll(ctx context.Context, all []object) ([]object, []trunk.Trunk, error) {
-	if !slices.ContainsFunc(all, func(o object) bool { return o.kind == kindPort && nests(o.fields) }) {
+func (a *api) placeAll(ctx context.Context, all []plan.Object) ([]plan.Object, []trunk.Trunk, error) {
+	if !slices.ContainsFunc(all, func(o plan.Object) bool { return o.Kind == plan.KindPort && plan.IsSubport(o.Fields) }) {
 		return all, nil, nil
 	}
 	found, err := a.Trunks(ctx, "")
 	attached := trunk.Attachments(found)
-	return place(all, func(port string) (trunk.Attachment, bool) { at, is := attached[port]; return at, is }), found, err
+	return plan.Place(all, func(port string) (trunk.Attachment, bool) { at, is := attached[port]; return at, is }), found, err
 }
 
 // byUnit sorts objects by who has them; what bears no mark goes with what it
 // belongs to. Each unit's are named as if there were no others: what a rule
 // says of another unit's group is the group's id.
-func byUnit(owner string, all []object) map[intent.Unit][]object {
-	holder, units := map[string]intent.Unit{}, map[intent.Unit][]object{}
+func byUnit(owner string, all []plan.Object) map[intent.Unit][]plan.Object {
+	holder, units := map[string]intent.Unit{}, map[intent.Unit][]plan.Object{}
 	for _, o := range all {
-		if o.kind.tagged() {
-			holder[o.id], _ = unitOf(owner, o)
+		if o.Kind.Tagged() {
+			holder[o.ID], _ = plan.UnitOf(owner, o)
 		}
 	}
 	for _, o := range all {
-		u := holder[o.id]
-		switch o.kind {
-		case kindJoin:
-			u = holder[text(o, "subnet_id")]
-		case kindRule:
-			u = holder[text(o, "security_group_id")]
+		u := holder[o.ID]
+		switch o.Kind {
+		case plan.KindRouterInterface:
+			u = holder[o.Text("subnet_id")]
+		case plan.KindRule:
+			u = holder[o.Text("security_group_id")]
 		default:
 		}
 		units[u] = append(units[u], o)
 	}
 	for u, objects := range units {
-		units[u] = named(objects)
+		units[u] = plan.Named(objects)
 	}
 	return units
 }
@@ -142,23 +143,23 @@ func byUnit(owner string, all []object) map[intent.Unit][]object {
 // vacant waits for those who are on a network that is to be deleted: before it
 // is taken off its router, not when that has cut them off. A network takes
 // others' subnets along, so it waits for those, too.
-func (a *api) vacant(ctx context.Context, steps []step) error {
+func (a *api) vacant(ctx context.Context, steps []plan.Step) error {
 	for _, s := range steps {
-		if s.verb != remove || s.kind != kindNetwork {
+		if s.Verb != plan.Delete || s.Kind != plan.KindNetwork {
 			continue
 		}
-		for _, k := range []kind{kindPort, kindSubnet} {
-			found, err := a.list(ctx, k, url.Values{"network_id": {s.id}})
+		for _, k := range []plan.Kind{plan.KindPort, plan.KindSubnet} {
+			found, err := a.list(ctx, k, url.Values{"network_id": {s.ID}})
 			if err != nil {
 				return err
 			}
 			others := slices.DeleteFunc(found, func(w wire) bool {
-				goes := func(s step) bool { return s.verb == remove && s.kind == k && s.id == w.ID }
+				goes := func(s plan.Step) bool { return s.Verb == plan.Delete && s.Kind == k && s.ID == w.ID }
 				return strings.HasPrefix(w.DeviceOwner, "network:") || slices.ContainsFunc(steps, goes)
 			})
 			if len(others) > 0 {
 				return intent.Wait{Reason: "InUse", After: soon, For: fmt.Sprintf(
-					"the removal of %d %ss from network %s: %s", len(others), k, s.name, examples(others))}
+					"the removal of %d %ss from network %s: %s", len(others), k, s.Name, examples(others))}
 			}
 		}
 	}
@@ -180,25 +181,25 @@ func examples(all []wire) string {
 }
 
 // segment reads a network that is somebody else's, and its subnets.
-func (a *api) segment(ctx context.Context, s intent.Network) (Segment, error) {
-	found, err := a.list(ctx, kindNetwork, url.Values{"id": {s.Existing}})
+func (a *api) segment(ctx context.Context, s intent.Network) (plan.Network, error) {
+	found, err := a.list(ctx, plan.KindNetwork, url.Values{"id": {s.Existing}})
 	if err != nil {
-		return Segment{}, err
+		return plan.Network{}, err
 	}
 	if len(found) == 0 {
-		return Segment{}, intent.Wait{Reason: "NoNetwork", For: "network " + s.Existing + " in Neutron", After: later}
+		return plan.Network{}, intent.Wait{Reason: "NoNetwork", For: "network " + s.Existing + " in Neutron", After: later}
 	}
-	subnets, err := a.list(ctx, kindSubnet, url.Values{"network_id": {s.Existing}})
+	subnets, err := a.list(ctx, plan.KindSubnet, url.Values{"network_id": {s.Existing}})
 	if err != nil {
-		return Segment{}, err
+		return plan.Network{}, err
 	}
-	var all []object
+	var all []plan.Object
 	for _, w := range subnets {
-		all = append(all, w.object(kindSubnet))
+		all = append(all, w.object(plan.KindSubnet))
 	}
-	seen := segmentOf(found[0].object(kindNetwork), all, s.Prefixes)
+	seen := plan.NetworkOf(found[0].object(plan.KindNetwork), all, s.Prefixes)
 	if len(s.Prefixes) > len(seen.Subnets) {
-		return Segment{}, intent.Stop{Reason: "NoSubnet", Why: fmt.Sprintf("network %s has no subnet for each of %v: name those that it has", s.Existing, s.Prefixes)}
+		return plan.Network{}, intent.Stop{Reason: "NoSubnet", Why: fmt.Sprintf("network %s has no subnet for each of %v: name those that it has", s.Existing, s.Prefixes)}
 	}
 	return seen, nil
 }

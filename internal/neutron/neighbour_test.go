@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
@@ -61,19 +62,19 @@ func somebody(t *testing.T, f *Fabric) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := func(k kind, fs fields) string {
-		w, err := a.create(t.Context(), []step{{create, object{kind: k, name: "theirs", fields: fs}}})
+	made := func(k plan.Kind, fs plan.Fields) string {
+		w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Name: "theirs", Fields: fs}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w[0].ID
 	}
-	n := made(kindNetwork, fields{"name": "net2"})
-	made(kindSubnet, fields{"network_id": n, "cidr": "192.168.1.0/24", "ip_version": 4, "name": "net2-IPv4"})
-	made(kindSubnet, fields{"network_id": n, "cidr": "192.168.2.0/24", "ip_version": 4, "name": "more"})
-	made(kindPort, fields{"network_id": n, "name": "machine", "device_owner": "compute:nova", "device_id": "vm"})
-	made(kindPort, fields{"network_id": n, "name": "ns/a", "device_owner": deviceOwner, "device_id": "uid-of-ns/a"})
-	made(kindPort, fields{"network_id": n, "name": pooledName, "device_owner": deviceOwner, "binding:host_id": "node1"})
+	n := made(plan.KindNetwork, plan.Fields{"name": "net2"})
+	made(plan.KindSubnet, plan.Fields{"network_id": n, "cidr": "192.168.1.0/24", "ip_version": 4, "name": "net2-IPv4"})
+	made(plan.KindSubnet, plan.Fields{"network_id": n, "cidr": "192.168.2.0/24", "ip_version": 4, "name": "more"})
+	made(plan.KindPort, plan.Fields{"network_id": n, "name": "machine", "device_owner": "compute:nova", "device_id": "vm"})
+	made(plan.KindPort, plan.Fields{"network_id": n, "name": "ns/a", "device_owner": plan.DeviceOwner, "device_id": "uid-of-ns/a"})
+	made(plan.KindPort, plan.Fields{"network_id": n, "name": plan.PooledName, "device_owner": plan.DeviceOwner, "binding:host_id": "node1"})
 	return n
 }
 
@@ -83,11 +84,11 @@ func TestPoolAdopts(t *testing.T) {
 	c := neutrontest.New(t)
 	c.Extend(extBirthTags)
 	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
-	s, _ := f.Segment("net2")
+	s, _ := f.Network("net2")
 	a := f.session.Load()
-	w, err := a.create(t.Context(), []step{{create, object{
-		kind: kindPort, name: "theirs", tags: []string{openstack.TagOwner + "c1"},
-		fields: fields{"network_id": s.ID, "name": "available", "device_owner": deviceOwner, "binding:host_id": "node1"},
+	w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{
+		Kind: plan.KindPort, Name: "theirs", Tags: []string{openstack.TagOwner + "c1"},
+		Fields: plan.Fields{"network_id": s.ID, "name": "available", "device_owner": plan.DeviceOwner, "binding:host_id": "node1"},
 	}}})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
@@ -69,7 +70,7 @@ func TestSubportsComeBack(t *testing.T) {
 	full(t, f, 5)
 	apply(t, f, "pod/ns/a", intent.Want{})
 	full(t, f, 6)
-	if p := c.Thing("ports", b.ID); p["name"] != pooledName || c.Behind(parent)[b.ID] != b.Tag {
+	if p := c.Thing("ports", b.ID); p["name"] != plan.PooledName || c.Behind(parent)[b.ID] != b.Tag {
 		t.Errorf("%v, %v", p, c.Behind(parent))
 	}
 	put(t, f, "pod/ns/b", nestedWant("ns/b", parent))

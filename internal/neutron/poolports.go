@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
@@ -20,32 +21,32 @@ func (p poolPorts) CreatePorts(ctx context.Context, k portpool.Key, n int) ([]po
 	if err != nil {
 		return nil, err
 	}
-	m, e := mark{p.f.Owner, poolUnit(k.Node)}, &entry{}
+	m, e := plan.Owner{Name: p.f.Owner, Unit: poolUnit(k.Node)}, &entry{}
 	like := poolPort(k, m, a.aliases[extPortSecurity])
-	var steps []step
+	var steps []plan.Step
 	for range n {
-		s := step{create, object{kind: kindPort, name: pooledName, fields: like}}
-		if a.born()[kindPort] {
-			s.tags = m.tagsOf(like)
+		s := plan.Step{Verb: plan.Create, Object: plan.Object{Kind: plan.KindPort, Name: plan.PooledName, Fields: like}}
+		if a.born()[plan.KindPort] {
+			s.Tags = m.TagsOf(like)
 		}
 		steps = append(steps, s)
 	}
 	if err = p.f.run(ctx, a, e, steps); err == nil && k.Parent != "" {
-		err = p.attach(ctx, a, e, k, m.tagsOf(like))
+		err = p.attach(ctx, a, e, k, m.TagsOf(like))
 	}
 	return p.created(k, e.objects), err
 }
 
 // poolPort has the fields of a pool's ports. Unless Neutron takes tags when a port is
 // created, the ports bear none: the description says whose they are.
-func poolPort(k portpool.Key, m mark, portSecurity bool) fields {
-	var ips fixedIPs
+func poolPort(k portpool.Key, m plan.Owner, portSecurity bool) plan.Fields {
+	var ips plan.FixedIPs
 	for _, id := range split(k.Subnets) {
-		ips = append(ips, fixedIP{Subnet: id})
+		ips = append(ips, plan.FixedIP{Subnet: id})
 	}
-	f := fields{
-		"name": pooledName, "description": m.description(), "device_id": "", "device_owner": deviceOwner, "admin_state_up": true,
-		"project_id": k.Project, "network_id": k.Network, "fixed_ips": ips, "security_groups": set(split(k.Groups)),
+	f := plan.Fields{
+		"name": plan.PooledName, "description": m.Description(), "device_id": "", "device_owner": plan.DeviceOwner, "admin_state_up": true,
+		"project_id": k.Project, "network_id": k.Network, "fixed_ips": ips, "security_groups": plan.Set(split(k.Groups)),
 	}
 	if portSecurity {
 		f["port_security_enabled"] = true
@@ -58,15 +59,15 @@ func poolPort(k portpool.Key, m mark, portSecurity bool) fields {
 	return f
 }
 
-// attach attaches new ports to a trunk. They are tagged first: once they are detached
+// Attach attaches new ports to a trunk. They are tagged first: once they are detached
 // again, nothing else tells whose they are.
 func (p poolPorts) attach(ctx context.Context, a *api, e *entry, k portpool.Key, tags []string) error {
-	var tagging, attachments []step
+	var tagging, attachments []plan.Step
 	for _, o := range e.objects {
-		if len(o.tags) == 0 {
-			tagging = append(tagging, step{tag, object{kind: kindPort, name: o.name, id: o.id, tags: tags}})
+		if len(o.Tags) == 0 {
+			tagging = append(tagging, plan.Step{Verb: plan.Tag, Object: plan.Object{Kind: plan.KindPort, Name: o.Name, ID: o.ID, Tags: tags}})
 		}
-		attachments = append(attachments, attaching(object{kind: kindPort, name: o.name, id: o.id}, k.Parent, nil))
+		attachments = append(attachments, plan.AttachStep(plan.Object{Kind: plan.KindPort, Name: o.Name, ID: o.ID}, k.Parent, nil))
 	}
 	err := p.f.run(ctx, a, e, append(tagging, attachments...))
 	if err != nil && !openstack.IsOutcome(err) {
@@ -76,15 +77,15 @@ func (p poolPorts) attach(ctx context.Context, a *api, e *entry, k portpool.Key,
 }
 
 // created has new subports watched until they are up.
-func (p poolPorts) created(k portpool.Key, objects []object) []portpool.Port {
+func (p poolPorts) created(k portpool.Key, objects []plan.Object) []portpool.Port {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	if k.Parent != "" {
 		p.f.nodes[k.Parent] = k.Node
 	}
 	for _, o := range objects {
-		if parent := text(o, "parent"); parent != "" {
-			p.f.pending.AwaitPooled(o.id, parent)
+		if parent := o.Text("parent"); parent != "" {
+			p.f.pending.AwaitPooled(o.ID, parent)
 		}
 	}
 	return p.f.portsOf(objects)
@@ -97,13 +98,13 @@ func (p poolPorts) CleanPort(ctx context.Context, port portpool.Port) (portpool.
 	if err != nil {
 		return port, err
 	}
-	o, m := port.Record.(object), mark{p.f.Owner, poolUnit(port.Key.Node)}
-	e := &entry{objects: []object{o}}
-	err = p.f.run(ctx, a, e, []step{
-		{update, object{kind: kindPort, name: o.name, id: o.id, fields: fields{
-			"name": pooledName, "device_id": "", "description": m.description(),
+	o, m := port.Record.(plan.Object), plan.Owner{Name: p.f.Owner, Unit: poolUnit(port.Key.Node)}
+	e := &entry{objects: []plan.Object{o}}
+	err = p.f.run(ctx, a, e, []plan.Step{
+		{Verb: plan.Update, Object: plan.Object{Kind: plan.KindPort, Name: o.Name, ID: o.ID, Fields: plan.Fields{
+			"name": plan.PooledName, "device_id": "", "description": m.Description(),
 		}}},
-		{tag, object{kind: kindPort, name: o.name, id: o.id, tags: openstack.ReplaceTags(o.tags, m.tagsOf(o.fields))}},
+		{Verb: plan.Tag, Object: plan.Object{Kind: plan.KindPort, Name: o.Name, ID: o.ID, Tags: openstack.ReplaceTags(o.Tags, m.TagsOf(o.Fields))}},
 	})
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
@@ -119,9 +120,9 @@ func (p poolPorts) DeletePorts(ctx context.Context, ports []portpool.Port) ([]po
 	}
 	e := &entry{}
 	for _, port := range ports {
-		e.objects = append(e.objects, port.Record.(object))
+		e.objects = append(e.objects, port.Record.(plan.Object))
 	}
-	err = p.f.run(ctx, a, e, diff(slices.Clone(e.objects), nil, nil))
+	err = p.f.run(ctx, a, e, plan.Diff(slices.Clone(e.objects), nil, nil))
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	return p.f.portsOf(e.objects), err
@@ -139,7 +140,7 @@ func (p poolPorts) FindPorts(ctx context.Context) error {
 }
 
 // portsOf are ports as the pool knows them. f.mu is held.
-func (f *Fabric) portsOf(objects []object) []portpool.Port {
+func (f *Fabric) portsOf(objects []plan.Object) []portpool.Port {
 	var out []portpool.Port
 	for _, o := range objects {
 		out = append(out, f.portOf(o))

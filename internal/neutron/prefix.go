@@ -8,20 +8,15 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // extPools is the extension that takes subnets' prefixes from pools.
 const extPools = "subnet_allocation"
 
-// prefixPool is a subnet pool of Neutron's.
-type prefixPool struct {
-	ID     string
-	Family int
-}
-
 // askPool learns which pool a segment means, if something is to be taken from it.
-func (a *api) askPool(ctx context.Context, s intent.Network, e *entry, out around) error {
+func (a *api) askPool(ctx context.Context, s intent.Network, e *entry, out plan.Dependencies) error {
 	if s.SubnetPool == "" || len(s.Prefixes) > 0 && e.hasAll(s) {
 		return nil
 	}
@@ -33,48 +28,28 @@ func (a *api) askPool(ctx context.Context, s intent.Network, e *entry, out aroun
 		key = "id"
 	}
 	w, err := a.find(ctx, SubnetPool, url.Values{key: {s.SubnetPool}}, s.SubnetPool)
-	out.pools[s.SubnetPool] = prefixPool{w.ID, w.IPVersion}
+	out.Pools[s.SubnetPool] = plan.PrefixPool{ID: w.ID, Family: w.IPVersion}
 	return err
 }
 
 // hasAll tells whether a segment's subnets are there.
 func (e *entry) hasAll(s intent.Network) bool {
 	for _, p := range s.Prefixes {
-		if !slices.ContainsFunc(e.objects, func(o object) bool { return o.kind == kindSubnet && text(o, "cidr") == p.Masked().String() }) {
+		if !slices.ContainsFunc(e.objects, func(o plan.Object) bool { return o.Kind == plan.KindSubnet && o.Text("cidr") == p.Masked().String() }) {
 			return false
 		}
 	}
 	return true
 }
 
-// chosen is a subnet whose prefix Neutron chooses.
-func (t *translation) chosen(s intent.Network, network ref) {
-	pool := t.pools[s.SubnetPool]
-	t.add(object{kind: kindSubnet, name: subnetOf(s.Name, pool.Family), fields: fields{
-		"network_id": network, "subnetpool_id": pool.ID, "prefixlen": s.PrefixBits, "ip_version": pool.Family, "enable_dhcp": false,
-	}})
-}
-
-// subnetsOf are the names of a segment's subnets.
-func (t *translation) subnetsOf(s intent.Network) []string {
-	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
-		return []string{subnetOf(s.Name, t.pools[s.SubnetPool].Family)}
-	}
-	var names []string
-	for _, p := range s.Prefixes {
-		names = append(names, subnetName(s.Name, p))
-	}
-	return names
-}
-
 // exhausted maps the error of a call that makes an object, as classifyError does.
 // If a subnet pool has no prefix left, Neutron answers status 500 and no more.
-func exhausted(s step, err error) error {
-	doing := describe([]step{s})
+func exhausted(s plan.Step, err error) error {
+	doing := describe([]plan.Step{s})
 	a, answered := openstack.AnswerOf(err)
-	if s.kind != kindSubnet || s.fields["subnetpool_id"] == nil || !answered || a.Code != http.StatusInternalServerError {
-		return classifyError(create, doing, err)
+	if s.Kind != plan.KindSubnet || s.Fields["subnetpool_id"] == nil || !answered || a.Code != http.StatusInternalServerError {
+		return classifyError(plan.Create, doing, err)
 	}
 	return intent.Wait{Reason: "SubnetPoolFull", After: rare, For: fmt.Sprintf(
-		"%s %s: a free prefix in subnet pool %s, it seems: Neutron fails where a pool has none (%s)", create, doing, s.fields["subnetpool_id"], a.Text)}
+		"%s %s: a free prefix in subnet pool %s, it seems: Neutron fails where a pool has none (%s)", plan.Create, doing, s.Fields["subnetpool_id"], a.Text)}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
 // prefixPoolOf makes a pool of somebody else's with that one prefix.
@@ -17,7 +18,7 @@ func prefixPoolOf(t *testing.T, f *Fabric, name, prefix string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := a.create(t.Context(), []step{{create, object{kind: SubnetPool, name: name, fields: fields{"name": name, "prefixes": []string{prefix}, "min_prefixlen": 28}}}})
+	w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: SubnetPool, Name: name, Fields: plan.Fields{"name": name, "prefixes": []string{prefix}, "min_prefixlen": 28}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 	name := "pool-of-" + f.Owner
 	pool := prefixPoolOf(t, f, name, "10.77.0.0/27")
 	defer func() {
-		if err := f.session.Load().remove(t.Context(), step{remove, object{kind: SubnetPool, id: pool}}); err != nil {
+		if err := f.session.Load().remove(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: SubnetPool, ID: pool}}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -60,7 +61,7 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 
 	// What is known is asked for by name, also if somebody deleted it.
 	known := pooledSegment("ns-a", router, name, 28)
-	s, _ := f.Segment("ns-a")
+	s, _ := f.Network("ns-a")
 	known.Networks[0].Prefixes, known.Networks[0].PrefixBits = append(known.Networks[0].Prefixes, s.Subnets[0].Prefix), 0
 	known.Networks[0].Gateways = append(known.Networks[0].Gateways, s.Subnets[0].Gateway)
 	if same := apply(t, f, "subnet/ns-a", known); same.Changed != 0 {
@@ -78,7 +79,7 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 
 func chosenPrefix(t *testing.T, f *Fabric, segment string) string {
 	t.Helper()
-	s, _ := f.Segment(segment)
+	s, _ := f.Network(segment)
 	if len(s.Subnets) != 1 || !s.Subnets[0].Gateway.IsValid() {
 		t.Fatalf("segment %s is %+v", segment, s)
 	}

@@ -3,6 +3,7 @@ package neutron
 import (
 	"context"
 
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -24,11 +25,11 @@ func newQuiet() quiet { return quiet{semaphore.NewWeighted(sideBySide)} }
 
 // enter waits until steps may be done, and returns what to call when they are. A
 // change of a trunk waits for the trunk first: see trunk.Trunks.
-func (q quiet) enter(ctx context.Context, s step) (leave func(), err error) {
+func (q quiet) enter(ctx context.Context, s plan.Step) (leave func(), err error) {
 	switch {
-	case s.kind == kindGroup && s.verb == remove:
+	case s.Kind == plan.KindGroup && s.Verb == plan.Delete:
 		return q.take(ctx, sideBySide)
-	case s.kind == kindPort && s.verb != attach && s.verb != detach:
+	case s.Kind == plan.KindPort && s.Verb != plan.Attach && s.Verb != plan.Detach:
 		return q.take(ctx, 1)
 	}
 	return func() {}, nil

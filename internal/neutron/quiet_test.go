@@ -7,23 +7,24 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
 func TestQuiet(t *testing.T) {
 	t.Parallel()
-	port := step{update, object{kind: kindPort}}
-	group := step{remove, object{kind: kindGroup}}
+	port := plan.Step{Verb: plan.Update, Object: plan.Object{Kind: plan.KindPort}}
+	group := plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindGroup}}
 	synctest.Test(t, func(t *testing.T) {
 		q := newQuiet()
 		var came []string
-		enter := func(ctx context.Context, name string, s step) (func(), error) {
+		enter := func(ctx context.Context, name string, s plan.Step) (func(), error) {
 			leave, err := q.enter(ctx, s)
 			if err == nil {
 				came = append(came, name)
 			}
 			return leave, err
 		}
-		must := func(name string, s step) func() {
+		must := func(name string, s plan.Step) func() {
 			leave, err := enter(t.Context(), name, s)
 			if err != nil {
 				t.Error(err)
@@ -31,11 +32,11 @@ func TestQuiet(t *testing.T) {
 			return leave
 		}
 		one, two := must("port 1", port), must("port 2", port)
-		rule := must("rule", step{create, object{kind: kindRule}})
-		begin := func(name string, s step) { go func() { must(name, s)() }(); synctest.Wait() }
+		rule := must("rule", plan.Step{Verb: plan.Create, Object: plan.Object{Kind: plan.KindRule}})
+		begin := func(name string, s plan.Step) { go func() { must(name, s)() }(); synctest.Wait() }
 		begin("group", group)
 		begin("port 3", port)
-		must("another rule", step{remove, object{kind: kindRule}})()
+		must("another rule", plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindRule}})()
 		one()
 		rule()
 		synctest.Wait()
@@ -66,7 +67,7 @@ func TestFewCallsAreSideBySide(t *testing.T) {
 		next := make(chan struct{})
 		for range 3 * sideBySide {
 			go func() {
-				leave, err := q.enter(t.Context(), step{create, object{kind: kindPort}})
+				leave, err := q.enter(t.Context(), plan.Step{Verb: plan.Create, Object: plan.Object{Kind: plan.KindPort}})
 				if err != nil {
 					t.Error(err)
 					return

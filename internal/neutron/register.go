@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
@@ -103,15 +104,15 @@ func (r *register) names(u intent.Unit, groups []string) {
 
 // joins notes which groups a unit's ports are in, or may be soon.
 func (r *register) joins(u intent.Unit, ids []string) {
-	if all := sorted(append(slices.Clone(r.members[u]), ids...)); len(all) > 0 {
+	if all := plan.Sorted(append(slices.Clone(r.members[u]), ids...)); len(all) > 0 {
 		r.members[u] = all
 	}
 }
 
-// is notes which groups a unit's ports are in, and no other. It returns the units
+// Is notes which groups a unit's ports are in, and no other. It returns the units
 // that have waited for that.
 func (r *register) is(u intent.Unit, ids []string) []intent.Unit {
-	r.members[u] = sorted(ids)
+	r.members[u] = plan.Sorted(ids)
 	if len(ids) == 0 {
 		delete(r.members, u)
 	}
@@ -133,14 +134,4 @@ func (r *register) leave(u intent.Unit, id string) []intent.Unit {
 		r.leaving[id] = u
 	}
 	return in
-}
-
-// groupsOf are the groups that ports are in.
-func groupsOf(objects []object) []string {
-	var ids []string
-	for _, o := range objects {
-		in, _ := o.fields["security_groups"].(set)
-		ids = append(ids, in...)
-	}
-	return sorted(ids)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
-	"github.com/isthmus-cni/isthmus/internal/neutron"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
@@ -60,9 +60,9 @@ func (p pools) subnetOf(ctx context.Context, k portpool.Key) (string, error) {
 // serves tells whether a pool's ports are on a Subnet. Several Subnets may share a
 // network.
 func (p pools) serves(k portpool.Key, s *v1.Subnet) bool {
-	seen, known := p.topology.cloud.Segment(decide.NetworkName(s.Name))
+	seen, known := p.topology.cloud.Fabric.Network(decide.NetworkName(s.Name))
 	if known && seen.ID == k.Network {
-		on := func(n neutron.Subnet) bool { return slices.Contains(strings.Split(k.Subnets, ","), n.ID) }
+		on := func(n plan.Subnet) bool { return slices.Contains(strings.Split(k.Subnets, ","), n.ID) }
 		return slices.ContainsFunc(seen.Subnets, on)
 	}
 	return s.Status.Network == k.Network

@@ -144,7 +144,7 @@ func (c *Cloud) ExternalNetwork(ctx context.Context) (string, error) {
 
 // Network returns a Subnet's network as Neutron has it, false if it has none.
 func (c *Cloud) Network(subnet string) (decide.CloudNetwork, bool) {
-	s, known := c.Segment(decide.NetworkName(subnet))
+	s, known := c.Fabric.Network(decide.NetworkName(subnet))
 	n := decide.CloudNetwork{ID: s.ID, MTU: s.MTU}
 	for _, sub := range s.Subnets {
 		n.Prefixes = append(n.Prefixes, sub.Prefix)
@@ -159,7 +159,7 @@ func (c *Cloud) Network(subnet string) (decide.CloudNetwork, bool) {
 // none does, it returns a subnet of the address's family; if there is none, an
 // intent.Wait.
 func (c *Cloud) SubnetID(network string, a netip.Addr) (string, error) {
-	s, _ := c.Segment(network)
+	s, _ := c.Fabric.Network(network)
 	sameFamily := ""
 	for _, sub := range s.Subnets {
 		switch {

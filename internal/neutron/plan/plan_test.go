@@ -1,6 +1,7 @@
-package neutron
+package plan
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -18,21 +19,21 @@ import (
 var updateGolden = flag.Bool("update", false, "write testdata/plan.golden anew")
 
 // net2 is where the pods of these tests are.
-var net2 = Segment{ID: "N", MTU: 1442, Subnets: []Subnet{
+var net2 = Network{ID: "N", MTU: 1442, Subnets: []Subnet{
 	{ID: "S4", Prefix: netip.MustParsePrefix("10.9.0.0/24"), Gateway: netip.MustParseAddr("10.9.0.1")},
 }}
 
-func known() around {
-	return around{
-		project: "P", segments: map[string]Segment{"net2": net2}, groups: map[string]string{"np.db": "G-DB"},
-		standard: map[string]string{"P": "G"}, portSecurity: true, binding: true,
+func known() Dependencies {
+	return Dependencies{
+		Project: "P", Networks: map[string]Network{"net2": net2}, Groups: map[string]string{"np.db": "G-DB"},
+		DefaultGroups: map[string]string{"P": "G"}, PortSecurity: true, Binding: true,
 	}
 }
 
 // wanted are a unit's objects.
-func wanted(t *testing.T, u intent.Unit, w intent.Want) []object {
+func wanted(t *testing.T, u intent.Unit, w intent.Want) []Object {
 	t.Helper()
-	objects, err := translate(mark{"c1", u}, w, known())
+	objects, err := Translate(Owner{Name: "c1", Unit: u}, w, known())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,29 +41,29 @@ func wanted(t *testing.T, u intent.Unit, w intent.Want) []object {
 }
 
 // done are objects as they are once a plan is done.
-func done(objects []object) []object {
-	ids := map[ref]string{}
+func done(objects []Object) []Object {
+	ids := map[Ref]string{}
 	for _, o := range objects {
-		ids[ref{o.kind, o.name}] = strings.ToUpper(string(o.kind)) + "-" + o.name
+		ids[Ref{Kind: o.Kind, Name: o.Name}] = strings.ToUpper(string(o.Kind)) + "-" + o.Name
 	}
-	var out []object
+	var out []Object
 	for _, o := range objects {
-		f := fields{}
-		for k, v := range o.fields {
+		f := Fields{}
+		for k, v := range o.Fields {
 			f[k] = v
-			if r, is := v.(ref); is {
+			if r, is := v.(Ref); is {
 				f[k] = ids[r]
 			}
 		}
-		out = append(out, object{kind: o.kind, name: o.name, id: ids[ref{o.kind, o.name}], tags: o.tags, fields: f})
+		out = append(out, Object{Kind: o.Kind, Name: o.Name, ID: ids[Ref{Kind: o.Kind, Name: o.Name}], Tags: o.Tags, Fields: f})
 	}
-	return named(out)
+	return Named(out)
 }
 
-func change(objects []object, k kind, field string, v any) []object {
+func change(objects []Object, k Kind, field string, v any) []Object {
 	for i, o := range objects {
-		if o.kind == k {
-			objects[i].fields[field] = v
+		if o.Kind == k {
+			objects[i].Fields[field] = v
 		}
 	}
 	return objects
@@ -78,32 +79,32 @@ func TestPlan(t *testing.T) {
 	static.Ports[0].Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
 	static.Ports[0].MAC = "02:00:00:00:00:09"
 	twice := append(done(pod), done(pod)...)
-	twice[1].id = "AN-OTHER"
+	twice[1].ID = "AN-OTHER"
 	untagged := done(pod)
-	untagged[0].tags = []string{"somebody's"}
+	untagged[0].Tags = []string{"somebody's"}
 	pooledPort := done(pod)
-	pooledPort[0].name, pooledPort[0].tags = pooledName, mark{"c1", "pool/node1"}.tags()
-	pooledPort[0].fields["name"], pooledPort[0].fields["device_id"], pooledPort[0].fields["description"] = pooledName, "", mark{"c1", "pool/node1"}.description()
-	pooledPort[0].fields["fixed_ips"] = fixedIPs{{"S4", "10.9.0.33"}}
-	ruled := append(done(policy), object{kind: kindRule, id: "EGRESS", fields: fields{
+	pooledPort[0].Name, pooledPort[0].Tags = PooledName, Owner{Name: "c1", Unit: "pool/node1"}.Tags()
+	pooledPort[0].Fields["name"], pooledPort[0].Fields["device_id"], pooledPort[0].Fields["description"] = PooledName, "", Owner{Name: "c1", Unit: "pool/node1"}.Description()
+	pooledPort[0].Fields["fixed_ips"] = FixedIPs{{Subnet: "S4", Addr: "10.9.0.33"}}
+	ruled := append(done(policy), Object{Kind: KindRule, ID: "EGRESS", Fields: Fields{
 		"security_group_id": "SECURITY_GROUP-np.web", "direction": "egress", "ethertype": "IPv4",
 	}})
 
 	var out strings.Builder
 	for _, c := range []struct {
 		name       string
-		have, want []object
-		born       atBirth
+		have, want []Object
+		born       TagsOnCreate
 	}{
 		{"a subnet is made", nil, subnet, nil},
 		{"a subnet is there", done(subnet), subnet, nil},
 		{"a subnet goes", done(subnet), nil, nil},
 		{"half of a subnet is there", done(subnet)[:2], subnet, nil},
-		{"a subnet has another gateway", change(done(subnet), kindSubnet, "gateway_ip", "10.9.0.254"), subnet, nil},
-		{"a subnet has another range", change(done(subnet), kindSubnet, "cidr", "10.10.0.0/24"), subnet, nil},
-		{"a port is in another project", change(done(pod), kindPort, "project_id", "another"), pod, nil},
+		{"a subnet has another gateway", change(done(subnet), KindSubnet, "gateway_ip", "10.9.0.254"), subnet, nil},
+		{"a subnet has another range", change(done(subnet), KindSubnet, "cidr", "10.10.0.0/24"), subnet, nil},
+		{"a port is in another project", change(done(pod), KindPort, "project_id", "another"), pod, nil},
 		{"a port is made", nil, pod, nil},
-		{"a port is made with its tags", nil, pod, atBirth{kindPort: true}},
+		{"a port is made with its tags", nil, pod, TagsOnCreate{KindPort: true}},
 		{"a port is there", done(pod), pod, nil},
 		{"a port was made twice", twice, pod, nil},
 		{"a port died before it had its tags", untagged, pod, nil},
@@ -111,11 +112,11 @@ func TestPlan(t *testing.T) {
 		{"a pod is on another node", done(pod), moved, nil},
 		{"a pod has an address and a MAC of its own", done(pod), wanted(t, "pod/ns/a", static), nil},
 		{"a policy is made", nil, policy, nil},
-		{"a policy is there, with a rule that nobody asked for", named(ruled), policy, nil},
+		{"a policy is there, with a rule that nobody asked for", Named(ruled), policy, nil},
 		{"a policy goes, and its rules with it", done(policy), nil, nil},
 	} {
 		fmt.Fprintf(&out, "# %s\n", c.name)
-		for _, s := range diff(c.have, c.want, c.born) {
+		for _, s := range Diff(c.have, c.want, c.born) {
 			fmt.Fprintln(&out, s)
 		}
 		fmt.Fprintln(&out)
@@ -141,10 +142,10 @@ func TestTranslateRefuses(t *testing.T) {
 	t.Parallel()
 	port := func(p intent.Port) intent.Want { return intent.Want{Ports: []intent.Port{p}} }
 	bare := known()
-	bare.binding, bare.portSecurity = false, false
+	bare.Binding, bare.PortSecurity = false, false
 	for _, c := range []struct {
 		want   intent.Want
-		around around
+		around Dependencies
 		reason string
 	}{
 		{intent.Want{Routers: []intent.Router{{Name: "r"}}}, known(), "NotSupported"},
@@ -158,7 +159,7 @@ func TestTranslateRefuses(t *testing.T) {
 		{port(intent.Port{Name: "p", Network: "net2", Node: "node1"}), bare, "NotSupported"},
 		{intent.Want{Ports: []intent.Port{{Name: "p", Network: "net2"}, {Name: "p", Network: "net2"}}}, known(), "NameTaken"},
 	} {
-		if _, err := translate(mark{"c1", "pod/ns/a"}, c.want, c.around); reason(err) != c.reason {
+		if _, err := Translate(Owner{Name: "c1", Unit: "pod/ns/a"}, c.want, c.around); reason(err) != c.reason {
 			t.Errorf("%+v: %v, want %s", c.want, err, c.reason)
 		}
 	}
@@ -168,27 +169,27 @@ func TestMarks(t *testing.T) {
 	t.Parallel()
 	long := intent.Unit("pod/" + strings.Repeat("n", 63) + "/" + strings.Repeat("p", 253))
 	for _, u := range []intent.Unit{"pod/ns/a", "subnet/net2", long} {
-		m := mark{"c1", u}
-		for _, s := range append(m.tags(), m.description()) {
+		m := Owner{Name: "c1", Unit: u}
+		for _, s := range append(m.Tags(), m.Description()) {
 			if len(s) > 255 {
 				t.Errorf("%q is too long for Neutron", s)
 			}
 		}
-		tagged := object{tags: append(m.tags(), "somebody's"), fields: fields{"description": "anything"}}
-		if got, ours := unitOf("c1", tagged); got != u || !ours || !m.has(tagged) {
-			t.Errorf("%v is read as %s, ours: %v", tagged.tags, got, ours)
+		tagged := Object{Tags: append(m.Tags(), "somebody's"), Fields: Fields{"description": "anything"}}
+		if got, ours := UnitOf("c1", tagged); got != u || !ours || !m.Owns(tagged) {
+			t.Errorf("%v is read as %s, ours: %v", tagged.Tags, got, ours)
 		}
-		born := object{fields: fields{"description": m.description()}}
-		if _, ours := unitOf("c1", born); !ours || !m.has(born) {
+		born := Object{Fields: Fields{"description": m.Description()}}
+		if _, ours := UnitOf("c1", born); !ours || !m.Owns(born) {
 			t.Errorf("%s is not known by its description", u)
 		}
-		for _, other := range []object{
-			{tags: mark{"c2", u}.tags(), fields: born.fields}, // the tags count
-			{tags: mark{"c11", u}.tags()},
-			{fields: fields{"description": "isthmus-owner=c11,isthmus-unit=" + string(u)}},
+		for _, other := range []Object{
+			{Tags: Owner{Name: "c2", Unit: u}.Tags(), Fields: born.Fields}, // the tags count
+			{Tags: Owner{Name: "c11", Unit: u}.Tags()},
+			{Fields: Fields{"description": "isthmus-owner=c11,isthmus-unit=" + string(u)}},
 			{},
 		} {
-			if _, ours := unitOf("c1", other); ours || m.has(other) {
+			if _, ours := UnitOf("c1", other); ours || m.Owns(other) {
 				t.Errorf("%+v is taken for ours", other)
 			}
 		}
@@ -196,4 +197,41 @@ func TestMarks(t *testing.T) {
 	if a, b := openstack.Shorten(strings.Repeat("x", 300)+"a"), openstack.Shorten(strings.Repeat("x", 300)+"b"); a == b || len(a) != 255 {
 		t.Errorf("%q and %q", a, b)
 	}
+}
+
+func subnetWant(router string) intent.Want {
+	w := intent.Want{Networks: []intent.Network{{
+		Name: "net2", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24"), netip.MustParsePrefix("fd09::/64")},
+		Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fd09::1")},
+	}}}
+	if router != "" {
+		w.RouterInterfaces = []intent.RouterInterface{{Network: "net2", Router: "neutron-" + router, Foreign: true}}
+	}
+	return w
+}
+
+func podWant(name, node string) intent.Want {
+	return intent.Want{Ports: []intent.Port{{
+		Name: name, Network: "net2", Version: "uid-of-" + name, Node: node,
+	}}}
+}
+
+func policyWant() intent.Want {
+	return intent.Want{Groups: []intent.Group{{Name: "np.web", Rules: []intent.Rule{
+		{Direction: intent.Ingress, Protocol: "tcp", First: 80, Last: 80},
+		{Direction: intent.Ingress, RemoteGroup: "np.web"},
+	}}}}
+}
+
+// reason is that of an intent.Wait or intent.Stop; empty for other errors.
+func reason(err error) string {
+	var wait intent.Wait
+	var stop intent.Stop
+	if errors.As(err, &wait) {
+		return wait.Reason
+	}
+	if errors.As(err, &stop) {
+		return stop.Reason
+	}
+	return ""
 }

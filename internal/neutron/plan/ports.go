@@ -1,24 +1,31 @@
-package neutron
+package plan
 
 import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
+// How long to wait for what other units make.
+const (
+	shortWait = time.Second
+	longWait  = 10 * time.Second
+)
+
 func (t *translation) port(p intent.Port) {
-	f := fields{
-		"admin_state_up": true, "device_owner": deviceOwner, "device_id": p.Version,
-		"project_id": project(p, t.around),
+	f := Fields{
+		"admin_state_up": true, "device_owner": DeviceOwner, "device_id": p.Version,
+		"project_id": ProjectOf(p, t.Dependencies),
 	}
 	t.place(p, f)
 	t.protect(p, f)
 	if p.Parent != "" { // Neutron takes no port that is somebody's behind another, so it gets no device_id
 		f["device_id"], f["parent"], f["vlan"], f["node"] = "", p.Parent, p.Tag, p.Node
-	} else if t.binding {
+	} else if t.Binding {
 		f["binding:host_id"] = p.Node
 	} else if p.Node != "" {
 		t.refuse("NotSupported", "port %s cannot be bound to %s: this Neutron lacks extension binding, or does not show it to our user", p.Name, p.Node)
@@ -26,30 +33,30 @@ func (t *translation) port(p intent.Port) {
 	if p.MAC != "" {
 		f["mac_address"] = string(p.MAC)
 	}
-	t.add(object{kind: kindPort, name: openstack.Shorten(p.Name), fields: f})
+	t.add(Object{Kind: KindPort, Name: openstack.Shorten(p.Name), Fields: f})
 }
 
-func project(p intent.Port, a around) string {
+func ProjectOf(p intent.Port, a Dependencies) string {
 	if p.Project != "" {
 		return p.Project
 	}
-	return a.project
+	return a.Project
 }
 
-// place says where a port lies: on a segment of the same unit, or on one that
+// Place says where a port lies: on a segment of the same unit, or on one that
 // is known.
-func (t *translation) place(p intent.Port, f fields) {
-	own := ref{kindNetwork, openstack.Shorten(p.Network)}
+func (t *translation) place(p intent.Port, f Fields) {
+	own := Ref{Kind: KindNetwork, Name: openstack.Shorten(p.Network)}
 	if _, ours := t.objects[own]; ours {
 		f["network_id"] = own
 		if len(p.Addrs) > 0 {
-			f["fixed_ips"] = at(p.Addrs, Segment{})
+			f["fixed_ips"] = at(p.Addrs, Network{})
 		}
 		return
 	}
-	s, known := t.segments[p.Network]
+	s, known := t.Networks[p.Network]
 	if !known {
-		t.await("WaitingForSegment", soon, "the network of Subnet %s", p.Network)
+		t.await("WaitingForSegment", shortWait, "the network of Subnet %s", p.Network)
 		return
 	}
 	f["network_id"] = s.ID
@@ -60,10 +67,10 @@ func (t *translation) place(p intent.Port, f fields) {
 }
 
 // at are fixed addresses, in the subnets that have them.
-func at(addrs []netip.Addr, s Segment) fixedIPs {
-	var out fixedIPs
+func at(addrs []netip.Addr, s Network) FixedIPs {
+	var out FixedIPs
 	for _, a := range addrs {
-		ip := fixedIP{Addr: a.String()}
+		ip := FixedIP{Addr: a.String()}
 		for _, n := range s.Subnets {
 			if n.Prefix.Contains(a) {
 				ip.Subnet = n.ID
@@ -75,58 +82,58 @@ func at(addrs []netip.Addr, s Segment) fixedIPs {
 }
 
 // anyOf is one address of each of the segment's subnets.
-func anyOf(s Segment) fixedIPs {
-	var out fixedIPs
+func anyOf(s Network) FixedIPs {
+	var out FixedIPs
 	for _, n := range s.Subnets {
-		out = append(out, fixedIP{Subnet: n.ID})
+		out = append(out, FixedIP{Subnet: n.ID})
 	}
 	return out
 }
 
 // protect says what may come to a port and leave it.
-func (t *translation) protect(p intent.Port, f fields) {
+func (t *translation) protect(p intent.Port, f Fields) {
 	if p.UnknownAddresses {
 		t.unprotect(p, f)
 		return
 	}
-	if t.portSecurity {
+	if t.PortSecurity {
 		f["port_security_enabled"] = true
 	}
 	f["security_groups"] = t.groupsOf(p)
-	if len(f["security_groups"].(set)) == 0 {
+	if len(f["security_groups"].(Set)) == 0 {
 		delete(f, "security_groups") // Neutron's own default
 	}
 }
 
-// groupsOf are the ids of a port's security groups.
-func (t *translation) groupsOf(p intent.Port) set {
+// GroupsOf are the ids of a port's security groups.
+func (t *translation) groupsOf(p intent.Port) Set {
 	ids := slices.Clone(p.CloudGroups)
 	for _, g := range p.Groups {
-		id, known := t.groups[g]
+		id, known := t.Groups[g]
 		if !known {
-			t.await("WaitingForGroup", later, "the security group %s", g)
+			t.await("WaitingForGroup", longWait, "the security group %s", g)
 		}
 		ids = append(ids, id)
 	}
-	if standard := t.standard[project(p, t.around)]; len(ids) == 0 && standard != "" {
+	if standard := t.DefaultGroups[ProjectOf(p, t.Dependencies)]; len(ids) == 0 && standard != "" {
 		ids = append(ids, standard)
 	}
-	return sorted(ids)
+	return Sorted(ids)
 }
 
-func (t *translation) unprotect(p intent.Port, f fields) {
-	if !t.portSecurity {
+func (t *translation) unprotect(p intent.Port, f Fields) {
+	if !t.PortSecurity {
 		t.refuse("NotSupported", "port %s: this Neutron cannot let a port take traffic for other addresses, it lacks extension port-security", p.Name)
 	}
 	if len(p.Groups)+len(p.CloudGroups) > 0 {
 		t.refuse("InvalidSpec", "port %s: a port that takes traffic for other addresses has no security groups", p.Name)
 	}
-	f["port_security_enabled"], f["security_groups"] = false, set{}
+	f["port_security_enabled"], f["security_groups"] = false, Set{}
 }
 
 // group makes a security group. Without rules it lets nothing through.
 func (t *translation) group(g intent.Group) {
-	r := t.add(object{kind: kindGroup, name: openstack.Shorten(g.Name), fields: fields{}})
+	r := t.add(Object{Kind: KindGroup, Name: openstack.Shorten(g.Name), Fields: Fields{}})
 	for _, rule := range g.Rules {
 		for _, family := range families(rule) {
 			t.rule(r, rule, family)
@@ -144,8 +151,8 @@ func families(r intent.Rule) []string {
 	return []string{"IPv4", "IPv6"}
 }
 
-func (t *translation) rule(group ref, r intent.Rule, family string) {
-	f := fields{
+func (t *translation) rule(group Ref, r intent.Rule, family string) {
+	f := Fields{
 		"security_group_id": group, "direction": string(r.Direction), "ethertype": family,
 		"protocol": orNil(r.Protocol), "port_range_min": orNil(r.First), "port_range_max": orNil(r.Last),
 		"remote_ip_prefix": nil, "remote_group_id": orNil(r.RemoteCloudGroup),
@@ -162,9 +169,9 @@ func (t *translation) rule(group ref, r intent.Rule, family string) {
 	if r.RemoteGroup != "" {
 		f["remote_group_id"] = t.remote(r.RemoteGroup)
 	}
-	o := object{kind: kindRule, fields: f}
-	o.name = ruleName(group.name, f)
-	if _, twice := t.objects[ref{kindRule, o.name}]; !twice { // Neutron refuses doubles
+	o := Object{Kind: KindRule, Fields: f}
+	o.Name = ruleName(group.Name, f)
+	if _, twice := t.objects[Ref{Kind: KindRule, Name: o.Name}]; !twice { // Neutron refuses doubles
 		t.add(o)
 	}
 }
@@ -172,11 +179,11 @@ func (t *translation) rule(group ref, r intent.Rule, family string) {
 // remote is the id of a group of ours, or a ref to one of the same unit.
 func (t *translation) remote(name string) any {
 	if slices.ContainsFunc(t.want.Groups, func(g intent.Group) bool { return g.Name == name }) {
-		return ref{kindGroup, openstack.Shorten(name)}
+		return Ref{Kind: KindGroup, Name: openstack.Shorten(name)}
 	}
-	id, known := t.groups[name]
+	id, known := t.Groups[name]
 	if !known {
-		t.await("WaitingForGroup", later, "the security group %s", name)
+		t.await("WaitingForGroup", longWait, "the security group %s", name)
 	}
 	return id
 }
@@ -195,7 +202,7 @@ var ruleFields = []string{
 }
 
 // ruleName is what a rule says: two rules that say the same are one.
-func ruleName(group string, f fields) string {
+func ruleName(group string, f Fields) string {
 	words := []string{group}
 	for _, k := range ruleFields {
 		words = append(words, show(f[k]))

@@ -1,0 +1,306 @@
+// Package plan knows what a unit's wishes are in Neutron's words, and which steps make them
+// true. It is pure: it reads nothing and calls nobody.
+//
+//	intent.Want ──Translate──▶ []Object ──Diff(have)──▶ []Step
+//
+// Read translate.go and ports.go for the objects, plan.go for the steps and their order, and
+// owner.go for the tags that say whose an object is. The package does not know how a step is
+// done, nor what another unit has.
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
+)
+
+// Kind is a kind of object in Neutron's own word.
+type Kind string
+
+const (
+	KindGroup   Kind = "security_group"
+	KindRule    Kind = "security_group_rule"
+	KindNetwork Kind = "network"
+	KindSubnet  Kind = "subnet"
+	// KindRouterInterface is a subnet's place on a router. It is no object of Neutron's own.
+	KindRouterInterface Kind = "router_interface"
+	KindPort            Kind = "port"
+	// KindTrunk is somebody else's: a port that others may be behind.
+	KindTrunk Kind = "trunk"
+)
+
+// order is that of creation: each after what it may refer to. Deletion goes
+// the other way.
+var order = []Kind{KindGroup, KindRule, KindNetwork, KindSubnet, KindRouterInterface, KindPort}
+
+// Tagged tells whether Neutron can tag objects of that kind.
+func (k Kind) Tagged() bool { return k != KindRule && k != KindRouterInterface }
+
+// Object is one of Neutron's, as it is or as it is wanted. An object that is
+// wanted has the fields that matter, and no id. Within a unit, kind and name
+// say which it is.
+type Object struct {
+	Kind   Kind
+	Name   string
+	ID     string
+	Tags   []string
+	Fields Fields
+}
+
+// Fields are an object's attributes by Neutron's names: string, bool, int, nil,
+// set, fixedIPs, ranges, or a ref to another object of the same unit. A port that
+// is behind another has parent and vlan besides; node says of one that is wanted
+// on which that is.
+type Fields map[string]any
+
+type (
+	Set      []string
+	FixedIPs []FixedIP
+	Ranges   []Range
+	Ref      struct {
+		Kind Kind
+		Name string
+	}
+	FixedIP struct {
+		Subnet string `json:"subnet_id,omitempty"`
+		Addr   string `json:"ip_address,omitempty"`
+	}
+	Range struct {
+		First string `json:"start"`
+		Last  string `json:"end"`
+	}
+)
+
+// What Kuryr calls things.
+const (
+	DeviceOwner = "compute:kuryr"
+	// SubportOwner is Neutron's own word for a port behind another, as long as it is.
+	SubportOwner         = "trunk:subport"
+	PooledName           = "kuryr-pool-port"
+	RouterInterfaceOwner = "network:router_interface"
+)
+
+// Network is a network as it stands in Neutron, ours or not.
+type Network struct {
+	ID      string
+	MTU     int
+	Subnets []Subnet
+}
+
+// Subnet is an address range of a Segment.
+type Subnet struct {
+	ID      string
+	Prefix  netip.Prefix
+	Gateway netip.Addr // the zero Addr if it has none
+}
+
+// Dependencies is what a unit's objects depend on that is not the unit's own.
+type Dependencies struct {
+	Project  string
+	Networks map[string]Network
+	// Groups are our security groups by name; standard is the id of each
+	// project's default group.
+	Groups, DefaultGroups map[string]string
+	// Pools are those that the unit's segments take prefixes from, as it calls them.
+	Pools map[string]PrefixPool
+	// PortSecurity and binding are Neutron's extensions.
+	PortSecurity, Binding bool
+}
+
+// Translate says which objects make a want true. It calls nobody. Its errors
+// are intent.Wait and intent.Stop.
+func Translate(m Owner, w intent.Want, a Dependencies) ([]Object, error) {
+	t := &translation{Owner: m, want: w, Dependencies: a, objects: map[Ref]Object{}}
+	t.refuseUnknown()
+	for _, g := range w.Groups {
+		t.group(g)
+	}
+	for _, s := range w.Networks {
+		t.segment(s)
+	}
+	for _, j := range w.RouterInterfaces {
+		t.join(j)
+	}
+	for _, p := range w.Ports {
+		t.port(p)
+	}
+	return t.result()
+}
+
+type translation struct {
+	Owner
+	Dependencies
+	want       intent.Want
+	objects    map[Ref]Object
+	stop, wait error
+}
+
+func (t *translation) result() ([]Object, error) {
+	if t.stop != nil {
+		return nil, t.stop
+	}
+	if t.wait != nil {
+		return nil, t.wait
+	}
+	return slices.SortedFunc(maps.Values(t.objects), byOrder), nil
+}
+
+// byOrder sorts objects as they are to be made.
+func byOrder(a, b Object) int {
+	if d := slices.Index(order, a.Kind) - slices.Index(order, b.Kind); d != 0 {
+		return d
+	}
+	return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
+}
+
+func (t *translation) refuse(reason, format string, args ...any) {
+	if t.stop == nil {
+		t.stop = intent.Stop{Reason: reason, Why: fmt.Sprintf(format, args...)}
+	}
+}
+
+func (t *translation) await(reason string, after time.Duration, format string, args ...any) {
+	if t.wait == nil {
+		t.wait = intent.Wait{Reason: reason, For: fmt.Sprintf(format, args...), After: after}
+	}
+}
+
+func (t *translation) refuseUnknown() {
+	switch w := t.want; {
+	case len(w.Routers) > 0:
+		t.refuse("NotSupported", "router %s: routers are made in Neutron; name one that is there", w.Routers[0].Name)
+	case len(w.RoutePolicies) > 0:
+		t.refuse("NotSupported", "Neutron's routers have no policies")
+	case len(w.LoadBalancers) > 0:
+		t.refuse("NotSupported", "balancer %s: Neutron has no load balancers, Octavia has", w.LoadBalancers[0].Name)
+	}
+}
+
+// add finishes an object that is wanted.
+func (t *translation) add(o Object) Ref {
+	r := Ref{Kind: o.Kind, Name: o.Name}
+	if _, twice := t.objects[r]; twice {
+		t.refuse("NameTaken", "%s %q is wanted twice by %s", o.Kind, o.Name, t.Unit)
+	}
+	if o.Kind.Tagged() {
+		o.Tags = t.TagsOf(o.Fields)
+		o.Fields["name"] = o.Name
+		o.Fields["description"] = t.Description()
+		if o.Fields["project_id"] == nil && t.Project != "" {
+			o.Fields["project_id"] = t.Project
+		}
+	}
+	t.objects[r] = o
+	return r
+}
+
+func (t *translation) segment(s intent.Network) {
+	if s.Existing != "" {
+		return // looked at, not made
+	}
+	network := t.add(Object{Kind: KindNetwork, Name: openstack.Shorten(s.Name), Fields: Fields{"admin_state_up": true}})
+	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
+		t.chosen(s, network)
+	}
+	for i, p := range s.Prefixes {
+		family := map[bool]int{true: 4, false: 6}[p.Addr().Is4()]
+		f := Fields{
+			"network_id": network, "cidr": p.Masked().String(), "ip_version": family,
+			"enable_dhcp": false, "gateway_ip": t.gateway(s, i),
+		}
+		if r := within(s.Ranges, p); len(r) > 0 {
+			f["allocation_pools"] = r
+		}
+		if pool, known := t.Pools[s.SubnetPool]; known {
+			f["subnetpool_id"] = pool.ID
+		}
+		t.add(Object{Kind: KindSubnet, Name: subnetName(s.Name, p), Fields: f})
+	}
+}
+
+// subnetName is Kuryr's way to tell the families apart.
+func subnetName(segment string, p netip.Prefix) string {
+	return subnetOf(segment, map[bool]int{true: 4, false: 6}[p.Addr().Is4()])
+}
+
+func subnetOf(segment string, family int) string {
+	return openstack.Shorten(fmt.Sprintf("%s-IPv%d", segment, family))
+}
+
+// gateway is the router's address in a segment's prefix, nil if it has none.
+func (t *translation) gateway(s intent.Network, i int) any {
+	if i < len(s.Gateways) && s.Gateways[i].IsValid() {
+		return s.Gateways[i].String()
+	}
+	for _, j := range t.want.RouterInterfaces {
+		for _, n := range j.Addresses {
+			if j.Network == s.Name && s.Prefixes[i].Contains(n.Addr()) {
+				return n.Addr().String()
+			}
+		}
+	}
+	return nil
+}
+
+func within(all []intent.Range, p netip.Prefix) Ranges {
+	var out Ranges
+	for _, r := range all {
+		if p.Contains(r.First) && p.Contains(r.Last) {
+			out = append(out, Range{First: r.First.String(), Last: r.Last.String()})
+		}
+	}
+	slices.SortFunc(out, func(a, b Range) int { return strings.Compare(a.First, b.First) })
+	return out
+}
+
+// join puts each of a segment's subnets on a router: Neutron makes the port.
+func (t *translation) join(j intent.RouterInterface) {
+	i := slices.IndexFunc(t.want.Networks, func(s intent.Network) bool { return s.Name == j.Network && s.Existing == "" })
+	if i < 0 {
+		t.refuse("NotOurs", "segment %s is not ours: join it to router %s in Neutron", j.Network, j.Router)
+		return
+	}
+	router := routerID(j.Router)
+	for _, name := range t.subnetsOf(t.want.Networks[i]) {
+		t.add(Object{Kind: KindRouterInterface, Name: joinName(router, name), Fields: Fields{
+			"router_id": router, "subnet_id": Ref{Kind: KindSubnet, Name: name},
+		}})
+	}
+}
+
+// routerID is the id in a Vpc's name.
+func routerID(router string) string { return strings.TrimPrefix(router, "neutron-") }
+
+func joinName(router, subnet string) string { return router + "/" + subnet }
+
+// PrefixPool is a subnet pool of Neutron's.
+type PrefixPool struct {
+	ID     string
+	Family int
+}
+
+// chosen is a subnet whose prefix Neutron chooses.
+func (t *translation) chosen(s intent.Network, network Ref) {
+	pool := t.Pools[s.SubnetPool]
+	t.add(Object{Kind: KindSubnet, Name: subnetOf(s.Name, pool.Family), Fields: Fields{
+		"network_id": network, "subnetpool_id": pool.ID, "prefixlen": s.PrefixBits, "ip_version": pool.Family, "enable_dhcp": false,
+	}})
+}
+
+// subnetsOf are the names of a segment's subnets.
+func (t *translation) subnetsOf(s intent.Network) []string {
+	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
+		return []string{subnetOf(s.Name, t.Pools[s.SubnetPool].Family)}
+	}
+	var names []string
+	for _, p := range s.Prefixes {
+		names = append(names, subnetName(s.Name, p))
+	}
+	return names
+}
