@@ -101,7 +101,7 @@ neutron() {
   end_to_end $lab || return 1
   local -x ISTHMUS_CLOUDS=$lab_dir/openstack/clouds.yaml
   contract $lab || return 1
-  in_lab $lab 'balancers of the real Octavia' tests -tags cloud -run '^TestReal$' ./internal/octavia
+  in_lab $lab 'balancers of the real Octavia' tests -tags cloud -run '^TestContractReal$' ./internal/octavia
 }
 
 nested() {

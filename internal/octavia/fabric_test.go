@@ -1,6 +1,7 @@
 package octavia
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -57,24 +58,26 @@ func floating(w intent.Want, addr string) intent.Want {
 	return w
 }
 
-// apply goes on until Octavia is done.
+// applyPauses are the pauses between two attempts while Octavia is busy.
+var applyPauses = retry.Backoff{First: 10 * time.Millisecond, Longest: 500 * time.Millisecond}
+
+// apply applies w until Octavia has finished.
 func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
-	for range 40 {
-		seen, err := f.Apply(t.Context(), u, w)
-		var wait intent.Wait
-		switch {
-		case err == nil:
-			return seen
-		case !errors.As(err, &wait):
-			t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var observed intent.Observed
+	var failed error
+	if err := applyPauses.Until(ctx, func(ctx context.Context) error {
+		observed, failed = f.Apply(ctx, u, w)
+		if _, is := errors.AsType[intent.Wait](failed); is {
+			return failed
 		}
-		if err := retry.Pause(t.Context(), 10*time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
+		return nil
+	}, nil); err != nil || failed != nil {
+		t.Fatalf("%s is not done: %v, %v", u, err, failed)
 	}
-	t.Fatalf("%s is not done", u)
-	return intent.Observed{}
+	return observed
 }
 
 // tree is what there is, in words.
