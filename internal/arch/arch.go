@@ -194,7 +194,6 @@ var exceptions = map[string]string{
 	"internal/app/controller":            toBeCut,
 	"internal/app/controller.cluster":    toBeCut,
 	"internal/decide":                    toBeCut,
-	"internal/ko.tool":                   toBeCut,
 	"internal/neutron":                   toBeCut,
 	"internal/neutron.Fabric":            toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,

@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// The Secret of the cluster's own user of OpenStack.
+// The Secret with the clouds.yaml of the cluster's own OpenStack user.
 const (
 	cloudsSecret = "isthmus-openstack"
 	cloudsKey    = "clouds.yaml"
@@ -21,15 +21,15 @@ const (
 
 func where(name string) string { return settings.Namespace + "/" + name }
 
-// cloudName is who one is to OpenStack: a name in a clouds.yaml.
+// cloudName is a cloud and its user: a name in the file of a clouds.yaml.
 type cloudName struct{ name, file string }
 
-// cloudOf finds what was not said: in the environment and where OpenStack's own
-// client looks, or in the cluster. Done must be called when the file is not
-// needed any more.
-func (t *tool) cloudOf(ctx context.Context, said cloudName) (name, file string, done func(), err error) {
-	name = cmp.Or(said.name, t.getenv("OS_CLOUD"))
-	file = cmp.Or(said.file, t.getenv("OS_CLIENT_CONFIG_FILE"))
+// cloudOf completes what the flags name: from the environment and the files that
+// OpenStack's own client reads, or else from the cluster. Call done when the file
+// is not needed any more; it is never nil.
+func (t *tool) cloudOf(ctx context.Context, flags cloudName) (name, file string, done func(), err error) {
+	name = cmp.Or(flags.name, t.getenv("OS_CLOUD"))
+	file = cmp.Or(flags.file, t.getenv("OS_CLIENT_CONFIG_FILE"))
 	if file == "" && name != "" {
 		file = t.usualFile()
 	}
@@ -43,8 +43,8 @@ func (t *tool) cloudOf(ctx context.Context, said cloudName) (name, file string, 
 	return name, file, done, err
 }
 
-// usualFile is the clouds.yaml that OpenStack's own client would take; empty
-// if there is none.
+// usualFile returns the path of the clouds.yaml that OpenStack's own client would
+// read; empty if there is none.
 func (t *tool) usualFile() string {
 	config := cmp.Or(t.getenv("XDG_CONFIG_HOME"), filepath.Join(t.getenv("HOME"), ".config"))
 	for _, dir := range []string{".", filepath.Join(config, "openstack"), "/etc/openstack"} {
@@ -60,26 +60,27 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// cloudOfCluster is who the cluster's own controller is.
+// cloudOfCluster returns the cloud of the cluster's own controller. It writes the
+// clouds.yaml from the Secret into a file that done deletes.
 func (t *tool) cloudOfCluster(ctx context.Context, name string) (_, file string, done func(), err error) {
 	done = func() {}
-	orSay := func(err error) error {
+	withHint := func(err error) error {
 		return fmt.Errorf("%w; or say who you are to OpenStack: --cloud and --clouds-file", err)
 	}
 	client, s, err := t.cluster(ctx)
 	if err != nil {
-		return "", "", done, orSay(err)
+		return "", "", done, withHint(err)
 	}
 	if name == "" && s.Neutron != nil {
 		name = s.Neutron.Cloud
 	}
 	secret, err := client.CoreV1().Secrets(settings.Namespace).Get(ctx, cloudsSecret, metav1.GetOptions{})
 	if err != nil {
-		return "", "", done, orSay(fmt.Errorf("read Secret %s: %w", where(cloudsSecret), err))
+		return "", "", done, withHint(fmt.Errorf("read Secret %s: %w", where(cloudsSecret), err))
 	}
 	text, has := secret.Data[cloudsKey]
 	if !has {
-		return "", "", done, orSay(fmt.Errorf("Secret %s has no key %s", where(cloudsSecret), cloudsKey))
+		return "", "", done, withHint(fmt.Errorf("Secret %s has no key %s", where(cloudsSecret), cloudsKey))
 	}
 	dir, err := os.MkdirTemp("", "kubectl-ko-") // for its owner only
 	if err != nil {
@@ -89,7 +90,7 @@ func (t *tool) cloudOfCluster(ctx context.Context, name string) (_, file string,
 	file = filepath.Join(dir, cloudsKey)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		done()
-		return "", "", func() {}, errors.Join(errors.New("keep the cluster's clouds.yaml for a moment"), err)
+		return "", "", func() {}, errors.Join(errors.New("write the cluster's clouds.yaml into a temporary file"), err)
 	}
 	return name, file, done, nil
 }

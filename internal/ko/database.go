@@ -13,11 +13,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// database is one of OVN's, with the program that talks to it.
+// database is one of OVN's databases, with the program that talks to it.
 type database struct {
 	command, program, holds, key string
 	addresses                    func(settings.Settings) []string
-	// waits is true if the program has --wait.
+	// waits is true if the program has the option --wait.
 	waits bool
 }
 
@@ -39,8 +39,8 @@ func (t *tool) database(d database) *cobra.Command {
 		Long: fmt.Sprintf(`Runs %[1]s with the address from ConfigMap %[2]s/%[3]s; everything
 after "%[4]s" is passed to it as it is.
 
-Your own %[1]s is used if you have one. If not, and OVN is installed on the
-nodes, one is run for you in a short-lived pod on a node.`, d.program, settings.Namespace, settings.ConfigMap, d.command),
+It runs the %[1]s on your machine. If there is none, it runs the one on a node, in
+a short-lived pod; OVN must be installed there.`, d.program, settings.Namespace, settings.ConfigMap, d.command),
 		DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
@@ -51,6 +51,7 @@ nodes, one is run for you in a short-lived pod on a node.`, d.program, settings.
 	}
 }
 
+// ask runs the program here, or on a node if it is not installed here.
 func (t *tool) ask(ctx context.Context, d database, args []string) error {
 	if err := d.refuse(args, os.Getenv("OVN_NBCTL_OPTIONS")); err != nil {
 		return err
@@ -71,9 +72,9 @@ func (t *tool) ask(ctx context.Context, d database, args []string) error {
 	return t.askOnNode(ctx, client, argv)
 }
 
-// refuse says no to --wait, however it is abbreviated and wherever it stands:
-// it makes ovn-nbctl write NB_Global.nb_cfg, a row that Neutron and OVN use to
-// tell whether the chassis live, and that we promise never to write.
+// refuse errs if the arguments or the environment have --wait, also abbreviated.
+// With --wait, ovn-nbctl writes nb_cfg in NB_Global. Neutron and OVN use that
+// column to see whether the chassis are alive, and we promise never to write it.
 func (d database) refuse(args []string, environment string) error {
 	if !d.waits {
 		return nil
@@ -81,8 +82,8 @@ func (d database) refuse(args []string, environment string) error {
 	for _, a := range append(strings.Fields(environment), args...) {
 		name, value, _ := strings.Cut(a, "=")
 		if len(name) > 2 && strings.HasPrefix("--wait", name) && value != "none" {
-			return errors.New("--wait is refused: it writes nb_cfg in NB_Global, which Neutron counts by to tell whether its agents live. " +
-				"The change is made without it; to see it arrive, look with kubectl ko sbctl")
+			return errors.New("--wait is refused: it writes nb_cfg in NB_Global, by which Neutron sees whether its agents are alive. " +
+				"Run the command without --wait; kubectl ko sbctl shows when the change has arrived")
 		}
 	}
 	return nil
@@ -90,7 +91,8 @@ func (d database) refuse(args []string, environment string) error {
 
 func lookPath(name string) (string, error) { return exec.LookPath(name) }
 
-// runHere runs a program on the user's machine; what it says goes to the user.
+// runHere runs a program on the user's machine. Its output goes to s. The error
+// is Exit if the program ends with a status other than 0.
 func runHere(ctx context.Context, s Streams, argv []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err

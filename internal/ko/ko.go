@@ -1,7 +1,7 @@
-// Package ko knows the operator's commands, "kubectl ko ...": it finds the
-// cluster as kubectl does, reads the settings there, and either asks OVN or
-// OpenStack or says what to write where. It changes nothing but what a cleanup
-// is asked to.
+// Package ko has the operator's commands, "kubectl ko ...". It finds the cluster
+// as kubectl does, reads the settings there, and asks OVN, OpenStack or the
+// controller. Only the cleanups change something. Read ko.go first; each command
+// has a file.
 package ko
 
 import (
@@ -10,13 +10,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
 // Streams are where a command reads and writes.
@@ -25,32 +26,33 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// Exit is an error that carries the status of a program that was run for the
-// user and has already said what is wrong.
+// Exit is the exit status of a program that was run for the user and has already
+// printed what is wrong.
 type Exit int
 
 func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// tool is what the commands share.
+// tool has what all commands share.
 type tool struct {
 	Streams
 	overrides clientcmd.ConfigOverrides
 	rules     *clientcmd.ClientConfigLoadingRules
-	// connect makes the client; tests put their own here.
+	// connect returns a client of the cluster; tests have their own.
 	connect func() (kubernetes.Interface, error)
 	// objects makes the client for objects of our own kinds.
 	objects func() (dynamic.Interface, error)
-	// look finds a program on the user's machine and run runs it.
+	// look returns the path of a program on the user's machine; run runs it.
 	look func(name string) (string, error)
 	run  func(ctx context.Context, s Streams, argv []string) error
 	// getenv reads the user's environment.
 	getenv func(name string) string
 	// socket is where a controller outside the cluster serves its pools; empty for none.
 	socket string
-	pauses []time.Duration
+	// pauses are those between two attempts at a cleanup in OpenStack.
+	pauses retry.Backoff
 }
 
-// Main does what args say and returns the exit status.
+// Main runs the command that args name, and returns the exit status.
 func Main(ctx context.Context, args []string, s Streams) int {
 	t := newTool(s)
 	err := t.execute(ctx, args)
@@ -66,7 +68,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 }
 
 func newTool(s Streams) *tool {
-	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere, getenv: os.Getenv, pauses: pauses()}
+	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere, getenv: os.Getenv, pauses: clearPauses()}
 	config := func() (*rest.Config, error) {
 		return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(t.rules, &t.overrides).ClientConfig()
 	}

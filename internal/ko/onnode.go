@@ -18,16 +18,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// agents are the DaemonSet whose image every node has.
+// agents is the DaemonSet whose image every node has.
 const agents = "isthmus-agent"
 
-// patience is how long a program on a node may take, its pod's start included.
-const patience = time.Minute
+// nodeTimeout is how long a program on a node may take, with the start of its pod.
+const nodeTimeout = time.Minute
 
-// askOnNode runs argv on a node where the agent runs, and thus OVN's packages
-// are, and shows what it says. What can go wrong there is said with what to do.
+// askOnNode runs argv on a node where the agent runs, because OVN is installed
+// there, and prints the output. Its errors say what to do instead.
 func (t *tool) askOnNode(ctx context.Context, client kubernetes.Interface, argv []string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
 	pod, err := onNode(ctx, client, argv)
 	if err == nil {
@@ -40,8 +40,8 @@ func (t *tool) askOnNode(ctx context.Context, client kubernetes.Interface, argv 
 	return fmt.Errorf("there is no %s on your PATH, and none could be run on a node: %w; install it here (Debian: apt install ovn-common)", argv[0], err)
 }
 
-// onNode is a pod that runs argv from a node's own file system, without an image
-// of its own: the agent's image is there, and holds nothing that is in the way.
+// onNode returns a pod that runs argv from a node's own file system. It uses the
+// agent's image, which is on every node and contains nothing that is in the way.
 func onNode(ctx context.Context, client kubernetes.Interface, argv []string) (*corev1.Pod, error) {
 	set, err := client.AppsV1().DaemonSets(settings.Namespace).Get(ctx, agents, metav1.GetOptions{})
 	if err != nil {
@@ -67,8 +67,9 @@ func onNode(ctx context.Context, client kubernetes.Interface, argv []string) (*c
 	return nil, fmt.Errorf("no pod of DaemonSet %s runs on a node with OVN", agents)
 }
 
-// nestedNodes are virtual machines: they have nothing of OVN. Who may not see
-// nodes is told of none, and hears from the program itself if it is not there.
+// nestedNodes returns the nodes that are virtual machines: OVN is not installed
+// there. It returns none if the user may not list nodes; on such a node the
+// program then fails to start.
 func nestedNodes(ctx context.Context, client kubernetes.Interface) (map[string]bool, error) {
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
@@ -84,6 +85,7 @@ func nestedNodes(ctx context.Context, client kubernetes.Interface) (map[string]b
 	return nested, nil
 }
 
+// podFor returns a pod that runs argv on a node from the node's /usr.
 func podFor(node, image string, argv []string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "ko-", Namespace: settings.Namespace},
@@ -100,8 +102,7 @@ func podFor(node, image string, argv []string) *corev1.Pod {
 			}},
 		},
 	}
-	// /lib and /lib64 are links into /usr on today's systems; the program's
-	// loader is asked for by these names.
+	// The program's loader is found at /lib or /lib64, which are links into /usr.
 	for name, path := range map[string]string{"usr": "/usr", "lib": "/lib", "lib64": "/lib64"} {
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
 			Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}},
@@ -112,7 +113,8 @@ func podFor(node, image string, argv []string) *corev1.Pod {
 	return pod
 }
 
-// runPod runs pod to its end, shows what it said, and takes it away.
+// runPod runs pod to its end, prints its output, and deletes it. The error is Exit
+// if the program ends with a status other than 0.
 func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) error {
 	pods := client.CoreV1().Pods(pod.Namespace)
 	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
@@ -120,7 +122,7 @@ func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *cor
 		return fmt.Errorf("create a pod: %w", err)
 	}
 	defer func() {
-		// Also when ctx has ended: nothing of ours stays.
+		// also when ctx has ended
 		now, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		_ = pods.Delete(now, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
@@ -131,7 +133,7 @@ func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *cor
 	}
 	log, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{}).Stream(ctx)
 	if err != nil {
-		return fmt.Errorf("read what pod %s/%s printed: %w", pod.Namespace, pod.Name, err)
+		return fmt.Errorf("read the output of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	defer func() { _ = log.Close() }()
 	if _, err := io.Copy(t.Out, log); err != nil {
@@ -143,7 +145,8 @@ func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *cor
 	return nil
 }
 
-// waitEnded watches until the pod's only container has ended.
+// waitEnded watches the pod until its only container has ended. It errs if the
+// program could not be started, and if the pod is deleted.
 func waitEnded(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
 	w, err := client.CoreV1().Pods(pod.Namespace).Watch(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, pod.Name).String(),
@@ -174,7 +177,7 @@ func waitEnded(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod
 	}
 }
 
-// started tells a program that ran from one that could not be started.
+// started errs if the program could not be started.
 func started(s *corev1.ContainerStateTerminated) (*corev1.ContainerStateTerminated, error) {
 	if s.Reason == "StartError" || s.Reason == "ContainerCannotRun" {
 		return nil, fmt.Errorf("could not be started (is OVN installed on that node?): %s", s.Message)

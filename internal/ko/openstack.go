@@ -12,137 +12,155 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 	"github.com/isthmus-cni/isthmus/internal/octavia"
+	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
+// cloudCleanup is the command "kubectl ko neutron cleanup".
 type cloudCleanup struct {
+	*tool
 	cluster             string
 	cloud               cloudName
 	dryRun, yes, forced bool
 }
 
 func (t *tool) neutronCleanup() *cobra.Command {
-	var o cloudCleanup
+	cleanup := cloudCleanup{tool: t}
 	c := &cobra.Command{
 		Use:   "cleanup --cluster NAME",
 		Short: "Delete everything that a cluster owns in OpenStack: the last step of an uninstallation",
 		Long: `Deletes the load balancers, floating IPs, ports, router interfaces, subnets,
-networks and security groups that bear the cluster's mark, tag isthmus-owner=NAME
-or the description that begins so, in every project that the user sees. Nothing
-else is touched: a network that somebody else has a port on stays, and is named.
-Delete the controller first: it would put all back. What could not be deleted
-now can be later: run it again.
+networks and security groups that have the cluster's mark: tag isthmus-owner=NAME,
+or a description that begins with it. It does so in every project that the user
+sees, and deletes nothing else. A network that somebody else has a port on stays,
+and the command names it. Delete the controller first: it would put everything
+back. If something could not be deleted, run the command again later.
 
-Who you are to OpenStack is said by the flags, else by OS_CLOUD and
-OS_CLIENT_CONFIG_FILE as for the openstack command, else by the cluster's own
-Secret ` + where(cloudsSecret) + `.`,
+The OpenStack user is the one that the flags name. Without them it is that of
+OS_CLOUD and OS_CLIENT_CONFIG_FILE, as for the openstack command; without these it
+is the cluster's own user, from Secret ` + where(cloudsSecret) + `.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return t.cleanCloud(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error { return cleanup.run(c.Context()) },
 	}
-	c.Flags().StringVar(&o.cluster, "cluster", "", "whose objects: the settings' \"cluster\"")
-	c.Flags().StringVar(&o.cloud.name, "cloud", "", "the name in clouds.yaml")
-	c.Flags().StringVar(&o.cloud.file, "clouds-file", "", "the path of clouds.yaml")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "only list what would be deleted")
-	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
-	c.Flags().BoolVar(&o.forced, "force", false, "though a controller of the cluster may still run")
+	c.Flags().StringVar(&cleanup.cluster, "cluster", "", "whose objects: the settings' \"cluster\"")
+	c.Flags().StringVar(&cleanup.cloud.name, "cloud", "", "the name in clouds.yaml")
+	c.Flags().StringVar(&cleanup.cloud.file, "clouds-file", "", "the path of clouds.yaml")
+	c.Flags().BoolVar(&cleanup.dryRun, "dry-run", false, "only list what would be deleted")
+	c.Flags().BoolVar(&cleanup.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&cleanup.forced, "force", false, "delete even if a controller of the cluster may still run")
 	_ = c.MarkFlagRequired("cluster") // the flag exists: nothing to fail
 	return c
 }
 
-// cloudHolder is a fabric as cleanup sees it.
-type cloudHolder interface {
+// cloudFabric is a fabric in OpenStack, as far as the cleanup needs it.
+type cloudFabric interface {
+	// Owned describes what the cluster owns, for people.
 	Owned(ctx context.Context) ([]string, error)
+	// Clear deletes what it can, and returns how many units have nothing left. It
+	// errs if something is left.
 	Clear(ctx context.Context) (int, error)
 }
 
-func (t *tool) cleanCloud(ctx context.Context, o cloudCleanup) error {
-	if !o.dryRun && !o.forced {
-		if err := t.nobodyLeads(ctx, o.cluster); err != nil {
+func (c cloudCleanup) run(ctx context.Context) error {
+	if !c.dryRun && !c.forced {
+		if err := c.nobodyLeads(ctx, c.cluster); err != nil {
 			return err
 		}
 	}
-	name, file, done, err := t.cloudOf(ctx, o.cloud)
+	name, file, done, err := c.cloudOf(ctx, c.cloud)
 	if err != nil {
 		return err
 	}
 	defer done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	removed := func(what string) { _, _ = fmt.Fprintf(t.Out, "deleted %s\n", what) }
-	network := neutron.New(ctx, neutron.Options{Owner: o.cluster, Cloud: name, CloudsFile: file, Removed: removed})
+	removed := func(what string) { _, _ = fmt.Fprintf(c.Out, "deleted %s\n", what) }
+	network := neutron.New(ctx, neutron.Options{Owner: c.cluster, Cloud: name, CloudsFile: file, Removed: removed})
 	defer network.Close()
 	// Load balancers first: their ports are on the networks.
-	holders := []cloudHolder{
-		octavia.New(octavia.Options{Owner: o.cluster, Cloud: name, CloudsFile: file, Removed: removed, ApplyTimeout: balancerPatience}),
+	fabrics := []cloudFabric{
+		octavia.New(octavia.Options{Owner: c.cluster, Cloud: name, CloudsFile: file, Removed: removed, ApplyTimeout: balancerTimeout}),
 		network,
 	}
-	something, err := t.confirmCloud(ctx, o, holders)
-	if err != nil || !something || o.dryRun {
+	confirmed, err := c.confirm(ctx, fabrics)
+	if err != nil || !confirmed || c.dryRun {
 		return err
 	}
 	var errs []error
-	for _, h := range holders {
-		errs = append(errs, t.drain(ctx, h))
+	for _, f := range fabrics {
+		errs = append(errs, c.clear(ctx, f))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("not all of cluster %s could be deleted; run this again when that is solved:\n%w", o.cluster, err)
+		return fmt.Errorf("not all of cluster %s could be deleted; run this again when that is solved:\n%w", c.cluster, err)
 	}
-	_, err = fmt.Fprintf(t.Out, "Nothing in OpenStack belongs to cluster %s any more.\n", o.cluster)
+	_, err = fmt.Fprintf(c.Out, "Nothing in OpenStack belongs to cluster %s any more.\n", c.cluster)
 	return err
 }
 
-// balancerPatience is how long Octavia may take for one load balancer.
-const balancerPatience = time.Minute
+// balancerTimeout is how long Octavia may take to delete one load balancer.
+const balancerTimeout = time.Minute
 
-// confirmCloud says what will go and asks; false if there is nothing.
-func (t *tool) confirmCloud(ctx context.Context, o cloudCleanup, holders []cloudHolder) (bool, error) {
+// confirm prints what will be deleted, and asks. It returns false if there is
+// nothing to delete, and errs if the answer is not the cluster's name.
+func (c cloudCleanup) confirm(ctx context.Context, fabrics []cloudFabric) (bool, error) {
 	var all []string
-	for _, h := range holders {
-		some, err := h.Owned(ctx)
+	for _, f := range fabrics {
+		owned, err := f.Owned(ctx)
 		if err != nil {
-			return false, fmt.Errorf("look for what cluster %s owns: %w", o.cluster, err)
+			return false, fmt.Errorf("look for what cluster %s owns: %w", c.cluster, err)
 		}
-		all = append(all, some...)
+		all = append(all, owned...)
 	}
 	if len(all) == 0 {
-		_, err := fmt.Fprintf(t.Out, "Nothing in OpenStack belongs to cluster %s.\n", o.cluster)
+		_, err := fmt.Fprintf(c.Out, "Nothing in OpenStack belongs to cluster %s.\n", c.cluster)
 		return false, err
 	}
-	_, _ = fmt.Fprintf(t.Out, "Cluster %s owns in OpenStack:\n", o.cluster)
+	_, _ = fmt.Fprintf(c.Out, "Cluster %s owns in OpenStack:\n", c.cluster)
 	for _, what := range all {
-		_, _ = fmt.Fprintf(t.Out, "  %s\n", what)
+		_, _ = fmt.Fprintf(c.Out, "  %s\n", what)
 	}
-	if o.dryRun || o.yes {
+	if c.dryRun || c.yes {
 		return true, nil
 	}
-	_, _ = fmt.Fprintf(t.Out, "Pods that still run lose their network. Type %q to delete all of it: ", o.cluster)
-	answer, _ := bufio.NewReader(t.In).ReadString('\n') // no answer is a no
-	if strings.TrimSpace(answer) != o.cluster {
+	_, _ = fmt.Fprintf(c.Out, "Pods that still run lose their network. Type %q to delete all of it: ", c.cluster)
+	answer, _ := bufio.NewReader(c.In).ReadString('\n') // no answer is a no
+	if strings.TrimSpace(answer) != c.cluster {
 		return false, errors.New("nothing was deleted")
 	}
 	return true, nil
 }
 
-// drain has a holder cleared until it has nothing, or nothing has moved for as
-// often as there are pauses.
-func (t *tool) drain(ctx context.Context, h cloudHolder) error {
-	for idle := 0; ; idle++ {
-		n, err := h.Clear(ctx)
-		if n > 0 {
-			idle = 0
-		}
-		if err == nil || ctx.Err() != nil || idle >= len(t.pauses) {
+// maxIdleAttempts is how many attempts in a row may delete nothing: OpenStack may
+// need half a minute to release what depends on something else.
+const maxIdleAttempts = 6
+
+// clearPauses are the pauses between attempts that deleted nothing.
+func clearPauses() retry.Backoff {
+	return retry.Backoff{First: time.Second, Longest: 16 * time.Second}
+}
+
+// clear deletes everything of a fabric. It returns the last error if
+// maxIdleAttempts attempts in a row deleted nothing.
+func (c cloudCleanup) clear(ctx context.Context, f cloudFabric) error {
+	for {
+		progress, err := c.clearSome(ctx, f)
+		if err == nil || !progress || ctx.Err() != nil {
 			return err
-		}
-		timer := time.NewTimer(t.pauses[idle])
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
 		}
 	}
 }
 
-// pauses are how long OpenStack is given to come round, each time nothing moved.
-func pauses() []time.Duration {
-	return []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}
+// clearSome tries until something is deleted. It errs if something is left.
+func (c cloudCleanup) clearSome(ctx context.Context, f cloudFabric) (progress bool, err error) {
+	attempts := 0
+	_ = c.pauses.Until(ctx, func(ctx context.Context) error { // err says more
+		var n int
+		n, err = f.Clear(ctx)
+		attempts++
+		progress = n > 0
+		if progress || attempts >= maxIdleAttempts {
+			return nil
+		}
+		return err
+	}, nil)
+	return progress, err
 }

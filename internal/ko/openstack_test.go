@@ -25,6 +25,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/octavia"
 	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
+	"github.com/isthmus-cni/isthmus/internal/retry"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -90,7 +91,7 @@ func (s *openstack) live(t *testing.T, owner string) {
 func (s *openstack) clean(ctx context.Context, more ...string) (string, error) {
 	b := newBench()
 	b.connect = func() (kubernetes.Interface, error) { return nil, errors.New("no kubeconfig") }
-	b.pauses = slices.Repeat([]time.Duration{time.Millisecond}, 3)
+	b.pauses = retry.Backoff{First: time.Millisecond, Longest: time.Millisecond}
 	args := append([]string{"neutron", "cleanup", "--cluster", "one", "--clouds-file", s.file, "--cloud", neutrontest.Name}, more...)
 	err := b.execute(ctx, args)
 	return b.out.String(), err

@@ -16,14 +16,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// poolFlags say which pools are meant.
+// poolFlags select pools.
 type poolFlags struct {
 	node, subnet string
 	n            int
 	all          bool
 }
 
-// args are the flags for the controller.
+// args returns the flags as the controller takes them.
 func (f poolFlags) args() []string {
 	var out []string
 	if f.node != "" {
@@ -41,23 +41,28 @@ func (f poolFlags) args() []string {
 	return out
 }
 
+// poolCommands are the commands "kubectl ko pool ...".
+type poolCommands struct{ *tool }
+
 func (t *tool) pool() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pool",
-		Short: "Look into the pools of ready ports, fill them and free them",
-		Long: `Ports of Neutron's are made before pods ask for them: a pool for each node,
-Subnet and set of security groups. The leading controller keeps them; it is asked
-by kubectl exec, so you need the right to that in namespace ` + settings.Namespace + `. One that
-runs outside the cluster is asked on its machine, at its --pool-socket.`,
+		Short: "Show, fill and empty the pools of ready ports",
+		Long: `The controller creates Neutron ports before pods ask for them. There is a pool for
+each node, Subnet and set of security groups. The commands ask the leading
+controller by kubectl exec, so you need the permission for that in namespace
+` + settings.Namespace + `. If the controller runs outside the cluster, run them on its machine
+with --pool-socket.`,
 		Args: cobra.NoArgs,
 	}
 	c.PersistentFlags().StringVar(&t.socket, "pool-socket", t.getenv(poolwire.SocketEnv),
-		"where a controller listens that runs on this machine, outside the cluster; or $"+poolwire.SocketEnv)
-	c.AddCommand(t.poolList(), t.poolShow(), t.poolFill(), t.poolFree())
+		"the socket of a controller that runs on this machine, outside the cluster; default is $"+poolwire.SocketEnv)
+	p := poolCommands{t}
+	c.AddCommand(p.list(), p.show(), p.fill(), p.free())
 	return c
 }
 
-func (t *tool) poolList() *cobra.Command {
+func (t poolCommands) list() *cobra.Command {
 	var f poolFlags
 	c := &cobra.Command{Use: "list", Short: "List the pools", Args: cobra.NoArgs}
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -70,12 +75,12 @@ func (t *tool) poolList() *cobra.Command {
 			return append(names(p), p.Ready, p.Returning, p.Making)
 		})
 	}
-	return f.which(c)
+	return f.addTo(c)
 }
 
-func (t *tool) poolShow() *cobra.Command {
+func (t poolCommands) show() *cobra.Command {
 	var f poolFlags
-	c := &cobra.Command{Use: "show", Short: "List the ports of pools, those first that are handed out first", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "show", Short: "List the ports of pools in the order in which pods get them", Args: cobra.NoArgs}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var pools []poolwire.Pool
 		if err := t.askLeader(c.Context(), &pools, poolwire.List, append(f.args(), poolwire.ArgPorts+"=true")...); err != nil {
@@ -93,16 +98,16 @@ func (t *tool) poolShow() *cobra.Command {
 		}
 		return t.table("NODE\tSUBNET\tGROUPS\tPORT\tADDRESSES\tSTATE", len(rows), func(i int) []any { return rows[i] })
 	}
-	return f.which(c)
+	return f.addTo(c)
 }
 
-func (t *tool) poolFill() *cobra.Command {
+func (t poolCommands) fill() *cobra.Command {
 	var f poolFlags
 	c := &cobra.Command{
-		Use: "fill --node NAME", Short: "Make more ports for each pool of a node, before many pods come there", Args: cobra.NoArgs,
-		Long: `Makes ports for each pool of a node, up to the most that it may have. A node
-that has no pool yet gets the one of pods that ask for nothing. The ports stay
-until pods take them.`,
+		Use: "fill --node NAME", Short: "Create more ports for each pool of a node, before many pods start there", Args: cobra.NoArgs,
+		Long: `Creates ports for each pool of a node, at most up to the pool's limit. A node
+without a pool gets the pool for pods that select no Subnet and no groups. The
+ports stay until pods take them.`,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var made []poolwire.Made
@@ -118,18 +123,18 @@ until pods take them.`,
 		})
 		return errors.Join(append(problems, err)...)
 	}
-	c.Flags().IntVarP(&f.n, "n", "n", 0, "how many; as many as the settings' neutron.pool.batch if not given")
-	f.which(c)
+	c.Flags().IntVarP(&f.n, "n", "n", 0, "number of ports for each pool; default is neutron.pool.batch of the settings")
+	f.addTo(c)
 	_ = c.MarkFlagRequired("node") // the flag exists: nothing to fail
 	return c
 }
 
-func (t *tool) poolFree() *cobra.Command {
+func (t poolCommands) free() *cobra.Command {
 	var f poolFlags
 	c := &cobra.Command{
 		Use: "free {--node NAME | --subnet NAME | --all}", Short: "Delete the ready ports of pools", Args: cobra.NoArgs,
-		Long: `Deletes the ports of pools that no pod has. A pool comes back when a pod asks
-for such ports.`,
+		Long: `Deletes the ports that are in pools. The controller creates the pool again when a
+pod asks for such a port.`,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var freed poolwire.Freed
@@ -140,29 +145,30 @@ for such ports.`,
 			return err
 		}
 		if freed.Problem != "" {
-			return fmt.Errorf("not all of them are deleted yet, the controller goes on: %s", freed.Problem)
+			return fmt.Errorf("not all of them are deleted yet; the controller continues: %s", freed.Problem)
 		}
 		return nil
 	}
-	c.Flags().BoolVar(&f.all, "all", false, "of all pools")
-	f.which(c)
+	c.Flags().BoolVar(&f.all, "all", false, "all pools")
+	f.addTo(c)
 	c.MarkFlagsOneRequired("node", "subnet", "all")
 	c.MarkFlagsMutuallyExclusive("node", "all")
 	c.MarkFlagsMutuallyExclusive("subnet", "all")
 	return c
 }
 
-// which gives a command the flags that say which pools are meant.
-func (f *poolFlags) which(c *cobra.Command) *cobra.Command {
+// addTo adds the flags that select pools to a command, and returns it.
+func (f *poolFlags) addTo(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&f.node, "node", "", "only pools of this node")
 	c.Flags().StringVar(&f.subnet, "subnet", "", "only pools of this Subnet, by its name or the id of its network")
 	return c
 }
 
-// names are a pool's for people.
+// names returns the cells that name a pool in a table.
 func names(p poolwire.Pool) []any { return []any{p.Node, p.Subnet, strings.Join(p.Groups, ",")} }
 
-func (t *tool) table(head string, n int, row func(i int) []any) error {
+// table prints n rows below a head; cells are separated by tabs in it.
+func (t poolCommands) table(head string, n int, row func(i int) []any) error {
 	w := tabwriter.NewWriter(t.Out, 0, 0, 3, ' ', 0)
 	_, _ = fmt.Fprintln(w, head) // Flush says what fails
 	for i := range n {
@@ -172,28 +178,29 @@ func (t *tool) table(head string, n int, row func(i int) []any) error {
 	return w.Flush()
 }
 
-// askLeader asks the leading controller and reads what it answers.
-func (t *tool) askLeader(ctx context.Context, into any, verb string, args ...string) error {
+// askLeader asks the leading controller and decodes its answer into the value at
+// into.
+func (t poolCommands) askLeader(ctx context.Context, into any, verb string, args ...string) error {
 	var out bytes.Buffer
 	who, err := t.askPools(ctx, append([]string{verb}, args...), &out)
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(out.Bytes(), into); err != nil {
-		return fmt.Errorf("%s answers %q: is it of another version?", who, out.String())
+		return fmt.Errorf("%s answers %q: does it have another version?", who, out.String())
 	}
 	return nil
 }
 
-// askPools asks the controller on this machine if there is said to be one, and
-// otherwise runs the program "pool" beside the leading one. It tells who was asked.
-func (t *tool) askPools(ctx context.Context, args []string, out *bytes.Buffer) (string, error) {
+// askPools asks the controller at the socket if one is given. Otherwise it runs
+// "pool" in the pod of the leading controller. It returns who was asked.
+func (t poolCommands) askPools(ctx context.Context, args []string, out *bytes.Buffer) (string, error) {
 	if t.socket != "" {
 		return "the controller at " + t.socket, poolwire.Ask(ctx, t.socket, args, out)
 	}
 	kubectl, err := t.look("kubectl")
 	if err != nil {
-		return "", fmt.Errorf("kubectl is needed, to run a program in the controller's pod: %w", err)
+		return "", fmt.Errorf("kubectl is needed to run a program in the controller's pod: %w", err)
 	}
 	client, err := t.connect()
 	if err != nil {
@@ -208,10 +215,10 @@ func (t *tool) askPools(ctx context.Context, args []string, out *bytes.Buffer) (
 	return "pod " + pod.Namespace + "/" + pod.Name, t.run(ctx, Streams{In: strings.NewReader(""), Out: out, Err: t.Err}, append(argv, args...))
 }
 
-// program is the controller in its image.
+// program is the path of the controller in its image.
 const program = "/isthmus-controller"
 
-// kubectlFlags are those of the user's that say which cluster is meant.
+// kubectlFlags returns the user's flags that select the cluster.
 func (t *tool) kubectlFlags() []string {
 	var out []string
 	if t.rules.ExplicitPath != "" {

@@ -73,7 +73,7 @@ node1   pods     k8s-pods   4
 		{args: "pool free --all", asks: "pool free all=true", answer: `{"ports":8}`, want: "\nPorts that are in no pool any more: 8.\n"},
 		{
 			args: "pool free --node node1", asks: "pool free node=node1", answer: `{"ports":8,"problem":"Neutron is away"}`,
-			want: "\nPorts that are in no pool any more: 8.\n", fails: "not all of them are deleted yet, the controller goes on: Neutron is away",
+			want: "\nPorts that are in no pool any more: 8.\n", fails: "not all of them are deleted yet; the controller continues: Neutron is away",
 		},
 		{args: "pool list", asks: "pool list", answer: "nonsense", want: "\n", fails: `pod kube-system/on-node1 answers "nonsense"`},
 	} {
