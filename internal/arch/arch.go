@@ -198,7 +198,6 @@ var exceptions = map[string]string{
 	"internal/neutron.Fabric":            toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,
 	"internal/neutron/neutrontest.Cloud": toBeCut,
-	"internal/octavia/octaviatest.Cloud": toBeCut,
 }
 
 const toBeCut = "it is being cut into smaller ones"

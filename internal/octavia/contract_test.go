@@ -86,6 +86,10 @@ func podMembers(hosts ...string) []intent.Member {
 	return members(8080, addrs...)
 }
 
+// steadyWant is what contractLife ends with; the cases after it start from it, so
+// that a real Octavia has little to change.
+func steadyWant() intent.Want { return contractWant(web(tcp(80, podMembers("11", "12")))) }
+
 // contractLife takes a Service through its changes.
 func contractLife(t *testing.T, f *Fabric) {
 	t.Helper()
@@ -236,8 +240,7 @@ func (c *crash) RoundTrip(r *http.Request) (*http.Response, error) {
 // changes nothing of ours.
 func contractOtherOwner(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
-	want := contractWant(web(tcp(80, podMembers("11"))))
-	apply(t, f, unit, want)
+	apply(t, f, unit, steadyWant())
 	cloud.options.Owner += "-other"
 	other := New(cloud.options)
 	_, err := other.Apply(t.Context(), unit, contractWant(web(tcp(443, nil))))
@@ -253,7 +256,7 @@ func contractOtherOwner(t *testing.T, f *Fabric, cloud contractCloud) {
 // contractDrift has somebody delete a listener, and the whole load balancer.
 func contractDrift(t *testing.T, f *Fabric) {
 	t.Helper()
-	want := contractWant(web(tcp(80, podMembers("11")), tcp(443, nil)))
+	want := steadyWant()
 	c := f.session.Load()
 	for name, remove := range map[string]func(intent.LoadBalancerStatus) error{
 		"a listener is deleted": func(b intent.LoadBalancerStatus) error {
@@ -280,7 +283,7 @@ func contractDrift(t *testing.T, f *Fabric) {
 func contractFloatingIPs(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
 	want := func(fip *intent.FloatingIP) intent.Want {
-		w := contractWant(web(tcp(80, podMembers("11"))))
+		w := steadyWant()
 		w.LoadBalancers[0].FloatingIP = fip
 		return w
 	}
@@ -333,7 +336,7 @@ func floatingIPsOf(t *testing.T, c *client, cloud contractCloud) []floatingips.F
 // contractClear deletes everything, and that is nothing else than what is owned.
 func contractClear(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
-	apply(t, f, unit, floatingOf(contractWant(web(tcp(80, nil))), cloud.external))
+	apply(t, f, unit, floatingOf(steadyWant(), cloud.external))
 	if owned, err := f.Owned(t.Context()); err != nil || len(owned) != 2 {
 		t.Errorf("owned: %q, %v", owned, err)
 	}

@@ -14,8 +14,8 @@ func fault(code int, format string, args ...any) (int, any) {
 	return code, thing{"faultcode": "Client", "faultstring": fmt.Sprintf(format, args...)}
 }
 
-// answer does one call.
-func (c *Cloud) answer(r *http.Request, body []byte) (int, any) {
+// answer executes one call, and returns the status and the body.
+func (c *service) answer(r *http.Request, body []byte) (int, any) {
 	path := strings.Trim(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/lb"), "/net"), "/")
 	path = strings.TrimPrefix(strings.TrimPrefix(path, "v2.0/"), "lbaas/")
 	if path == "" || path == "v2.0" {
@@ -55,8 +55,8 @@ func (c *Cloud) answer(r *http.Request, body []byte) (int, any) {
 	return c.remove(collection, o, r.URL.Query())
 }
 
-// below are calls such as pools/ID/members.
-func (c *Cloud) below(method, collection string, o thing, words []string, asked thing) (int, any) {
+// below executes calls on a part of a resource, such as pools/ID/members.
+func (c *service) below(method, collection string, o thing, words []string, asked thing) (int, any) {
 	switch {
 	case words[0] == "status":
 		c.look(o)
@@ -80,7 +80,7 @@ func list(v any) []any {
 	return slices.Clone(l)
 }
 
-func (c *Cloud) list(collection string, q url.Values) []thing {
+func (c *service) list(collection string, q url.Values) []thing {
 	out := []thing{}
 	for _, o := range slices.Clone(c.things[collection]) {
 		if !c.matches(o, q) {
@@ -97,7 +97,7 @@ func (c *Cloud) list(collection string, q url.Values) []thing {
 	return out
 }
 
-func (c *Cloud) matches(o thing, q url.Values) bool {
+func (c *service) matches(o thing, q url.Values) bool {
 	for key, values := range q {
 		for _, v := range values {
 			if !matchesOne(o, key, v) {
@@ -122,28 +122,8 @@ func matchesOne(o thing, key, v string) bool {
 	}
 }
 
-func (c *Cloud) byID(collection string, id any) thing {
-	i := slices.IndexFunc(c.things[collection], func(o thing) bool { return o["id"] == id })
-	if i < 0 {
-		return nil
-	}
-	return c.things[collection][i]
-}
-
-func (c *Cloud) put(collection string, o thing) thing {
-	c.next++
-	o["id"] = fmt.Sprintf("%s-%d", strings.TrimSuffix(collection, "s"), c.next)
-	o["created_at"] = now().UTC().Format("2006-01-02T15:04:05")
-	c.things[collection] = append(c.things[collection], o)
-	return o
-}
-
-func (c *Cloud) drop(collection string, o thing) {
-	c.things[collection] = slices.DeleteFunc(c.things[collection], func(x thing) bool { return x["id"] == o["id"] })
-}
-
-// floating is Neutron's.
-func (c *Cloud) floating(asked thing) (int, any) {
+// floating creates a floating IP.
+func (c *service) floating(asked thing) (int, any) {
 	if port := asked["port_id"]; port != nil && c.byID("ports", port) == nil {
 		return http.StatusNotFound, thing{"NeutronError": thing{"type": "PortNotFound", "message": "Port could not be found."}}
 	}

@@ -9,8 +9,23 @@ import (
 	"time"
 )
 
-// balancerOf is the load balancer that a thing belongs to.
-func (c *Cloud) balancerOf(collection string, o thing) thing {
+// service is Octavia with provider ovn, and Neutron's floating IPs and ports. It
+// answers calls and changes the store; a change ends after it was read a number of
+// times.
+type service struct {
+	store
+	reads  int            // how often a change is seen PENDING
+	turns  map[string]int // how often each load balancer will still be seen PENDING
+	failed int            // how many of the next changes end in ERROR
+	quota  int            // of load balancers; 0 for any number
+}
+
+func newService() service {
+	return service{store: store{things: map[string][]thing{}}, reads: 1, turns: map[string]int{}}
+}
+
+// balancerOf returns the load balancer that a thing belongs to; nil if there is none.
+func (c *service) balancerOf(collection string, o thing) thing {
 	switch collection {
 	case "loadbalancers":
 		return o
@@ -23,10 +38,10 @@ func (c *Cloud) balancerOf(collection string, o thing) thing {
 	return c.byID("loadbalancers", o["lb"])
 }
 
-// touch begins a change: everything of lb that is to change is PENDING.
-func (c *Cloud) touch(lb thing, what ...thing) { c.begin("PENDING_UPDATE", lb, what...) }
+// touch begins a change: lb and the parts that change become PENDING.
+func (c *service) touch(lb thing, what ...thing) { c.begin("PENDING_UPDATE", lb, what...) }
 
-func (c *Cloud) begin(status string, lb thing, what ...thing) {
+func (c *service) begin(status string, lb thing, what ...thing) {
 	lb["provisioning_status"] = status
 	for _, o := range what {
 		o["provisioning_status"] = "PENDING_UPDATE"
@@ -39,8 +54,8 @@ func (c *Cloud) begin(status string, lb thing, what ...thing) {
 	}
 }
 
-// look counts how often a change has been seen, and ends it.
-func (c *Cloud) look(lb thing) {
+// look counts that a change was seen, and ends it after the last time.
+func (c *service) look(lb thing) {
 	id := lb["id"].(string)
 	if !strings.HasPrefix(lb["provisioning_status"].(string), "PENDING") {
 		return
@@ -50,14 +65,14 @@ func (c *Cloud) look(lb thing) {
 	}
 }
 
-func (c *Cloud) settle(lb thing) {
+func (c *service) settle(lb thing) {
 	if lb["provisioning_status"] == "PENDING_DELETE" {
 		c.cascade(lb)
 		return
 	}
 	status := "ACTIVE"
-	if c.broken > 0 {
-		c.broken--
+	if c.failed > 0 {
+		c.failed--
 		status = "ERROR"
 	}
 	lb["provisioning_status"] = status
@@ -70,7 +85,7 @@ func (c *Cloud) settle(lb thing) {
 	}
 }
 
-func (c *Cloud) cascade(lb thing) {
+func (c *service) cascade(lb thing) {
 	for _, collection := range []string{"members", "listeners", "pools", "loadbalancers"} {
 		for _, o := range slices.Clone(c.things[collection]) {
 			if b := c.balancerOf(collection, o); b != nil && b["id"] == lb["id"] {
@@ -85,7 +100,7 @@ func (c *Cloud) cascade(lb thing) {
 	}
 }
 
-func (c *Cloud) dropPort(p thing) {
+func (c *service) dropPort(p thing) {
 	c.drop("ports", p)
 	for _, f := range c.things["floatingips"] {
 		if f["port_id"] == p["id"] {
@@ -94,7 +109,7 @@ func (c *Cloud) dropPort(p thing) {
 	}
 }
 
-func (c *Cloud) create(collection string, asked thing) (int, any) {
+func (c *service) create(collection string, asked thing) (int, any) {
 	switch collection {
 	case "loadbalancers":
 		return c.createBalancer(asked)
@@ -130,9 +145,9 @@ func immutable(lb thing) (int, any) {
 	return 0, nil
 }
 
-// createBalancer makes a whole tree. As provider ovn does, it makes the port of
-// the address first, and leaves it behind if it then fails.
-func (c *Cloud) createBalancer(asked thing) (int, any) {
+// createBalancer creates a load balancer with all its parts. Like provider ovn, it
+// creates the port of the address first, and leaves it behind if it fails then.
+func (c *service) createBalancer(asked thing) (int, any) {
 	if c.quota > 0 && len(c.things["loadbalancers"]) >= c.quota {
 		return fault(http.StatusForbidden, "Quota has been met for resources: Load Balancer")
 	}
@@ -165,7 +180,7 @@ func (c *Cloud) createBalancer(asked thing) (int, any) {
 	return http.StatusCreated, thing{"loadbalancer": lb}
 }
 
-// projectOf is the caller's own unless another is asked for.
+// projectOf returns the project that is asked for, or else the caller's own.
 func projectOf(asked thing) any {
 	if id := asked["project_id"]; id != nil {
 		return id
@@ -173,14 +188,14 @@ func projectOf(asked thing) any {
 	return Project
 }
 
-func (c *Cloud) pool(lb, asked thing) thing {
+func (c *service) pool(lb, asked thing) thing {
 	return c.put("pools", thing{
 		"lb": lb["id"], "name": asked["name"], "protocol": asked["protocol"], "lb_algorithm": asked["lb_algorithm"], "tags": list(asked["tags"]),
 		"session_persistence": asked["session_persistence"], "provisioning_status": "PENDING_CREATE",
 	})
 }
 
-func (c *Cloud) listener(lb, asked thing, pool any) thing {
+func (c *service) listener(lb, asked thing, pool any) thing {
 	return c.put("listeners", thing{
 		"lb": lb["id"], "name": asked["name"], "protocol": asked["protocol"], "protocol_port": asked["protocol_port"], "default_pool_id": pool,
 		"timeout_client_data": 50000, "timeout_member_data": 50000, "allowed_cidrs": asked["allowed_cidrs"], "tags": list(asked["tags"]),
@@ -188,14 +203,14 @@ func (c *Cloud) listener(lb, asked thing, pool any) thing {
 	})
 }
 
-func (c *Cloud) member(pool, asked thing) {
+func (c *service) member(pool, asked thing) {
 	c.put("members", thing{
 		"pool": pool["id"], "name": asked["name"], "address": asked["address"], "protocol_port": asked["protocol_port"],
 		"subnet_id": asked["subnet_id"], "provisioning_status": "PENDING_CREATE",
 	})
 }
 
-func (c *Cloud) membersOf(pool thing) []thing {
+func (c *service) membersOf(pool thing) []thing {
 	var out []thing
 	for _, m := range c.things["members"] {
 		if m["pool"] == pool["id"] {
@@ -205,8 +220,8 @@ func (c *Cloud) membersOf(pool thing) []thing {
 	return out
 }
 
-// batch makes the members of a pool what is asked.
-func (c *Cloud) batch(pool, asked thing) (int, any) {
+// batch sets all members of a pool.
+func (c *service) batch(pool, asked thing) (int, any) {
 	lb := c.balancerOf("pools", pool)
 	if code, answer := immutable(lb); code != 0 {
 		return code, answer
@@ -229,8 +244,8 @@ func (c *Cloud) batch(pool, asked thing) (int, any) {
 	return http.StatusAccepted, nil
 }
 
-// single are calls for one member.
-func (c *Cloud) single(method string, pool thing, words []string, asked thing) (int, any) {
+// single executes a call on one member.
+func (c *service) single(method string, pool thing, words []string, asked thing) (int, any) {
 	lb := c.balancerOf("pools", pool)
 	if code, answer := immutable(lb); code != 0 {
 		return code, answer
@@ -259,7 +274,7 @@ func (c *Cloud) single(method string, pool thing, words []string, asked thing) (
 	return http.StatusNoContent, nil
 }
 
-func (c *Cloud) update(collection string, o, asked thing) (int, any) {
+func (c *service) update(collection string, o, asked thing) (int, any) {
 	if lb := c.balancerOf(collection, o); lb != nil && collection != "floatingips" {
 		if code, answer := immutable(lb); code != 0 {
 			return code, answer
@@ -275,7 +290,7 @@ func (c *Cloud) update(collection string, o, asked thing) (int, any) {
 	return http.StatusOK, thing{strings.TrimSuffix(collection, "s"): o}
 }
 
-func (c *Cloud) remove(collection string, o thing, q url.Values) (int, any) {
+func (c *service) remove(collection string, o thing, q url.Values) (int, any) {
 	switch collection {
 	case "floatingips":
 		c.drop(collection, o)
@@ -300,8 +315,8 @@ func (c *Cloud) remove(collection string, o thing, q url.Values) (int, any) {
 	return http.StatusNoContent, nil
 }
 
-// dropPart drops a part of a load balancer, with what it holds.
-func (c *Cloud) dropPart(collection string, o thing) {
+// dropPart deletes a part of a load balancer, with the parts below it.
+func (c *service) dropPart(collection string, o thing) {
 	for _, l := range c.things["listeners"] {
 		if collection == "pools" && l["default_pool_id"] == o["id"] {
 			l["default_pool_id"] = nil
@@ -313,8 +328,8 @@ func (c *Cloud) dropPart(collection string, o thing) {
 	c.drop(collection, o)
 }
 
-// tree is what the status call shows: pools behind a listener only.
-func (c *Cloud) tree(lb thing) thing {
+// tree returns what the status call shows: only pools behind a listener.
+func (c *service) tree(lb thing) thing {
 	ls := []thing{}
 	for _, l := range c.things["listeners"] {
 		if l["lb"] != lb["id"] {

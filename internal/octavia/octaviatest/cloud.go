@@ -1,8 +1,8 @@
-// Package octaviatest is a small OpenStack for tests: Keystone, what Octavia
-// says and does with provider ovn, and of Neutron the addresses. It is a state
-// machine behind HTTP: what is told to change is PENDING until it has been
-// looked at so and so often, takes no other call meanwhile, and can be made to
-// fail at any call. What it does was seen at Zed's.
+// Package octaviatest is a small OpenStack for tests: Keystone, Octavia with
+// provider ovn, and Neutron's floating IPs and ports. It is a state machine behind
+// HTTP. A load balancer that changes is PENDING until it was read a number of
+// times, and refuses other calls in the meantime. Any call can be made to fail.
+// It does what Zed's Octavia does; TestContract in internal/octavia checks that.
 package octaviatest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// Ids of what stands from the start.
+// Ids that exist from the start.
 const (
 	Project  = "0123456789abcdef0123456789abcdef"
 	Services = "subnet-services"
@@ -30,16 +30,15 @@ const (
 
 // Fault is how a call fails. The zero Fault lets it pass.
 type Fault struct {
-	// Code and Text are answered instead of what would be.
+	// Code and Text are the answer instead of the real one; without a Code the
+	// connection breaks.
 	Code int
 	Text string
-	// After is true if the call is done all the same.
+	// After is true if the call is executed before it fails.
 	After bool
 	// Then is called before the answer.
 	Then func()
 }
-
-type thing = map[string]any
 
 // Cloud is one OpenStack.
 type Cloud struct {
@@ -50,18 +49,13 @@ type Cloud struct {
 	mu     sync.Mutex
 	calls  []string
 	fail   func(call int, method, path string) Fault
-	things map[string][]thing // by collection
-	next   int
-	reads  int // how often a change is seen PENDING
-	turns  map[string]int
-	broken int // how many changes end in ERROR
-	quota  int
+	service
 }
 
 // New starts a cloud that ends with the test.
 func New(tb testing.TB) *Cloud {
 	tb.Helper()
-	c := &Cloud{things: map[string][]thing{}, reads: 1, turns: map[string]int{}}
+	c := &Cloud{service: newService()}
 	c.server = httptest.NewServer(http.HandlerFunc(c.serve))
 	tb.Cleanup(c.server.Close)
 	c.CloudsFile = filepath.Join(tb.TempDir(), "clouds.yaml")
@@ -77,24 +71,26 @@ func New(tb testing.TB) *Cloud {
 	return c
 }
 
-// Fail sets what happens to calls to Octavia and Neutron, counted from 1 on.
+// Fail sets which calls to Octavia and Neutron fail. Calls are counted from 1
+// on; Keystone's are not counted.
 func (c *Cloud) Fail(f func(call int, method, path string) Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fail, c.calls = f, nil
 }
 
-// Calls are those since the start or Fail, as "POST /lb/v2.0/lbaas/pools".
+// Calls returns the calls since the start or Fail, as "POST
+// /lb/v2.0/lbaas/pools".
 func (c *Cloud) Calls() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.calls)
 }
 
-// Break lets the next n changes end in status ERROR.
-func (c *Cloud) Break(n int) { c.set(func() { c.broken = n }) }
+// Break makes the next n changes end in status ERROR.
+func (c *Cloud) Break(n int) { c.set(func() { c.failed = n }) }
 
-// Slow sets how often a change is seen PENDING before it is done.
+// Slow sets how often a change is seen PENDING before it ends; 1 at the start.
 func (c *Cloud) Slow(reads int) { c.set(func() { c.reads = reads }) }
 
 // Quota sets how many load balancers there may be; 0 for any number.
@@ -106,7 +102,7 @@ func (c *Cloud) set(f func()) {
 	f()
 }
 
-// Names are the sorted names, or addresses, in a collection: "loadbalancers",
+// Names returns the sorted names, or addresses, in a collection: "loadbalancers",
 // "listeners", "pools", "members", "ports", "floatingips".
 func (c *Cloud) Names(collection string) []string {
 	c.mu.Lock()
@@ -126,7 +122,7 @@ func (c *Cloud) Names(collection string) []string {
 	return out
 }
 
-// Snapshot is all there is, as JSON, sorted.
+// Snapshot returns all resources as JSON, sorted.
 func (c *Cloud) Snapshot() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,15 +140,8 @@ func (c *Cloud) Snapshot() []string {
 	return out
 }
 
-func (c *Cloud) nameOf(collection string, id any) any {
-	if o := c.byID(collection, id); o != nil {
-		return o["address"]
-	}
-	return ""
-}
-
-// Edit changes, or with a nil f deletes, all things of a collection with a name
-// as somebody else would.
+// Edit changes all resources of a collection that have a name, as somebody else
+// would. A nil f deletes them.
 func (c *Cloud) Edit(collection, name string, f func(map[string]any)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,7 +163,7 @@ func (c *Cloud) Edit(collection, name string, f func(map[string]any)) {
 	}
 }
 
-// Add puts a thing there as somebody else would have made it, and returns its id.
+// Add adds a resource that somebody else created, and returns its id.
 func (c *Cloud) Add(collection string, o map[string]any) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

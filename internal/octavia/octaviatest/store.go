@@ -1,0 +1,47 @@
+package octaviatest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// thing is a resource as JSON.
+type thing = map[string]any
+
+// store has all resources by collection: "loadbalancers", "listeners", "pools",
+// "members", "ports", "floatingips".
+type store struct {
+	things map[string][]thing
+	next   int // makes ids
+}
+
+// byID returns a resource; nil if there is none.
+func (s *store) byID(collection string, id any) thing {
+	i := slices.IndexFunc(s.things[collection], func(o thing) bool { return o["id"] == id })
+	if i < 0 {
+		return nil
+	}
+	return s.things[collection][i]
+}
+
+// put adds a resource and gives it an id.
+func (s *store) put(collection string, o thing) thing {
+	s.next++
+	o["id"] = fmt.Sprintf("%s-%d", strings.TrimSuffix(collection, "s"), s.next)
+	o["created_at"] = now().UTC().Format("2006-01-02T15:04:05")
+	s.things[collection] = append(s.things[collection], o)
+	return o
+}
+
+func (s *store) drop(collection string, o thing) {
+	s.things[collection] = slices.DeleteFunc(s.things[collection], func(x thing) bool { return x["id"] == o["id"] })
+}
+
+// nameOf returns the address of a port; empty if there is none.
+func (s *store) nameOf(collection string, id any) any {
+	if o := s.byID(collection, id); o != nil {
+		return o["address"]
+	}
+	return ""
+}
