@@ -80,7 +80,7 @@ func (t *tool) cloudOfCluster(ctx context.Context, name string) (_, file string,
 	}
 	text, has := secret.Data[cloudsKey]
 	if !has {
-		return "", "", done, withHint(fmt.Errorf("Secret %s has no key %s", where(cloudsSecret), cloudsKey))
+		return "", "", done, withHint(fmt.Errorf("there is no key %s in Secret %s", cloudsKey, where(cloudsSecret)))
 	}
 	dir, err := os.MkdirTemp("", "kubectl-ko-") // for its owner only
 	if err != nil {

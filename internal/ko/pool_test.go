@@ -2,6 +2,7 @@ package ko
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -120,7 +121,9 @@ func TestPoolsOfControllerOutside(t *testing.T) {
 		t.Error(err)
 	}
 	_ = s.Close()
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 	if asked != "GET /list?node=node1" || len(b.ran) > 0 || !strings.Contains(b.out.String(), "node1   pods") {
 		t.Errorf("asked %q, ran %q, said %s", asked, b.ran, b.out.String())
 	}

@@ -194,7 +194,7 @@ func (f *Fabric) limitRecreation(state *unitState, have []loadBalancer) error {
 	}
 	delay := state.recreateDelay()
 	state.nextRecreation = time.Now().Add(delay) //nolint:forbidigo // the shell has the clock
-	f.Log.Warn("creating a failed load balancer again", "name", have[i].Name, "id", have[i].ID, "next_not_before", delay)
+	f.Log.Warn("creating a failed load balancer again", "name", have[i].Name, "id", have[i].ID, "delay", delay)
 	return nil
 }
 

@@ -177,7 +177,7 @@ func contractCrashes(t *testing.T, f *Fabric, cloud contractCloud) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := &c.octavia.ProviderClient.HTTPClient
+		client := &c.octavia.HTTPClient
 		crashing := transport(client.Transport)
 		client.Transport = crashing
 		if _, err := dying.Apply(t.Context(), unit, want); err == nil || !crashing.happened {

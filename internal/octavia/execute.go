@@ -86,26 +86,33 @@ func ignoreRaces(err error, name string) error {
 // waits and tries again until ctx ends; then the error is errBusy.
 func (e *execution) run(ctx context.Context, s step) error {
 	var result error
-	attempt := func(ctx context.Context) error {
-		result = classifyError(s.String(), e.call(ctx, s))
-		id := e.changed(s)
-		if !errors.Is(result, errBusy) || id == "" {
-			return nil
+	if conflictPause.Until(ctx, func(ctx context.Context) error {
+		var again bool
+		again, result = e.attempt(ctx, s)
+		if again {
+			return result
 		}
-		err := e.client.waitUntilIdle(ctx, id, e.name)
-		if errors.Is(err, errFailed) && s.verb == deleteLoadBalancer {
-			err = nil // what has failed can be deleted
-		}
-		if err != nil {
-			result = err
-			return nil
-		}
-		return result
-	}
-	if conflictPause.Until(ctx, attempt, nil) != nil {
+		return nil
+	}, nil) != nil {
 		return errBusy
 	}
 	return result
+}
+
+// attempt makes the call of a step. If Octavia refuses it because it is still
+// changing the load balancer, attempt waits for that and returns true: the step
+// is to be tried again.
+func (e *execution) attempt(ctx context.Context, s step) (again bool, err error) {
+	err = classifyError(s.String(), e.call(ctx, s))
+	id := e.changed(s)
+	if !errors.Is(err, errBusy) || id == "" {
+		return false, err
+	}
+	idle := e.client.waitUntilIdle(ctx, id, e.name)
+	if idle == nil || errors.Is(idle, errFailed) && s.verb == deleteLoadBalancer { // what has failed can be deleted
+		return true, err
+	}
+	return false, idle
 }
 
 // changed returns the id of the load balancer that a step changes; empty if it

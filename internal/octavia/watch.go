@@ -120,7 +120,7 @@ func (f *Fabric) Watch(ctx context.Context, interval time.Duration, drifted func
 			err = f.deleteLeftoverPorts(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			f.Log.Warn("looking for changes in Octavia failed", "err", err, "next_attempt_in", interval)
+			f.Log.Warn("looking for changes in Octavia failed", "err", err, "after", interval)
 		}
 		for _, u := range units {
 			drifted(u)
