@@ -4,6 +4,7 @@ package agent
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ import (
 type vm struct {
 	*world
 	*trunktest.Trunk
-	way *trunkAttacher
+	attacher *trunkAttacher
 }
 
 func startVM(t *testing.T) *vm {
@@ -39,8 +40,8 @@ func startVM(t *testing.T) *vm {
 		t.Fatal(err)
 	}
 	t.Cleanup(machine.Close)
-	w.way = &trunkAttacher{machine: machine}
-	w.plugger = &plugger{claims: w.claims, machine: machine, attacher: w.way}
+	w.attacher = &trunkAttacher{machine: machine}
+	w.plugger = &plugger{claims: w.claims, machine: machine, attacher: w.attacher}
 	w.begin()
 	return w
 }
@@ -96,7 +97,7 @@ func TestVLANRefusals(t *testing.T) {
 		w.Forget("a")
 	}
 	w.empty()
-	w.way.nic = "eth7"
+	w.attacher.nic = "eth7"
 	if _, told := w.run(call{verb: "STATUS"}); told == nil || told.Code != types.ErrPluginNotAvailable || !strings.Contains(told.Details, "eth7") {
 		t.Errorf("STATUS: %v", told)
 	}
@@ -133,7 +134,7 @@ func TestVLANFollowsClaim(t *testing.T) {
 	if len(pods) != 1 {
 		t.Fatalf("to move: %+v", pods)
 	}
-	if err := w.way.retag(t.Context(), pods[0]); err != nil {
+	if err := w.attacher.retag(t.Context(), pods[0]); err != nil {
 		t.Fatal(err)
 	}
 	w.Reaches(ns, 102)
@@ -160,4 +161,28 @@ func TestVLANProbes(t *testing.T) {
 		t.Fatalf("refused %v, %v", refused, err)
 	}
 	w.Answers(ns, w.Node, "12.0.101.2:80", "169.254.1.1")
+}
+
+// A cleanup removes the VLANs and host links of pods, also of those that still run.
+func TestVLANCleanup(t *testing.T) {
+	w := startVM(t)
+	ns := w.Pod("a")
+	w.claims.put(tagged("uid-1", 101))
+	w.must(call{verb: "ADD", container: "c1", netns: ns})
+	w.stop()
+	h := netns.NsHandle(w.Node.Fd())
+	c := cleaner{
+		o: Options{OVS: "unix:/nowhere/db.sock", Namespaces: w.Pods}, log: slog.New(slog.DiscardHandler),
+		newMachine: func(ovs *netdev.Switch, namespaces string) (m *netdev.Machine, err error) {
+			err = ovstest.Inside(w.Node, func() (err error) { m, err = netdev.NewMachine(ovs, namespaces); return err })
+			return m, err
+		},
+		newNetwork: func(o nodenet.Options) *nodenet.Network { o.NetNS = &h; return nodenet.New(o) },
+	}
+	for range 2 {
+		if err := c.removeNetwork(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.empty(ns)
+	}
 }
