@@ -75,7 +75,7 @@ demo() {
 end_to_end() { in_lab "$1" 'end-to-end tests' tests -tags e2e -timeout 40m ./test/e2e; }
 
 # contract PROFILE: what the tests' Neutron promises, the real one keeps.
-contract() { in_lab "$1" 'contract with Neutron' tests -run '^TestContract$' ./internal/neutron; }
+contract() { in_lab "$1" 'contract with Neutron' tests -tags cloud -run '^TestContractReal$' ./internal/neutron; }
 
 # without_isthmus starts the lab and writes down Neutron's rows, and what is on the
 # nodes and in the API server, before Isthmus is installed, to be compared after.
