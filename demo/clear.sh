@@ -6,6 +6,7 @@ export PATH="$PWD/bin:$PATH"
 eval "$(isthmus-lab env)"
 gone=(delete --ignore-not-found --timeout 120s)
 kubectl "${gone[@]}" deployment/demo service/demo service/demo-outside
+kubectl "${gone[@]}" --namespace net2 --grace-period 1 pod/ubuntu # its only process ignores SIGTERM
 kubectl "${gone[@]}" namespace/net2 namespace/private
 kubectl "${gone[@]}" subnet/net2 subnet/private
 kubectl wait --for delete pod -l app=demo --timeout 120s

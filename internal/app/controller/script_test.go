@@ -16,34 +16,42 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/kubetest"
 )
 
-// The scripts run at the height of a process: a real API server (one for all of
-// them), a real ovsdb-server, and this program as a process of its own, which
-// is only ever killed.
+// The scripts run at the height of a process: a real API server, a real
+// ovsdb-server, and this program as a process of its own, which is only ever
+// killed. Vpcs and Subnets have no namespace, so an API server is one script's at
+// a time; there are two, for two scripts side by side.
 
 // inChild makes the test binary be the program.
 const inChild = "ISTHMUS_TEST_CONTROLLER"
 
-var apiserver *kubetest.Server
+// apiservers holds those that no test uses at the moment.
+var apiservers = make(chan *kubetest.Server, 2)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(inChild) != "" {
 		os.Exit(Main(os.Args[1:], os.Getenv))
 	}
-	os.Exit(withServer(m))
+	os.Exit(withServers(m))
 }
 
-func withServer(m *testing.M) int {
+func withServers(m *testing.M) int {
 	log.SetLogger(logr.Discard())
-	var err error
-	if apiserver, err = kubetest.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	for range cap(apiservers) {
+		server, err := kubetest.Start()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = server.Stop() }()
+		apiservers <- server
 	}
-	defer func() { _ = apiserver.Stop() }()
 	return m.Run()
 }
 
-func TestScripts(t *testing.T) { runScripts(t, "testdata") }
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	runScripts(t, "testdata")
+}
 
 // A controller that is killed and started again between any two lines changes
 // nothing of what comes out.
@@ -51,6 +59,7 @@ func TestScriptsWithRestarts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	for _, script := range scripts(t, "testdata") {
 		a, err := txtar.ParseFile(script)
@@ -85,10 +94,13 @@ func withRestarts(script []byte) []byte {
 	return []byte(b.String() + "restart\n")
 }
 
-// runScripts runs one at a time: Vpcs and Subnets have no namespace.
 func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	for _, f := range scripts(t, dir) {
-		t.Run(filepath.Base(f), func(t *testing.T) { runScript(t, f) })
+		t.Run(filepath.Base(f), func(t *testing.T) {
+			t.Parallel()
+			runScript(t, f)
+		})
 	}
 }
 

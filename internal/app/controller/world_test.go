@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/kubetest"
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
 )
 
@@ -32,6 +33,7 @@ type world struct {
 	ts     *testscript.TestScript
 	t      testing.TB
 	dir    string
+	server *kubetest.Server
 	nbdb   *ovntest.Server
 	client client.Client
 	child  *exec.Cmd
@@ -47,7 +49,8 @@ func newWorld(e *testscript.Env) (*world, error) {
 	if !ok {
 		return nil, fmt.Errorf("%T is no test", e.T())
 	}
-	w := &world{t: t, dir: e.WorkDir}
+	w := &world{t: t, dir: e.WorkDir, server: <-apiservers}
+	e.Defer(func() { apiservers <- w.server })
 	e.Defer(func() {
 		_ = w.stop(nil)
 		w.checkLog()
@@ -61,7 +64,7 @@ func (w *world) prepare() (err error) {
 	w.nbdb = ovntest.New(w.t, ovntest.Northbound)
 	w.nbdb.Nbctl("init")
 	w.cloud = fakeCloud{}
-	if w.client, err = client.New(apiserver.Config, client.Options{Scheme: kube.NewScheme()}); err != nil {
+	if w.client, err = client.New(w.server.Config, client.Options{Scheme: kube.NewScheme()}); err != nil {
 		return err
 	}
 	return w.install()
@@ -80,13 +83,13 @@ func (w *world) install() error {
 	}
 	kubeconfig := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
 clusters: [{name: c, cluster: {server: %q, certificate-authority: %q}}], users: [{name: u, user: {token: %s}}]}`,
-		apiserver.Config.Host, apiserver.CA, token.Status.Token)
+		w.server.Config.Host, w.server.CA, token.Status.Token)
 	return errors.Join(os.WriteFile(w.file("kubeconfig"), []byte(kubeconfig), 0o600), w.configure(""))
 }
 
 // configure writes the settings.
 func (w *world) configure(more string) error {
-	settings := fmt.Sprintf("nbAddresses: [%q]\napiServers: [%q]\ncluster: test\n", w.nbdb.Address, strings.TrimPrefix(apiserver.Config.Host, "https://"))
+	settings := fmt.Sprintf("nbAddresses: [%q]\napiServers: [%q]\ncluster: test\n", w.nbdb.Address, strings.TrimPrefix(w.server.Config.Host, "https://"))
 	return os.WriteFile(w.file("settings"), []byte(settings+more), 0o600)
 }
 
