@@ -188,7 +188,7 @@ func toCNI(r *cniwire.Result) (*result.Result, error) {
 			return nil, fmt.Errorf("the agent's response: %w", err)
 		}
 		network.IP = ip
-		out.IPs = append(out.IPs, &result.IPConfig{Interface: result.Int(a.Interface), Address: *network, Gateway: net.ParseIP(a.Gateway)})
+		out.IPs = append(out.IPs, &result.IPConfig{Interface: new(a.Interface), Address: *network, Gateway: net.ParseIP(a.Gateway)})
 	}
 	for _, r := range r.Routes {
 		_, to, err := net.ParseCIDR(r.To)

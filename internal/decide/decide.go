@@ -55,7 +55,7 @@ type Net struct {
 // also where another field of the spec is wrong.
 func PrefixesOf(s *v1.SubnetSpec) ([]netip.Prefix, error) {
 	var out []netip.Prefix
-	for _, text := range strings.Split(s.CIDRBlock, ",") {
+	for text := range strings.SplitSeq(s.CIDRBlock, ",") {
 		p, err := netip.ParsePrefix(text)
 		if err != nil || p != p.Masked() {
 			return nil, fmt.Errorf("cidrBlock %q is not a network prefix such as 12.0.1.0/24", text)
@@ -118,7 +118,7 @@ func (n *Net) setGateways(text string) error {
 	if text == "" {
 		return nil
 	}
-	for _, t := range strings.Split(text, ",") {
+	for t := range strings.SplitSeq(text, ",") {
 		g, err := netip.ParseAddr(t)
 		i := slices.IndexFunc(n.Prefixes, func(p netip.Prefix) bool { return p.Contains(g) })
 		if err != nil || i < 0 {

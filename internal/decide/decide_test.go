@@ -251,8 +251,10 @@ func TestPlaces(t *testing.T) {
 		{"e", "x", "x", "NotAllowed"},
 		{"e", "join", "", "UnknownSubnet"},
 	} {
-		f := PodFacts{Namespace: row.namespace, Name: "p", Subnets: subnets, Vpcs: []*v1.Vpc{vpcOf("ovn-cluster"), blue},
-			Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1.AnnotationSubnet: row.annotation}}}}
+		f := PodFacts{
+			Namespace: row.namespace, Name: "p", Subnets: subnets, Vpcs: []*v1.Vpc{vpcOf("ovn-cluster"), blue},
+			Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1.AnnotationSubnet: row.annotation}}},
+		}
 		s, err := f.place()
 		if err == nil {
 			err = f.admits(s)

@@ -40,8 +40,10 @@ func TestWhichPlugANodeUses(t *testing.T) {
 // worker is a Node that is a virtual machine.
 func worker() *corev1.Node {
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "w", Labels: map[string]string{v1.Plug: v1.PlugVLAN},
-			Annotations: map[string]string{v1.AnnotationMACs: "fa:16:3e:00:00:01,fa:16:3e:00:00:08"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "w", Labels: map[string]string{v1.Plug: v1.PlugVLAN},
+			Annotations: map[string]string{v1.AnnotationMACs: "fa:16:3e:00:00:01,fa:16:3e:00:00:08"},
+		},
 		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.5"}}},
 	}
 }

@@ -209,10 +209,10 @@ func (w *world) runVpc(name, vpc string) {
 }
 
 func (w *world) finish(name string, o metav1.Object, d Action) {
-	switch {
-	case d == Hold:
+	switch d {
+	case Hold:
 		o.SetFinalizers([]string{v1.Finalizer})
-	case d == Release:
+	case Release:
 		delete(w.objects, name)
 	}
 }

@@ -41,7 +41,7 @@ func (u *used) remove(x uint64) {
 
 // next is the first offset from x on that is not in the set; false if there is none.
 func (u *used) next(x uint64) (uint64, bool) {
-	for l := 0; l < levels; l++ {
+	for l := range levels {
 		free := ^u.levels[l][x>>6] & (^uint64(0) << (x & 63))
 		if free != 0 {
 			return u.descend(l, x&^63|uint64(bits.TrailingZeros64(free)))

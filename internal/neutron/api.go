@@ -73,8 +73,10 @@ func (a *api) ask(ctx context.Context) error {
 		a.aliases[e.Alias] = true
 	}
 	for _, needed := range []struct{ alias, what string }{
-		{extTags, "nobody could tell whose its objects are"}, {extDescription, "nobody could tell whose its objects are"},
-		{extGroups, "nothing could come to a pod"}, {extRouters, "no network could be reached"},
+		{extTags, "nobody could tell whose its objects are"},
+		{extDescription, "nobody could tell whose its objects are"},
+		{extGroups, "nothing could come to a pod"},
+		{extRouters, "no network could be reached"},
 	} {
 		if !a.aliases[needed.alias] {
 			return fmt.Errorf("this Neutron lacks extension %s, without which %s", needed.alias, needed.what)

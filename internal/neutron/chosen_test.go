@@ -65,7 +65,7 @@ func TestPoolGivesWayToAChosenMAC(t *testing.T) {
 	eventually(t, time.Minute, "the pool's port is gone", func() bool {
 		seen, err := f.Apply(t.Context(), "pod/ns/b", w)
 		var wait intent.Wait
-		if err != nil && !(errors.As(err, &wait) && wait.Reason == "AddressTaken") {
+		if err != nil && (!errors.As(err, &wait) || wait.Reason != "AddressTaken") {
 			t.Fatal(err)
 		}
 		now = seen.Ports["ns/b"]

@@ -132,12 +132,10 @@ func contractRefusals(t *testing.T, f *Fabric) {
 }
 
 func reason(err error) string {
-	var wait intent.Wait
-	var stop intent.Stop
-	if errors.As(err, &wait) {
+	if wait, ok := errors.AsType[intent.Wait](err); ok {
 		return wait.Reason
 	}
-	if errors.As(err, &stop) {
+	if stop, ok := errors.AsType[intent.Stop](err); ok {
 		return stop.Reason
 	}
 	return ""

@@ -3,6 +3,7 @@ package neutron
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -71,9 +72,7 @@ func walkState(ctx context.Context, f *Fabric, state map[intent.Unit]intent.Want
 func world(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
 	all := map[intent.Unit]intent.Want{}
 	for _, s := range states {
-		for u, w := range s {
-			all[u] = w
-		}
+		maps.Copy(all, s)
 	}
 	return all
 }
@@ -163,9 +162,7 @@ func recover(t *testing.T, f *Fabric, wants map[intent.Unit]intent.Want) {
 	for _, u := range units {
 		all[u] = wants[u]
 	}
-	for u, w := range wants {
-		all[u] = w
-	}
+	maps.Copy(all, wants)
 	settle(t, f, all)
 }
 

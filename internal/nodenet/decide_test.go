@@ -54,9 +54,11 @@ func TestRefusals(t *testing.T) {
 		"the other family": {probes: []Probe{probe("n/a", "fd00::5", "isgl1")}, why: []Refusal{{"n/a", "a host link carries IPv4 only, not fd00::5"}}},
 		"twins": {probes: []Probe{probe("n/b", "10.9.0.5", "isgl2"), probe("n/a", "10.9.0.5", "isgl1")}, why: []Refusal{
 			{"n/a", "its address 10.9.0.5 is on this node twice: also pod n/b, link isgl2"},
-			{"n/b", "its address 10.9.0.5 is on this node twice: also pod n/a, link isgl1"}}},
+			{"n/b", "its address 10.9.0.5 is on this node twice: also pod n/a, link isgl1"},
+		}},
 		"one link for two": {probes: []Probe{probe("n/b", "10.9.0.6", "isgl1"), probe("n/a", "10.9.0.5", "isgl1")}, why: []Refusal{
-			{"n/a", "its host link isgl1 is also that of pod n/b"}, {"n/b", "its host link isgl1 is also that of pod n/a"}}},
+			{"n/a", "its host link isgl1 is also that of pod n/b"}, {"n/b", "its host link isgl1 is also that of pod n/a"},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := state()

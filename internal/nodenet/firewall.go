@@ -259,18 +259,24 @@ func ctMarked() []expr.Any {
 }
 
 func setCtMark() []expr.Any {
-	return []expr.Any{&expr.Ct{Register: 1, Key: expr.CtKeyMARK}, bits(^uint32(markBit), markBit),
-		&expr.Ct{Register: 1, Key: expr.CtKeyMARK, SourceRegister: true}}
+	return []expr.Any{
+		&expr.Ct{Register: 1, Key: expr.CtKeyMARK}, bits(^uint32(markBit), markBit),
+		&expr.Ct{Register: 1, Key: expr.CtKeyMARK, SourceRegister: true},
+	}
 }
 
 func setMark() []expr.Any {
-	return []expr.Any{&expr.Meta{Register: 1, Key: expr.MetaKeyMARK}, bits(^uint32(markBit), markBit),
-		&expr.Meta{Register: 1, Key: expr.MetaKeyMARK, SourceRegister: true}}
+	return []expr.Any{
+		&expr.Meta{Register: 1, Key: expr.MetaKeyMARK}, bits(^uint32(markBit), markBit),
+		&expr.Meta{Register: 1, Key: expr.MetaKeyMARK, SourceRegister: true},
+	}
 }
 
 func snat(to netip.Addr) []expr.Any {
-	return []expr.Any{&expr.Immediate{Register: 1, Data: to.AsSlice()},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1}}
+	return []expr.Any{
+		&expr.Immediate{Register: 1, Data: to.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}
 }
 
 func masquerade(random bool) []expr.Any { return []expr.Any{&expr.Masq{FullyRandom: random}} }

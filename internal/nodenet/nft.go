@@ -175,8 +175,10 @@ func replaceTable(c *nftables.Conn, want ruleset) error {
 	for _, ch := range want.chains {
 		added := c.AddChain(&nftables.Chain{Name: ch.name, Table: t, Type: ch.kind, Hooknum: ch.hook, Priority: &ch.prio})
 		for _, r := range ch.rules {
-			c.AddRule(&nftables.Rule{Table: t, Chain: added, Exprs: r.exprs,
-				UserData: userdata.AppendString(nil, userdata.TypeComment, ch.comment(r))})
+			c.AddRule(&nftables.Rule{
+				Table: t, Chain: added, Exprs: r.exprs,
+				UserData: userdata.AppendString(nil, userdata.TypeComment, ch.comment(r)),
+			})
 		}
 	}
 	return c.Flush()

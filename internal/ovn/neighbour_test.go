@@ -14,20 +14,34 @@ import (
 func neutron(s *ovntest.Server) {
 	for _, args := range [][]string{
 		{"init"},
-		{"ls-add", "neutron-net", "--", "set", "logical_switch", "neutron-net", `external_ids:"neutron:network_name"=net`,
-			`external_ids:"neutron:mtu"=1442`, `other_config:mcast_snoop="false"`},
-		{"ls-add", "neutron-ext", "--", "set", "logical_switch", "neutron-ext", `external_ids:"neutron:network_name"=ext`,
-			`external_ids:"neutron:mtu"=1400`},
-		{"lsp-add", "neutron-net", "vm1", "--", "lsp-set-addresses", "vm1", "fa:16:3e:00:00:05 10.10.1.5",
-			"--", "set", "logical_switch_port", "vm1", `external_ids:"neutron:device_owner"=compute:nova`},
-		{"lr-add", "neutron-r", "--", "set", "logical_router", "neutron-r", `external_ids:"neutron:router_name"=router0`,
-			`external_ids:"neutron:gw_port_id"="2"`, "options:dynamic_neigh_routers=true"},
-		{"lrp-add", "neutron-r", "lrp-1", "fa:16:3e:00:00:01", "10.10.1.1/24", "--", "set", "logical_router_port", "lrp-1",
-			`external_ids:"neutron:network_name"=neutron-net`, `external_ids:"neutron:subnet_ids"="sub-2 sub-1"`},
-		{"lrp-add", "neutron-r", "lrp-2", "fa:16:3e:00:00:02", "172.24.4.10/24", "--", "set", "logical_router_port", "lrp-2",
-			`external_ids:"neutron:network_name"=neutron-ext`, `external_ids:"neutron:subnet_ids"="sub-0"`},
-		{"lsp-add", "neutron-net", "lsp-1", "--", "lsp-set-type", "lsp-1", "router", "--", "lsp-set-addresses", "lsp-1", "router",
-			"--", "lsp-set-options", "lsp-1", "router-port=lrp-1"},
+		{
+			"ls-add", "neutron-net", "--", "set", "logical_switch", "neutron-net", `external_ids:"neutron:network_name"=net`,
+			`external_ids:"neutron:mtu"=1442`, `other_config:mcast_snoop="false"`,
+		},
+		{
+			"ls-add", "neutron-ext", "--", "set", "logical_switch", "neutron-ext", `external_ids:"neutron:network_name"=ext`,
+			`external_ids:"neutron:mtu"=1400`,
+		},
+		{
+			"lsp-add", "neutron-net", "vm1", "--", "lsp-set-addresses", "vm1", "fa:16:3e:00:00:05 10.10.1.5",
+			"--", "set", "logical_switch_port", "vm1", `external_ids:"neutron:device_owner"=compute:nova`,
+		},
+		{
+			"lr-add", "neutron-r", "--", "set", "logical_router", "neutron-r", `external_ids:"neutron:router_name"=router0`,
+			`external_ids:"neutron:gw_port_id"="2"`, "options:dynamic_neigh_routers=true",
+		},
+		{
+			"lrp-add", "neutron-r", "lrp-1", "fa:16:3e:00:00:01", "10.10.1.1/24", "--", "set", "logical_router_port", "lrp-1",
+			`external_ids:"neutron:network_name"=neutron-net`, `external_ids:"neutron:subnet_ids"="sub-2 sub-1"`,
+		},
+		{
+			"lrp-add", "neutron-r", "lrp-2", "fa:16:3e:00:00:02", "172.24.4.10/24", "--", "set", "logical_router_port", "lrp-2",
+			`external_ids:"neutron:network_name"=neutron-ext`, `external_ids:"neutron:subnet_ids"="sub-0"`,
+		},
+		{
+			"lsp-add", "neutron-net", "lsp-1", "--", "lsp-set-type", "lsp-1", "router", "--", "lsp-set-addresses", "lsp-1", "router",
+			"--", "lsp-set-options", "lsp-1", "router-port=lrp-1",
+		},
 		{"lr-nat-add", "neutron-r", "snat", "172.24.4.10", "10.10.1.0/24"},
 		{"lr-route-add", "neutron-r", "0.0.0.0/0", "172.24.4.1"},
 		{"lr-policy-add", "neutron-r", "100", "ip4.src == 10.10.1.0/24", "allow"},

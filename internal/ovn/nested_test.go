@@ -1,6 +1,7 @@
 package ovn
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -110,7 +111,7 @@ func TestATagThatIsTakenMeanwhile(t *testing.T) {
 	s, f, _ := nest(t)
 	both := []intent.Want{behind("p1", 7), behind("p2", 7)}
 	errs := together(t, f, both...)
-	if errs[0] != nil || errs[1] != rows.ErrVLANTaken {
+	if errs[0] != nil || !errors.Is(errs[1], rows.ErrVLANTaken) {
 		t.Errorf("%v", errs)
 	}
 	if seen := apply(t, f, "x/1", both[1]); seen.Ports["p2"].Tag == 7 || tagIn(s, "p1") != "7" {

@@ -90,8 +90,7 @@ func settle(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
 		var waiting []intent.Unit
 		for _, u := range units {
 			_, err := f.Apply(within(tt), u, is[u])
-			var wait intent.Wait
-			if errors.As(err, &wait) {
+			if _, ok := errors.AsType[intent.Wait](err); ok {
 				waiting = append(waiting, u)
 			} else if err != nil {
 				t.Fatalf("apply %s: %v", u, err)

@@ -309,8 +309,10 @@ func TestHopeless(t *testing.T) {
 		err  error
 		asks bool // again
 	}{
-		{errors.New("no"), true}, {intent.Wait{Reason: "QuotaExceeded"}, true},
-		{intent.Wait{Reason: "NotFound"}, false}, {intent.Stop{}, false},
+		{errors.New("no"), true},
+		{intent.Wait{Reason: "QuotaExceeded"}, true},
+		{intent.Wait{Reason: "NotFound"}, false},
+		{intent.Stop{}, false},
 	} {
 		s := newPools(&Limits{Min: 1}, nil)
 		s.ask(wish("n1"), false)

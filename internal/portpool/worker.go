@@ -124,8 +124,7 @@ func (w *Worker) work(ctx context.Context) time.Duration {
 
 func (w *Worker) pauseAfter(err error) time.Duration {
 	pause := longPause
-	var wait intent.Wait
-	if errors.As(err, &wait) {
+	if wait, ok := errors.AsType[intent.Wait](err); ok {
 		pause = wait.After
 	}
 	if w.options.Pause > 0 {

@@ -10,8 +10,14 @@ import (
 
 // probes are the ports that are looked at between any two ends.
 var probes = []reach.Flow{
-	{Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 81}, {Protocol: "tcp", Port: 8080}, {Protocol: "tcp", Port: 8085},
-	{Protocol: "udp", Port: 53}, {Protocol: "udp", Port: 80}, {Protocol: "sctp", Port: 80}, {Protocol: "icmp"},
+	{Protocol: "tcp", Port: 80},
+	{Protocol: "tcp", Port: 81},
+	{Protocol: "tcp", Port: 8080},
+	{Protocol: "tcp", Port: 8085},
+	{Protocol: "udp", Port: 53},
+	{Protocol: "udp", Port: 80},
+	{Protocol: "sctp", Port: 80},
+	{Protocol: "icmp"},
 }
 
 func TestCases(t *testing.T) {

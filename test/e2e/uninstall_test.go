@@ -129,11 +129,11 @@ func (l *lab) oursInOpenStack(t *testing.T) []string {
 		if kind == "loadbalancer" {
 			argv[len(argv)-1] = "id"
 		}
-		for _, id := range strings.Fields(l.run(t, append(argv, "--tags", mark)...)) {
+		for id := range strings.FieldsSeq(l.run(t, append(argv, "--tags", mark)...)) {
 			found = append(found, kind+" "+id)
 		}
 	}
-	for _, name := range strings.Fields(l.run(t, "openstack", "port", "list", "--device-owner", "compute:kuryr", "-f", "value", "-c", "ID")) {
+	for name := range strings.FieldsSeq(l.run(t, "openstack", "port", "list", "--device-owner", "compute:kuryr", "-f", "value", "-c", "ID")) {
 		found = append(found, "port "+name)
 	}
 	return found

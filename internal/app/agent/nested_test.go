@@ -31,8 +31,10 @@ func TestNestedProbes(t *testing.T) {
 	}
 	host := func(container string) string { return plug.HostLinkName(container, "eth0") }
 	links := []netdev.Link{
-		{Name: host("old"), Index: 3, Mark: mark("old", "uid-1")}, {Name: host("new"), Index: 9, Mark: mark("new", "uid-1")},
-		{Name: "i0", Index: 10, Mark: mark("new", "uid-1")}, {Name: host("lost"), Index: 4, Mark: mark("lost", "uid-3")},
+		{Name: host("old"), Index: 3, Mark: mark("old", "uid-1")},
+		{Name: host("new"), Index: 9, Mark: mark("new", "uid-1")},
+		{Name: "i0", Index: 10, Mark: mark("new", "uid-1")},
+		{Name: host("lost"), Index: 4, Mark: mark("lost", "uid-3")},
 	}
 	other := *podClaim("uid-3") // which is plugged into a switch
 	got := nestedProbes(nestedPods(links, []v1.IP{*tagged("uid-1", 101), *tagged("uid-2", 102), other, {ObjectMeta: metav1.ObjectMeta{Name: "node-x"}}}))

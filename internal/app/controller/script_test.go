@@ -171,7 +171,7 @@ func eventually(want string, ask func() (string, error)) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("want:\n%s\ngot: (%v)\n%s", want, err, got)
+			return fmt.Errorf("want:\n%s\ngot: w%v)\n%s", want, err, got)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

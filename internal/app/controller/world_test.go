@@ -101,8 +101,10 @@ func (w *world) start(args []string) error {
 		return err
 	}
 	defer log.Close()
-	w.child = exec.Command(os.Args[0], append([]string{"--settings", w.file("settings"), "--kubeconfig", w.file("kubeconfig"),
-		"--listen=0", "--leader-elect=false", "--pool-socket", w.file("pool")}, args...)...)
+	w.child = exec.Command(os.Args[0], append([]string{
+		"--settings", w.file("settings"), "--kubeconfig", w.file("kubeconfig"),
+		"--listen=0", "--leader-elect=false", "--pool-socket", w.file("pool"),
+	}, args...)...)
 	w.child.Env = append(os.Environ(), inChild+"=1")
 	w.child.Stdout, w.child.Stderr = log, log
 	w.child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

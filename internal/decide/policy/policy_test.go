@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -263,7 +264,8 @@ func TestInvalidPolicies(t *testing.T) {
 }
 
 func asStop(err error, s *intent.Stop) bool {
-	got, ok := err.(intent.Stop)
+	var got intent.Stop
+	ok := errors.As(err, &got)
 	*s = got
 	return ok
 }

@@ -87,13 +87,14 @@ func (t table) lines(names map[string]string) []string {
 		if value(row[uuid], names) == "" {
 			continue
 		}
-		line := strings.TrimSuffix(t.Caption, " table")
+		var line strings.Builder
+		line.WriteString(strings.TrimSuffix(t.Caption, " table"))
 		for i, h := range t.Headings {
 			if text := value(row[i], names); text != "" {
-				line += " " + h + "=" + text
+				line.WriteString(" " + h + "=" + text)
 			}
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 	}
 	return lines
 }

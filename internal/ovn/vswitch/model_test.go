@@ -19,8 +19,8 @@ func TestModel(t *testing.T) {
 	}
 	for table, row := range m.Types() {
 		var tags []string
-		for i := range row.Elem().NumField() {
-			if tag := row.Elem().Field(i).Tag.Get("ovsdb"); tag != "_uuid" {
+		for field := range row.Elem().Fields() {
+			if tag := field.Tag.Get("ovsdb"); tag != "_uuid" {
 				tags = append(tags, tag)
 			}
 		}
