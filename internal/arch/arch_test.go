@@ -121,6 +121,17 @@ func TestNamesAndComments(t *testing.T) {
 	}
 }
 
+// A rule for what is no package of ours any more misleads its reader.
+func TestRulesNamePackages(t *testing.T) {
+	t.Parallel()
+	all := packages(t)
+	for path := range Rules {
+		if !slices.ContainsFunc(all, func(p pkg) bool { return under(p.path(), path) }) {
+			t.Errorf("%s has a rule, and there is no such package: remove the rule", path)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

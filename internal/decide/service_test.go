@@ -139,11 +139,7 @@ func TestMembers(t *testing.T) {
 			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("192.168.1.61"), onNode, nobody)},
 			"default/pod-172.31.0.11@pods=10.16.0.2:8080 default/pod-192.168.1.61@vms=192.168.1.61:8080 default/203.0.113.9@services=203.0.113.9:8080",
 		},
-		{
-			"on a network that is none of Neutron's", serviceOf(),
-			[]*discoveryv1.EndpointSlice{sliceOf(8080, ours)},
-			"default/pod-12.0.5.4@services=12.0.5.4:8080",
-		},
+		{"on a network that is none of Neutron's", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, ours)}, "default/pod-12.0.5.4@services=12.0.5.4:8080"},
 		{"another family, a slice that goes", serviceOf(), []*discoveryv1.EndpointSlice{v6, going}, ""},
 	} {
 		want, _, err := parts(Service(serviceFacts(c.service, c.slices...)))
