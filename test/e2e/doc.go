@@ -3,5 +3,5 @@
 // commands, as they would. "isthmus-lab up" first; then
 //
 //	go test -tags e2e ./test/e2e
-//	go test -tags e2e ./test/e2e -run Lab/walk -v
+//	go test -tags e2e ./test/e2e -run TestLab/walk -v
 package e2e
