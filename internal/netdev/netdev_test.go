@@ -267,7 +267,7 @@ func TestSwitchComesBack(t *testing.T) {
 	}
 	w.node.StopDatabase(t)
 	eventually(t, func() bool { return !w.ovs.Connected() }, "the loss was not noticed")
-	if err := w.ovs.Remove(ctx, "x"); !errors.Is(err, netdev.ErrAway) {
+	if err := w.ovs.Remove(ctx, "x"); !errors.Is(err, netdev.ErrNotConnected) {
 		t.Errorf("got %v", err)
 	}
 	w.node.StartDatabase(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// ErrAway is returned while the node's switch database is not connected.
-var ErrAway = errors.New("the node's Open vSwitch database does not answer: is openvswitch running?")
+// ErrNotConnected is returned while the node's switch database is not connected.
+var ErrNotConnected = errors.New("the node's Open vSwitch database does not answer: is openvswitch running?")
 
 // NewPort is a port to make or change.
 type NewPort struct {
@@ -109,7 +109,7 @@ type transaction struct {
 func (s *Switch) transaction() (*transaction, error) {
 	session := s.session.Load()
 	if session == nil {
-		return nil, ErrAway
+		return nil, ErrNotConnected
 	}
 	return &transaction{session: session}, nil
 }
@@ -230,7 +230,7 @@ func ovsMap(m map[string]string) libovsdb.OvsMap {
 func (s *Switch) check(want plug.SwitchPort) error {
 	session := s.session.Load()
 	if session == nil {
-		return ErrAway
+		return ErrNotConnected
 	}
 	have := interfaceNamed(session, want.Name)
 	if have == nil {

@@ -29,7 +29,7 @@ type SwitchOptions struct {
 }
 
 // Switch is the node's own Open vSwitch, by its database. Its methods may be
-// called from any goroutine. Those that change something return ErrAway while
+// called from any goroutine. Those that change something return ErrNotConnected while
 // the database is not connected; those that read find nothing then.
 type Switch struct {
 	o SwitchOptions

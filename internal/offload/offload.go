@@ -1,5 +1,5 @@
-// Package offload turns off what a network interface would leave to hardware
-// that is not there. It knows one ioctl and nothing of what the interface is for.
+// Package offload turns off checksum offload, which virtual interfaces promise but
+// no hardware does. It knows one ioctl, and nothing of the interface's purpose.
 package offload
 
 import (
@@ -19,10 +19,10 @@ type request struct {
 	_    [24 - unsafe.Sizeof(uintptr(0))]byte
 }
 
-// TxChecksumOff makes the kernel compute the checksums of what is sent through
-// the interface, in the network namespace of the calling thread. A userspace
-// datapath passes packets on as they are: with offload left on, ping works and
-// TCP carries nothing. It is idempotent.
+// TxChecksumOff has the kernel compute the checksums of packets that are sent through
+// the interface, in the network namespace of the calling thread. The userspace
+// datapath forwards packets as they are: with offload on, ping works but TCP does
+// not. Calling it again is no error.
 func TxChecksumOff(name string) error {
 	if len(name) >= unix.IFNAMSIZ {
 		return fmt.Errorf("turn off checksum offload of %s: name too long", name)

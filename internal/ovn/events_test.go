@@ -39,8 +39,8 @@ type news struct {
 func listen(f *Fabric) news {
 	n := news{make(chan intent.Unit, 1000), make(chan string, 1000), make(chan string, 1000), make(chan string, 1000)}
 	f.Watch(Notify{
-		Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }, Host: func(w string) { n.hosts <- w },
-		Up: func(p string) { n.up <- p },
+		Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }, ParentKey: func(w string) { n.hosts <- w },
+		SubportUp: func(p string) { n.up <- p },
 	})
 	return n
 }

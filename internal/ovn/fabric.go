@@ -75,11 +75,11 @@ type Notify struct {
 	// Router is called when a router has appeared, changed or gone; also once for
 	// each router that exists at first.
 	Router func(name string)
-	// Host is called when Hosts may return others for a key than before; with an
-	// empty key when it may for any.
-	Host func(key string)
-	// Up is called when a subport of somebody else's has come up.
-	Up func(port string)
+	// ParentKey is called when ParentCandidates may return other ports for a key than
+	// before; with an empty key when it may for any key.
+	ParentKey func(key string)
+	// SubportUp is called when a subport of somebody else's has come up.
+	SubportUp func(port string)
 }
 
 // PortNotUp is the Wait's reason of a unit whose port is not up yet.

@@ -198,20 +198,20 @@ func TestWhichPortsMachinesHave(t *testing.T) {
 	s, f, n := nest(t)
 	apply(t, f, "pod/ns/p", pod("p.ns", "net"))
 	s.Nbctl("set", "logical_switch_port", "vm1", `external_ids:"neutron:device_id"=server-1`)
-	for len(f.Hosts("server-1")) == 0 {
+	for len(f.ParentCandidates("server-1")) == 0 {
 		_ = next(t, n.hosts)
 	}
 	for _, word := range []string{"vm1", "fa:16:3e:00:00:05", "10.10.1.5", "server-1"} {
-		found := f.Hosts(word, "nothing")
+		found := f.ParentCandidates(word, "nothing")
 		if len(found) != 1 || found[0].ID != "vm1" || found[0].MAC != "fa:16:3e:00:00:05" || found[0].Server != "server-1" {
 			t.Errorf("%s: %+v", word, found)
 		}
 	}
-	if ours := f.Hosts("p.ns", "12.0.1.2"); len(ours) != 0 {
+	if ours := f.ParentCandidates("p.ns", "12.0.1.2"); len(ours) != 0 {
 		t.Errorf("ours: %+v", ours)
 	}
 	s.Nbctl("lsp-del", "vm1")
-	for len(f.Hosts("10.10.1.5", "server-1")) > 0 {
+	for len(f.ParentCandidates("10.10.1.5", "server-1")) > 0 {
 		_ = next(t, n.hosts)
 	}
 }

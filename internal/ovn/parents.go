@@ -25,7 +25,7 @@ type ParentCandidate struct {
 	Addrs  []netip.Addr
 }
 
-// keys returns all by which Hosts finds the port.
+// keys returns all by which ParentCandidates finds the port.
 func (p ParentCandidate) keys() []string {
 	keys := []string{p.ID}
 	for _, k := range []string{string(p.MAC), p.Server} {
@@ -121,10 +121,10 @@ func (x *parentIndex) find(keys []string) []string {
 	return slices.Compact(names)
 }
 
-// Hosts returns the ports of others that any of the keys finds: a port's id, a
+// ParentCandidates returns the ports of others that any of the keys finds: a port's id, a
 // MAC in lower case, an address, or the id of a virtual machine. They are sorted
 // by id.
-func (f *Fabric) Hosts(keys ...string) []ParentCandidate {
+func (f *Fabric) ParentCandidates(keys ...string) []ParentCandidate {
 	s := f.current()
 	var found []ParentCandidate
 	for _, name := range s.parents.find(keys) {

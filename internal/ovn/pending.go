@@ -10,17 +10,17 @@ import (
 // pending has what may have to be notified of: each thing once, however often it
 // changes before the watcher takes it.
 type pending struct {
-	mu      sync.Mutex
-	units   map[intent.Unit]bool // true: notify without comparing it with its rows
-	routers map[string]bool
-	hosts   map[string]bool // keys of Fabric.Hosts
-	up      map[string]bool // subports of others
-	wake    signal.Signal
+	mu         sync.Mutex
+	units      map[intent.Unit]bool // true: notify without comparing it with its rows
+	routers    map[string]bool
+	parentKeys map[string]bool // keys of Fabric.ParentCandidates
+	subportsUp map[string]bool // subports of others
+	wake       signal.Signal
 }
 
 func newPending() *pending {
 	return &pending{
-		units: map[intent.Unit]bool{}, routers: map[string]bool{}, hosts: map[string]bool{}, up: map[string]bool{},
+		units: map[intent.Unit]bool{}, routers: map[string]bool{}, parentKeys: map[string]bool{}, subportsUp: map[string]bool{},
 		wake: signal.New(),
 	}
 }
@@ -33,9 +33,9 @@ func (p *pending) addUnit(u intent.Unit, sure bool) {
 	p.wake.Set()
 }
 
-func (p *pending) addRouter(name string) { p.add(p.routers, name) }
-func (p *pending) addHost(key string)    { p.add(p.hosts, key) }
-func (p *pending) addUp(port string)     { p.add(p.up, port) }
+func (p *pending) addRouter(name string)    { p.add(p.routers, name) }
+func (p *pending) addParentKey(key string)  { p.add(p.parentKeys, key) }
+func (p *pending) addSubportUp(port string) { p.add(p.subportsUp, port) }
 
 func (p *pending) add(to map[string]bool, name string) {
 	p.mu.Lock()
@@ -58,9 +58,9 @@ func (p *pending) takeUnits(skip func(intent.Unit) bool) map[intent.Unit]bool {
 	return taken
 }
 
-func (p *pending) takeRouters() []string { return p.take(p.routers) }
-func (p *pending) takeHosts() []string   { return p.take(p.hosts) }
-func (p *pending) takeUp() []string      { return p.take(p.up) }
+func (p *pending) takeRouters() []string    { return p.take(p.routers) }
+func (p *pending) takeParentKeys() []string { return p.take(p.parentKeys) }
+func (p *pending) takeSubportsUp() []string { return p.take(p.subportsUp) }
 
 func (p *pending) take(from map[string]bool) []string {
 	p.mu.Lock()

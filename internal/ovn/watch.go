@@ -59,7 +59,7 @@ func (w *watcher) reopen(units map[intent.Unit]bool, routers map[string]bool, ro
 	for _, name := range w.routers.reopen(routersByPort) {
 		w.pending.addRouter(name)
 	}
-	w.pending.addHost("")
+	w.pending.addParentKey("")
 }
 
 // run notifies until ctx ends.
@@ -87,14 +87,14 @@ func (w *watcher) notifyPending(n Notify) {
 			n.Router(name)
 		}
 	}
-	for _, key := range w.pending.takeHosts() {
-		n.Host(key)
+	for _, key := range w.pending.takeParentKeys() {
+		n.ParentKey(key)
 	}
-	if n.Up == nil {
+	if n.SubportUp == nil {
 		return
 	}
-	for _, port := range w.pending.takeUp() {
-		n.Up(port)
+	for _, port := range w.pending.takeSubportsUp() {
+		n.SubportUp(port)
 	}
 }
 
@@ -183,7 +183,7 @@ func (w *watcher) switchChanged(s *session, r *nbdb.LogicalSwitch, before, after
 func (w *watcher) portChanged(s *session, r *nbdb.LogicalSwitchPort, before, after model.Model) {
 	w.nameChanged(nbdb.LogicalSwitchPortTable, r.Name, before, after)
 	for _, key := range s.parents.update(before, after) {
-		w.pending.addHost(key)
+		w.pending.addParentKey(key)
 	}
 	w.vlanChanged(s, before, after)
 	if after == nil {
@@ -198,7 +198,7 @@ func (w *watcher) portChanged(s *session, r *nbdb.LogicalSwitchPort, before, aft
 	case s.cluster:
 		w.pending.addUnit(intent.Unit(r.ExternalIDs[rows.KeyUnit]), true)
 	case "":
-		w.pending.addUp(r.Name)
+		w.pending.addSubportUp(r.Name)
 	}
 }
 

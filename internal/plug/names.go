@@ -8,19 +8,20 @@ import (
 	"strings"
 )
 
-// HostName names the node's side of a pod's interface. Whoever knows the
-// sandbox finds it, without a record.
+// HostName returns the name of the node's end of a pod's interface. It follows from
+// the sandbox alone, so that no record of it is needed.
 func HostName(container, link string) string { return "i" + digest(container, link) }
 
-// HostNames are all the names that an interface's steps can give on the node.
+// HostNames returns all names that an interface's steps may use on the node.
 func HostNames(container, link string) []string {
 	return []string{HostName(container, link), HostLinkName(container, link)}
 }
 
-// HostLinkName names the node's side of the pod's host link.
+// HostLinkName returns the name of the node's end of the pod's host link.
 func HostLinkName(container, link string) string { return "h" + digest(container, link) }
 
-// digest is short enough for a Linux interface name with its prefix.
+// digest returns 12 hex digits. A name with one letter before them is short enough
+// for a Linux interface.
 func digest(container, link string) string {
 	sum := sha256.Sum256([]byte(container + "/" + link))
 	return hex.EncodeToString(sum[:6])
@@ -28,16 +29,18 @@ func digest(container, link string) string {
 
 const aliasPrefix = "isthmus "
 
-// Mark is what the alias of a link of ours says: so GC finds the link without a
-// switch port. Only Container and Pod are there where an earlier release made it.
+// Mark is the content of a link's alias, which marks the link as ours: the garbage
+// collection finds it without a switch port. A link of an earlier release has
+// Container and Pod only.
 type Mark struct {
 	Container, Link, UID string
-	// VLAN is where the pod is plugged on a trunk, empty if it is not.
+	// VLAN is Port.VLAN of a pod on a trunk; empty otherwise.
 	VLAN string
 	Pod  string
 }
 
-// VLAN is a tag with its parent as a Mark says it: equal if the pod need not be moved.
+// VLAN returns the VLAN id and its parent as a Mark has them; empty for a port
+// without. The pod must be plugged again when they change.
 func (p Port) VLAN() string {
 	if p.Tag == 0 {
 		return ""
@@ -49,14 +52,14 @@ func (p Port) mark() Mark {
 	return Mark{Container: p.Container, Link: p.Link, UID: p.UID, VLAN: p.VLAN(), Pod: p.Pod}
 }
 
-// Alias is the mark as text; the pod's name, which comes last, may be cut, since the
-// kernel takes 255 bytes.
+// Alias returns the mark as text, at most 255 bytes, which the kernel takes: the
+// pod's name, which comes last, may be cut.
 func (m Mark) Alias() string {
 	text := aliasPrefix + strings.Join([]string{m.Container, m.Link, cmp.Or(m.UID, "-"), cmp.Or(m.VLAN, "-"), m.Pod}, " ")
 	return text[:min(len(text), 255)]
 }
 
-// ParseAlias reads the mark of a link of ours.
+// ParseAlias returns the mark of a link of ours; ours is false for other links.
 func ParseAlias(alias string) (m Mark, ours bool) {
 	rest, ours := strings.CutPrefix(alias, aliasPrefix)
 	if !ours {

@@ -1,6 +1,6 @@
-// Package plug decides how a pod's interface reaches the network: it turns a
-// port and what the node is like into an ordered list of steps, each of which
-// can be taken back. It is pure: package netdev does the steps.
+// Package plug decides how a pod's interface reaches the network: it turns a port
+// and the node's properties into an ordered list of steps, each with its undo. It
+// is pure: package netdev does the steps. Steps is the way in.
 package plug
 
 import (
@@ -17,34 +17,33 @@ import (
 // Mode is how interfaces of a node reach the network.
 type Mode string
 
-// OVS plugs a veth into the node's integration bridge. VLAN is a link on the
-// node's trunk interface, where the node is itself a virtual machine.
+// OVS plugs a veth into the node's integration bridge. VLAN makes a VLAN link on the
+// trunk interface of a node that is a virtual machine.
 const (
 	OVS  Mode = "ovs"
 	VLAN Mode = "vlan"
 )
 
-// HostLink is the pod's side of its second veth, and HostAddr the node's
-// address on the other side.
+// HostLink is the pod's end of its second veth, which leads to the node.
 const HostLink = "host0"
 
-// HostAddr is the same on every node and every host link.
+// HostAddr is the node's address on every host link of every node.
 var HostAddr = netip.AddrFrom4([4]byte{169, 254, 1, 1})
 
-// tunnelOverhead is what Geneve and its outer headers take of a packet.
+// tunnelOverhead4 and 6 are the bytes that Geneve and its outer headers take.
 const (
 	tunnelOverhead4 = 58
 	tunnelOverhead6 = 78
 )
 
-// Port is the interface that is to be, as its claim says.
+// Port is a pod's interface as its claim describes it.
 type Port struct {
 	// Container is the sandbox, and Link the interface's name in the pod.
 	Container, Link string
-	// Pod is "namespace/name", and UID tells it from others of that name.
+	// Pod is "namespace/name"; UID distinguishes it from other pods of that name.
 	Pod, UID string
-	// IfaceID and IfaceIDVer name the port in OVN. In mode VLAN there is Tag
-	// instead, on the node's interface with the MAC Parent.
+	// IfaceID and IfaceIDVer name the port in OVN, in mode OVS. Tag is the VLAN id on
+	// the node's interface that has the MAC Parent, in mode VLAN.
 	IfaceID, IfaceIDVer string
 	Parent              intent.MAC
 	Tag                 int
@@ -53,7 +52,7 @@ type Port struct {
 	Gateways            []netip.Addr
 	Routes              []Route
 	MTU                 int
-	// HostLink asks for a second interface to the node, for its probes.
+	// HostLink asks for a second interface, for probes from the node.
 	HostLink bool
 }
 
@@ -63,62 +62,64 @@ type Route struct {
 	Via netip.Addr
 }
 
-// Node is what the steps depend on besides the port.
+// Node has the node's properties that the steps depend on.
 type Node struct {
 	Mode   Mode
 	Bridge string
 	// Owner marks what is ours in the node's switch database.
 	Owner string
-	// Userspace is true when the bridge's datapath is, which takes packets
-	// with half-made checksums as they are.
+	// Userspace is true if the bridge has the userspace datapath, which forwards
+	// packets with incomplete checksums as they are.
 	Userspace bool
-	// UnderlayMTU is that of the interface that carries the tunnels, and
-	// Underlay6 whether they run over IPv6. 0 if unknown.
+	// UnderlayMTU is the MTU of the interface that carries the tunnels; 0 if unknown.
+	// Underlay6 is true if they run over IPv6.
 	UnderlayMTU int
 	Underlay6   bool
-	// Trunk is the node's interface for VLANs in mode VLAN, with its MTU.
+	// Trunk is the node's interface for VLAN links in mode VLAN, and TrunkMTU its MTU;
+	// 0 if unknown.
 	Trunk    string
 	TrunkMTU int
 }
 
-// Steps says what plugs p into n, in order.
+// Steps returns what plugs p into n, in order. It returns an error if p cannot be
+// plugged into n.
 func Steps(p Port, n Node) ([]Step, error) {
-	if err := fits(p, n); err != nil {
+	if err := checkPort(p, n); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", p.Pod, err)
 	}
 	if n.Mode == VLAN {
-		return onTrunk(p, n), nil
+		return trunkSteps(p, n), nil
 	}
-	return onSwitch(p, n), nil
+	return switchSteps(p, n), nil
 }
 
-// onSwitch has the switch last, so that no packet meets a half-made interface,
-// and then the wait for OVN.
-func onSwitch(p Port, n Node) []Step {
+// switchSteps plugs the interface into the switch when it is complete, so that it
+// takes no packets before, and then waits for OVN.
+func switchSteps(p Port, n Node) []Step {
 	host := HostName(p.Container, p.Link)
 	steps := []Step{Veth{Host: host, Link: p.Link, MAC: p.MAC, MTU: p.MTU, Alias: p.mark().Alias()}}
 	if n.Userspace {
 		steps = append(steps, ChecksumOff{Host: host, Link: p.Link})
 	}
-	steps = slices.Concat(steps, addresses(p), routes(p))
+	steps = slices.Concat(steps, addressSteps(p), routeSteps(p))
 	if p.HostLink {
-		steps = append(steps, hostLink(p)...)
+		steps = append(steps, hostLinkSteps(p)...)
 	}
 	return append(steps, switchPort(p, n, host), Installed{Name: host})
 }
 
-// onTrunk has the host link first, and always: from there the node finds the
-// pod's namespace again, which is all that it remembers of a VLAN in there.
-func onTrunk(p Port, n Node) []Step {
+// trunkSteps always makes the host link, and first: by it the node finds the pod's
+// namespace again, and in it the VLAN link.
+func trunkSteps(p Port, n Node) []Step {
 	link := VLANLink{
 		Host: HostLinkName(p.Container, p.Link), Trunk: n.Trunk, Tag: p.Tag,
 		Link: p.Link, MAC: p.MAC, MTU: p.MTU, Alias: p.mark().Alias(),
 	}
-	return slices.Concat(hostLink(p), []Step{link}, addresses(p), routes(p))
+	return slices.Concat(hostLinkSteps(p), []Step{link}, addressSteps(p), routeSteps(p))
 }
 
-// Remains are the steps whose undo removes all that Steps may have made
-// for this interface in that mode; it needs no claim.
+// Remains returns steps whose undo removes all that Steps may have made for an
+// interface in that mode. It needs no claim.
 func Remains(mode Mode, container, link string) []Step {
 	host, second := HostName(container, link), HostLinkName(container, link)
 	if mode == VLAN {
@@ -127,8 +128,8 @@ func Remains(mode Mode, container, link string) []Step {
 	return []Step{Veth{Host: host, Link: link}, Veth{Host: second, Link: HostLink}, SwitchPort{Name: host}}
 }
 
-// fits says why p cannot be plugged into n at all.
-func fits(p Port, n Node) error {
+// checkPort returns why p cannot be plugged into n.
+func checkPort(p Port, n Node) error {
 	if len(p.Addrs) == 0 {
 		return errors.New("its claim has no address")
 	}
@@ -136,12 +137,12 @@ func fits(p Port, n Node) error {
 		return fmt.Errorf("its claim: %w", err)
 	}
 	if n.Mode == VLAN {
-		return fitsTrunk(p, n)
+		return checkForTrunk(p, n)
 	}
-	return fitsSwitch(p, n)
+	return checkForSwitch(p, n)
 }
 
-func fitsTrunk(p Port, n Node) error {
+func checkForTrunk(p Port, n Node) error {
 	switch {
 	case p.IfaceID != "":
 		return errors.New("its claim is for a node with Open vSwitch, but this node plugs pods on a trunk port: " +
@@ -155,7 +156,7 @@ func fitsTrunk(p Port, n Node) error {
 	return nil
 }
 
-func fitsSwitch(p Port, n Node) error {
+func checkForSwitch(p Port, n Node) error {
 	if p.Tag != 0 {
 		return errors.New("its claim asks for a VLAN link on a trunk port, but this node plugs pods into Open vSwitch: " +
 			"the Node's label isthmus.io/plug says which, and a pod that was bound before is to be deleted")
@@ -174,7 +175,7 @@ func fitsSwitch(p Port, n Node) error {
 	return nil
 }
 
-func addresses(p Port) []Step {
+func addressSteps(p Port) []Step {
 	var steps []Step
 	for _, a := range p.Addrs {
 		steps = append(steps, Address{Link: p.Link, Prefix: a})
@@ -182,24 +183,26 @@ func addresses(p Port) []Step {
 	return steps
 }
 
-// routes puts the default routes first, because others may go through the same gateway.
-func routes(p Port) []Step {
+// routeSteps returns the default routes first, because other routes may need the
+// same gateway.
+func routeSteps(p Port) []Step {
 	var steps []Step
 	for _, g := range p.Gateways {
 		zero := netip.IPv4Unspecified()
 		if g.Is6() {
 			zero = netip.IPv6Unspecified()
 		}
-		steps = append(steps, p.route(Route{To: netip.PrefixFrom(zero, 0), Via: g}))
+		steps = append(steps, p.routeStep(Route{To: netip.PrefixFrom(zero, 0), Via: g}))
 	}
 	for _, r := range p.Routes {
-		steps = append(steps, p.route(r))
+		steps = append(steps, p.routeStep(r))
 	}
 	return steps
 }
 
-// route is on-link when no prefix of the port holds the next hop.
-func (p Port) route(r Route) Step {
+// routeStep returns a route that is on-link if no prefix of the port contains the
+// next hop.
+func (p Port) routeStep(r Route) Step {
 	onLink := true
 	for _, a := range p.Addrs {
 		onLink = onLink && !a.Contains(r.Via)
@@ -207,7 +210,7 @@ func (p Port) route(r Route) Step {
 	return PodRoute{Link: p.Link, To: r.To, Via: r.Via, OnLink: onLink}
 }
 
-func hostLink(p Port) []Step {
+func hostLinkSteps(p Port) []Step {
 	name, one := HostLinkName(p.Container, p.Link), netip.PrefixFrom(HostAddr, HostAddr.BitLen())
 	return []Step{
 		Veth{Host: name, Link: HostLink, Alias: p.mark().Alias()},
@@ -216,8 +219,8 @@ func hostLink(p Port) []Step {
 	}
 }
 
-// Keys in external_ids of an interface of ours in the node's switch database.
-// They are all that the agent remembers.
+// Keys in external_ids of our interfaces in the node's switch database. The agent
+// has no other memory.
 const (
 	KeyIfaceID    = "iface-id"
 	KeyIfaceIDVer = "iface-id-ver"
@@ -225,7 +228,7 @@ const (
 	KeyContainer  = "isthmus-container"
 	KeyPod        = "isthmus-pod"
 	KeyUID        = "isthmus-pod-uid"
-	// KeyHostLink names the node's side of the host link, and KeyAddrs the
+	// KeyHostLink has the name of the node's end of the host link, and KeyAddrs the
 	// addresses that the node reaches through it.
 	KeyHostLink = "isthmus-host-link"
 	KeyAddrs    = "isthmus-addrs"

@@ -10,16 +10,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Step is one change to the node or the pod; its undo is told by the same
-// words. The set of steps is closed: each is a type of this file.
+// Step is one change to the node or the pod. It describes its undo as well. All
+// types of steps are in this file.
 type Step interface {
 	String() string
 	step()
 }
 
-// Veth is a pair of which Link is made inside the pod and Host on the node,
-// both up; the node's side gets no address of its own, not even IPv6's.
-// MAC and MTU are the kernel's choice if zero.
+// Veth makes a pair, with end Link in the pod and end Host on the node, and sets both
+// up. The node's end gets no IPv6 address. The kernel chooses MAC and MTU if they
+// are zero.
 type Veth struct {
 	Host, Link string
 	MAC        intent.MAC
@@ -27,10 +27,10 @@ type Veth struct {
 	Alias      string
 }
 
-// VLANLink is made inside the pod, on the interface Trunk of the node. Host is
-// the node's side of the host link, by which the pod is found again when only
-// the sandbox is known. The claim decides who has a VLAN: an earlier sandbox of
-// ours loses it.
+// VLANLink makes a link for VLAN Tag inside the pod, on the node's interface Trunk.
+// Host is the node's end of the host link, by which the undo finds the pod when only
+// the sandbox is known. The VLAN belongs to the pod whose claim has it: an earlier
+// sandbox of ours loses it.
 type VLANLink struct {
 	Host, Trunk string
 	Tag         int
@@ -40,16 +40,16 @@ type VLANLink struct {
 	Alias       string
 }
 
-// ChecksumOff makes both sides send whole checksums.
+// ChecksumOff has both ends of a veth send complete checksums.
 type ChecksumOff struct{ Host, Link string }
 
-// Address is on a pod's link; it goes with the link.
+// Address adds an address to a pod's link. It is removed with the link.
 type Address struct {
 	Link   string
 	Prefix netip.Prefix
 }
 
-// PodRoute is in the pod; without Via it is for neighbours on the link.
+// PodRoute adds a route in the pod. Without Via, To is reached directly on the link.
 type PodRoute struct {
 	Link   string
 	To     netip.Prefix
@@ -57,21 +57,21 @@ type PodRoute struct {
 	OnLink bool
 }
 
-// NodeAddress is on a link of the node, without a route.
+// NodeAddress adds an address to a link of the node, without a route.
 type NodeAddress struct {
 	Host   string
 	Prefix netip.Prefix
 }
 
-// SwitchPort plugs Name into Bridge and marks it with IDs. Other ports of ours
-// that bear the same iface-id, those of an earlier sandbox of the pod, go.
+// SwitchPort plugs link Name into Bridge and marks it with IDs. It removes other
+// ports of ours that have the same iface-id: those of an earlier sandbox of the pod.
 type SwitchPort struct {
 	Bridge, Name string
 	IDs          map[string]string
 }
 
-// Installed waits until OVN has made the port work here. Without it a pod would
-// start into a network that does not answer yet.
+// Installed waits until OVN has installed the port on this node. Without it, a pod
+// would start before its network works.
 type Installed struct{ Name string }
 
 func (Veth) step()        {}
@@ -109,7 +109,7 @@ func (s VLANLink) String() string {
 }
 
 func (s ChecksumOff) String() string {
-	return fmt.Sprintf("whole checksums on %s and %s", s.Link, s.Host)
+	return fmt.Sprintf("complete checksums on %s and %s", s.Link, s.Host)
 }
 
 func (s Address) String() string { return fmt.Sprintf("address %s on %s", s.Prefix, s.Link) }

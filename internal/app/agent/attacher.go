@@ -41,7 +41,7 @@ func (a switchAttacher) ready() error {
 
 func (a switchAttacher) node(plug.Port) (plug.Node, error) {
 	if !a.ovs.Connected() {
-		return plug.Node{}, netdev.ErrAway
+		return plug.Node{}, netdev.ErrNotConnected
 	}
 	userspace, ok := a.ovs.Bridge(a.bridge)
 	if !ok {

@@ -183,5 +183,5 @@ func cniError(v cniwire.Verb, err error) *cniwire.Error {
 }
 
 func isTemporary(err error) bool {
-	return errors.Is(err, netdev.ErrAway) || errors.Is(err, netdev.ErrVLANTaken) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return errors.Is(err, netdev.ErrNotConnected) || errors.Is(err, netdev.ErrVLANTaken) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

@@ -31,10 +31,10 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 		return err
 	}
 	e.topology.ovn.Watch(ovn.Notify{
-		Unit:   func(u intent.Unit) { e.owns(u); e.queues.Add(u) },
-		Router: func(name string) { e.routerChanged(ctx, name) },
-		Host:   func(word string) { e.hostChanged(ctx, word) },
-		Up:     e.portUp,
+		Unit:      func(u intent.Unit) { e.owns(u); e.queues.Add(u) },
+		Router:    func(name string) { e.routerChanged(ctx, name) },
+		ParentKey: func(word string) { e.hostChanged(ctx, word) },
+		SubportUp: e.portUp,
 	})
 	owners, err := e.topology.ovn.Units(ctx)
 	if err != nil {

@@ -69,7 +69,7 @@ func (t topology) router(name string) (*decide.Router, error) {
 // then a port that is not found may exist.
 func (t topology) parent(s decide.ParentPortSelector) (*decide.ParentPort, error) {
 	var ports []decide.ParentCandidate
-	for _, p := range t.ovn.Hosts(s.Words()...) {
+	for _, p := range t.ovn.ParentCandidates(s.Words()...) {
 		ports = append(ports, decide.ParentCandidate(p))
 	}
 	if err := t.connected(); err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/model"
 )
 
-// The client copies a row each time that it is read or changed, by way of
-// JSON unless the row can copy itself: that is twenty times slower.
+// The client copies a row each time that it reads or changes it. Rows that cannot
+// copy themselves go through JSON, which takes twenty times as long.
 
 // CloneModel copies the row.
 func (r *LogicalSwitch) CloneModel() model.Model {

@@ -1,11 +1,11 @@
-// Package nbdb models the tables and columns of OVN's northbound database that
-// we read or write. It knows the rows, not what they are for.
+// Package nbdb models the tables and columns of OVN's northbound database that we
+// read or write. It knows the rows, not their use.
 //
-// The structs are written by hand: modelgen's have every column of the schema
-// that they were generated from, and the client refuses a server that lacks
-// one. These columns are in every northbound schema from 7.0.0 (OVN 23.03) to
-// today's. Left out on purpose are the large sets, Logical_Switch.ports and
-// Port_Group.ports: the client pays for a whole set on each change to it.
+// The structs are written by hand. Those of modelgen have every column of one
+// schema, and the client refuses a server that lacks one of them. These columns are
+// in every northbound schema since 7.0.0 (OVN 23.03). The large sets
+// Logical_Switch.ports and Port_Group.ports are left out: the client would copy the
+// whole set at each change of it.
 package nbdb
 
 import (
@@ -35,7 +35,7 @@ type LogicalSwitch struct {
 	ExternalIDs  map[string]string `ovsdb:"external_ids"`
 }
 
-// LogicalSwitchPort is a place on a switch.
+// LogicalSwitchPort is a port of a switch.
 type LogicalSwitchPort struct {
 	UUID         string            `ovsdb:"_uuid"`
 	Name         string            `ovsdb:"name"`
@@ -46,7 +46,7 @@ type LogicalSwitchPort struct {
 	ParentName   *string           `ovsdb:"parent_name"`
 	Tag          *int              `ovsdb:"tag"`
 	ExternalIDs  map[string]string `ovsdb:"external_ids"`
-	// Up is northd's.
+	// Up is written by ovn-northd.
 	Up *bool `ovsdb:"up"`
 }
 
@@ -93,8 +93,8 @@ type PortGroup struct {
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
-// Columns are the columns of each table that a monitor must ask for: without
-// a list the client asks for all that the server has.
+// Columns returns the columns to monitor, by table: all that the structs have.
+// Without a list the client asks for all that the server has.
 func Columns() map[string][]string {
 	return map[string][]string{
 		LogicalSwitchTable: {"name", "other_config", "load_balancer", "external_ids"},
@@ -109,8 +109,8 @@ func Columns() map[string][]string {
 	}
 }
 
-// Model is what a client of the database needs to know: these tables, indexed
-// by name and by each of the given keys of external_ids.
+// Model returns what a client of the database must know: these tables, indexed by
+// name and by each of the given keys of external_ids.
 func Model(keys ...string) (model.ClientDBModel, error) {
 	tables := map[string]model.Model{
 		LogicalSwitchTable:       &LogicalSwitch{},
@@ -131,7 +131,7 @@ func Model(keys ...string) (model.ClientDBModel, error) {
 			indexes[table] = append(indexes[table], index(model.ColumnKey{Column: "external_ids", Key: key}))
 		}
 	}
-	for _, table := range []string{LogicalSwitchTable, LogicalRouterTable} { // the others' names are in the schema
+	for _, table := range []string{LogicalSwitchTable, LogicalRouterTable} { // the schema indexes the others by name
 		indexes[table] = append(indexes[table], index(model.ColumnKey{Column: "name"}))
 	}
 	m.SetIndexes(indexes)

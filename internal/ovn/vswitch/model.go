@@ -1,9 +1,8 @@
 // Package vswitch models the few tables and columns of a node's Open_vSwitch
-// database that the agent uses. It knows the rows, not what to do with them.
+// database that the agent uses. It knows the rows, not their use.
 //
-// The structs are written by hand: modelgen's have every column of the schema
-// that they were generated from, and the client refuses a server without one
-// of them. These columns are in every Open vSwitch since 2.17.
+// The structs are written by hand, for the reason in package nbdb. These columns are
+// in every Open vSwitch since 2.17.
 package vswitch
 
 import "github.com/ovn-kubernetes/libovsdb/model"
