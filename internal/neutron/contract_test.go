@@ -118,7 +118,7 @@ func contractRefusals(t *testing.T, f *Fabric) {
 		{"pod/ns/x", pod(func(p *intent.Port) { p.Addrs = []netip.Addr{netip.MustParseAddr("10.8.0.77")} }), "Refused", "10.8.0.77"},
 		{"pod/ns/x", pod(func(p *intent.Port) { p.CloudGroups = []string{"00000000-0000-4000-8000-000000000000"} }), "NotFound", "ecurity group"},
 		{"pod/ns/x", pod(func(p *intent.Port) { p.Project = project }), "QuotaExceeded", "port"},
-		{"pod/ns/x", pod(func(p *intent.Port) { p.Network = "unknown" }), "WaitingForSegment", "unknown"},
+		{"pod/ns/x", pod(func(p *intent.Port) { p.Network = "unknown" }), "WaitingForNetwork", "unknown"},
 		{"pod/ns/x", pod(func(p *intent.Port) { p.Groups = []string{"unknown"} }), "WaitingForGroup", "unknown"},
 		{"subnet/net2", intent.Want{}, "InUse", "ns/static"},
 		{"subnet/other", intent.Want{Networks: []intent.Network{{Name: "other", Existing: "00000000-0000-4000-8000-000000000000"}}}, "NoNetwork", "00000000"},

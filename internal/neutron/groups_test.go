@@ -152,7 +152,7 @@ func TestLookFindsAGroupGone(t *testing.T) {
 	apply(t, f, "pod/ns/a", only("ns/a", "policy/ns/web"))
 	waiting := only("ns/b", "peer/db")
 	waiting.Ports[0].Network = "unknown"
-	if _, err := f.Apply(t.Context(), "pod/ns/b", waiting); reason(err) != "WaitingForSegment" {
+	if _, err := f.Apply(t.Context(), "pod/ns/b", waiting); reason(err) != "WaitingForNetwork" {
 		t.Error(err)
 	}
 	intruder(t, f, "peer/db")

@@ -130,7 +130,7 @@ func TestWaiting(t *testing.T) {
 		comes  []string
 	}{
 		{"subnet/net2", subnet("net2", "neutron-r", true), "WaitingForRouter", []string{"lr-add", "neutron-r"}},
-		{"pod/ns/p", pod("p.ns", "other"), "WaitingForSegment", []string{"ls-add", "other"}},
+		{"pod/ns/p", pod("p.ns", "other"), "WaitingForNetwork", []string{"ls-add", "other"}},
 		{"pod/ns/q", pod("q.ns", "other", "pg_sg"), "WaitingForGroup", []string{"pg-add", "pg_sg"}},
 	} {
 		if _, err := f.Apply(within(t), c.unit, c.want); !isWait(err, c.reason) {

@@ -17,7 +17,7 @@ import (
 )
 
 // transient are reasons that pass without anybody's help: no event says them.
-var transient = []string{decide.NotBound, cloud.Unread, namespaceUnread, "WaitingForSegment", "WaitingForGroup", ovn.PortNotUp}
+var transient = []string{decide.NotBound, cloud.Unread, namespaceUnread, "WaitingForNetwork", "WaitingForGroup", ovn.PortNotUp}
 
 // reporter reports outcomes as events and conditions.
 type reporter struct{ events events.EventRecorder }

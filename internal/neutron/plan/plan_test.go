@@ -152,7 +152,7 @@ func TestTranslateRefuses(t *testing.T) {
 		{intent.Want{RoutePolicies: []intent.RoutePolicy{{Router: "r"}}}, known(), "NotSupported"},
 		{intent.Want{LoadBalancers: []intent.LoadBalancer{{Name: "b"}}}, known(), "NotSupported"},
 		{intent.Want{RouterInterfaces: []intent.RouterInterface{{Network: "theirs", Router: "r"}}}, known(), "NotOurs"},
-		{port(intent.Port{Name: "p", Network: "unknown"}), known(), "WaitingForSegment"},
+		{port(intent.Port{Name: "p", Network: "unknown"}), known(), "WaitingForNetwork"},
 		{port(intent.Port{Name: "p", Network: "net2", Groups: []string{"unknown"}}), known(), "WaitingForGroup"},
 		{port(intent.Port{Name: "p", Network: "net2", Groups: []string{"np.db"}, UnknownAddresses: true}), known(), "InvalidSpec"},
 		{port(intent.Port{Name: "p", Network: "net2", UnknownAddresses: true}), bare, "NotSupported"},

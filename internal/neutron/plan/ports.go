@@ -56,7 +56,7 @@ func (t *translation) place(p intent.Port, f Fields) {
 	}
 	s, known := t.Networks[p.Network]
 	if !known {
-		t.await("WaitingForSegment", shortWait, "the network of Subnet %s", p.Network)
+		t.await("WaitingForNetwork", shortWait, "the network of Subnet %s", p.Network)
 		return
 	}
 	f["network_id"] = s.ID

@@ -202,7 +202,7 @@ func (t *translation) refSwitch(name string) ref {
 	if _, ok := t.rows[own]; ok {
 		return ref{row: own}
 	}
-	return t.waitFor("WaitingForSegment", "the switch %s", name)
+	return t.waitFor("WaitingForNetwork", "the switch %s", name)
 }
 
 // refGroup does the same for port groups.
