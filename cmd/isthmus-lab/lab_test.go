@@ -31,6 +31,7 @@ func smallLab(t *testing.T, out io.Writer) *lab.Lab {
 	if testing.Short() || os.Geteuid() != 0 {
 		t.Skip("starts a lab: run as root and without -short")
 	}
+	//nolint:usetesting // a lab is below /run
 	dir, err := os.MkdirTemp("/run", "isthmus-test-")
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,9 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	f.WriteString("the namespace")
+	if _, err := f.WriteString("the namespace"); err != nil {
+		t.Fatal(err)
+	}
 	request := Request{Verb: Add, Attachment: Attachment{"c1", "eth0"}, Namespace: "net2", Pod: "ubuntu", UID: "u"}
 	answer, err := Call(t.Context(), socket, request, f)
 	if err != nil {

@@ -39,7 +39,7 @@ type Process struct {
 // Run does a daemon's work until it fails or the process gets SIGTERM or SIGINT,
 // which end ctx. It returns the exit code: 1 if the work failed.
 func Run(name string, o Options, work func(ctx context.Context, p Process) error) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) //nolint:forbidigo // the program begins here
 	defer stop()
 	log := newLogger(o.LogLevel)
 	p, err := start(name, o, log)

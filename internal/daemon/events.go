@@ -21,7 +21,7 @@ func NewRecorder(component string, c *rest.Config, h *http.Client) (_ events.Eve
 		return nil, nil, fmt.Errorf("make a client for events: %w", err)
 	}
 	b := events.NewBroadcaster(&events.EventSinkImpl{Interface: client})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // events are sent until the returned function is called
 	if err := b.StartRecordingToSinkWithContext(ctx); err != nil {
 		cancel()
 		return nil, nil, fmt.Errorf("start sending events: %w", err)

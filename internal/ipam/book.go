@@ -318,7 +318,7 @@ func (b *Allocator) forget(owner, name string) {
 	}
 }
 
-// Interfaces are the names that are known, sorted.
+// Networks are the names that are known, sorted.
 func (b *Allocator) Networks() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -39,7 +39,7 @@ func start(t *testing.T) *world {
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); w.ovs.Run(ctx) }()
+	go func() { defer close(done); _ = w.ovs.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	if err := w.ovs.Ready(t.Context()); err != nil {
 		t.Fatal(err)

@@ -107,7 +107,7 @@ func (l *lab) unplug(context.Context, string) error {
 	h := l.handle(l.node)
 	dev, err := h.LinkByName(NodeLink)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // it is gone already
 	}
 	return h.LinkDel(dev)
 }

@@ -17,7 +17,7 @@ func (n *Network) firewall(p plan) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer func() { _ = c.CloseLasting() }() // it was only read, or its errors were seen
 	want := rulesetOf(p)
 	have, err := readShape(c)
 	if err != nil {
@@ -38,7 +38,7 @@ func (n *Network) dropFirewall() error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer func() { _ = c.CloseLasting() }() // it was only read, or its errors were seen
 	t, err := findTable(c)
 	if err != nil || t == nil {
 		return err
@@ -56,7 +56,7 @@ func (n *Network) firewallLinks() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.CloseLasting()
+	defer func() { _ = c.CloseLasting() }() // it was only read, or its errors were seen
 	t, err := findTable(c)
 	if err != nil || t == nil {
 		return nil, err

@@ -197,7 +197,7 @@ func TestPoolsNeverLies(t *testing.T) {
 					pods[o.ID] = readyIn(o.ID, o.Key.Node, w.Key.Groups)
 				}
 			},
-			"give": func(t *rapid.T) {
+			"give": func(*rapid.T) {
 				for id, o := range pods {
 					delete(pods, id)
 					o.Clean = false

@@ -20,7 +20,7 @@ type Flow struct {
 	Port     int
 }
 
-// RouterInterface is ports with their groups, as security groups see them: what leaves
+// Network is ports with their groups, as security groups see them: what leaves
 // a port and what comes to one must be let through by a rule of one of its groups.
 type Network struct {
 	Ports     []Port

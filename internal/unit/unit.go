@@ -69,7 +69,7 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 			return again(fmt.Errorf("hold %s: %w", name, err))
 		}
 	}
-	start := time.Now()
+	start := time.Now() //nolint:forbidigo // a duration for a metric
 	out := r.apply(ctx, name, d)
 	r.metrics.observe(r.Kind, name, out, time.Since(start))
 	if out.Observed.Changed > 0 {

@@ -39,7 +39,7 @@ func Main(args []string, getenv func(string) string) int {
 }
 
 func askPool(args []string, getenv func(string) string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) //nolint:forbidigo // the program begins here
 	defer stop()
 	if err := poolwire.Ask(ctx, cmp.Or(getenv(poolwire.SocketEnv), poolwire.Socket), args, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -40,7 +40,7 @@ func FuzzPolicy(f *testing.F) {
 				}
 			}
 		}
-		b.Memberships(Pod{Namespace: "ns", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, CloudGroups{})
+		_, _ = b.Memberships(Pod{Namespace: "ns", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, CloudGroups{})
 	})
 }
 

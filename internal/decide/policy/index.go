@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Allocator is all NetworkPolicies, read. It does not change: a changed policy makes
-// a new Book.
+// Index is all NetworkPolicies, read. It does not change: a changed policy makes
+// a new Index.
 type Index struct {
 	policies map[types.NamespacedName]*policy
 	// of are a namespace's policies.

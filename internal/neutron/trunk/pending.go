@@ -86,7 +86,7 @@ func (p *Pending) Await(port string, u intent.Unit, parent string) {
 		return
 	}
 	if !known {
-		was.ID, was.since = port, time.Now()
+		was.ID, was.since = port, time.Now() //nolint:forbidigo // compared only with the time below
 	}
 	was.Unit, was.Parent = u, parent
 	p.waiting[port] = was
@@ -178,7 +178,7 @@ func (p *Pending) look(ctx context.Context) {
 			}
 			continue
 		}
-		up, stuck := p.note(some, active, time.Now().Add(-p.pace.Stuck))
+		up, stuck := p.note(some, active, time.Now().Add(-p.pace.Stuck)) //nolint:forbidigo // as above
 		p.ports.CameUp(up)
 		for _, s := range stuck {
 			p.log.Warn("a subport has never come up, attaching it again", "port", s.ID, "parent", s.Parent, "unit", s.Unit)
@@ -232,7 +232,7 @@ func (p *Pending) note(ids []string, active map[string]bool, before time.Time) (
 			}
 		case active[w.Parent] && w.since.Before(before):
 			stuck = append(stuck, w)
-			w.since = time.Now()
+			w.since = time.Now() //nolint:forbidigo // as above
 			p.waiting[id] = w
 		}
 	}

@@ -31,7 +31,7 @@ func New(t testing.TB, schema string) *Server {
 	if _, err := os.Stat(schema); err != nil {
 		t.Skipf("no OVN or Open vSwitch here (apt-get install ovn-central openvswitch-switch): %v", err)
 	}
-	// Not t.TempDir: a socket's path has at most 107 characters.
+	//nolint:usetesting // a socket's path has at most 107 characters
 	dir, err := os.MkdirTemp("", "ovsdbtest")
 	if err != nil {
 		t.Fatal(err)
