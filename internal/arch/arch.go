@@ -193,7 +193,6 @@ const (
 var exceptions = map[string]string{
 	"internal/app/controller":            toBeCut,
 	"internal/app/controller.cluster":    toBeCut,
-	"internal/decide":                    toBeCut,
 	"internal/neutron":                   toBeCut,
 	"internal/neutron.Fabric":            toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,

@@ -21,8 +21,8 @@ type Leases interface {
 	Claim(subnet string, u intent.Unit, addrs []netip.Addr) error
 }
 
-// claimOn is a claim of addresses on the Subnet, without whose it is.
-func claimOn(s *v1.Subnet, port string, addrs []netip.Addr) (*v1.IP, error) {
+// ClaimOn is a claim of addresses on the Subnet, without whose it is.
+func ClaimOn(s *v1.Subnet, port string, addrs []netip.Addr) (*v1.IP, error) {
 	net, err := NetOf(&s.Spec)
 	if err != nil {
 		return nil, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + s.Name + " to be mended: " + err.Error()}
@@ -40,6 +40,21 @@ func claimOn(s *v1.Subnet, port string, addrs []netip.Addr) (*v1.IP, error) {
 	return ip, nil
 }
 
+// SetAddrs writes addresses of the Subnet into a claim. It errs if the Subnet's
+// spec cannot be read.
+func SetAddrs(ip *v1.IP, s *v1.Subnet, addrs []netip.Addr) error {
+	net, err := NetOf(&s.Spec)
+	for _, a := range addrs {
+		setAddr(&ip.Spec, a, net)
+	}
+	return err
+}
+
+// Attached tells whether a claim says how to plug the interface. It may be nil.
+func Attached(ip *v1.IP) bool {
+	return ip != nil && (ip.Spec.Attach.OVS != nil || ip.Spec.Attach.VLAN != nil && ip.Spec.Attach.VLAN.Tag != 0)
+}
+
 func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
 	for i, p := range net.Prefixes {
 		switch {
@@ -52,8 +67,8 @@ func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
 	}
 }
 
-// portOf is the port that a claim says.
-func portOf(ip *v1.IP) intent.Port {
+// PortOf is the port that a claim says.
+func PortOf(ip *v1.IP) intent.Port {
 	p := intent.Port{
 		Name: ip.Name, Network: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip), Node: ip.Spec.NodeName,
 	}
@@ -74,8 +89,8 @@ func Addrs(ip *v1.IP) []netip.Addr {
 	return addrs
 }
 
-// holds tells whether a claim's addresses are the unit's own.
-func holds(l Leases, u intent.Unit, ip *v1.IP) bool {
+// Holds tells whether a claim's addresses are the unit's own.
+func Holds(l Leases, u intent.Unit, ip *v1.IP) bool {
 	held, addrs := l.Held(ip.Spec.Subnet, u), Addrs(ip)
 	return len(addrs) > 0 && len(addrs) == len(held) && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !slices.Contains(held, a) })
 }

@@ -155,24 +155,24 @@ func overlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
 	return netip.Prefix{}, netip.Prefix{}, false
 }
 
-// older tells which of two objects was there first; the name decides a draw.
-func older(a, b metav1.Object) int {
+// Older tells which of two objects was there first; the name decides a draw.
+func Older(a, b metav1.Object) int {
 	at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
 	return cmp.Or(at.Compare(bt.Time), cmp.Compare(a.GetName(), b.GetName()))
 }
 
-// allows tells whether pods of the namespace may use the Vpc. Home is the Vpc
+// Allows tells whether pods of the namespace may use the Vpc. Home is the Vpc
 // that the nodes are in: it is for all unless it says for whom.
-func allows(v *v1.Vpc, namespace, home string) bool {
-	if v.Name == nodeVpcOf(home) && len(v.Spec.Namespaces) == 0 {
+func Allows(v *v1.Vpc, namespace, home string) bool {
+	if v.Name == NodeVpcOf(home) && len(v.Spec.Namespaces) == 0 {
 		return true
 	}
 	return slices.Contains(v.Spec.Namespaces, namespace)
 }
 
-// ready returns nil if the Subnet may take new ports, and otherwise why not. A
+// Ready returns nil if the Subnet may take new ports, and otherwise why not. A
 // spec that cannot be read counts before the condition says so.
-func ready(s *v1.Subnet) error {
+func Ready(s *v1.Subnet) error {
 	if !s.DeletionTimestamp.IsZero() {
 		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s, which is being deleted", s.Name)}
 	}

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -17,19 +16,4 @@ func MAC(a netip.Addr) intent.MAC {
 		family = 0x60
 	}
 	return intent.MAC(fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", family, b[12], b[13], b[14], b[15]))
-}
-
-// staticMAC reads a requested MAC. Those that MAC derives are refused, for
-// another port may get the address that it belongs to.
-func staticMAC(text string) (intent.MAC, error) {
-	hw, err := net.ParseMAC(text)
-	switch {
-	case err != nil || len(hw) != 6:
-		return "", fmt.Errorf("%q is not a MAC address such as 0a:00:00:12:34:56", text)
-	case hw[0]&1 != 0 || hw.String() == "00:00:00:00:00:00":
-		return "", fmt.Errorf("%s is not a unicast MAC address", text)
-	case hw[0] == 2 && (hw[1] == 0 || hw[1] == 0x60):
-		return "", fmt.Errorf("%s: MAC addresses that begin with 02:00 or 02:60 are derived from addresses", text)
-	}
-	return intent.MAC(hw.String()), nil
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -33,8 +34,8 @@ func TestWhichNamespacesHaveSubnets(t *testing.T) {
 		has     bool
 	}{
 		{"one that is selected", own(), space("a", "own"), nil, true},
-		{"one that has its Subnet", own(), space("a", "own"), []*v1.Subnet{subnetOf("ns-a", router0, "10.64.0.0/24", "a")}, true},
-		{"one that has another", own(), space("a", "own"), []*v1.Subnet{subnetOf("x", router0, "10.64.0.0/24", "b", "a")}, false},
+		{"one that has its Subnet", own(), space("a", "own"), []*v1.Subnet{decidetest.Subnet("ns-a", decidetest.Router, "10.64.0.0/24", "a")}, true},
+		{"one that has another", own(), space("a", "own"), []*v1.Subnet{decidetest.Subnet("x", decidetest.Router, "10.64.0.0/24", "b", "a")}, false},
 		{"one that is not selected", own(), space("a", "none"), nil, false},
 		{"one that goes", own(), going, nil, false},
 		{"one that is not there", own(), nil, nil, false},
@@ -49,16 +50,16 @@ func TestWhichNamespacesHaveSubnets(t *testing.T) {
 // A namespace's Subnet: first the network, then the object with the prefix that
 // Neutron chose; when it is not to be any more, the object is deleted.
 func TestNamespaceSubnet(t *testing.T) {
-	template := own().Template("a", router0)
-	chosen := Chosen(template, CloudNetwork{ID: "n", Prefixes: []netip.Prefix{prefix("10.64.0.0/24")}, Gateways: []netip.Addr{addr("10.64.0.1")}})
+	template := own().Template("a", decidetest.Router)
+	chosen := Chosen(template, CloudNetwork{ID: "n", Prefixes: []netip.Prefix{decidetest.Prefix("10.64.0.0/24")}, Gateways: []netip.Addr{decidetest.Addr("10.64.0.1")}})
 	if chosen.Spec.CIDRBlock != "10.64.0.0/24" || chosen.Spec.Gateway != "" || template.Spec.CIDRBlock != "" {
 		t.Errorf("the Subnet is %+v", chosen.Spec)
 	}
-	join := intent.RouterInterface{Network: "ns-a", Router: router0, Foreign: true}
+	join := intent.RouterInterface{Network: "ns-a", Router: decidetest.Router, Foreign: true}
 	known := join
-	known.MAC, known.Addresses = "02:00:0a:40:00:01", []netip.Prefix{prefix("10.64.0.1/24")}
+	known.MAC, known.Addresses = "02:00:0a:40:00:01", []netip.Prefix{decidetest.Prefix("10.64.0.1/24")}
 	known.NetworkPort, known.RouterPort = "ns-a-neutron-22040ed5", "neutron-22040ed5-ns-a"
-	segment := intent.Network{Name: "ns-a", SubnetPool: "pool", Prefixes: []netip.Prefix{prefix("10.64.0.0/24")}, Gateways: []netip.Addr{addr("10.64.0.1")}}
+	segment := intent.Network{Name: "ns-a", SubnetPool: "pool", Prefixes: []netip.Prefix{decidetest.Prefix("10.64.0.0/24")}, Gateways: []netip.Addr{decidetest.Addr("10.64.0.1")}}
 	unasked := segment
 	unasked.SubnetPool = ""
 	want := func(s intent.Network, j intent.RouterInterface) intent.Want {
@@ -77,11 +78,11 @@ func TestNamespaceSubnet(t *testing.T) {
 		{"not wanted any more", chosen, nil, nil, []string{"pod/a/p"}, Remove, want(unasked, known)},
 		{"gone", nil, nil, nil, nil, "", intent.Want{}},
 	} {
-		got, told, err := parts(Subnet(SubnetFacts{
+		got, told, err := decidetest.Parts(Subnet(SubnetFacts{
 			Name: "ns-a", Subnet: row.subnet, Template: row.template, PerNamespace: row.how, Users: row.users,
-			Vpc: vpcOf(router0), Router: &Router{Name: router0}, NodeVpc: router0, UnderlayMTU: 1500,
+			Vpc: decidetest.Vpc(decidetest.Router), Router: &Router{Name: decidetest.Router}, NodeVpc: decidetest.Router, UnderlayMTU: 1500,
 		}))
-		if diff := cmp.Diff(row.want, got, comparePrefixes); diff != "" || told.Action != row.deed || err != nil {
+		if diff := cmp.Diff(row.want, got, decidetest.Compare); diff != "" || told.Action != row.deed || err != nil {
 			t.Errorf("%s: %v %q\n%s", row.name, err, told.Action, diff)
 		}
 	}
@@ -89,39 +90,17 @@ func TestNamespaceSubnet(t *testing.T) {
 
 // A Subnet that only bears the label is its maker's.
 func TestLabelsOfOthers(t *testing.T) {
-	s := readySubnet("mine", "neutron")
+	s := decidetest.ReadySubnet("mine", "neutron")
 	s.Labels = map[string]string{v1.LabelNamespace: "a"}
-	if _, told, _ := parts(Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: vpcOf(router0, "a"), Router: &Router{Name: router0}})); told.Action != Hold {
+	if _, told, _ := decidetest.Parts(Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: decidetest.Vpc(decidetest.Router, "a"), Router: &Router{Name: decidetest.Router}})); told.Action != Hold {
 		t.Errorf("it is to be %q", told.Action)
 	}
 }
 
 // An IPv6 prefix's gateway is Neutron's choice, too.
 func TestChosenGateway(t *testing.T) {
-	s := Chosen(own().Template("a", router0), CloudNetwork{Prefixes: []netip.Prefix{prefix("fd64::/64")}, Gateways: []netip.Addr{addr("fd64::")}})
+	s := Chosen(own().Template("a", decidetest.Router), CloudNetwork{Prefixes: []netip.Prefix{decidetest.Prefix("fd64::/64")}, Gateways: []netip.Addr{decidetest.Addr("fd64::")}})
 	if s.Spec.CIDRBlock != "fd64::/64" || s.Spec.Gateway != "fd64::" {
 		t.Errorf("%+v", s.Spec)
-	}
-}
-
-// Pods wait for their namespace's Subnet rather than go to another.
-func TestPodsWaitForTheirSubnet(t *testing.T) {
-	pods := readySubnet(v1.PodSubnet, "neutron")
-	pods.Spec.Namespaces = nil
-	f := PodFacts{
-		Namespace: "a", Name: "p", NodeVpc: router0, OwnSubnet: true, Subnets: []*v1.Subnet{pods}, Vpcs: []*v1.Vpc{vpcOf(router0)}, Leases: book{},
-		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
-	}
-	if _, _, err := parts(Pod(f)); reason(err) != "UnknownSubnet" {
-		t.Error(err)
-	}
-	mine := readySubnet("ns-a", "neutron")
-	f.Subnets = append(f.Subnets, mine)
-	if got, _, err := parts(Pod(f)); err != nil || got.Ports[0].Network != "ns-a" {
-		t.Errorf("%v: %+v", err, got)
-	}
-	f.Pod.Annotations = map[string]string{v1.AnnotationSubnet: v1.PodSubnet}
-	if got, _, err := parts(Pod(f)); err != nil || got.Ports[0].Network != PodNetwork {
-		t.Errorf("by annotation: %v: %+v", err, got)
 	}
 }

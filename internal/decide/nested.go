@@ -146,68 +146,8 @@ func NoParent(node string) error {
 		"the one that annotation %s of the Node names, else the only one that has the Node's InternalIP and a MAC address of its annotation %s", node, v1.ParentPort, v1.AnnotationMACs)}
 }
 
-// nested tells whether the pod's node is a virtual machine. While nobody knows
-// the node, a claim that stands says it.
-func (f PodFacts) nested() bool {
-	return f.Nested || !f.OnNode && f.mine() && f.Claim.Spec.Attach.VLAN != nil
-}
-
-// onSwitch is true for a pod that has its port on a switch while its node seems to
-// be a virtual machine that has none itself: the node may not be one at all.
-func (f PodFacts) onSwitch() bool {
-	return f.Nested && f.Parent == nil && f.mine() && f.Claim.Spec.PodUID == uid(f.Pod) && f.Claim.Spec.Attach.OVS != nil
-}
-
 // onSwitch is true for a node that has its own port while it seems to be a virtual
 // machine that has none in OpenStack.
 func (f NodeFacts) onSwitch() bool {
 	return f.Nested && f.Parent == nil && f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) && f.Claim.Spec.PodUID == string(f.Node.UID)
-}
-
-// early is true for a pod of which nobody knows yet how it is to be plugged: its
-// address and its port are there in time, but no claim before it is bound.
-func (f PodFacts) early() bool { return f.SomeNested && f.Pod.Spec.NodeName == "" }
-
-// plug makes the claim say how the pod is plugged on its node. A port that is no
-// more takes nothing from the claim: it may come back.
-func (f PodFacts) plug(ip *v1.IP) error {
-	s := &ip.Spec
-	switch {
-	case !f.nested() && FabricOfIP(ip) == intent.FabricOVN && s.Attach.VLAN != nil:
-		s.Attach = v1.Attach{OVS: &v1.AttachOVS{IfaceID: ip.Name, IfaceIDVer: s.PodUID}}
-		s.HostLink = f.vpcOf(s.Subnet) != nodeVpcOf(f.NodeVpc)
-	case !f.nested():
-	case f.Parent == nil:
-		return NoParent(s.NodeName)
-	default:
-		if s.Attach.VLAN == nil {
-			s.Attach = v1.Attach{VLAN: &v1.AttachVLAN{}}
-		}
-		s.Attach.VLAN.Parent, s.HostLink = string(f.Parent.MAC), true
-	}
-	return nil
-}
-
-// behind puts the port behind that of the pod's node, where it has one. It is
-// awaited until the claim says so.
-func (f PodFacts) behind(p *intent.Port, ip *v1.IP) {
-	if !f.nested() {
-		return
-	}
-	p.Version = ip.Spec.PodUID
-	p.Parent, p.Tag = f.Parent.Port, int(ip.Spec.Attach.VLAN.Tag)
-	was := f.Claim
-	p.MustBeUp = was == nil || was.Spec.PodUID != ip.Spec.PodUID || was.Spec.Attach.VLAN == nil || was.Spec.Attach.VLAN.Parent != ip.Spec.Attach.VLAN.Parent
-}
-
-// Retagged says that a running pod's VLAN id is another than it was; empty if it is not.
-func Retagged(was, is *v1.IP) string {
-	if was == nil || is == nil || was.Spec.PodUID != is.Spec.PodUID {
-		return ""
-	}
-	a, b := was.Spec.Attach.VLAN, is.Spec.Attach.VLAN
-	if a == nil || b == nil || a.Tag == b.Tag {
-		return ""
-	}
-	return fmt.Sprintf("the pod's VLAN id on its node is %d now, not %d: somebody else took that on the node's port", b.Tag, a.Tag)
 }

@@ -56,17 +56,17 @@ func NetworkName(subnet string) string {
 	return subnet
 }
 
-// nodeVpcOf is the Vpc that the nodes are in: Vpc ovn-cluster if nothing else is said.
-func nodeVpcOf(home string) string {
+// NodeVpcOf is the Vpc that the nodes are in: Vpc ovn-cluster if nothing else is said.
+func NodeVpcOf(home string) string {
 	if home == "" {
 		return v1.DefaultVpc
 	}
 	return home
 }
 
-// defaultSubnet is the Subnet that every cluster has for its pods.
-func defaultSubnet(home string) string {
-	if nodeVpcOf(home) == v1.DefaultVpc {
+// DefaultSubnet is the Subnet that every cluster has for its pods.
+func DefaultSubnet(home string) string {
+	if NodeVpcOf(home) == v1.DefaultVpc {
 		return v1.DefaultSubnet
 	}
 	return v1.PodSubnet
@@ -147,9 +147,9 @@ func isOwn(s *v1.Subnet, n RouterInterface, net Net) bool {
 	return slices.Contains(net.Prefixes, n.Prefix.Masked())
 }
 
-// neutronPort is the port that a claim asks Neutron for. What the claim leaves
+// NeutronPortOf is the port that a claim asks Neutron for. What the claim leaves
 // open is for Neutron to choose; what it says is kept.
-func neutronPort(name string, ip *v1.IP) intent.Port {
+func NeutronPortOf(name string, ip *v1.IP) intent.Port {
 	return intent.Port{
 		Name: name, Network: NetworkName(ip.Spec.Subnet), MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
 		Version: ip.Spec.PodUID, Node: ip.Spec.NodeName,

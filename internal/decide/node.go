@@ -52,14 +52,14 @@ func Node(f NodeFacts) intent.Decision[*v1.IP] {
 // port decides for a node that has a port of its own. The problem is reported
 // if there is no other.
 func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
-	if nodeVpcOf(f.NodeVpc) != v1.DefaultVpc {
+	if NodeVpcOf(f.NodeVpc) != v1.DefaultVpc {
 		return nodeInNeutron(f, problem)
 	}
 	unit := NodeUnit(f.Name)
 	// The group stands alone: pods join it before the node has its address.
 	want := intent.Want{Groups: []intent.Group{{Name: NodeGroup(f.Name)}}}
 	if f.Claim != nil && IPUnit(f.Claim) != unit {
-		return intent.ApplyWith[*v1.IP](want, nil, nameTaken(f.Claim))
+		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
 	}
 	if f.Join == nil {
 		return f.unable(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.JoinSubnet + " to be made"})
@@ -68,13 +68,13 @@ func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
 	if err != nil {
 		return intent.ApplyWith[*v1.IP](want, nil, err) // it has no address
 	}
-	ip, err := claimOn(f.Join, NodePort(f.Name), addrs)
+	ip, err := ClaimOn(f.Join, NodePort(f.Name), addrs)
 	if err != nil {
 		return f.unable(want, err)
 	}
 	ip.Spec.PodUID, ip.Spec.NodeName = string(f.Node.UID), f.Name
 	ip.Labels[v1.LabelNode] = f.Name
-	port := portOf(ip)
+	port := PortOf(ip)
 	port.UnknownAddresses = true // The node answers under its other addresses, too.
 	want.Ports = []intent.Port{port}
 	want.RoutePolicies = waysOut(f.Name, addrs)
@@ -95,7 +95,7 @@ func nodeAddrs(f NodeFacts, unit intent.Unit) ([]netip.Addr, error) {
 	if held := f.Leases.Held(v1.JoinSubnet, unit); len(held) > 0 {
 		return held, nil
 	}
-	if err := ready(f.Join); err != nil {
+	if err := Ready(f.Join); err != nil {
 		return nil, err
 	}
 	return f.Leases.Next(v1.JoinSubnet, unit)
@@ -111,6 +111,6 @@ func waysOut(node string, addrs []netip.Addr) []intent.RoutePolicy {
 	return ways
 }
 
-func nameTaken(claim *v1.IP) error {
+func NameTaken(claim *v1.IP) error {
 	return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("IP %s is that of %s, whose port would have the same name: choose another name", claim.Name, IPUnit(claim))}
 }

@@ -18,14 +18,14 @@ func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
 	// The guard stands alone: pods join it before the node has its port.
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guard()}}
 	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
-		return intent.ApplyWith[*v1.IP](want, nil, nameTaken(f.Claim))
+		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
 	}
 	if f.Join == nil {
 		return f.unable(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.PodSubnet + " to be made"})
 	}
 	ip := f.standing()
 	if ip == nil {
-		if err := ready(f.Join); err != nil {
+		if err := Ready(f.Join); err != nil {
 			return intent.ApplyWith[*v1.IP](want, nil, err)
 		}
 		ip = &v1.IP{Spec: v1.IPSpec{MTU: f.Join.Spec.MTU}}
@@ -36,7 +36,7 @@ func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
 	for _, p := range f.Services {
 		ip.Spec.Routes = append(ip.Spec.Routes, v1.Route{Destination: p.String()})
 	}
-	port := neutronPort(ip.Name, ip)
+	port := NeutronPortOf(ip.Name, ip)
 	port.Groups = []string{GroupNodes}
 	want.Ports = []intent.Port{port}
 	return intent.ApplyWith(want, ip, problem)
@@ -62,7 +62,7 @@ func (f NodeFacts) standing() *v1.IP {
 	if f.Claim == nil || f.Claim.Spec.Subnet != f.Join.Name || FabricOfIP(f.Claim) != intent.FabricNeutron {
 		return nil
 	}
-	if !holds(f.Leases, NodeUnit(f.Name), f.Claim) {
+	if !Holds(f.Leases, NodeUnit(f.Name), f.Claim) {
 		return nil
 	}
 	ip := &v1.IP{}

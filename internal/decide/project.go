@@ -27,3 +27,8 @@ func ProjectAsked(ns *corev1.Namespace) (string, error) {
 	}
 	return id, nil
 }
+
+// BadAnnotation refuses an object for one of its annotations.
+func BadAnnotation(name string, err error) error {
+	return intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("annotation %s: %v", name, err)}
+}

@@ -227,7 +227,7 @@ func natOutgoing(vpc string) string {
 
 func objectToVpc(f SubnetFacts) error {
 	switch {
-	case f.Subnet.Spec.Vpc == v1.DefaultVpc && nodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It is there or comes back.
+	case f.Subnet.Spec.Vpc == v1.DefaultVpc && NodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It is there or comes back.
 		return nil
 	case f.Vpc == nil:
 		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s to be made", f.Subnet.Spec.Vpc)}
@@ -239,7 +239,7 @@ func objectToVpc(f SubnetFacts) error {
 
 func objectToNamespaces(f SubnetFacts) error {
 	for _, ns := range f.Subnet.Spec.Namespaces {
-		if f.Vpc != nil && !allows(f.Vpc, ns, f.NodeVpc) {
+		if f.Vpc != nil && !Allows(f.Vpc, ns, f.NodeVpc) {
 			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
 		}
 	}
@@ -249,7 +249,7 @@ func objectToNamespaces(f SubnetFacts) error {
 // objectToSubnets lets the older of two Subnets win.
 func objectToSubnets(f SubnetFacts, net Net) error {
 	for _, o := range f.Others {
-		if older(o, f.Subnet) > 0 {
+		if Older(o, f.Subnet) > 0 {
 			continue
 		}
 		if sharePortName(f, o) {
@@ -278,7 +278,7 @@ func overlaps(a, b netip.Prefix, side string) error {
 
 // objectToNodes: nodes reach the pods of their Vpc by routes of their own.
 func objectToNodes(f SubnetFacts, net Net) error {
-	if f.Subnet.Spec.Vpc != nodeVpcOf(f.NodeVpc) {
+	if f.Subnet.Spec.Vpc != NodeVpcOf(f.NodeVpc) {
 		return nil
 	}
 	for _, n := range f.Nodes {

@@ -76,7 +76,7 @@ func routerGone(name string) error {
 
 func ourVpc(f VpcFacts) intent.Decision[VpcReport] {
 	switch {
-	case f.Name == nodeVpcOf(f.NodeVpc):
+	case f.Name == NodeVpcOf(f.NodeVpc):
 		return defaultVpc(f)
 	case f.Vpc == nil:
 		return intent.Remove(VpcReport{})
@@ -127,7 +127,7 @@ func routerTaken(name string) error {
 func subnetName(s *v1.Subnet) string { return s.Name }
 
 func vpcStatus(f VpcFacts) v1.VpcStatus {
-	s := v1.VpcStatus{Default: f.Name == nodeVpcOf(f.NodeVpc), Router: f.Vpc.Status.Router}
+	s := v1.VpcStatus{Default: f.Name == NodeVpcOf(f.NodeVpc), Router: f.Vpc.Status.Router}
 	if f.Router != nil {
 		s.Standby, s.Router = true, f.Router.Name
 		s.Subnets = slices.Clone(f.Router.Networks)

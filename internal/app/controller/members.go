@@ -13,6 +13,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -23,7 +24,7 @@ type members struct {
 }
 
 // gather completes f with the Service's endpoints, and the networks that they are in.
-func (m members) gather(ctx context.Context, f *decide.ServiceFacts) (err error) {
+func (m members) gather(ctx context.Context, f *service.Facts) (err error) {
 	if f.Slices, err = m.slices(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}); err != nil {
 		return err
 	}
@@ -45,10 +46,10 @@ func (m members) slices(ctx context.Context, n types.NamespacedName) ([]*discove
 
 // networks returns the networks of pods on the nodes' router; only those of
 // Neutron have a name.
-func (m members) networks(ctx context.Context) ([]decide.EndpointNetwork, error) {
+func (m members) networks(ctx context.Context) ([]service.EndpointNetwork, error) {
 	all, err := kube.Subnets(ctx, m.client)
 	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
-	var out []decide.EndpointNetwork
+	var out []service.EndpointNetwork
 	for _, s := range all {
 		prefixes, err := decide.PrefixesOf(&s.Spec)
 		if err != nil || s.Spec.Vpc != m.topology.nodeVpc() {
@@ -59,7 +60,7 @@ func (m members) networks(ctx context.Context) ([]decide.EndpointNetwork, error)
 			network = decide.NetworkName(s.Name)
 		}
 		for _, p := range prefixes {
-			out = append(out, decide.EndpointNetwork{Network: network, Prefix: p})
+			out = append(out, service.EndpointNetwork{Network: network, Prefix: p})
 		}
 	}
 	return out, err

@@ -9,10 +9,11 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 )
 
 // gatherPlug finds how a pod is plugged where it runs.
-func (c *cluster) gatherPlug(ctx context.Context, f *decide.PodFacts) error {
+func (c *cluster) gatherPlug(ctx context.Context, f *pod.Facts) error {
 	if f.Pod.Spec.NodeName == "" {
 		var one corev1.NodeList
 		err := c.client.List(ctx, &one, client.MatchingFields{kube.IndexNested: "true"}, client.Limit(1))

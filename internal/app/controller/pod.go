@@ -12,13 +12,14 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide.PodFacts, error) {
-	f := decide.PodFacts{Namespace: n.Namespace, Name: n.Name, Leases: c.claims.Leases()}
+func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (pod.Facts, error) {
+	f := pod.Facts{Namespace: n.Namespace, Name: n.Name, ClaimFacts: pod.ClaimFacts{Leases: c.claims.Leases()}}
 	var err error
 	if f.Pod, err = kube.Get[corev1.Pod](ctx, c.client, n); err != nil {
 		return f, err
@@ -55,7 +56,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (decide
 
 // kept tells whether the StatefulSet of a claim still wants a pod of that name.
 func (c *cluster) kept(ctx context.Context, ip *v1.IP) (bool, error) {
-	if ip == nil || ip.Spec.PodType != decide.StatefulSet {
+	if ip == nil || ip.Spec.PodType != pod.StatefulSet {
 		return false, nil
 	}
 	set, n, ok := kube.SplitOrdinal(ip.Spec.PodName)
@@ -88,7 +89,7 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 
 // gatherGroups finds what decides a pod's security groups. While nobody can say
 // whether one that it asks for is there, a pod that runs keeps those that it has.
-func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
+func (c *cluster) gatherGroups(ctx context.Context, f *pod.Facts) error {
 	cl := c.cloud
 	if cl == nil {
 		return nil
@@ -111,8 +112,8 @@ func (c *cluster) gatherGroups(ctx context.Context, f *decide.PodFacts) error {
 	return err
 }
 
-func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err error) {
-	if f.Book, err = c.policies.read(ctx, c.client); err != nil {
+func (c *cluster) gatherPolicies(ctx context.Context, f *pod.Facts) (err error) {
+	if f.Policies, err = c.policies.read(ctx, c.client); err != nil {
 		return err
 	}
 	f.InNamespace, err = kube.Get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: f.Namespace})
@@ -124,7 +125,7 @@ func (c *cluster) gatherPolicies(ctx context.Context, f *decide.PodFacts) (err e
 
 // reportPod writes the claim once the port stands. What a unit no longer has a
 // claim for is free only when its port is gone, and the claim after it.
-func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, out unit.Outcome) error {
+func (c *cluster) reportPod(ctx context.Context, f pod.Facts, ip *v1.IP, out unit.Outcome) error {
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
 	c.waitingPods.set(n, f.Pod != nil && (out.Kept || !decide.Attached(ip)) && out.State != unit.Done)
 	if f.Pod != nil {
@@ -134,7 +135,7 @@ func (c *cluster) reportPod(ctx context.Context, f decide.PodFacts, ip *v1.IP, o
 	if err := c.claims.Bind(u, ip, out); err != nil {
 		return err
 	}
-	if told := decide.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
+	if told := pod.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
 		c.reporter.warn(f.Pod, "VLANMoved", told)
 	}
 	return c.claims.Report(ctx, u, f.Claim, ip, out)

@@ -14,7 +14,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
+	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
@@ -76,11 +78,11 @@ func (u policyUnit) services(ctx context.Context) ([]policy.Service, error) {
 	}
 	var out []policy.Service
 	for _, s := range all {
-		f := decide.ServiceFacts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
+		f := service.Facts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
 		if err := u.members.gather(ctx, &f); err != nil {
 			return nil, err
 		}
-		if lb, has := decide.Frontends(f); has {
+		if lb, has := service.Frontends(f); has {
 			out = append(out, policy.ServiceOf(lb, func(a netip.Addr) *policy.Pod { return u.podAt(ctx, a) }))
 		}
 	}
@@ -106,7 +108,7 @@ func (u policyUnit) podAt(ctx context.Context, a netip.Addr) *policy.Pod {
 // policyPod returns a pod as policies see it; false if policies do not apply to it.
 // claim may be nil.
 func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (policy.Pod, bool) {
-	if !decide.NeedsPort(p) {
+	if !pod.NeedsPort(p) {
 		return policy.Pod{}, false
 	}
 	var addrs []netip.Addr

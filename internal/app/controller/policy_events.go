@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
@@ -153,7 +154,7 @@ func (e policyEvents) portsChanged(ctx context.Context, before, after *corev1.Po
 // namedPorts returns a pod's named ports, none if it needs no port of ours. p may
 // be nil.
 func namedPorts(p *corev1.Pod) []policy.NamedPort {
-	if !decide.NeedsPort(p) {
+	if !pod.NeedsPort(p) {
 		return nil
 	}
 	return policy.NamedPortsOf(p)

@@ -20,7 +20,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
-	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
@@ -149,14 +149,14 @@ func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	c := ruled()
 	c.cloud = &cloud.Cloud{}
 	var wait intent.Wait
-	f := decide.PodFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}
+	f := pod.Facts{ClaimFacts: pod.ClaimFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}}
 	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {
 		t.Error(err)
 	}
 	if _, _, err := (policyUnit{client: c.client, cloud: c.cloud, index: c.policies}).policies(t.Context()); !errors.As(err, &wait) {
 		t.Error(err)
 	}
-	if err := c.gatherGroups(t.Context(), &decide.PodFacts{}); err != nil {
+	if err := c.gatherGroups(t.Context(), &pod.Facts{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,13 +11,13 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
-	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
 // transient are reasons that pass without anybody's help: no event says them.
-var transient = []string{decide.NotBound, cloud.Unread, namespaceUnread, "WaitingForNetwork", "WaitingForGroup", ovn.PortNotUp}
+var transient = []string{pod.NotBound, cloud.Unread, namespaceUnread, "WaitingForNetwork", "WaitingForGroup", ovn.PortNotUp}
 
 // reporter reports outcomes as events and conditions.
 type reporter struct{ events events.EventRecorder }

@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -26,13 +27,6 @@ const conditionLoadBalancerReady = "openstack.org/LoadBalancerReady"
 
 // pending is the reason of a Wait for Octavia, which works on a load balancer.
 const pending = "Pending"
-
-// serviceFacts are decide's facts, and the record of the load balancer, nil if
-// there is none.
-type serviceFacts struct {
-	decide.ServiceFacts
-	record *kuryr.KuryrLoadBalancer
-}
 
 // serviceUnit gathers and reports Services: load balancers in Octavia, and their
 // records, which are KuryrLoadBalancers.
@@ -45,10 +39,10 @@ type serviceUnit struct {
 	members  members
 }
 
-func (u serviceUnit) gather(ctx context.Context, n types.NamespacedName) (serviceFacts, error) {
-	f := serviceFacts{ServiceFacts: decide.ServiceFacts{Namespace: n.Namespace, Name: n.Name, Network: decide.ServiceNetwork}}
+func (u serviceUnit) gather(ctx context.Context, n types.NamespacedName) (service.Facts, error) {
+	f := service.Facts{Namespace: n.Namespace, Name: n.Name, Network: decide.ServiceNetwork}
 	var err error
-	if f.record, err = kube.Get[kuryr.KuryrLoadBalancer](ctx, u.client, n); err != nil {
+	if f.Record, err = kube.Get[kuryr.KuryrLoadBalancer](ctx, u.client, n); err != nil {
 		return f, err
 	}
 	if f.Service, err = kube.Get[corev1.Service](ctx, u.client, n); f.Service == nil || err != nil {
@@ -57,13 +51,13 @@ func (u serviceUnit) gather(ctx context.Context, n types.NamespacedName) (servic
 	if err := u.cloud.Ready(); err != nil {
 		return f, err
 	}
-	if err := u.members.gather(ctx, &f.ServiceFacts); err != nil {
+	if err := u.members.gather(ctx, &f); err != nil {
 		return f, err
 	}
 	if f.Service.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		f.ExternalNetwork, f.ExternalProblem = u.cloud.ExternalNetwork(ctx)
 	}
-	f.Project, f.ProjectProblem, err = u.project(ctx, n.Namespace, f.record)
+	f.Project, f.ProjectProblem, err = u.project(ctx, n.Namespace, f.Record)
 	return f, err
 }
 
@@ -81,27 +75,25 @@ func (u serviceUnit) project(ctx context.Context, namespace string, record *kury
 	return id, problem, nil
 }
 
-func decideService(f serviceFacts) intent.Decision[struct{}] { return decide.Service(f.ServiceFacts) }
-
 // report writes the record, and the Service's own status.
-func (u serviceUnit) report(ctx context.Context, f serviceFacts, _ struct{}, out unit.Outcome) error {
+func (u serviceUnit) report(ctx context.Context, f service.Facts, _ struct{}, out unit.Outcome) error {
 	var seen *intent.LoadBalancerStatus
 	if b := out.Observed.LoadBalancers[f.Namespace+"/"+f.Name]; b.ID != "" {
 		seen = &b
 	}
-	record := decide.LoadBalancerRecord(f.ServiceFacts, u.settings.LoadBalancerProvider, seen)
+	record := service.Record(f, u.settings.LoadBalancerProvider, seen)
 	if record == nil {
 		return u.deleteRecord(ctx, f, out)
 	}
-	had, err := f.record, error(nil)
+	had, err := f.Record, error(nil)
 	if had == nil || !out.Kept { // A load balancer that is kept is as its record says.
-		if had, err = u.writeRecord(ctx, f.record, record, seen); err != nil {
+		if had, err = u.writeRecord(ctx, f.Record, record, seen); err != nil {
 			return err
 		}
 	}
 	after := had.DeepCopy()
 	if seen != nil {
-		after.Status = decide.LoadBalancerStatus(*seen)
+		after.Status = service.RecordStatus(*seen)
 	}
 	after.Status.Conditions = loadBalancerConditions(had.Status.Conditions, kuryr.ConditionReady, had.Generation, out)
 	if err := kube.PatchStatus(ctx, u.client, had, after, had.Status, after.Status); err != nil {
@@ -112,12 +104,12 @@ func (u serviceUnit) report(ctx context.Context, f serviceFacts, _ struct{}, out
 
 // deleteRecord deletes the record of a load balancer that is gone, and the
 // Service's condition.
-func (u serviceUnit) deleteRecord(ctx context.Context, f serviceFacts, out unit.Outcome) error {
+func (u serviceUnit) deleteRecord(ctx context.Context, f service.Facts, out unit.Outcome) error {
 	if !out.Applied {
 		return nil
 	}
-	if f.record != nil {
-		if err := client.IgnoreNotFound(u.client.Delete(ctx, f.record, client.Preconditions{UID: &f.record.UID})); err != nil {
+	if f.Record != nil {
+		if err := client.IgnoreNotFound(u.client.Delete(ctx, f.Record, client.Preconditions{UID: &f.Record.UID})); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
+	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
@@ -55,7 +57,7 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 		of(r, "vpc", 2, t.vpc(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
 		of(r, "subnet", 4, t.subnet(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
 		of(r, "node", 4, t.node(), nodes.gather, decide.Node, nil, nodes.report),
-		of(r, "pod", 32, t.pod(), c.gatherPod, decide.Pod, nil, c.reportPod),
+		of(r, "pod", 32, t.pod(), c.gatherPod, pod.Decide, nil, c.reportPod),
 	}
 	if c.settings.Neutron != nil {
 		policies := policyUnit{c.client, c.reporter, c.cloud, c.policies, c.members()}
@@ -67,7 +69,7 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	if !c.settings.Overlay() {
 		services := serviceUnit{c.client, c.reporter, *c.settings.Neutron, c.cloud, c.projects(), c.members()}
 		all = append(all,
-			of(r, "service", 8, t.service(), services.gather, decideService, nil, services.report))
+			of(r, "service", 8, t.service(), services.gather, service.Decide, nil, services.report))
 	}
 	return all
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/app/controller/fabrics"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/octavia"
 )
@@ -72,7 +73,7 @@ func (c *cluster) runAll(ctx context.Context) {
 	if !c.settings.Overlay() {
 		q.Add(intent.Unit("subnet/" + v1.PodSubnet))
 		for _, n := range maps.EveryService(ctx, nil) {
-			q.Add(decide.ServiceUnit(n.Namespace, n.Name))
+			q.Add(service.Unit(n.Namespace, n.Name))
 		}
 	}
 	nodes, nodesErr := kube.Nodes(ctx, c.client)

@@ -6,6 +6,8 @@ import (
 
 	netv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 )
 
 // FuzzPolicy: whatever the API server lets in, what comes out is in order, and
@@ -22,7 +24,7 @@ func FuzzPolicy(f *testing.F) {
 			return
 		}
 		b := NewIndex([]*netv1.NetworkPolicy{np})
-		want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: b, Ports: ports}))
+		want, _, err := decidetest.Parts(Decide(Facts{Namespace: "ns", Name: "p", Index: b, Ports: ports}))
 		shared := map[string]bool{}
 		for _, g := range b.Groups(ports) {
 			shared[g.Name] = true

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -49,7 +50,7 @@ func TestPolicyGroups(t *testing.T) {
 	t.Parallel()
 	b := NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
 	ports := PortCount{{"ns", "sql", "udp", 53}: 1, {"other", "sql", "udp", 54}: 1, {"ns", "sql", "tcp", 3306}: 2}
-	want, err := parts(Decide(Facts{Namespace: "ns", Name: "db", Index: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}}))
+	want, _, err := decidetest.Parts(Decide(Facts{Namespace: "ns", Name: "db", Index: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestSharedGroups(t *testing.T) {
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
 		}
 		for u, g := range groups {
-			if got, _ := parts(SharedGroup(GroupFacts{Unit: u, Index: b})); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
+			if got, _, _ := decidetest.Parts(SharedGroup(GroupFacts{Unit: u, Index: b})); !reflect.DeepEqual(got.Groups, []intent.Group{g}) {
 				t.Errorf("unit %s wants %v, not %v", u, got, g)
 			}
 		}
@@ -141,7 +142,7 @@ func TestSharedGroups(t *testing.T) {
 	if d := cmp.Diff(u, SharedGroups(same, nil)); d != "" || len(u) != 1 {
 		t.Errorf("one and same do not share: %v\n%s", u, d)
 	}
-	if left, _ := parts(SharedGroup(GroupFacts{Unit: u[0], Index: NewIndex(nil)})); len(left.Groups) != 0 {
+	if left, _, _ := decidetest.Parts(SharedGroup(GroupFacts{Unit: u[0], Index: NewIndex(nil)})); len(left.Groups) != 0 {
 		t.Errorf("the last policy is gone, the group is not: %v", left)
 	}
 }
@@ -159,7 +160,7 @@ func TestNamesFit(t *testing.T) {
 		p := policyOf(t, long, name[:252]+more, spec(more))
 		b := NewIndex([]*netv1.NetworkPolicy{p})
 		ports := PortCount{{long, "name", "tcp", 1}: 1}
-		want, err := parts(Decide(Facts{Namespace: long, Name: p.Name, Index: b, Ports: ports}))
+		want, _, err := decidetest.Parts(Decide(Facts{Namespace: long, Name: p.Name, Index: b, Ports: ports}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +249,7 @@ func TestInvalidPolicies(t *testing.T) {
 		`{podSelector: {}, ingress: [{ports: [{port: 1, protocol: ICMP}]}]}`:                                             `"ICMP"`,
 		`{podSelector: {matchExpressions: [{key: a, operator: Like}]}, ingress: [{from: [{ipBlock: {cidr: nothing}}]}]}`: `spec.podSelector`,
 	} {
-		want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})}))
+		want, _, err := decidetest.Parts(Decide(Facts{Namespace: "ns", Name: "p", Index: NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "p", spec)})}))
 		var stop intent.Stop
 		if !asStop(err, &stop) || !strings.Contains(stop.Why, why) {
 			t.Errorf("%s:\n%v, want %s", spec, err, why)

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	netv1 "k8s.io/api/networking/v1"
 
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -38,7 +39,7 @@ func TestPolicyServices(t *testing.T) {
 		s := ServiceOf(intent.LoadBalancer{VIP: netip.MustParseAddr("10.96.0.1"), Listeners: []intent.Listener{{Protocol: "TCP", Port: 80, Members: c.members}}},
 			func(a netip.Addr) *Pod { return pods[a] })
 		b := NewIndex([]*netv1.NetworkPolicy{np})
-		want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: b, Services: []Service{s}}))
+		want, _, err := decidetest.Parts(Decide(Facts{Namespace: "ns", Name: "p", Index: b, Services: []Service{s}}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +57,7 @@ func TestPolicyServices(t *testing.T) {
 func TestNamedPortInBlockIsOfOneFamily(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: "fd00::/8"}}], ports: [{port: http}]}]}`)
-	want, err := parts(Decide(Facts{Namespace: "ns", Name: "p", Index: NewIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}}))
+	want, _, err := decidetest.Parts(Decide(Facts{Namespace: "ns", Name: "p", Index: NewIndex([]*netv1.NetworkPolicy{np}), Ports: PortCount{{"ns", "http", "tcp", 80}: 1}}))
 	if err != nil {
 		t.Fatal(err)
 	}

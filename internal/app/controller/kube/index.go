@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 )
 
 // Indexes of the cache, for client.MatchingFields.
@@ -71,7 +72,7 @@ func addrsOfIP(o client.Object) []string {
 }
 
 func statefulSetNamespace(o client.Object) string {
-	if ip := o.(*v1.IP); ip.Spec.PodType == decide.StatefulSet {
+	if ip := o.(*v1.IP); ip.Spec.PodType == pod.StatefulSet {
 		return ip.Spec.Namespace
 	}
 	return ""

@@ -1,4 +1,4 @@
-package decide
+package service
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ type endpoint struct {
 
 // endpoints are those that get traffic: the ready ones; if none is, those that
 // still serve while they end.
-func (f ServiceFacts) endpoints(vip netip.Addr) []endpoint {
+func (f Facts) endpoints(vip netip.Addr) []endpoint {
 	var ready, ending []endpoint
 	for _, s := range f.Slices {
 		if !s.DeletionTimestamp.IsZero() || s.AddressType != addressType(vip) {
@@ -64,7 +64,7 @@ func onlyAddress(addrs []string) (netip.Addr, error) {
 func yes(b *bool) bool { return b != nil && *b }
 
 // members are the endpoints behind one port of the Service, without doubles.
-func (f ServiceFacts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Member {
+func (f Facts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Member {
 	var out []intent.Member
 	for _, e := range endpoints {
 		for _, port := range e.ports {
@@ -97,7 +97,7 @@ func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 // at is where an endpoint is reached. A pod on the host's network is reached at
 // its node's address among the pods. What lies in none of the places is
 // reached through the router, as if it lay with the cluster IPs.
-func (f ServiceFacts) at(e endpoint) (netip.Addr, string) {
+func (f Facts) at(e endpoint) (netip.Addr, string) {
 	if p, found := f.placeOf(e.addr); found {
 		return e.addr, cmp.Or(p.Network, f.Network)
 	}
@@ -111,7 +111,7 @@ func (f ServiceFacts) at(e endpoint) (netip.Addr, string) {
 	return e.addr, f.Network
 }
 
-func (f ServiceFacts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
+func (f Facts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
 	for _, p := range f.EndpointNetworks {
 		if p.Prefix.Contains(a) {
 			return p, true
@@ -121,7 +121,7 @@ func (f ServiceFacts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
 }
 
 // nameOf is the pod's name; an endpoint that is none has its address for it.
-func (f ServiceFacts) nameOf(e endpoint) string {
+func (f Facts) nameOf(e endpoint) string {
 	if t := e.TargetRef; t != nil && t.Name != "" {
 		return cmp.Or(t.Namespace, f.Namespace) + "/" + t.Name
 	}

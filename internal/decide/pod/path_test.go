@@ -1,10 +1,9 @@
-package decide
+package pod
 
 import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +16,8 @@ import (
 	"pgregory.net/rapid"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -24,62 +25,24 @@ import (
 // who has which address. Running its units is what the controller does, without
 // anything that the controller needs.
 type world struct {
-	objects map[string]any // by unit: *v1.Vpc, *v1.Subnet, *corev1.Pod, *corev1.Node, *Router
+	objects map[string]any // by unit: *v1.Vpc, *v1.Subnet, *corev1.Pod, *corev1.Node, *decide.Router
 	claims  map[string]*v1.IP
 	applied map[intent.Unit]intent.Want
 	// kept are the units whose last decision was to keep what stands.
 	kept map[intent.Unit]bool
-	book book
+	book decidetest.Leases
 	uid  int
 }
 
 func newWorld() *world {
-	return &world{objects: map[string]any{}, claims: map[string]*v1.IP{}, applied: map[intent.Unit]intent.Want{}, kept: map[intent.Unit]bool{}, book: book{}}
-}
-
-// book gives addresses upwards and the lowest free one first: any order will do.
-type book map[netip.Addr]string
-
-func (b book) Held(subnet string, u intent.Unit) []netip.Addr {
-	for a, who := range b {
-		if who == subnet+" "+string(u) {
-			return []netip.Addr{a}
-		}
-	}
-	return nil
-}
-
-func (b book) Next(subnet string, u intent.Unit) ([]netip.Addr, error) {
-	if held := b.Held(subnet, u); held != nil {
-		return held, nil
-	}
-	for a := prefix(cidrs[subnet]).Addr().Next().Next(); prefix(cidrs[subnet]).Contains(a.Next()); a = a.Next() {
-		if b[a] == "" {
-			b[a] = subnet + " " + string(u)
-			return []netip.Addr{a}, nil
-		}
-	}
-	return nil, intent.Wait{Reason: "NoAddress", For: "an address"}
-}
-
-func (b book) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
-	if who := b[addrs[0]]; who != "" && who != subnet+" "+string(u) {
-		return intent.Wait{Reason: "AddressTaken", For: who}
-	}
-	b[addrs[0]] = subnet + " " + string(u)
-	return nil
-}
-
-func (b book) free(u intent.Unit) {
-	maps.DeleteFunc(b, func(_ netip.Addr, who string) bool { return strings.HasSuffix(who, " "+string(u)) })
+	return &world{objects: map[string]any{}, claims: map[string]*v1.IP{}, applied: map[intent.Unit]intent.Want{}, kept: map[intent.Unit]bool{}, book: decidetest.Leases{}}
 }
 
 // What there can be: some of it collides, overlaps or is in the way.
 var (
-	cidrs = map[string]string{"join": "100.64.0.0/28", "ovn-default": "10.16.0.0/29", "a": "12.0.1.0/29", "b": "12.0.0.0/16", "c": "12.0.1.0/30", "blue": "10.1.0.0/24"}
-	vpcs  = map[string]string{"join": v1.DefaultVpc, "ovn-default": v1.DefaultVpc, "a": router0, "b": router0, "c": "blue", "blue": "blue"}
+	vpcs  = map[string]string{"join": v1.DefaultVpc, "ovn-default": v1.DefaultVpc, "a": decidetest.Router, "b": decidetest.Router, "c": "blue", "blue": "blue"}
 	known = []string{
-		"vpc/ovn-cluster", "vpc/blue", "vpc/" + router0, "subnet/join", "subnet/ovn-default", "subnet/a", "subnet/b", "subnet/c", "subnet/blue",
+		"vpc/ovn-cluster", "vpc/blue", "vpc/" + decidetest.Router, "subnet/join", "subnet/ovn-default", "subnet/a", "subnet/b", "subnet/c", "subnet/blue",
 		"node/n", "node/a.ns", "pod/ns/p", "pod/ns/q", "pod/ns/node-a", "pod/other/p", "router",
 	}
 )
@@ -89,11 +52,11 @@ func (w *world) add(name string) {
 	w.uid++
 	switch {
 	case w.objects[name] != nil:
-	case kind == "vpc" && External(n.Name): // It comes with the router.
+	case kind == "vpc" && decide.External(n.Name): // It comes with the router.
 	case kind == "vpc":
-		w.objects[name] = vpcOf(n.Name, "ns")
+		w.objects[name] = decidetest.Vpc(n.Name, "ns")
 	case kind == "subnet":
-		s := subnetOf(n.Name, vpcs[n.Name], cidrs[n.Name])
+		s := decidetest.Subnet(n.Name, vpcs[n.Name], decidetest.CIDRs[n.Name])
 		if n.Name == "a" {
 			s.Spec.Namespaces = []string{"ns"}
 		}
@@ -103,7 +66,7 @@ func (w *world) add(name string) {
 	case kind == "pod":
 		w.objects[name] = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: n.Namespace, UID: types.UID(fmt.Sprint(w.uid))}, Spec: corev1.PodSpec{NodeName: "n"}}
 	case kind == "router":
-		w.objects[name] = &Router{Name: router0, Interfaces: []RouterInterface{{Prefix: prefix("192.168.1.0/24"), Network: "neutron-net"}}, Networks: []string{"neutron-net"}}
+		w.objects[name] = &decide.Router{Name: decidetest.Router, Interfaces: []decide.RouterInterface{{Prefix: decidetest.Prefix("192.168.1.0/24"), Network: "neutron-net"}}, Networks: []string{"neutron-net"}}
 	}
 }
 
@@ -143,12 +106,12 @@ func all[T any](w *world) (list []T) {
 	return list
 }
 
-func (w *world) router(vpc string) *Router {
-	if External(vpc) {
-		return object[*Router](w, "router")
+func (w *world) router(vpc string) *decide.Router {
+	if decide.External(vpc) {
+		return object[*decide.Router](w, "router")
 	}
 	if len(w.applied[intent.Unit("vpc/"+vpc)].Routers) > 0 {
-		return &Router{Name: vpc, Ours: true}
+		return &decide.Router{Name: vpc, Ours: true}
 	}
 	return nil
 }
@@ -173,52 +136,52 @@ func (w *world) run(name string) bool {
 // apply does what the unit's fabric would, and returns the parts of d. What is
 // kept stays as it was applied last.
 func apply[R any](w *world, name string, d intent.Decision[R]) (intent.Want, R, error) {
-	want, report, err := parts(d)
+	want, report, err := decidetest.Parts(d)
 	if _, called := d.Want(); !called {
 		w.kept[intent.Unit(name)] = true
 		return want, report, err
 	}
 	delete(w.kept, intent.Unit(name))
-	if delete(w.applied, intent.Unit(name)); !cmp.Equal(want, intent.Want{}, comparePrefixes) {
+	if delete(w.applied, intent.Unit(name)); !cmp.Equal(want, intent.Want{}, decidetest.Compare) {
 		w.applied[intent.Unit(name)] = want
 	}
 	return want, report, err
 }
 
 func (w *world) runVpc(name, vpc string) {
-	f := VpcFacts{Name: vpc, Vpc: object[*v1.Vpc](w, name), Router: w.router(vpc)}
+	f := decide.VpcFacts{Name: vpc, Vpc: object[*v1.Vpc](w, name), Router: w.router(vpc)}
 	for _, s := range all[*v1.Subnet](w) {
 		if s.Spec.Vpc == vpc {
 			f.Subnets = append(f.Subnets, s)
 		}
 	}
-	_, told, _ := apply(w, name, Vpc(f))
+	_, told, _ := apply(w, name, decide.Vpc(f))
 	switch {
-	case told.Action == Make && f.Vpc == nil:
-		w.objects[name] = vpcOf(vpc, "ns")
-	case told.Action == Make:
+	case told.Action == decide.Make && f.Vpc == nil:
+		w.objects[name] = decidetest.Vpc(vpc, "ns")
+	case told.Action == decide.Make:
 		f.Vpc.Labels = map[string]string{v1.LabelVpcExternal: "true"}
-	case told.Action == Remove:
+	case told.Action == decide.Remove:
 		delete(w.objects, name)
 	default:
 		w.finish(name, f.Vpc, told.Action)
 	}
-	if v := object[*v1.Vpc](w, name); v != nil && told.Action != Make {
+	if v := object[*v1.Vpc](w, name); v != nil && told.Action != decide.Make {
 		v.Status = told.Status
 	}
 }
 
-func (w *world) finish(name string, o metav1.Object, d Action) {
-	switch d {
-	case Hold:
+func (w *world) finish(name string, o metav1.Object, d decide.Action) {
+	switch {
+	case d == decide.Hold:
 		o.SetFinalizers([]string{v1.Finalizer})
-	case Release:
+	case d == decide.Release:
 		delete(w.objects, name)
 	}
 }
 
 func (w *world) runSubnet(name, subnet string) {
-	f := SubnetFacts{Name: subnet, Subnet: object[*v1.Subnet](w, name), UnderlayMTU: 1500}
+	f := decide.SubnetFacts{Name: subnet, Subnet: object[*v1.Subnet](w, name), UnderlayMTU: 1500}
 	if f.Subnet != nil {
 		f.Vpc, f.Router = object[*v1.Vpc](w, "vpc/"+f.Subnet.Spec.Vpc), w.router(f.Subnet.Spec.Vpc)
 	}
@@ -232,7 +195,7 @@ func (w *world) runSubnet(name, subnet string) {
 			f.Users = append(f.Users, who)
 		}
 	}
-	_, told, err := apply(w, name, Subnet(f))
+	_, told, err := apply(w, name, decide.Subnet(f))
 	if f.Subnet == nil {
 		return
 	}
@@ -242,21 +205,23 @@ func (w *world) runSubnet(name, subnet string) {
 		status = metav1.ConditionTrue
 	}
 	f.Subnet.Status = told.Status
-	meta.SetStatusCondition(&f.Subnet.Status.Conditions, metav1.Condition{Type: v1.ConditionReady, Status: status, Reason: "R" + reason(err)})
+	meta.SetStatusCondition(&f.Subnet.Status.Conditions, metav1.Condition{Type: v1.ConditionReady, Status: status, Reason: "R" + decidetest.Reason(err)})
 	f.Subnet.Status.Conditions[0].LastTransitionTime = metav1.Time{}
 }
 
 func (w *world) runNode(name, node string) {
-	f := NodeFacts{Name: node, Node: object[*corev1.Node](w, name), Join: object[*v1.Subnet](w, "subnet/join"), Claim: w.claims[NodePort(node)], Leases: w.book}
-	w.report(name, NodePort(node), Node(f))
+	f := decide.NodeFacts{Name: node, Node: object[*corev1.Node](w, name), Join: object[*v1.Subnet](w, "subnet/join"), Claim: w.claims[decide.NodePort(node)], Leases: w.book}
+	w.report(name, decide.NodePort(node), decide.Node(f))
 }
 
 func (w *world) runPod(name string, n types.NamespacedName) {
-	f := PodFacts{
-		Namespace: n.Namespace, Name: n.Name, Pod: object[*corev1.Pod](w, name), Claim: w.claims[PodPort(n.Namespace, n.Name)],
-		OnNode: w.objects["node/n"] != nil, Subnets: all[*v1.Subnet](w), Vpcs: all[*v1.Vpc](w), Leases: w.book,
+	f := Facts{
+		Namespace: n.Namespace, Name: n.Name, Pod: object[*corev1.Pod](w, name), Subnets: all[*v1.Subnet](w),
+		ClaimFacts:  ClaimFacts{Claim: w.claims[decide.PodPort(n.Namespace, n.Name)], Leases: w.book},
+		AttachFacts: AttachFacts{OnNode: w.objects["node/n"] != nil},
+		PlaceFacts:  PlaceFacts{Vpcs: all[*v1.Vpc](w)},
 	}
-	w.report(name, PodPort(n.Namespace, n.Name), Pod(f))
+	w.report(name, decide.PodPort(n.Namespace, n.Name), Decide(f))
 }
 
 func (w *world) report(name, port string, d intent.Decision[*v1.IP]) {
@@ -264,10 +229,10 @@ func (w *world) report(name, port string, d intent.Decision[*v1.IP]) {
 	switch {
 	case w.kept[intent.Unit(name)]:
 	case ip == nil:
-		if c := w.claims[port]; c != nil && IPUnit(c) == intent.Unit(name) {
+		if c := w.claims[port]; c != nil && decide.IPUnit(c) == intent.Unit(name) {
 			delete(w.claims, port)
 		}
-		w.book.free(intent.Unit(name))
+		w.book.Free(intent.Unit(name))
 	case err == nil:
 		w.claims[port] = ip
 	}

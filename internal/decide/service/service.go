@@ -1,4 +1,8 @@
-package decide
+// Package service decides what one Service asks of the network: one load
+// balancer, and a floating IP if the Service is of type LoadBalancer. It reads
+// nothing and knows no fabric. Begin with Decide; members.go finds who stands
+// behind a Service, record.go writes down what was made.
+package service
 
 import (
 	"cmp"
@@ -12,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -22,11 +28,14 @@ const (
 	AnnotationMemberTimeout = "openstack.org/kuryr-timeout-member-data"
 )
 
-// ServiceFacts are all that matters to one Service.
-type ServiceFacts struct {
+// Facts are all that matters to one Service.
+type Facts struct {
 	Namespace, Name string
 	// Service is nil if there is no such object.
 	Service *corev1.Service
+	// Record is the record of the load balancer; nil if there is none. It decides
+	// nothing: the report goes by it.
+	Record *kuryr.KuryrLoadBalancer
 	// Slices are those labelled with the Service's name.
 	Slices []*discoveryv1.EndpointSlice
 	// Network is the one that cluster IPs lie in.
@@ -54,17 +63,17 @@ type EndpointNetwork struct {
 	Prefix  netip.Prefix
 }
 
-// ServiceUnit names a Service's unit.
-func ServiceUnit(namespace, service string) intent.Unit {
+// Unit names a Service's unit.
+func Unit(namespace, service string) intent.Unit {
 	return intent.Unit("service/" + namespace + "/" + service)
 }
 
-// Service decides: one balancer with the cluster IP, and a floating IP where
+// Decide returns what a Service asks of the network: one balancer with the cluster IP, and a floating IP where
 // the Service is of type LoadBalancer and of nobody else's class.
 //
 // Balancers are not made for headless ones and for names of something outside.
 // A Service that is refused keeps the balancer and the floating IP that it has.
-func Service(f ServiceFacts) intent.Decision[struct{}] {
+func Decide(f Facts) intent.Decision[struct{}] {
 	if !needsBalancer(f.Service) {
 		return intent.Remove(struct{}{})
 	}
@@ -82,7 +91,7 @@ func Service(f ServiceFacts) intent.Decision[struct{}] {
 // Frontends is the Service's balancer as far as it says which addresses and
 // ports lead to which members. It returns false if the Service has none. What
 // else a Service asks for, and whether that is refused, does not matter to it.
-func Frontends(f ServiceFacts) (intent.LoadBalancer, bool) {
+func Frontends(f Facts) (intent.LoadBalancer, bool) {
 	if !needsBalancer(f.Service) {
 		return intent.LoadBalancer{}, false
 	}
@@ -100,7 +109,7 @@ func needsBalancer(s *corev1.Service) bool {
 	return true
 }
 
-func (f ServiceFacts) balancer() (intent.LoadBalancer, error) {
+func (f Facts) balancer() (intent.LoadBalancer, error) {
 	s := f.Service
 	b := intent.LoadBalancer{Name: f.Namespace + "/" + f.Name, Network: f.Network, Project: f.Project}
 	vip, err := netip.ParseAddr(s.Spec.ClusterIP)
@@ -129,7 +138,7 @@ func (f ServiceFacts) balancer() (intent.LoadBalancer, error) {
 
 // listeners are one for each port of the Service, with its members, and like l in
 // all else.
-func (f ServiceFacts) listeners(vip netip.Addr, l intent.Listener) []intent.Listener {
+func (f Facts) listeners(vip netip.Addr, l intent.Listener) []intent.Listener {
 	var out []intent.Listener
 	endpoints := f.endpoints(vip)
 	for _, p := range f.Service.Spec.Ports {
@@ -144,7 +153,7 @@ func unsupported(what string) error {
 }
 
 // float asks for the floating IP; the balancer holds without it, too.
-func (f ServiceFacts) float(b *intent.LoadBalancer) error {
+func (f Facts) float(b *intent.LoadBalancer) error {
 	s := f.Service.Spec
 	if s.Type != corev1.ServiceTypeLoadBalancer || s.LoadBalancerClass != nil {
 		return nil
@@ -175,7 +184,7 @@ func timeout(s *corev1.Service, annotation string, otherwise time.Duration) (tim
 	const most = 365 * 24 * 60 * 60 * 1000 // what Octavia takes
 	ms, err := strconv.Atoi(text)
 	if err != nil || ms < 0 || ms > most {
-		return 0, badAnnotation(annotation, fmt.Errorf("%q is not a number of milliseconds from 0 to %d", text, most))
+		return 0, decide.BadAnnotation(annotation, fmt.Errorf("%q is not a number of milliseconds from 0 to %d", text, most))
 	}
 	return time.Duration(ms) * time.Millisecond, nil
 }

@@ -1,4 +1,4 @@
-package decide
+package service
 
 import (
 	"cmp"
@@ -11,9 +11,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// LoadBalancerRecord is the record of a Service's balancer, without its status; nil
+// Record is the record of a Service's balancer, without its status; nil
 // if the Service has none. It goes with the Service that owns it.
-func LoadBalancerRecord(f ServiceFacts, provider string, seen *intent.LoadBalancerStatus) *kuryr.KuryrLoadBalancer {
+func Record(f Facts, provider string, seen *intent.LoadBalancerStatus) *kuryr.KuryrLoadBalancer {
 	if !needsBalancer(f.Service) {
 		return nil
 	}
@@ -73,9 +73,9 @@ func recordSlice(s *discoveryv1.EndpointSlice) kuryr.EndpointSlice {
 	return out
 }
 
-// LoadBalancerStatus is what a balancer has in the cloud, in the record's words.
+// RecordStatus is what a balancer has in the cloud, in the record's words.
 // The conditions are somebody else's.
-func LoadBalancerStatus(b intent.LoadBalancerStatus) kuryr.KuryrLoadBalancerStatus {
+func RecordStatus(b intent.LoadBalancerStatus) kuryr.KuryrLoadBalancerStatus {
 	var out kuryr.KuryrLoadBalancerStatus
 	if b.ID == "" {
 		return out

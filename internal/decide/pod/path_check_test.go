@@ -1,4 +1,4 @@
-package decide
+package pod
 
 import (
 	"fmt"
@@ -12,6 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -54,7 +56,7 @@ func (w *world) checkPorts(t *rapid.T) {
 			if len(w.applied[intent.Unit("subnet/"+p.Network)].Networks) != 1 {
 				t.Fatalf("%s has a port on %s, which is not there", u, p.Network)
 			}
-			if ip := w.claims[p.Name]; ip == nil || IPUnit(ip) != u || !slices.Equal(Addrs(ip), p.Addrs) {
+			if ip := w.claims[p.Name]; ip == nil || decide.IPUnit(ip) != u || !slices.Equal(decide.Addrs(ip), p.Addrs) {
 				t.Fatalf("%s has the port %+v and the claim %+v", u, p, ip)
 			}
 		}
@@ -65,7 +67,7 @@ func (w *world) compareWithFresh(t *rapid.T) {
 	fresh := newWorld()
 	for name, is := range w.objects {
 		fresh.add(name)
-		if v, ok := is.(*v1.Vpc); ok && External(v.Name) {
+		if v, ok := is.(*v1.Vpc); ok && decide.External(v.Name) {
 			fresh.objects[name] = v.DeepCopy() // It outlives its router while it is used.
 		}
 		if o, ok := w.objects[name].(metav1.Object); ok && !o.GetDeletionTimestamp().IsZero() {
@@ -82,7 +84,7 @@ func (w *world) compareWithFresh(t *rapid.T) {
 		}
 		delete(w.applied, u)
 	}
-	if diff := cmp.Diff(fresh.applied, w.applied, comparePrefixes); diff != "" {
+	if diff := cmp.Diff(fresh.applied, w.applied, decidetest.Compare); diff != "" {
 		t.Fatal("the way made a difference:", diff)
 	}
 	if len(w.book)+len(w.claims) > 0 {

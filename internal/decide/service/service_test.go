@@ -1,4 +1,4 @@
-package decide
+package service
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
@@ -47,8 +48,8 @@ func sliceOf(port int32, endpoints ...discoveryv1.Endpoint) *discoveryv1.Endpoin
 	}
 }
 
-func serviceFacts(s *corev1.Service, slices ...*discoveryv1.EndpointSlice) ServiceFacts {
-	return ServiceFacts{
+func serviceFacts(s *corev1.Service, slices ...*discoveryv1.EndpointSlice) Facts {
+	return Facts{
 		Namespace: "default", Name: "web", Service: s, Slices: slices, Network: "services", ExternalNetwork: "public",
 		EndpointNetworks: []EndpointNetwork{{"pods", netip.MustParsePrefix("10.16.0.0/16")}, {"vms", netip.MustParsePrefix("192.168.1.0/24")}, {"", netip.MustParsePrefix("12.0.5.0/24")}},
 		Nodes:            map[string][]netip.Addr{"node1": {netip.MustParseAddr("10.16.0.2")}},
@@ -79,10 +80,10 @@ func TestServiceWithoutBalancer(t *testing.T) {
 		if name == "going" {
 			f.Service.DeletionTimestamp = new(metav1.Unix(1, 0))
 		}
-		if want, _, err := parts(Service(f)); err != nil || len(want.LoadBalancers) != 0 {
+		if want, _, err := decidetest.Parts(Decide(f)); err != nil || len(want.LoadBalancers) != 0 {
 			t.Errorf("%s: %+v, %v", name, want, err)
 		}
-		if r := LoadBalancerRecord(f, "ovn", nil); r != nil {
+		if r := Record(f, "ovn", nil); r != nil {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
@@ -142,7 +143,7 @@ func TestMembers(t *testing.T) {
 		{"on a network that is none of Neutron's", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, ours)}, "default/pod-12.0.5.4@services=12.0.5.4:8080"},
 		{"another family, a slice that goes", serviceOf(), []*discoveryv1.EndpointSlice{v6, going}, ""},
 	} {
-		want, _, err := parts(Service(serviceFacts(c.service, c.slices...)))
+		want, _, err := decidetest.Parts(Decide(serviceFacts(c.service, c.slices...)))
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
@@ -164,7 +165,7 @@ func TestNamedPorts(t *testing.T) {
 		{Name: new("dns-tcp"), Port: new(int32(5354)), Protocol: new(corev1.ProtocolTCP)},
 		{Name: new("sig"), Port: nil, Protocol: new(corev1.ProtocolSCTP)},
 	}
-	want, _, err := parts(Service(serviceFacts(s, slice)))
+	want, _, err := decidetest.Parts(Decide(serviceFacts(s, slice)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestServiceAsksFor(t *testing.T) {
 	})
 	f := serviceFacts(s)
 	f.ClientTimeout, f.MemberTimeout = time.Hour, time.Hour
-	want, _, err := parts(Service(f))
+	want, _, err := decidetest.Parts(Decide(f))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestFloatingIsWantedWhere(t *testing.T) {
 	} {
 		f := serviceFacts(c.service)
 		f.ExternalNetwork = c.external
-		want, _, err := parts(Service(f))
+		want, _, err := decidetest.Parts(Decide(f))
 		var stop intent.Stop
 		errors.As(err, &stop)
 		if len(want.LoadBalancers) != 1 || (want.LoadBalancers[0].FloatingIP != nil) != c.floating || stop.Reason != c.reason {
@@ -235,7 +236,7 @@ func TestServiceRefused(t *testing.T) {
 			s.Spec.Type, s.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"all"}
 		}),
 	} {
-		want, _, err := parts(Service(serviceFacts(s)))
+		want, _, err := decidetest.Parts(Decide(serviceFacts(s)))
 		word, text, _ := strings.Cut(reason, ": ")
 		var stop intent.Stop
 		if len(want.LoadBalancers) != 0 || !errors.As(err, &stop) || stop.Reason != word || !strings.Contains(stop.Why, text) {
@@ -253,12 +254,12 @@ func TestBalancerRecord(t *testing.T) {
 		}}},
 		FloatingIP: &intent.FloatingIPStatus{ID: "fip", Addr: netip.MustParseAddr("172.24.4.7"), Own: true},
 	}
-	r := LoadBalancerRecord(f, "ovn", &b)
+	r := Record(f, "ovn", &b)
 	if r.Spec.IP != "10.96.0.20" || r.Spec.SubnetID != "sub" || r.Spec.ProjectID != "p" || len(r.Spec.Ports) != 1 || r.Spec.Ports[0].TargetPort != "8080" ||
 		len(r.Spec.EndpointSlices) != 1 || len(r.OwnerReferences) != 1 {
 		t.Errorf("%+v", r)
 	}
-	st := LoadBalancerStatus(b)
+	st := RecordStatus(b)
 	if st.LoadBalancer.PortID != "port" || len(st.Listeners) != 1 || st.Pools[0].ListenerID != "l" || st.Members[0].PoolID != "pool" ||
 		st.ServicePubIPInfo.AllocMethod != "pool" {
 		t.Errorf("%+v", st)

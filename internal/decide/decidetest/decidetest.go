@@ -1,0 +1,133 @@
+// Package decidetest is what the tests of decide and of the packages below it
+// share: objects as a user makes them, addresses, and what a decision says.
+package decidetest
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// Router is a Vpc that is a router of Neutron's.
+const Router = "neutron-22040ed5"
+
+// Compare compares addresses and prefixes as values.
+var Compare = cmp.Options{
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+}
+
+// Prefix reads a prefix.
+func Prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// Addr reads an address.
+func Addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func meta(name string) metav1.ObjectMeta {
+	// Younger the later in the alphabet, and in whole seconds as in Kubernetes.
+	age := time.Date(2026, 1, 1, 0, 0, int(name[0]), 0, time.UTC)
+	return metav1.ObjectMeta{Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(age)}
+}
+
+// Subnet is a Subnet on fabric ovn. It is the younger, the later its name is in
+// the alphabet.
+func Subnet(name, vpc, cidr string, namespaces ...string) *v1.Subnet {
+	return &v1.Subnet{ObjectMeta: meta(name), Spec: v1.SubnetSpec{Vpc: vpc, CIDRBlock: cidr, Namespaces: namespaces, Provider: "ovn"}}
+}
+
+// ReadySubnet is a Subnet of Router for namespace a that is ready.
+func ReadySubnet(name, provider string) *v1.Subnet {
+	s := Subnet(name, Router, "10.1.0.0/24", "a")
+	s.Spec.Provider = provider
+	s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
+	return s
+}
+
+// Vpc is a Vpc for these namespaces.
+func Vpc(name string, namespaces ...string) *v1.Vpc {
+	return &v1.Vpc{ObjectMeta: meta(name), Spec: v1.VpcSpec{Namespaces: namespaces}}
+}
+
+// Reason is what an error says in a word; empty for nil.
+func Reason(err error) string {
+	var w intent.Wait
+	var s intent.Stop
+	switch {
+	case errors.As(err, &w):
+		return w.Reason
+	case errors.As(err, &s):
+		return s.Reason
+	case err != nil:
+		return err.Error()
+	}
+	return ""
+}
+
+// Parts are a decision's want, which is empty where what stands is kept, its
+// report and its problem.
+func Parts[R any](d intent.Decision[R]) (intent.Want, R, error) {
+	want, _ := d.Want()
+	return want, d.Report(), d.Problem()
+}
+
+// Keeps fails unless d keeps what stands, for that reason.
+func Keeps[R any](t *testing.T, name string, d intent.Decision[R], why string) {
+	t.Helper()
+	if want, called := d.Want(); called || !want.Empty() || Reason(d.Problem()) != why {
+		t.Errorf("%s: it is to be %+v (%v): %v", name, want, called, d.Problem())
+	}
+}
+
+// CIDRs are the prefixes of the Subnets that Leases knows. Some overlap.
+var CIDRs = map[string]string{"join": "100.64.0.0/28", "ovn-default": "10.16.0.0/29", "a": "12.0.1.0/29", "b": "12.0.0.0/16", "c": "12.0.1.0/30", "blue": "10.1.0.0/24"}
+
+// Leases gives out addresses upwards, the lowest free one first: any order will
+// do. It says of each address "<subnet> <unit>".
+type Leases map[netip.Addr]string
+
+// Held are the addresses that the unit has in the Subnet.
+func (l Leases) Held(subnet string, u intent.Unit) []netip.Addr {
+	for a, who := range l {
+		if who == subnet+" "+string(u) {
+			return []netip.Addr{a}
+		}
+	}
+	return nil
+}
+
+// Next gives one address, the same one if asked again.
+func (l Leases) Next(subnet string, u intent.Unit) ([]netip.Addr, error) {
+	if held := l.Held(subnet, u); held != nil {
+		return held, nil
+	}
+	for a := Prefix(CIDRs[subnet]).Addr().Next().Next(); Prefix(CIDRs[subnet]).Contains(a.Next()); a = a.Next() {
+		if l[a] == "" {
+			l[a] = subnet + " " + string(u)
+			return []netip.Addr{a}, nil
+		}
+	}
+	return nil, intent.Wait{Reason: "NoAddress", For: "an address"}
+}
+
+// Claim gives that one.
+func (l Leases) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
+	if who := l[addrs[0]]; who != "" && who != subnet+" "+string(u) {
+		return intent.Wait{Reason: "AddressTaken", For: who}
+	}
+	l[addrs[0]] = subnet + " " + string(u)
+	return nil
+}
+
+// Free releases all that the unit has.
+func (l Leases) Free(u intent.Unit) {
+	maps.DeleteFunc(l, func(_ netip.Addr, who string) bool { return strings.HasSuffix(who, " "+string(u)) })
+}

@@ -1,0 +1,151 @@
+package pod
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/decide"
+	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
+	"github.com/isthmus-cni/isthmus/internal/intent"
+)
+
+// inVM are a pod's facts on a Node that is a virtual machine.
+func inVM() Facts {
+	s := decidetest.Subnet("ovn-default", v1.DefaultVpc, decidetest.CIDRs["ovn-default"])
+	s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
+	return Facts{
+		Namespace: "ns", Name: "p", Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", UID: "u"}, Spec: corev1.PodSpec{NodeName: "w"}}, Subnets: []*v1.Subnet{s},
+		AttachFacts: AttachFacts{OnNode: true, Nested: true, Parent: &decide.ParentPort{Port: "vm-port", MAC: "fa:16:3e:00:00:01"}},
+		PlaceFacts:  PlaceFacts{Vpcs: []*v1.Vpc{decidetest.Vpc(v1.DefaultVpc)}},
+		ClaimFacts:  ClaimFacts{Leases: decidetest.Leases{}},
+	}
+}
+
+func TestAPodInAVirtualMachine(t *testing.T) {
+	f := inVM()
+	want, ip, err := decidetest.Parts(Decide(f))
+	port := intent.Port{
+		Name: "p.ns", Network: "ovn-default", MAC: "02:00:0a:10:00:02", Addrs: []netip.Addr{netip.MustParseAddr("10.16.0.2")},
+		Node: "w", Parent: "vm-port", Version: "u", MustBeUp: true,
+	}
+	if diff := cmp.Diff(intent.Want{Ports: []intent.Port{port}}, want, decidetest.Compare); diff != "" || err != nil {
+		t.Fatal(err, diff)
+	}
+	if decide.Attached(ip) || !ip.Spec.HostLink {
+		t.Errorf("a claim without tag: %+v", ip.Spec)
+	}
+	decide.Bind(ip, intent.PortStatus{Tag: 7})
+	attach := v1.Attach{VLAN: &v1.AttachVLAN{Parent: "fa:16:3e:00:00:01", Tag: 7}}
+	if diff := cmp.Diff(attach, ip.Spec.Attach); diff != "" || ip.Spec.MacAddress != "02:00:0a:10:00:02" {
+		t.Error(ip.Spec, diff)
+	}
+	// The claim that stands is not awaited again, and asks for its tag.
+	f.Claim = ip
+	want, again, err := decidetest.Parts(Decide(f))
+	if port.MustBeUp, port.Tag = false, 7; !cmp.Equal(want.Ports[0], port, decidetest.Compare) || err != nil {
+		t.Errorf("%v: %+v", err, want.Ports[0])
+	}
+	if decide.Bind(again, intent.PortStatus{Tag: 9}); Retagged(ip, again) == "" || Retagged(ip, ip) != "" {
+		t.Error("that a tag moved is not told")
+	}
+}
+
+// What the claim said before anybody knew the node's plug is put right.
+func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
+	f := inVM()
+	f.Nested, f.Parent = false, nil
+	_, early, err := decidetest.Parts(Decide(f))
+	if err != nil || early.Spec.Attach.OVS == nil || early.Spec.HostLink {
+		t.Fatal(err, early.Spec)
+	}
+	f.Claim = early
+	f.Nested, f.Parent = true, inVM().Parent
+	want, ip, err := decidetest.Parts(Decide(f))
+	if err != nil || ip.Spec.Attach.OVS != nil || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
+		t.Errorf("%v: %+v %+v", err, want.Ports, ip.Spec)
+	}
+	decide.Bind(ip, intent.PortStatus{Tag: 7})
+	f.Claim, f.Nested, f.Parent = ip, false, nil
+	want, ip, err = decidetest.Parts(Decide(f))
+	if err != nil || !cmp.Equal(early.Spec, ip.Spec) || want.Ports[0].Parent != "" {
+		t.Errorf("%v: %+v", err, ip.Spec)
+	}
+}
+
+func TestAPodWithoutItsNodesPort(t *testing.T) {
+	f := inVM()
+	_, ip, _ := decidetest.Parts(Decide(f))
+	decide.Bind(ip, intent.PortStatus{Tag: 7})
+	f.Claim, f.Parent = ip, nil
+	want, kept, err := decidetest.Parts(Decide(f))
+	if decidetest.Reason(err) != decide.NoParentPort || !want.Empty() || kept == nil || !cmp.Equal(kept.Spec.Attach, ip.Spec.Attach) {
+		t.Errorf("%v: %+v, %+v", err, want, kept)
+	}
+	// A node that is gone has a port as long as OpenStack has it.
+	f.OnNode, f.Nested, f.Parent = false, false, inVM().Parent
+	if want, _, err := decidetest.Parts(Decide(f)); err != nil || want.Ports[0].Parent != "vm-port" {
+		t.Errorf("%v: %+v", err, want)
+	}
+}
+
+// A node whose switch is away may be taken for a virtual machine: what runs there
+// keeps what it has, in both fabrics.
+func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
+	for _, home := range []string{"", decidetest.Router} {
+		f := inVM()
+		f.Nested, f.Parent, f.NodeVpc = false, nil, home
+		if home != "" {
+			f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router
+		}
+		_, ip, err := decidetest.Parts(Decide(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if home != "" {
+			decide.Bind(ip, intent.PortStatus{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{decidetest.Prefix("10.16.0.7/29")}, MTU: 1442})
+		}
+		f.Claim = ip
+		before, stood, err := decidetest.Parts(Decide(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Nested = true
+		after, kept, err := decidetest.Parts(Decide(f))
+		if diff := cmp.Diff(before, after, decidetest.Compare); diff != "" || decidetest.Reason(err) != decide.NoParentPort || !cmp.Equal(kept, stood) {
+			t.Errorf("home %q: %v: %s", home, err, diff)
+		}
+	}
+}
+
+// Where pods may come to be nested, a pod that nobody has bound has its address
+// and its port, but no claim that an agent could believe.
+func TestAPodThatMayBecomeNested(t *testing.T) {
+	f := inVM()
+	f.Pod.Spec.NodeName, f.OnNode, f.Nested, f.Parent, f.SomeNested = "", false, false, nil, true
+	want, ip, err := decidetest.Parts(Decide(f))
+	if decidetest.Reason(err) != NotBound || len(want.Ports) != 1 || want.Ports[0].Parent != "" || ip == nil {
+		t.Errorf("%v: %+v, %+v", err, want, ip)
+	}
+}
+
+func TestAPodOfNeutronsInAVirtualMachine(t *testing.T) {
+	f := inVM()
+	f.NodeVpc = decidetest.Router
+	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router
+	want, ip, err := decidetest.Parts(Decide(f))
+	if err != nil || want.Fabric != intent.FabricNeutron || want.Ports[0].Parent != "vm-port" || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
+		t.Fatalf("%v: %+v", err, want)
+	}
+	decide.Bind(ip, intent.PortStatus{ID: "id", MAC: "fa:16:3e:00:00:07", Addrs: []netip.Prefix{decidetest.Prefix("10.16.0.7/29")}, MTU: 1442, Tag: 7})
+	if decide.FabricOfIP(ip) != intent.FabricNeutron || decide.CloudPort(ip) != "id" {
+		t.Errorf("%+v", ip.Spec.Attach)
+	}
+	if want := (v1.AttachVLAN{Parent: "fa:16:3e:00:00:01", Tag: 7, Port: "id"}); *ip.Spec.Attach.VLAN != want {
+		t.Errorf("%+v", ip.Spec.Attach.VLAN)
+	}
+}
