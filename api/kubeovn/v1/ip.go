@@ -19,6 +19,7 @@ type IP struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec says which port the claim is of, its addresses, and how it is attached.
 	Spec IPSpec `json:"spec"`
 }
 
@@ -38,12 +39,14 @@ type IPSpec struct {
 	// NodeName is empty while the pod is not bound.
 	// +optional
 	NodeName string `json:"nodeName,omitempty"`
-	Subnet   string `json:"subnet"`
+	// Subnet is the name of the Subnet that the addresses lie in.
+	Subnet string `json:"subnet"`
 	// +optional
 	V4IPAddress string `json:"v4IpAddress,omitempty"`
 	// +optional
 	V6IPAddress string `json:"v6IpAddress,omitempty"`
-	MacAddress  string `json:"macAddress"`
+	// MacAddress is the hardware address of the interface.
+	MacAddress string `json:"macAddress"`
 	// PrefixLengths of the Subnet, by family.
 	// +optional
 	V4PrefixLength int32 `json:"v4PrefixLength,omitempty"`
@@ -54,7 +57,8 @@ type IPSpec struct {
 	V4Gateway string `json:"v4Gateway,omitempty"`
 	// +optional
 	V6Gateway string `json:"v6Gateway,omitempty"`
-	MTU       int32  `json:"mtu"`
+	// MTU of the interface, in bytes.
+	MTU int32 `json:"mtu"`
 	// Routes beside the default route.
 	// +optional
 	Routes []Route `json:"routes,omitempty"`
@@ -68,8 +72,10 @@ type IPSpec struct {
 
 // Route is a destination prefix and its next hop.
 type Route struct {
+	// Destination is the network prefix that the route leads to.
 	Destination string `json:"destination"`
-	Gateway     string `json:"gateway"`
+	// Gateway is the address of the next hop.
+	Gateway string `json:"gateway"`
 }
 
 // Attach is exactly one of its members.

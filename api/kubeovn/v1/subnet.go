@@ -22,7 +22,9 @@ type Subnet struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   SubnetSpec   `json:"spec"`
+	// Spec is what the Subnet is to be.
+	Spec SubnetSpec `json:"spec"`
+	// Status is what the controller has made of it.
 	Status SubnetStatus `json:"status,omitempty"`
 }
 

@@ -18,7 +18,9 @@ type Vpc struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   VpcSpec   `json:"spec,omitempty"`
+	// Spec is what the Vpc is to be.
+	Spec VpcSpec `json:"spec,omitempty"`
+	// Status is what the controller has made of it.
 	Status VpcStatus `json:"status,omitempty"`
 }
 

@@ -19,6 +19,7 @@ type KuryrLoadBalancer struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec is what the Service asks of its load balancer.
 	Spec KuryrLoadBalancerSpec `json:"spec"`
 	// +optional
 	Status KuryrLoadBalancerStatus `json:"status,omitempty"`
@@ -59,8 +60,10 @@ type KuryrLoadBalancerSpec struct {
 // ServicePort is one of the Service's ports.
 type ServicePort struct {
 	// +optional
-	Name     string `json:"name,omitempty"`
-	Port     int32  `json:"port"`
+	Name string `json:"name,omitempty"`
+	// Port is the port number.
+	Port int32 `json:"port"`
+	// Protocol is TCP, UDP or SCTP.
 	Protocol string `json:"protocol"`
 	// TargetPort is a number or a name.
 	TargetPort string `json:"targetPort"`
@@ -137,8 +140,11 @@ type KuryrLoadBalancerStatus struct {
 
 // LoadBalancer is one of Octavia's.
 type LoadBalancer struct {
-	ID   string `json:"id"`
-	IP   string `json:"ip"`
+	// ID is the id in OpenStack.
+	ID string `json:"id"`
+	// IP is the address.
+	IP string `json:"ip"`
+	// Name is the name in OpenStack.
 	Name string `json:"name"`
 	// PortID is Neutron's port of the IP.
 	// +optional
@@ -155,13 +161,18 @@ type LoadBalancer struct {
 
 // Listener is a port of the load balancer.
 type Listener struct {
-	ID             string `json:"id"`
+	// ID is the id in OpenStack.
+	ID string `json:"id"`
+	// LoadBalancerID is the id of the load balancer.
 	LoadBalancerID string `json:"loadbalancer_id"`
-	Name           string `json:"name"`
-	Port           int32  `json:"port"`
+	// Name is the name in OpenStack.
+	Name string `json:"name"`
+	// Port is the port number.
+	Port int32 `json:"port"`
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
-	Protocol  string `json:"protocol"`
+	// Protocol is TCP, UDP or SCTP.
+	Protocol string `json:"protocol"`
 	// +optional
 	TimeoutClientData int64 `json:"timeout_client_data,omitempty"`
 	// +optional
@@ -170,22 +181,32 @@ type Listener struct {
 
 // Pool is the set of members behind a listener.
 type Pool struct {
-	ID             string `json:"id"`
-	ListenerID     string `json:"listener_id"`
+	// ID is the id in OpenStack.
+	ID string `json:"id"`
+	// ListenerID is the id of the listener.
+	ListenerID string `json:"listener_id"`
+	// LoadBalancerID is the id of the load balancer.
 	LoadBalancerID string `json:"loadbalancer_id"`
-	Name           string `json:"name"`
+	// Name is the name in OpenStack.
+	Name string `json:"name"`
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
-	Protocol  string `json:"protocol"`
+	// Protocol is TCP, UDP or SCTP.
+	Protocol string `json:"protocol"`
 }
 
 // Member is an address in a pool.
 type Member struct {
-	ID     string `json:"id"`
-	IP     string `json:"ip"`
-	Name   string `json:"name"`
+	// ID is the id in OpenStack.
+	ID string `json:"id"`
+	// IP is the address.
+	IP string `json:"ip"`
+	// Name is the name in OpenStack.
+	Name string `json:"name"`
+	// PoolID is the id of the pool.
 	PoolID string `json:"pool_id"`
-	Port   int32  `json:"port"`
+	// Port is the port number.
+	Port int32 `json:"port"`
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
 	// +optional
@@ -194,7 +215,9 @@ type Member struct {
 
 // PublicIP is a floating IP.
 type PublicIP struct {
-	IPID   string `json:"ip_id"`
+	// IPID is the id of the floating IP in Neutron.
+	IPID string `json:"ip_id"`
+	// IPAddr is the floating IP.
 	IPAddr string `json:"ip_addr"`
 	// AllocMethod is "pool" for one that we made, "user" for the user's own.
 	AllocMethod string `json:"alloc_method"`
