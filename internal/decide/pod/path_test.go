@@ -172,10 +172,10 @@ func (w *world) runVpc(name, vpc string) {
 }
 
 func (w *world) finish(name string, o metav1.Object, d decide.Action) {
-	switch {
-	case d == decide.Hold:
+	switch d {
+	case decide.Hold:
 		o.SetFinalizers([]string{v1.Finalizer})
-	case d == decide.Release:
+	case decide.Release:
 		delete(w.objects, name)
 	}
 }
