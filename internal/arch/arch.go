@@ -191,8 +191,6 @@ const (
 // that may be larger than the limits, each with the reason. An exception that is
 // not needed any more fails the test.
 var exceptions = map[string]string{
-	"internal/app/controller":            toBeCut,
-	"internal/app/controller.cluster":    toBeCut,
 	"internal/neutron":                   toBeCut,
 	"internal/neutron.Fabric":            toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,

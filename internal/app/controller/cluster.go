@@ -13,7 +13,11 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/policies"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/poolserver"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/services"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -23,7 +27,7 @@ import (
 type cluster struct {
 	client   client.Client
 	cache    cache.Cache
-	reporter reporter
+	reporter report.Reporter
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *unit.Metrics
@@ -32,12 +36,12 @@ type cluster struct {
 	// leading is true once this controller leads. topology is complete, and leader
 	// points to it, when OVN and Neutron are there; nobody else may read it before.
 	leading atomic.Bool
-	leader  atomic.Pointer[topology]
-	topology
+	leader  atomic.Pointer[topology.Topology]
+	topology.Topology
 
 	claims      *claim.Claims
 	waitingPods waitingPods
-	policies    *policyIndex
+	policies    *policies.Index
 	queues      *trigger.Queues
 	// perNamespace is nil where no namespace has a Subnet of its own.
 	perNamespace *decide.PerNamespace
@@ -45,9 +49,9 @@ type cluster struct {
 
 func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, error) {
 	c := &cluster{
-		client: m.GetClient(), cache: m.GetCache(), topology: topology{settings: o.Settings}, log: o.Log,
-		reporter: reporter{m.GetEventRecorder(name)}, registry: prometheus.NewRegistry(),
-		claims: claim.New(m.GetClient(), o.Log), policies: newPolicyIndex(), queues: trigger.NewQueues(),
+		client: m.GetClient(), cache: m.GetCache(), Topology: topology.Topology{Settings: o.Settings}, log: o.Log,
+		reporter: report.Reporter{Events: m.GetEventRecorder(name)}, registry: prometheus.NewRegistry(),
+		claims: claim.New(m.GetClient(), o.Log), policies: policies.NewIndex(), queues: trigger.NewQueues(),
 	}
 	c.metrics = unit.NewMetrics(c.registry)
 	c.calls = newCalls(c.registry)
@@ -56,27 +60,33 @@ func newCluster(ctx context.Context, m manager.Manager, o Options) (*cluster, er
 	if c.perNamespace, err = perNamespace(o.Settings.Neutron); err != nil {
 		return nil, err
 	}
-	return c, kube.AddIndexes(ctx, c.cache, !c.settings.Overlay())
+	return c, kube.AddIndexes(ctx, c.cache, !c.Settings.Overlay())
 }
 
-func (c *cluster) projects() projects { return projects{c.client, c.cloud} }
+func (c *cluster) projects() topology.Projects {
+	return topology.Projects{Client: c.client, Cloud: c.Cloud}
+}
 
-func (c *cluster) pools() pools { return pools{c.client, c.topology, c.projects()} }
+func (c *cluster) pools() pools { return pools{c.client, c.Topology, c.projects()} }
 
-func (c *cluster) members() members { return members{c.client, c.topology} }
+func (c *cluster) members() services.Members {
+	return services.Members{Client: c.client, Topology: c.Topology}
+}
 
 func (c *cluster) namespaces() namespaceSubnets {
-	return namespaceSubnets{c.client, c.topology, c.perNamespace}
+	return namespaceSubnets{c.client, c.Topology, c.perNamespace}
 }
 
-func (c *cluster) policyEvents() policyEvents { return policyEvents{c.client, c.policies, c.queues} }
+func (c *cluster) policyEvents() policies.Events {
+	return policies.Events{Client: c.client, Index: c.policies, Queues: c.queues}
+}
 
 func (c *cluster) maps() trigger.Maps {
-	return trigger.Maps{Reader: c.client, NodeSubnet: c.nodeSubnet()}
+	return trigger.Maps{Reader: c.client, NodeSubnet: c.NodeSubnet()}
 }
 
 func (c *cluster) triggers() triggers {
-	return triggers{c.settings, c.maps(), c.namespaces(), c.policyEvents(), &c.waitingPods}
+	return triggers{c.Settings, c.maps(), c.namespaces(), c.policyEvents(), &c.waitingPods}
 }
 
 // poolHandler answers kubectl ko pool. It errs if this controller does not lead.
@@ -85,5 +95,5 @@ func (c *cluster) poolHandler() (poolserver.Handler, error) {
 	if t == nil {
 		return poolserver.Handler{}, errors.New("this controller does not lead: the pools are the leader's")
 	}
-	return pools{c.client, *t, projects{c.client, t.cloud}}.handler()
+	return pools{c.client, *t, topology.Projects{Client: c.client, Cloud: t.Cloud}}.handler()
 }

@@ -12,6 +12,8 @@ import (
 
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
@@ -23,16 +25,16 @@ import (
 // Services' network.
 type clusterUnit struct {
 	client   client.Client
-	reporter reporter
+	reporter report.Reporter
 	log      *slog.Logger
-	topology topology
+	topology topology.Topology
 }
 
 func clusterName(s settings.Settings) intent.Unit { return intent.Unit("cluster/" + s.Cluster) }
 
 func (c clusterUnit) gather(ctx context.Context, n types.NamespacedName) (decide.ClusterFacts, error) {
 	var f decide.ClusterFacts
-	s, cloud := c.topology.settings, c.topology.cloud
+	s, cloud := c.topology.Settings, c.topology.Cloud
 	if s.Overlay() || n.Name != s.Cluster {
 		return f, nil
 	}
@@ -59,22 +61,22 @@ func (c clusterUnit) gather(ctx context.Context, n types.NamespacedName) (decide
 		return f, err
 	}
 	f.InUse = len(records.Items) > 0 || cloud.Ready() != nil
-	f.Nodes, f.NodeVpc = nodeAddrs(nodes), c.topology.nodeVpc()
+	f.Nodes, f.NodeVpc = nodeAddrs(nodes), c.topology.NodeVpc()
 	f.Project, f.Quotas = cloud.Project(), cloud.Quotas()
-	f.Router, err = c.topology.router(f.NodeVpc)
+	f.Router, err = c.topology.Router(f.NodeVpc)
 	return f, err
 }
 
-// report puts events on the main ServiceCIDR, since there is no object of the
+// Report puts events on the main ServiceCIDR, since there is no object of the
 // unit's own.
 func (c clusterUnit) report(_ context.Context, f decide.ClusterFacts, r decide.ClusterReport, out unit.Outcome) error {
 	c.reportQuotas(f, r)
-	if out.State == unit.Done || slices.Contains(transient, out.Reason) {
+	if out.State == unit.Done || slices.Contains(report.Transient, out.Reason) {
 		return nil
 	}
-	c.log.Warn("creating what the cluster needs in Neutron failed", "unit", clusterName(c.topology.settings), "reason", out.Reason, "err", out.Message)
+	c.log.Warn("creating what the cluster needs in Neutron failed", "unit", clusterName(c.topology.Settings), "reason", out.Reason, "err", out.Message)
 	if main := f.Main(); main != nil {
-		c.reporter.problem(main, out)
+		c.reporter.Problem(main, out)
 	}
 	return nil
 }
@@ -85,8 +87,8 @@ func (c clusterUnit) reportQuotas(f decide.ClusterFacts, r decide.ClusterReport)
 	if main == nil {
 		return
 	}
-	if c.topology.cloud.SetShort(r.Short) && r.Short != "" {
-		c.log.Warn("a quota may be too small", "unit", clusterName(c.topology.settings), "err", r.Short)
-		c.reporter.warn(main, "QuotaLow", r.Short)
+	if c.topology.Cloud.SetShort(r.Short) && r.Short != "" {
+		c.log.Warn("a quota may be too small", "unit", clusterName(c.topology.Settings), "err", r.Short)
+		c.reporter.Warn(main, "QuotaLow", r.Short)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 )
 
@@ -42,8 +43,8 @@ func (e endpoints) ready() error {
 }
 
 // connected is false for a controller that does not lead, whose topology is nil.
-func connected(t *topology) bool {
-	return t != nil && t.ovn.Connected()
+func connected(t *topology.Topology) bool {
+	return t != nil && t.OVN.Connected()
 }
 
 // collector exports the state of addresses, pools and the connection, read when asked.
@@ -99,10 +100,10 @@ func (c *cluster) countCalls(service string) func(kind, verb string, background 
 
 func (b collector) collectPools(ch chan<- prometheus.Metric) {
 	t := b.leader.Load()
-	if t == nil || t.cloud == nil {
+	if t == nil || t.Cloud == nil {
 		return
 	}
-	for _, p := range t.cloud.PortPool.Pools() {
+	for _, p := range t.Cloud.PortPool.Pools() {
 		for state, n := range map[string]int{"ready": p.Ready, "returning": p.Returning, "making": p.Making} {
 			ch <- prometheus.MustNewConstMetric(descPool, prometheus.GaugeValue, float64(n), p.Node, p.Project, p.Network, p.Subnets, p.Groups, state)
 		}

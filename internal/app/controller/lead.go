@@ -25,7 +25,7 @@ import (
 // starts the units, and sweeps. No address is allocated before all are known.
 func (c *cluster) lead(ctx context.Context) error {
 	c.leading.Store(true)
-	f, err := ovn.Dial(ctx, ovn.Options{Owner: c.settings.Cluster, Addresses: c.settings.NBAddresses, Log: c.log})
+	f, err := ovn.Dial(ctx, ovn.Options{Owner: c.Settings.Cluster, Addresses: c.Settings.NBAddresses, Log: c.log})
 	if err != nil {
 		return err
 	}
@@ -38,18 +38,18 @@ func (c *cluster) lead(ctx context.Context) error {
 		return fmt.Errorf("learn who has which address: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	c.ovn = f
-	if c.settings.Neutron != nil {
-		c.cloud = c.newCloud(ctx)
-		defer c.cloud.Close()
+	c.OVN = f
+	if c.Settings.Neutron != nil {
+		c.Cloud = c.newCloud(ctx)
+		defer c.Cloud.Close()
 	}
-	c.leader.Store(&c.topology)
+	c.leader.Store(&c.Topology)
 	all, lbs, err := c.fabrics(ctx)
 	if err != nil {
 		return err
 	}
-	if c.settings.Neutron != nil {
-		if err := c.policyEvents().watch(ctx, c.cache); err != nil {
+	if c.Settings.Neutron != nil {
+		if err := c.policyEvents().Watch(ctx, c.cache); err != nil {
 			return fmt.Errorf("learn which policies there are: %w", err)
 		}
 	}
@@ -60,16 +60,16 @@ func (c *cluster) lead(ctx context.Context) error {
 	return group.Wait()
 }
 
-// watch sweeps, and then lets units run when others have changed their resources.
+// Watch sweeps, and then lets units run when others have changed their resources.
 func (c *cluster) watch(ctx context.Context, group *errgroup.Group, all *fabrics.Fabrics, lbs *octavia.Fabric) error {
-	events := ovnEvents{c.client, c.topology, c.maps(), all, c.queues}
+	events := ovnEvents{c.client, c.Topology, c.maps(), all, c.queues}
 	if err := events.sweep(ctx); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	if lbs != nil {
 		group.Go(func() error { return c.watchLoadBalancers(ctx, lbs, all) })
 	}
-	if c.cloud != nil {
+	if c.Cloud != nil {
 		return c.watchCloud(ctx, all)
 	}
 	return nil
@@ -80,16 +80,16 @@ func (c *cluster) watch(ctx context.Context, group *errgroup.Group, all *fabrics
 // second result is nil without Octavia.
 func (c *cluster) fabrics(ctx context.Context) (*fabrics.Fabrics, *octavia.Fabric, error) {
 	all := fabrics.New()
-	all.Add(intent.FabricOVN, c.ovn)
+	all.Add(intent.FabricOVN, c.OVN)
 	var lbs *octavia.Fabric
-	if c.cloud != nil {
-		all.Add(intent.FabricNeutron, c.cloud)
-		if !c.settings.Overlay() {
+	if c.Cloud != nil {
+		all.Add(intent.FabricNeutron, c.Cloud)
+		if !c.Settings.Overlay() {
 			lbs = c.newLoadBalancers()
 			all.Add(intent.FabricOctavia, lbs)
 		}
 	}
-	owners, err := c.ovn.Units(ctx)
+	owners, err := c.OVN.Units(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("learn who has what in OVN: %w", err)
 	}
@@ -142,7 +142,7 @@ func (c *cluster) start(ctx context.Context, group *errgroup.Group, f *fabrics.F
 
 func (c *cluster) controller(k kind) (controller.Controller, error) {
 	again := true // A test starts several controllers in one process.
-	p := pacing(c.settings)
+	p := pacing(c.Settings)
 	one, err := controller.NewUnmanaged(k.name, controller.Options{
 		Reconciler: limiter{k.run, p.atMost}, MaxConcurrentReconciles: k.workers, SkipNameValidation: &again,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, p.atMost(longestRetry)),

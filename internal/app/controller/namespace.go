@@ -3,32 +3,24 @@ package controller
 import (
 	"context"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// namespaceUnread is the reason of a Wait for a namespace that the cache does not
-// have yet: each kind is watched on its own, so an object may come first.
-const namespaceUnread = "NamespaceUnread"
-
-func unreadNamespace(name string) error {
-	return intent.Wait{Reason: namespaceUnread, After: time.Second, For: "namespace " + name + " to be read"}
-}
-
 // namespaceSubnets are the Subnets that we create for namespaces.
 type namespaceSubnets struct {
 	client   client.Client
-	topology topology
-	// settings is nil if no namespace has a Subnet of its own.
+	topology topology.Topology
+	// Settings is nil if no namespace has a Subnet of its own.
 	settings *decide.PerNamespace
 }
 
@@ -42,7 +34,7 @@ func perNamespace(n *settings.Neutron) (*decide.PerNamespace, error) {
 	return &decide.PerNamespace{Selector: selector, Pool: s.SubnetPool, PrefixBits: s.PrefixLength}, err
 }
 
-// gather finds what a namespace's own Subnet is to be, if f is one.
+// Gather finds what a namespace's own Subnet is to be, if f is one.
 func (n namespaceSubnets) gather(ctx context.Context, f *decide.SubnetFacts, all []*v1.Subnet) error {
 	name, is := strings.CutPrefix(f.Name, decide.NamespaceSubnet(""))
 	if n.settings == nil || !is {
@@ -50,7 +42,7 @@ func (n namespaceSubnets) gather(ctx context.Context, f *decide.SubnetFacts, all
 	}
 	ns, err := kube.Namespace(ctx, n.client, name)
 	if err == nil && n.settings.Has(ns, all) {
-		f.Template, f.PerNamespace = n.settings.Template(name, n.topology.nodeVpc()), n.settings
+		f.Template, f.PerNamespace = n.settings.Template(name, n.topology.NodeVpc()), n.settings
 	}
 	return err
 }
@@ -76,7 +68,7 @@ func (n namespaceSubnets) ofSubnet(_ context.Context, o client.Object) []types.N
 	return out
 }
 
-// runAll lets the own Subnets of all namespaces run, also those that do not exist.
+// RunAll lets the own Subnets of all namespaces run, also those that do not exist.
 func (n namespaceSubnets) runAll(ctx context.Context, q *trigger.Queues) error {
 	all, err := kube.Namespaces(ctx, n.client)
 	for _, ns := range all {

@@ -26,7 +26,7 @@ func (c *cluster) gatherPlug(ctx context.Context, f *pod.Facts) error {
 	}
 	f.OnNode, f.Nested = n != nil, decide.Nested(n)
 	if clues := decide.ParentPortSelectorOf(n, f.Claim); f.Nested || clues.MAC != "" {
-		f.Parent, err = c.parent(clues)
+		f.Parent, err = c.Parent(clues)
 	}
 	return err
 }

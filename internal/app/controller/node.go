@@ -11,6 +11,8 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/unit"
@@ -19,8 +21,8 @@ import (
 // nodeUnit gathers and reports nodes.
 type nodeUnit struct {
 	client   client.Client
-	reporter reporter
-	topology topology
+	reporter report.Reporter
+	topology topology.Topology
 	claims   *claim.Claims
 	pools    pools
 }
@@ -39,14 +41,14 @@ func (u nodeUnit) gather(ctx context.Context, n types.NamespacedName) (decide.No
 	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
 		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}
-	f.NodeVpc = u.topology.nodeVpc()
+	f.NodeVpc = u.topology.NodeVpc()
 	if f.Nested = decide.Nested(f.Node); f.Nested {
-		if f.Parent, err = u.topology.parent(decide.ParentPortSelectorOf(f.Node, nil)); err != nil {
+		if f.Parent, err = u.topology.Parent(decide.ParentPortSelectorOf(f.Node, nil)); err != nil {
 			return f, err
 		}
 	}
-	f.Join, err = kube.Get[v1.Subnet](ctx, u.client, types.NamespacedName{Name: u.topology.nodeSubnet()})
-	if err != nil || u.topology.settings.Overlay() {
+	f.Join, err = kube.Get[v1.Subnet](ctx, u.client, types.NamespacedName{Name: u.topology.NodeSubnet()})
+	if err != nil || u.topology.Settings.Overlay() {
 		return f, err
 	}
 	main, err := kube.Get[networkingv1.ServiceCIDR](ctx, u.client, types.NamespacedName{Name: decide.MainCIDR})
@@ -56,7 +58,7 @@ func (u nodeUnit) gather(ctx context.Context, n types.NamespacedName) (decide.No
 
 func (u nodeUnit) report(ctx context.Context, f decide.NodeFacts, ip *v1.IP, out unit.Outcome) error {
 	if f.Node != nil {
-		u.reporter.problem(f.Node, out)
+		u.reporter.Problem(f.Node, out)
 	} else if err := u.pools.drain(ctx, ""); err != nil {
 		return err
 	}

@@ -39,14 +39,14 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (pod.Fa
 	if f.Subnets, err = kube.Subnets(ctx, c.client); err != nil {
 		return f, err
 	}
-	f.NodeVpc = c.nodeVpc()
+	f.NodeVpc = c.NodeVpc()
 	ns, err := kube.Namespace(ctx, c.client, n.Namespace)
 	if err != nil {
 		return f, err
 	}
 	// Which Subnet it is to be is decided when the namespace has been read.
 	f.OwnSubnet = c.perNamespace != nil && ns == nil || c.perNamespace.Has(ns, f.Subnets)
-	f.Project, f.ProjectProblem = c.projects().of(ctx, n.Namespace, ns)
+	f.Project, f.ProjectProblem = c.projects().Of(ctx, n.Namespace, ns)
 	if err := c.gatherGroups(ctx, &f); err != nil {
 		return f, err
 	}
@@ -90,7 +90,7 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 // gatherGroups finds what decides a pod's security groups. While nobody can say
 // whether one that it asks for is there, a pod that runs keeps those that it has.
 func (c *cluster) gatherGroups(ctx context.Context, f *pod.Facts) error {
-	cl := c.cloud
+	cl := c.Cloud
 	if cl == nil {
 		return nil
 	}
@@ -113,7 +113,7 @@ func (c *cluster) gatherGroups(ctx context.Context, f *pod.Facts) error {
 }
 
 func (c *cluster) gatherPolicies(ctx context.Context, f *pod.Facts) (err error) {
-	if f.Policies, err = c.policies.read(ctx, c.client); err != nil {
+	if f.Policies, err = c.policies.Read(ctx, c.client); err != nil {
 		return err
 	}
 	f.InNamespace, err = kube.Get[corev1.Namespace](ctx, c.client, types.NamespacedName{Name: f.Namespace})
@@ -129,14 +129,14 @@ func (c *cluster) reportPod(ctx context.Context, f pod.Facts, ip *v1.IP, out uni
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
 	c.waitingPods.set(n, f.Pod != nil && (out.Kept || !decide.Attached(ip)) && out.State != unit.Done)
 	if f.Pod != nil {
-		c.reporter.problem(f.Pod, out)
+		c.reporter.Problem(f.Pod, out)
 	}
 	u := decide.PodUnit(f.Namespace, f.Name)
 	if err := c.claims.Bind(u, ip, out); err != nil {
 		return err
 	}
 	if told := pod.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
-		c.reporter.warn(f.Pod, "VLANMoved", told)
+		c.reporter.Warn(f.Pod, "VLANMoved", told)
 	}
 	return c.claims.Report(ctx, u, f.Claim, ip, out)
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,6 +20,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/policies"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
@@ -41,7 +43,7 @@ func ruled(objects ...client.Object) *ruledCluster {
 		queues[kind] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 		q.Started(kind, queues[kind])
 	}
-	return &ruledCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), policies: newPolicyIndex(), queues: q}}
+	return &ruledCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), policies: policies.NewIndex(), queues: q}}
 }
 
 // woken empties the queues.
@@ -105,7 +107,7 @@ func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 		{"only a label of its own changes", before, before, false, nil},
 		{"it was there at the start", nil, before, true, nil},
 	} {
-		c.policyEvents().policyChanged(t.Context(), row.before, row.after, row.first)
+		c.policyEvents().PolicyChanged(t.Context(), row.before, row.after, row.first)
 		slices.Sort(row.want)
 		if got := c.woken(); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
@@ -135,7 +137,7 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 		{"one of two ends", one, ended, false},
 		{"the last goes", two, nil, true},
 	} {
-		c.policyEvents().portsChanged(t.Context(), row.before, row.after, false)
+		c.policyEvents().PortsChanged(t.Context(), row.before, row.after, false)
 		if got := c.woken(); slices.Equal(got, []intent.Unit{"policy/a/p"}) != row.wakes || !row.wakes && got != nil {
 			t.Errorf("%s: wakes %v", row.name, got)
 		}
@@ -147,13 +149,13 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	t.Parallel()
 	c := ruled()
-	c.cloud = &cloud.Cloud{}
+	c.Cloud = &cloud.Cloud{}
 	var wait intent.Wait
 	f := pod.Facts{ClaimFacts: pod.ClaimFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}}
 	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {
 		t.Error(err)
 	}
-	if _, _, err := (policyUnit{client: c.client, cloud: c.cloud, index: c.policies}).policies(t.Context()); !errors.As(err, &wait) {
+	if _, err := (policies.Unit{Client: c.client, Cloud: c.Cloud, Index: c.policies}).GatherGroup(t.Context(), types.NamespacedName{Name: "g"}); !errors.As(err, &wait) {
 		t.Error(err)
 	}
 	if err := c.gatherGroups(t.Context(), &pod.Facts{}); err != nil {
@@ -171,7 +173,7 @@ func TestLabelsWakePods(t *testing.T) {
 	elsewhere := labelled("c", "x")
 	elsewhere.Namespace = "b"
 	c := ruled(space("a", "red"), space("b", "red"), labelled("a", "x"), labelled("b", "x"), elsewhere)
-	c.settings.Neutron = &settings.Neutron{}
+	c.Settings.Neutron = &settings.Neutron{}
 	for _, row := range []struct {
 		name          string
 		before, after client.Object

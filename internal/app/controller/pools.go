@@ -15,6 +15,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/poolserver"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -27,18 +28,18 @@ import (
 // operators ask of them. Without Neutron its methods do nothing.
 type pools struct {
 	client   client.Client
-	topology topology
-	projects projects
+	topology topology.Topology
+	projects topology.Projects
 }
 
 // handler answers kubectl ko pool. It errs before Neutron has been read.
 func (p pools) handler() (poolserver.Handler, error) {
-	if err := p.topology.cloud.Ready(); err != nil {
+	if err := p.topology.Cloud.Ready(); err != nil {
 		return poolserver.Handler{}, err
 	}
 	return poolserver.Handler{
-		Pools: p.topology.cloud.PortPool, SubnetOf: p.subnetOf, GroupName: p.topology.cloud.DisplayName,
-		StandardPool: p.standardPool, Batch: p.topology.settings.Neutron.Pool.Batch,
+		Pools: p.topology.Cloud.PortPool, SubnetOf: p.subnetOf, GroupName: p.topology.Cloud.DisplayName,
+		StandardPool: p.standardPool, Batch: p.topology.Settings.Neutron.Pool.Batch,
 	}, nil
 }
 
@@ -60,7 +61,7 @@ func (p pools) subnetOf(ctx context.Context, k portpool.Key) (string, error) {
 // serves tells whether a pool's ports are on a Subnet. Several Subnets may share a
 // network.
 func (p pools) serves(k portpool.Key, s *v1.Subnet) bool {
-	seen, known := p.topology.cloud.Fabric.Network(decide.NetworkName(s.Name))
+	seen, known := p.topology.Cloud.Fabric.Network(decide.NetworkName(s.Name))
 	if known && seen.ID == k.Network {
 		on := func(n plan.Subnet) bool { return slices.Contains(strings.Split(k.Subnets, ","), n.ID) }
 		return slices.ContainsFunc(seen.Subnets, on)
@@ -71,7 +72,7 @@ func (p pools) serves(k portpool.Key, s *v1.Subnet) bool {
 // standardPool returns the pool of a node's pods that have no annotation of ours
 // and that no NetworkPolicy selects, in a Subnet or the default one.
 func (p pools) standardPool(ctx context.Context, node, subnet string) (portpool.Key, error) {
-	if subnet == "" && !p.topology.settings.Overlay() {
+	if subnet == "" && !p.topology.Settings.Overlay() {
 		subnet = v1.PodSubnet
 	}
 	if subnet == "" {
@@ -92,15 +93,15 @@ func (p pools) standardPool(ctx context.Context, node, subnet string) (portpool.
 	if err != nil {
 		return portpool.Key{}, err
 	}
-	return p.topology.cloud.PoolOf(ctx, port)
+	return p.topology.Cloud.PoolOf(ctx, port)
 }
 
-// parent returns a nested node's own port, nil if the node is not nested.
+// Parent returns a nested node's own port, nil if the node is not nested.
 func (p pools) parent(n *corev1.Node) (*decide.ParentPort, error) {
 	if !decide.Nested(n) {
 		return nil, nil
 	}
-	parent, err := p.topology.parent(decide.ParentPortSelectorOf(n, nil))
+	parent, err := p.topology.Parent(decide.ParentPortSelectorOf(n, nil))
 	if err == nil && parent == nil {
 		err = decide.NoParent(n.Name)
 	}
@@ -112,13 +113,13 @@ func (p pools) parent(n *corev1.Node) (*decide.ParentPort, error) {
 func (p pools) standardPort(node string, parent *decide.ParentPort, subnet string) (intent.Port, error) {
 	port := intent.Port{Network: decide.NetworkName(subnet), Node: node}
 	pod := policy.Pod{Node: node}
-	if p.topology.settings.Overlay() || parent != nil {
+	if p.topology.Settings.Overlay() || parent != nil {
 		pod.Node = "" // The node reaches its pods by the host link.
 	}
 	if parent != nil {
 		port.Parent = parent.Port
 	}
-	m, err := new(policy.Index).Memberships(pod, policy.CloudGroups{Standard: p.topology.cloud.StandardGroups()})
+	m, err := new(policy.Index).Memberships(pod, policy.CloudGroups{Standard: p.topology.Cloud.StandardGroups()})
 	port.Groups, port.CloudGroups = m.Groups, m.CloudGroups
 	return port, err
 }
@@ -127,15 +128,15 @@ func (p pools) standardPort(node string, parent *decide.ParentPort, subnet strin
 // comes. For other nodes the node's own port does that. If there can be no pool,
 // the pods' events say why.
 func (p pools) expectPods(ctx context.Context, node string, parent *decide.ParentPort) error {
-	if p.topology.cloud == nil || p.topology.settings.Overlay() {
+	if p.topology.Cloud == nil || p.topology.Settings.Overlay() {
 		return nil
 	}
-	if err := p.topology.cloud.Ready(); err != nil {
+	if err := p.topology.Cloud.Ready(); err != nil {
 		return err
 	}
 	port, err := p.standardPort(node, parent, v1.PodSubnet)
 	if err == nil {
-		err = p.topology.cloud.Expect(openstack.Background(ctx), port)
+		err = p.topology.Cloud.Expect(openstack.Background(ctx), port)
 	}
 	if errors.As(err, &intent.Stop{}) {
 		return nil
@@ -146,12 +147,12 @@ func (p pools) expectPods(ctx context.Context, node string, parent *decide.Paren
 // drain ends the pools of nodes, networks and projects that the cluster no longer
 // has. except is a Subnet that is being deleted, empty for none.
 func (p pools) drain(ctx context.Context, except string) error {
-	if p.topology.cloud == nil {
+	if p.topology.Cloud == nil {
 		return nil
 	}
 	subnets, subnetsErr := kube.Subnets(ctx, p.client)
 	all, nodesErr := kube.Nodes(ctx, p.client)
-	projects, err := p.projects.inUse(ctx)
+	projects, err := p.projects.InUse(ctx)
 	if err := errors.Join(subnetsErr, nodesErr, err); err != nil {
 		return err
 	}
@@ -161,11 +162,11 @@ func (p pools) drain(ctx context.Context, except string) error {
 	}
 	for _, s := range subnets {
 		if s.Name != except {
-			n, _ := p.topology.cloud.Network(s.Name)
+			n, _ := p.topology.Cloud.Network(s.Name)
 			networks[n.ID], networks[s.Status.Network], networks[s.Spec.Network] = true, true, true
 		}
 	}
-	p.topology.cloud.PortPool.Drain(func(k portpool.Key) bool {
+	p.topology.Cloud.PortPool.Drain(func(k portpool.Key) bool {
 		return !nodes[k.Node] || !networks[k.Network] || !projects[k.Project]
 	})
 	return nil

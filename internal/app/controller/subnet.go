@@ -13,6 +13,8 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/settings"
@@ -26,15 +28,15 @@ const defaultMTU = 1500
 type subnetUnit struct {
 	client     client.Client
 	settings   settings.Settings
-	reporter   reporter
-	topology   topology
+	reporter   report.Reporter
+	topology   topology.Topology
 	claims     *claim.Claims
 	pools      pools
 	namespaces namespaceSubnets
 }
 
 func (s subnetUnit) gather(ctx context.Context, n types.NamespacedName) (decide.SubnetFacts, error) {
-	f := decide.SubnetFacts{Name: n.Name, Template: s.template(n.Name), PortPrefix: *s.settings.RouterPortPrefix, NodeVpc: s.topology.nodeVpc()}
+	f := decide.SubnetFacts{Name: n.Name, Template: s.template(n.Name), PortPrefix: *s.settings.RouterPortPrefix, NodeVpc: s.topology.NodeVpc()}
 	all, err := kube.Subnets(ctx, s.client)
 	if err != nil {
 		return f, err
@@ -53,7 +55,7 @@ func (s subnetUnit) gather(ctx context.Context, n types.NamespacedName) (decide.
 	if f.Vpc, err = kube.Get[v1.Vpc](ctx, s.client, types.NamespacedName{Name: f.Subnet.Spec.Vpc}); err != nil {
 		return f, err
 	}
-	if f.Router, err = s.topology.router(f.Subnet.Spec.Vpc); err != nil {
+	if f.Router, err = s.topology.Router(f.Subnet.Spec.Vpc); err != nil {
 		return f, err
 	}
 	nodes, err := kube.Nodes(ctx, s.client)
@@ -97,7 +99,7 @@ func (s subnetUnit) underlayMTU(nodes []*corev1.Node) int {
 // template returns what to create if a Subnet does not exist that every cluster
 // has; nil for any other Subnet.
 func (s subnetUnit) template(name string) *v1.Subnet {
-	out := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: s.topology.nodeVpc()}}
+	out := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: s.topology.NodeVpc()}}
 	if !s.settings.Overlay() {
 		return s.podTemplate(name, out)
 	}
@@ -115,10 +117,10 @@ func (s subnetUnit) template(name string) *v1.Subnet {
 // podTemplate completes the template of Subnet pods; nil before the router and
 // the network of the settings were found.
 func (s subnetUnit) podTemplate(name string, out *v1.Subnet) *v1.Subnet {
-	if name != v1.PodSubnet || !s.topology.nodeVpcFound() {
+	if name != v1.PodSubnet || !s.topology.NodeVpcFound() {
 		return nil
 	}
-	network, found := s.topology.cloud.PodNetwork()
+	network, found := s.topology.Cloud.PodNetwork()
 	if !found {
 		return nil
 	}
@@ -155,13 +157,13 @@ func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.S
 	}
 	after := f.Subnet.DeepCopy()
 	after.Status = r.Status
-	if s.topology.cloud != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
-		if network, known := s.topology.cloud.Network(f.Name); known {
+	if s.topology.Cloud != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
+		if network, known := s.topology.Cloud.Network(f.Name); known {
 			decide.SubnetSeen(&after.Status, &after.Spec, network)
 		}
 	}
 	s.count(f.Name, &after.Status)
-	after.Status.Conditions = s.reporter.conditions(f.Subnet, f.Subnet.Status.Conditions, out)
+	after.Status.Conditions = s.reporter.Conditions(f.Subnet, f.Subnet.Status.Conditions, out)
 	return kube.PatchStatus(ctx, s.client, f.Subnet, after, f.Subnet.Status, after.Status)
 }
 
@@ -185,8 +187,8 @@ func (s subnetUnit) create(ctx context.Context, f decide.SubnetFacts, out unit.O
 	if err != nil || ns == nil {
 		return err
 	}
-	s.reporter.problem(ns, out)
-	network, known := s.topology.cloud.Network(f.Name)
+	s.reporter.Problem(ns, out)
+	network, known := s.topology.Cloud.Network(f.Name)
 	if !out.Applied || !known || len(network.Prefixes) == 0 {
 		return nil
 	}

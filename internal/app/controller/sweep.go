@@ -8,6 +8,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/fabrics"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -17,7 +18,7 @@ import (
 // ovnEvents lets units run by what OVN's database tells.
 type ovnEvents struct {
 	client   client.Client
-	topology topology
+	topology topology.Topology
 	maps     trigger.Maps
 	fabrics  *fabrics.Fabrics
 	queues   *trigger.Queues
@@ -30,13 +31,13 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 	if err := e.queues.Wait(ctx); err != nil {
 		return err
 	}
-	e.topology.ovn.Watch(ovn.Notify{
+	e.topology.OVN.Watch(ovn.Notify{
 		Unit:      func(u intent.Unit) { e.owns(u); e.queues.Add(u) },
 		Router:    func(name string) { e.routerChanged(ctx, name) },
 		ParentKey: func(word string) { e.hostChanged(ctx, word) },
 		SubportUp: e.portUp,
 	})
-	owners, err := e.topology.ovn.Units(ctx)
+	owners, err := e.topology.OVN.Units(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 	for _, ip := range ips {
 		owners = append(owners, decide.IPUnit(ip))
 	}
-	if e.topology.settings.Overlay() {
+	if e.topology.Settings.Overlay() {
 		owners = append(owners, "vpc/"+v1.DefaultVpc, "subnet/"+v1.DefaultSubnet, "subnet/"+v1.JoinSubnet)
 	}
 	for _, u := range owners {
@@ -68,8 +69,8 @@ func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 	for _, n := range e.maps.SubnetsIn(ctx, name) {
 		e.queues.Add(intent.Unit("subnet/" + n.Name))
 	}
-	if name == e.topology.nodeVpc() {
-		e.queues.Add(clusterName(e.topology.settings))
+	if name == e.topology.NodeVpc() {
+		e.queues.Add(clusterName(e.topology.Settings))
 	}
 }
 
@@ -91,7 +92,7 @@ func (e ovnEvents) hostChanged(ctx context.Context, word string) {
 
 // portUp passes on that one of Neutron's ports has come up.
 func (e ovnEvents) portUp(port string) {
-	if e.topology.cloud != nil {
-		e.topology.cloud.Rose(port)
+	if e.topology.Cloud != nil {
+		e.topology.Cloud.Rose(port)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/policies"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
@@ -33,7 +34,7 @@ type triggers struct {
 	settings    settings.Settings
 	maps        trigger.Maps
 	namespaces  namespaceSubnets
-	policies    policyEvents
+	policies    policies.Events
 	waitingPods *waitingPods
 }
 
@@ -80,7 +81,7 @@ func (t triggers) pod() []trigger.Trigger {
 		{Of: &corev1.Node{}, Map: t.maps.PodsOnNode, Predicate: trigger.PlugChanged},
 		{Of: &appsv1.StatefulSet{}, Map: t.maps.PodsOfStatefulSet, Predicate: trigger.StatefulSetScaled},
 	}
-	if t.settings.Neutron != nil { // For NetworkPolicies; see also policyEvents.
+	if t.settings.Neutron != nil { // For NetworkPolicies; see also policies.Events.
 		all = append(all,
 			trigger.Trigger{Of: &corev1.Pod{}, Map: trigger.Self, Predicate: trigger.LabelsChanged},
 			trigger.Trigger{Of: &corev1.Namespace{}, Map: t.maps.PodsInNamespace, Predicate: trigger.NamespaceChanged})
@@ -103,17 +104,17 @@ func (t triggers) theCluster(context.Context, client.Object) []types.NamespacedN
 	return trigger.Names(t.settings.Cluster)
 }
 
-// policy are about the members of Services. policyEvents lets policies and
+// policy is about the members of Services. policies.Events lets policies and
 // groups run when a policy or a named port changes.
 func (t triggers) policy() []trigger.Trigger {
 	if t.settings.Overlay() {
 		return nil
 	}
 	return []trigger.Trigger{
-		{Of: &corev1.Service{}, Map: t.policies.usingServices, Predicate: trigger.ServiceChanged, Delay: policyDelay},
-		{Of: &discoveryv1.EndpointSlice{}, Map: t.policies.usingServices, Predicate: trigger.EndpointsChanged, Delay: policyDelay},
-		{Of: &corev1.Pod{}, Map: t.policies.usingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
-		{Of: &corev1.Namespace{}, Map: t.policies.usingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
+		{Of: &corev1.Service{}, Map: t.policies.UsingServices, Predicate: trigger.ServiceChanged, Delay: policyDelay},
+		{Of: &discoveryv1.EndpointSlice{}, Map: t.policies.UsingServices, Predicate: trigger.EndpointsChanged, Delay: policyDelay},
+		{Of: &corev1.Pod{}, Map: t.policies.UsingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
+		{Of: &corev1.Namespace{}, Map: t.policies.UsingServices, Predicate: trigger.LabelsChanged, Delay: policyDelay},
 	}
 }
 

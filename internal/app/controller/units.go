@@ -7,6 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/isthmus-cni/isthmus/internal/app/controller/policies"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/services"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/trigger"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/pod"
@@ -21,7 +23,7 @@ import (
 //	Kubernetes ──trigger──┐     triggers.go: kind of object, predicate, map function
 //	OVN ──────ovnEvents───┤     sweep.go
 //	Neutron, Octavia ─────┤     watch.go
-//	policyEvents ─────────┘     policy_events.go
+//	policies.Events ──────┘     policies/events.go
 //	      │
 //	      ▼
 //	    queue ──▶ gather ──▶ decide ──▶ hold ──▶ apply ──▶ report
@@ -30,7 +32,7 @@ import (
 //	                                           fabrics: one of OVN, Neutron, Octavia
 //
 //	trigger   what starts the unit                       trigger/, triggers.go
-//	gather    reads Kubernetes, OVN and Neutron          a type for each kind: pod.go, service.go, policy.go …
+//	gather    reads Kubernetes, OVN and Neutron          a type for each kind: pod.go, services/, policies/ …
 //	decide    facts to a want, a report and a problem    internal/decide and below
 //	apply     a want to rows or resources                fabrics/, then internal/ovn, internal/neutron, internal/octavia
 //	report    what came of it, to Kubernetes             the same type as gather; claim/ writes IP objects
@@ -49,27 +51,32 @@ type kind struct {
 // many workers, so that pods that come at the same time share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
 	r, t := runner{f, c.metrics, c.log}, c.triggers()
-	vpcs := vpcUnit{c.client, c.reporter, c.topology}
-	subnets := subnetUnit{c.client, c.settings, c.reporter, c.topology, c.claims, c.pools(), c.namespaces()}
-	nodes := nodeUnit{c.client, c.reporter, c.topology, c.claims, c.pools()}
-	clusters := clusterUnit{c.client, c.reporter, c.log, c.topology}
+	vpcs := vpcUnit{c.client, c.reporter, c.Topology}
+	subnets := subnetUnit{c.client, c.Settings, c.reporter, c.Topology, c.claims, c.pools(), c.namespaces()}
+	nodes := nodeUnit{c.client, c.reporter, c.Topology, c.claims, c.pools()}
+	clusters := clusterUnit{c.client, c.reporter, c.log, c.Topology}
 	all := []kind{
 		of(r, "vpc", 2, t.vpc(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
 		of(r, "subnet", 4, t.subnet(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
 		of(r, "node", 4, t.node(), nodes.gather, decide.Node, nil, nodes.report),
 		of(r, "pod", 32, t.pod(), c.gatherPod, pod.Decide, nil, c.reportPod),
 	}
-	if c.settings.Neutron != nil {
-		policies := policyUnit{c.client, c.reporter, c.cloud, c.policies, c.members()}
+	if c.Settings.Neutron != nil {
+		policies := policies.Unit{
+			Client: c.client, Reporter: c.reporter, Cloud: c.Cloud, Index: c.policies, Members: c.members(),
+		}
 		all = append(all,
 			of(r, "cluster", 1, t.cluster(), clusters.gather, decide.Cluster, nil, clusters.report),
-			of(r, "policy", 4, t.policy(), policies.gather, policy.Decide, nil, policies.report),
-			of(r, "group", 4, nil, policies.gatherGroup, policy.SharedGroup, nil, policies.reportGroup))
+			of(r, "policy", 4, t.policy(), policies.Gather, policy.Decide, nil, policies.Report),
+			of(r, "group", 4, nil, policies.GatherGroup, policy.SharedGroup, nil, policies.ReportGroup))
 	}
-	if !c.settings.Overlay() {
-		services := serviceUnit{c.client, c.reporter, *c.settings.Neutron, c.cloud, c.projects(), c.members()}
+	if !c.Settings.Overlay() {
+		services := services.Unit{
+			Client: c.client, Reporter: c.reporter, Settings: *c.Settings.Neutron,
+			Cloud: c.Cloud, Projects: c.projects(), Members: c.members(),
+		}
 		all = append(all,
-			of(r, "service", 8, t.service(), services.gather, service.Decide, nil, services.report))
+			of(r, "service", 8, t.service(), services.Gather, service.Decide, nil, services.Report))
 	}
 	return all
 }
@@ -81,7 +88,7 @@ type runner struct {
 	log     *slog.Logger
 }
 
-// of returns a kind of units. hold may be nil.
+// Of returns a kind of units. hold may be nil.
 func of[F, R any](r runner, name string, workers int, triggers []trigger.Trigger,
 	gather func(context.Context, types.NamespacedName) (F, error), decide func(F) intent.Decision[R],
 	hold func(context.Context, F, R) error, report func(context.Context, F, R, unit.Outcome) error,

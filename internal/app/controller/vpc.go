@@ -10,6 +10,8 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
@@ -17,17 +19,17 @@ import (
 // vpcUnit gathers and reports Vpcs.
 type vpcUnit struct {
 	client   client.Client
-	reporter reporter
-	topology topology
+	reporter report.Reporter
+	topology topology.Topology
 }
 
 func (v vpcUnit) gather(ctx context.Context, n types.NamespacedName) (decide.VpcFacts, error) {
-	f := decide.VpcFacts{Name: n.Name, NodeVpc: v.topology.nodeVpc()}
+	f := decide.VpcFacts{Name: n.Name, NodeVpc: v.topology.NodeVpc()}
 	var err error
 	if f.Vpc, err = kube.Get[v1.Vpc](ctx, v.client, n); err != nil {
 		return f, err
 	}
-	if f.Router, err = v.topology.router(n.Name); err != nil {
+	if f.Router, err = v.topology.Router(n.Name); err != nil {
 		return f, err
 	}
 	all, err := kube.Subnets(ctx, v.client)
@@ -60,7 +62,7 @@ func (v vpcUnit) report(ctx context.Context, f decide.VpcFacts, r decide.VpcRepo
 	}
 	after := f.Vpc.DeepCopy()
 	after.Status = r.Status
-	after.Status.Conditions = v.reporter.conditions(f.Vpc, f.Vpc.Status.Conditions, out)
+	after.Status.Conditions = v.reporter.Conditions(f.Vpc, f.Vpc.Status.Conditions, out)
 	return kube.PatchStatus(ctx, v.client, f.Vpc, after, f.Vpc.Status, after.Status)
 }
 

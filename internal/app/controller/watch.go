@@ -23,7 +23,7 @@ import (
 // newCloud returns Neutron, not yet read.
 func (c *cluster) newCloud(ctx context.Context) *cloud.Cloud {
 	return cloud.New(ctx, cloud.Options{
-		Owner: c.settings.Cluster, Settings: *c.settings.Neutron, Changed: c.queues.Add, PortUp: c.ovn.PortUp,
+		Owner: c.Settings.Cluster, Settings: *c.Settings.Neutron, Changed: c.queues.Add, PortUp: c.OVN.PortUp,
 		NodeExists: func(node string) bool { return nodeExists(ctx, c.client, node) },
 		Count:      c.countCalls("neutron"), Log: c.log,
 	})
@@ -37,17 +37,17 @@ func nodeExists(ctx context.Context, r client.Reader, name string) bool {
 
 // watchCloud reads Neutron now and then, and lets the units run that it concerns.
 func (c *cluster) watchCloud(ctx context.Context, f *fabrics.Fabrics) error {
-	return c.cloud.Watch(ctx, cloud.Watcher{
+	return c.Cloud.Watch(ctx, cloud.Watcher{
 		Ports:   func(ctx context.Context) (map[string]intent.Unit, error) { return heldPorts(ctx, c.client) },
 		Owns:    func(u intent.Unit) { f.Mark(u, intent.FabricNeutron, true) },
 		Changed: c.queues.Add, First: c.runAll,
 		Then: func(ctx context.Context) error {
-			if !c.settings.Overlay() && c.cloud.ReadQuotas(ctx) {
-				c.queues.Add(clusterName(c.settings))
+			if !c.Settings.Overlay() && c.Cloud.ReadQuotas(ctx) {
+				c.queues.Add(clusterName(c.Settings))
 			}
 			return c.pools().drain(ctx, "")
 		},
-		Every: c.settings.Neutron.LookEvery.Duration, Backoff: pacing(c.settings).backoff(),
+		Every: c.Settings.Neutron.LookEvery.Duration, Backoff: pacing(c.Settings).backoff(),
 	})
 }
 
@@ -66,11 +66,11 @@ func heldPorts(ctx context.Context, r client.Reader) (map[string]intent.Unit, er
 	return held, nil
 }
 
-// runAll lets all units run that may have waited for Neutron.
+// RunAll lets all units run that may have waited for Neutron.
 func (c *cluster) runAll(ctx context.Context) {
 	q, maps := c.queues, c.maps()
-	q.Add(clusterName(c.settings))
-	if !c.settings.Overlay() {
+	q.Add(clusterName(c.Settings))
+	if !c.Settings.Overlay() {
 		q.Add(intent.Unit("subnet/" + v1.PodSubnet))
 		for _, n := range maps.EveryService(ctx, nil) {
 			q.Add(service.Unit(n.Namespace, n.Name))
@@ -79,7 +79,7 @@ func (c *cluster) runAll(ctx context.Context) {
 	nodes, nodesErr := kube.Nodes(ctx, c.client)
 	ips, ipsErr := kube.IPs(ctx, c.client)
 	pods, podsErr := kube.Pods(ctx, c.client) // All of them: any may have begun to wait.
-	err := errors.Join(c.policyEvents().runAll(ctx), c.namespaces().runAll(ctx, q), nodesErr, ipsErr, podsErr)
+	err := errors.Join(c.policyEvents().RunAll(ctx), c.namespaces().runAll(ctx, q), nodesErr, ipsErr, podsErr)
 	if err != nil {
 		c.log.Warn("running every unit failed", "err", err)
 	}
@@ -102,10 +102,10 @@ const balancerPause = 5 * time.Second
 
 // newLoadBalancers returns Octavia, with the networks as Neutron has them.
 func (c *cluster) newLoadBalancers() *octavia.Fabric {
-	n := c.settings.Neutron
+	n := c.Settings.Neutron
 	return octavia.New(octavia.Options{
-		Owner: c.settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Provider: n.LoadBalancerProvider,
-		Subnet: c.cloud.SubnetID, RecreateDelay: pacing(c.settings).atMost(balancerPause), Count: c.countCalls("octavia"), Log: c.log,
+		Owner: c.Settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Provider: n.LoadBalancerProvider,
+		Subnet: c.Cloud.SubnetID, RecreateDelay: pacing(c.Settings).atMost(balancerPause), Count: c.countCalls("octavia"), Log: c.log,
 	})
 }
 
@@ -116,7 +116,7 @@ func (c *cluster) watchLoadBalancers(ctx context.Context, b *octavia.Fabric, f *
 		f.Mark(u, intent.FabricOctavia, true)
 		c.queues.Add(u)
 	}
-	err := pacing(c.settings).backoff().Until(ctx, func(ctx context.Context) error {
+	err := pacing(c.Settings).backoff().Until(ctx, func(ctx context.Context) error {
 		owners, err := b.Units(ctx)
 		for _, u := range owners {
 			changed(u)
@@ -126,6 +126,6 @@ func (c *cluster) watchLoadBalancers(ctx context.Context, b *octavia.Fabric, f *
 	if err != nil {
 		return err
 	}
-	b.Watch(ctx, c.settings.Neutron.LookEvery.Duration, changed)
+	b.Watch(ctx, c.Settings.Neutron.LookEvery.Duration, changed)
 	return ctx.Err()
 }

@@ -1,4 +1,4 @@
-package controller
+package policies
 
 import (
 	"context"
@@ -12,19 +12,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 )
 
-// policyIndex has all NetworkPolicies, indexed, and the named ports that pods
-// have. It hears of a change before any unit runs because of it: see policyEvents.
-type policyIndex struct {
+// Index has all NetworkPolicies, indexed, and the named ports that pods
+// have. It hears of a change before any unit runs because of it: see Events.
+type Index struct {
 	mu sync.Mutex
-	// index is nil if a policy has changed since all were read.
+	// Index is nil if a policy has changed since all were read.
 	index *policy.Index
 	ports policy.PortCount
 }
 
-func newPolicyIndex() *policyIndex { return &policyIndex{ports: policy.PortCount{}} }
+// NewIndex returns an index that reads the policies when it is first asked.
+func NewIndex() *Index { return &Index{ports: policy.PortCount{}} }
 
-// read returns the policies as they are now.
-func (p *policyIndex) read(ctx context.Context, r client.Reader) (*policy.Index, error) {
+// Read returns the policies as they are now.
+func (p *Index) Read(ctx context.Context, r client.Reader) (*policy.Index, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.index == nil {
@@ -38,14 +39,14 @@ func (p *policyIndex) read(ctx context.Context, r client.Reader) (*policy.Index,
 }
 
 // namedPorts returns the named ports that pods have now.
-func (p *policyIndex) namedPorts() policy.PortCount {
+func (p *Index) namedPorts() policy.PortCount {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.ports)
 }
 
 // invalidate lets the next read read all policies again.
-func (p *policyIndex) invalidate() {
+func (p *Index) invalidate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.index = nil
@@ -53,7 +54,7 @@ func (p *policyIndex) invalidate() {
 
 // count replaces a pod's named ports, and returns those that no pod had before or
 // none has now.
-func (p *policyIndex) count(before, after []policy.NamedPort) []policy.NamedPort {
+func (p *Index) count(before, after []policy.NamedPort) []policy.NamedPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ports.Change(before, after)

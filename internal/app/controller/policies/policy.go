@@ -1,4 +1,7 @@
-package controller
+// Package policies gathers and reports NetworkPolicies and the groups that they
+// share, and follows their changes. What they mean is decided in
+// internal/decide/policy. Read policy.go first.
+package policies
 
 import (
 	"context"
@@ -13,6 +16,8 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/services"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
@@ -21,16 +26,17 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// policyUnit gathers and reports NetworkPolicies, and the groups that they share.
-type policyUnit struct {
-	client   client.Client
-	reporter reporter
-	cloud    *cloud.Cloud
-	index    *policyIndex
-	members  members
+// Unit gathers and reports NetworkPolicies, and the groups that they share.
+type Unit struct {
+	Client   client.Client
+	Reporter report.Reporter
+	Cloud    *cloud.Cloud
+	Index    *Index
+	Members  services.Members
 }
 
-func (u policyUnit) gather(ctx context.Context, n types.NamespacedName) (policy.Facts, error) {
+// Gather reads what decides one policy's groups and rules.
+func (u Unit) Gather(ctx context.Context, n types.NamespacedName) (policy.Facts, error) {
 	f := policy.Facts{Namespace: n.Namespace, Name: n.Name}
 	var err error
 	if f.Index, f.Ports, err = u.policies(ctx); err != nil {
@@ -41,15 +47,16 @@ func (u policyUnit) gather(ctx context.Context, n types.NamespacedName) (policy.
 			return f, err
 		}
 	}
-	np, err := kube.Get[networkingv1.NetworkPolicy](ctx, u.client, n)
+	np, err := kube.Get[networkingv1.NetworkPolicy](ctx, u.Client, n)
 	if np == nil || err != nil {
 		return f, err
 	}
-	f.CloudGroups, err = u.cloud.GroupIDs(ctx, policy.CloudGroupsOf(np))
+	f.CloudGroups, err = u.Cloud.GroupIDs(ctx, policy.CloudGroupsOf(np))
 	return f, err
 }
 
-func (u policyUnit) gatherGroup(ctx context.Context, n types.NamespacedName) (policy.GroupFacts, error) {
+// GatherGroup reads what decides a group that policies share.
+func (u Unit) GatherGroup(ctx context.Context, n types.NamespacedName) (policy.GroupFacts, error) {
 	f := policy.GroupFacts{Unit: unit.Name("group", n)}
 	var err error
 	f.Index, f.Ports, err = u.policies(ctx)
@@ -58,28 +65,28 @@ func (u policyUnit) gatherGroup(ctx context.Context, n types.NamespacedName) (po
 
 // policies returns all policies and named ports. It waits for Neutron: what is
 // decided before Neutron's groups are known must not be applied after that.
-func (u policyUnit) policies(ctx context.Context) (*policy.Index, policy.PortCount, error) {
-	if err := u.cloud.Ready(); err != nil {
+func (u Unit) policies(ctx context.Context) (*policy.Index, policy.PortCount, error) {
+	if err := u.Cloud.Ready(); err != nil {
 		return nil, nil, err
 	}
-	index, err := u.index.read(ctx, u.client)
-	return index, u.index.namedPorts(), err
+	index, err := u.Index.Read(ctx, u.Client)
+	return index, u.Index.namedPorts(), err
 }
 
 // services returns all Services with a load balancer in Octavia, and the pods
 // that are their members.
-func (u policyUnit) services(ctx context.Context) ([]policy.Service, error) {
-	if u.members.topology.settings.Overlay() {
+func (u Unit) services(ctx context.Context) ([]policy.Service, error) {
+	if u.Members.Topology.Settings.Overlay() {
 		return nil, nil
 	}
-	all, err := kube.Services(ctx, u.client)
+	all, err := kube.Services(ctx, u.Client)
 	if err != nil {
 		return nil, err
 	}
 	var out []policy.Service
 	for _, s := range all {
 		f := service.Facts{Namespace: s.Namespace, Name: s.Name, Network: decide.ServiceNetwork, Service: s}
-		if err := u.members.gather(ctx, &f); err != nil {
+		if err := u.Members.Gather(ctx, &f); err != nil {
 			return nil, err
 		}
 		if lb, has := service.Frontends(f); has {
@@ -90,14 +97,14 @@ func (u policyUnit) services(ctx context.Context) ([]policy.Service, error) {
 }
 
 // podAt returns the pod that has an address, nil if none has.
-func (u policyUnit) podAt(ctx context.Context, a netip.Addr) *policy.Pod {
-	ips, _ := kube.IPs(ctx, u.client, client.MatchingFields{kube.IndexClaimAddr: a.String()})
+func (u Unit) podAt(ctx context.Context, a netip.Addr) *policy.Pod {
+	ips, _ := kube.IPs(ctx, u.Client, client.MatchingFields{kube.IndexClaimAddr: a.String()})
 	for _, ip := range ips {
-		p, _ := kube.Get[corev1.Pod](ctx, u.client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: ip.Spec.PodName})
+		p, _ := kube.Get[corev1.Pod](ctx, u.Client, types.NamespacedName{Namespace: ip.Spec.Namespace, Name: ip.Spec.PodName})
 		if p == nil {
 			continue
 		}
-		ns, _ := kube.Namespace(ctx, u.client, p.Namespace)
+		ns, _ := kube.Namespace(ctx, u.Client, p.Namespace)
 		if pod, is := policyPod(p, ns, ip); is {
 			return &pod
 		}
@@ -121,13 +128,13 @@ func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (policy.Pod, b
 	return policy.PodOf(p, ns, addrs), true
 }
 
-// report puts events on the policy: it has no status.
-func (u policyUnit) report(ctx context.Context, f policy.Facts, _ struct{}, out unit.Outcome) error {
+// Report puts events on the policy: it has no status.
+func (u Unit) Report(ctx context.Context, f policy.Facts, _ struct{}, out unit.Outcome) error {
 	return u.problem(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}, out)
 }
 
-// reportGroup puts events on the policies that need the group: it has no object.
-func (u policyUnit) reportGroup(ctx context.Context, f policy.GroupFacts, _ struct{}, out unit.Outcome) error {
+// ReportGroup puts events on the policies that need the group: it has no object.
+func (u Unit) ReportGroup(ctx context.Context, f policy.GroupFacts, _ struct{}, out unit.Outcome) error {
 	for _, n := range f.Index.ReferringTo(f.Unit, f.Ports) {
 		if err := u.problem(ctx, n, out); err != nil {
 			return err
@@ -140,11 +147,11 @@ func (u policyUnit) reportGroup(ctx context.Context, f policy.GroupFacts, _ stru
 // so no event says it.
 const groupInUse = "InUse"
 
-func (u policyUnit) problem(ctx context.Context, n types.NamespacedName, out unit.Outcome) error {
-	np, err := kube.Get[networkingv1.NetworkPolicy](ctx, u.client, n)
+func (u Unit) problem(ctx context.Context, n types.NamespacedName, out unit.Outcome) error {
+	np, err := kube.Get[networkingv1.NetworkPolicy](ctx, u.Client, n)
 	if np == nil || err != nil || out.Reason == groupInUse {
 		return err
 	}
-	u.reporter.problem(np, out)
+	u.Reporter.Problem(np, out)
 	return nil
 }

@@ -1,4 +1,4 @@
-package controller
+package services
 
 import (
 	"context"
@@ -12,19 +12,20 @@ import (
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// members reads what decides the members of a Service's load balancer.
-type members struct {
-	client   client.Client
-	topology topology
+// Members reads what decides the members of a Service's load balancer.
+type Members struct {
+	Client   client.Client
+	Topology topology.Topology
 }
 
-// gather completes f with the Service's endpoints, and the networks that they are in.
-func (m members) gather(ctx context.Context, f *service.Facts) (err error) {
+// Gather completes f with the Service's endpoints, and the networks that they are in.
+func (m Members) Gather(ctx context.Context, f *service.Facts) (err error) {
 	if f.Slices, err = m.slices(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}); err != nil {
 		return err
 	}
@@ -36,9 +37,9 @@ func (m members) gather(ctx context.Context, f *service.Facts) (err error) {
 }
 
 // slices returns the Service's EndpointSlices, sorted by name.
-func (m members) slices(ctx context.Context, n types.NamespacedName) ([]*discoveryv1.EndpointSlice, error) {
+func (m Members) slices(ctx context.Context, n types.NamespacedName) ([]*discoveryv1.EndpointSlice, error) {
 	var l discoveryv1.EndpointSliceList
-	err := m.client.List(ctx, &l, client.InNamespace(n.Namespace), client.MatchingFields{kube.IndexSliceService: n.Name})
+	err := m.Client.List(ctx, &l, client.InNamespace(n.Namespace), client.MatchingFields{kube.IndexSliceService: n.Name})
 	all := kube.Pointers(l.Items)
 	slices.SortFunc(all, func(a, b *discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
 	return all, err
@@ -46,13 +47,13 @@ func (m members) slices(ctx context.Context, n types.NamespacedName) ([]*discove
 
 // networks returns the networks of pods on the nodes' router; only those of
 // Neutron have a name.
-func (m members) networks(ctx context.Context) ([]service.EndpointNetwork, error) {
-	all, err := kube.Subnets(ctx, m.client)
+func (m Members) networks(ctx context.Context) ([]service.EndpointNetwork, error) {
+	all, err := kube.Subnets(ctx, m.Client)
 	slices.SortFunc(all, func(a, b *v1.Subnet) int { return strings.Compare(a.Name, b.Name) })
 	var out []service.EndpointNetwork
 	for _, s := range all {
 		prefixes, err := decide.PrefixesOf(&s.Spec)
-		if err != nil || s.Spec.Vpc != m.topology.nodeVpc() {
+		if err != nil || s.Spec.Vpc != m.Topology.NodeVpc() {
 			continue
 		}
 		network := ""
@@ -68,14 +69,14 @@ func (m members) networks(ctx context.Context) ([]service.EndpointNetwork, error
 
 // nodes returns the addresses of the nodes' ports, for the nodes that endpoints
 // are on.
-func (m members) nodes(ctx context.Context, all []*discoveryv1.EndpointSlice) (map[string][]netip.Addr, error) {
+func (m Members) nodes(ctx context.Context, all []*discoveryv1.EndpointSlice) (map[string][]netip.Addr, error) {
 	out := map[string][]netip.Addr{}
 	for _, s := range all {
 		for _, e := range s.Endpoints {
 			if e.NodeName == nil || out[*e.NodeName] != nil {
 				continue
 			}
-			ip, err := kube.Get[v1.IP](ctx, m.client, types.NamespacedName{Name: decide.NodePort(*e.NodeName)})
+			ip, err := kube.Get[v1.IP](ctx, m.Client, types.NamespacedName{Name: decide.NodePort(*e.NodeName)})
 			if err != nil {
 				return nil, err
 			}

@@ -1,4 +1,7 @@
-package controller
+// Package services gathers and reports Services: load balancers in Octavia, and
+// their records. What they ask for is decided in
+// internal/decide/service. Read service.go first.
+package services
 
 import (
 	"cmp"
@@ -15,6 +18,8 @@ import (
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/cloud"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/service"
 	"github.com/isthmus-cni/isthmus/internal/intent"
@@ -28,34 +33,35 @@ const conditionLoadBalancerReady = "openstack.org/LoadBalancerReady"
 // pending is the reason of a Wait for Octavia, which works on a load balancer.
 const pending = "Pending"
 
-// serviceUnit gathers and reports Services: load balancers in Octavia, and their
+// Unit gathers and reports Services: load balancers in Octavia, and their
 // records, which are KuryrLoadBalancers.
-type serviceUnit struct {
-	client   client.Client
-	reporter reporter
-	settings settings.Neutron
-	cloud    *cloud.Cloud
-	projects projects
-	members  members
+type Unit struct {
+	Client   client.Client
+	Reporter report.Reporter
+	Settings settings.Neutron
+	Cloud    *cloud.Cloud
+	Projects topology.Projects
+	Members  Members
 }
 
-func (u serviceUnit) gather(ctx context.Context, n types.NamespacedName) (service.Facts, error) {
+// Gather reads the Service, its endpoints and its record.
+func (u Unit) Gather(ctx context.Context, n types.NamespacedName) (service.Facts, error) {
 	f := service.Facts{Namespace: n.Namespace, Name: n.Name, Network: decide.ServiceNetwork}
 	var err error
-	if f.Record, err = kube.Get[kuryr.KuryrLoadBalancer](ctx, u.client, n); err != nil {
+	if f.Record, err = kube.Get[kuryr.KuryrLoadBalancer](ctx, u.Client, n); err != nil {
 		return f, err
 	}
-	if f.Service, err = kube.Get[corev1.Service](ctx, u.client, n); f.Service == nil || err != nil {
+	if f.Service, err = kube.Get[corev1.Service](ctx, u.Client, n); f.Service == nil || err != nil {
 		return f, err
 	}
-	if err := u.cloud.Ready(); err != nil {
+	if err := u.Cloud.Ready(); err != nil {
 		return f, err
 	}
-	if err := u.members.gather(ctx, &f); err != nil {
+	if err := u.Members.Gather(ctx, &f); err != nil {
 		return f, err
 	}
 	if f.Service.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		f.ExternalNetwork, f.ExternalProblem = u.cloud.ExternalNetwork(ctx)
+		f.ExternalNetwork, f.ExternalProblem = u.Cloud.ExternalNetwork(ctx)
 	}
 	f.Project, f.ProjectProblem, err = u.project(ctx, n.Namespace, f.Record)
 	return f, err
@@ -63,25 +69,25 @@ func (u serviceUnit) gather(ctx context.Context, n types.NamespacedName) (servic
 
 // project returns the id of the load balancer's project, or the problem with it.
 // A load balancer that exists stays in its project: it cannot move.
-func (u serviceUnit) project(ctx context.Context, namespace string, record *kuryr.KuryrLoadBalancer) (id string, problem, err error) {
+func (u Unit) project(ctx context.Context, namespace string, record *kuryr.KuryrLoadBalancer) (id string, problem, err error) {
 	if record != nil && record.Status.LoadBalancer != nil && record.Status.LoadBalancer.ProjectID != "" {
 		return record.Status.LoadBalancer.ProjectID, nil, nil
 	}
-	ns, err := kube.Namespace(ctx, u.client, namespace)
+	ns, err := kube.Namespace(ctx, u.Client, namespace)
 	if err != nil {
 		return "", nil, err
 	}
-	id, problem = u.projects.of(ctx, namespace, ns)
+	id, problem = u.Projects.Of(ctx, namespace, ns)
 	return id, problem, nil
 }
 
-// report writes the record, and the Service's own status.
-func (u serviceUnit) report(ctx context.Context, f service.Facts, _ struct{}, out unit.Outcome) error {
+// Report writes the record, and the Service's own status.
+func (u Unit) Report(ctx context.Context, f service.Facts, _ struct{}, out unit.Outcome) error {
 	var seen *intent.LoadBalancerStatus
 	if b := out.Observed.LoadBalancers[f.Namespace+"/"+f.Name]; b.ID != "" {
 		seen = &b
 	}
-	record := service.Record(f, u.settings.LoadBalancerProvider, seen)
+	record := service.Record(f, u.Settings.LoadBalancerProvider, seen)
 	if record == nil {
 		return u.deleteRecord(ctx, f, out)
 	}
@@ -96,7 +102,7 @@ func (u serviceUnit) report(ctx context.Context, f service.Facts, _ struct{}, ou
 		after.Status = service.RecordStatus(*seen)
 	}
 	after.Status.Conditions = loadBalancerConditions(had.Status.Conditions, kuryr.ConditionReady, had.Generation, out)
-	if err := kube.PatchStatus(ctx, u.client, had, after, had.Status, after.Status); err != nil {
+	if err := kube.PatchStatus(ctx, u.Client, had, after, had.Status, after.Status); err != nil {
 		return err
 	}
 	return u.reportOnService(ctx, f.Service, seen, out)
@@ -104,12 +110,12 @@ func (u serviceUnit) report(ctx context.Context, f service.Facts, _ struct{}, ou
 
 // deleteRecord deletes the record of a load balancer that is gone, and the
 // Service's condition.
-func (u serviceUnit) deleteRecord(ctx context.Context, f service.Facts, out unit.Outcome) error {
+func (u Unit) deleteRecord(ctx context.Context, f service.Facts, out unit.Outcome) error {
 	if !out.Applied {
 		return nil
 	}
 	if f.Record != nil {
-		if err := client.IgnoreNotFound(u.client.Delete(ctx, f.Record, client.Preconditions{UID: &f.Record.UID})); err != nil {
+		if err := client.IgnoreNotFound(u.Client.Delete(ctx, f.Record, client.Preconditions{UID: &f.Record.UID})); err != nil {
 			return err
 		}
 	}
@@ -118,14 +124,14 @@ func (u serviceUnit) deleteRecord(ctx context.Context, f service.Facts, out unit
 	}
 	after := f.Service.DeepCopy()
 	meta.RemoveStatusCondition(&after.Status.Conditions, conditionLoadBalancerReady)
-	return kube.PatchStatus(ctx, u.client, f.Service, after, f.Service.Status, after.Status)
+	return kube.PatchStatus(ctx, u.Client, f.Service, after, f.Service.Status, after.Status)
 }
 
 // writeRecord turns the record had into record. If the load balancer was not
 // observed this time, what was observed last stays.
-func (u serviceUnit) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalancer, seen *intent.LoadBalancerStatus) (*kuryr.KuryrLoadBalancer, error) {
+func (u Unit) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalancer, seen *intent.LoadBalancerStatus) (*kuryr.KuryrLoadBalancer, error) {
 	if had == nil {
-		return record, u.client.Create(ctx, record)
+		return record, u.Client.Create(ctx, record)
 	}
 	if seen == nil {
 		record.Spec.ProjectID = cmp.Or(record.Spec.ProjectID, had.Spec.ProjectID)
@@ -136,15 +142,15 @@ func (u serviceUnit) writeRecord(ctx context.Context, had, record *kuryr.KuryrLo
 	if equality.Semantic.DeepEqual(had, after) {
 		return had, nil
 	}
-	return after, u.client.Patch(ctx, after, client.MergeFrom(had))
+	return after, u.Client.Patch(ctx, after, client.MergeFrom(had))
 }
 
 // reportOnService writes the Service's ingress address and condition.
-func (u serviceUnit) reportOnService(ctx context.Context, s *corev1.Service, seen *intent.LoadBalancerStatus, out unit.Outcome) error {
+func (u Unit) reportOnService(ctx context.Context, s *corev1.Service, seen *intent.LoadBalancerStatus, out unit.Outcome) error {
 	after := s.DeepCopy()
 	after.Status.Conditions = loadBalancerConditions(s.Status.Conditions, conditionLoadBalancerReady, s.Generation, out)
 	if !equality.Semantic.DeepEqual(s.Status.Conditions, after.Status.Conditions) && !busy(out) {
-		u.reporter.problem(s, out)
+		u.Reporter.Problem(s, out)
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil && seen != nil && out.Applied {
 		after.Status.LoadBalancer.Ingress = nil
@@ -153,7 +159,7 @@ func (u serviceUnit) reportOnService(ctx context.Context, s *corev1.Service, see
 			after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: seen.FloatingIP.Addr.String(), IPMode: &mode}}
 		}
 	}
-	return kube.PatchStatus(ctx, u.client, s, after, s.Status, after.Status)
+	return kube.PatchStatus(ctx, u.Client, s, after, s.Status, after.Status)
 }
 
 // busy tells whether the outcome only says that Octavia or Neutron is at work.

@@ -1,4 +1,4 @@
-package controller
+package policies
 
 import (
 	"context"
@@ -19,26 +19,26 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// policyEvents keeps the policy index current, and lets the units run that a
+// Events keeps the policy index current, and lets the units run that a
 // change of a policy or of a named port affects. One handler does both, since the
 // index must have the change before a unit reads it.
-type policyEvents struct {
-	client client.Client
-	index  *policyIndex
-	queues *trigger.Queues
+type Events struct {
+	Client client.Client
+	Index  *Index
+	Queues *trigger.Queues
 }
 
-// watch follows policies and named ports until ctx ends. It returns when the index
+// Watch follows policies and named ports until ctx ends. It returns when the index
 // has all that there are: a unit that decides with less would take something from
 // running pods.
-func (e policyEvents) watch(ctx context.Context, c cache.Cache) error {
+func (e Events) Watch(ctx context.Context, c cache.Cache) error {
 	err := follow(ctx, c, func(before, after *networkingv1.NetworkPolicy, initial bool) {
-		e.policyChanged(ctx, before, after, initial)
+		e.PolicyChanged(ctx, before, after, initial)
 	})
 	if err != nil {
 		return err
 	}
-	return follow(ctx, c, func(before, after *corev1.Pod, initial bool) { e.portsChanged(ctx, before, after, initial) })
+	return follow(ctx, c, func(before, after *corev1.Pod, initial bool) { e.PortsChanged(ctx, before, after, initial) })
 }
 
 // follow calls do for each object that there is, which is initial, and for each
@@ -71,25 +71,25 @@ func follow[T any, P interface {
 	return nil
 }
 
-// policyChanged lets the policy run, the groups of its peers, and the pods that it
-// selects or selected. After a start runAll does that.
-func (e policyEvents) policyChanged(ctx context.Context, before, after *networkingv1.NetworkPolicy, initial bool) {
+// PolicyChanged lets the policy run, the groups of its peers, and the pods that it
+// selects or selected. After a start RunAll does that.
+func (e Events) PolicyChanged(ctx context.Context, before, after *networkingv1.NetworkPolicy, initial bool) {
 	if before != nil && after != nil && before.UID == after.UID && before.Generation == after.Generation {
 		return
 	}
-	e.index.invalidate()
+	e.Index.invalidate()
 	if initial {
 		return
 	}
 	for _, u := range e.affected(ctx, before, after) {
-		e.queues.Add(u)
+		e.Queues.Add(u)
 	}
 }
 
 // affected returns the units that a policy affects in any of its states; nil is
 // the state of a policy that does not exist.
-func (e policyEvents) affected(ctx context.Context, states ...*networkingv1.NetworkPolicy) []intent.Unit {
-	ports := e.index.namedPorts()
+func (e Events) affected(ctx context.Context, states ...*networkingv1.NetworkPolicy) []intent.Unit {
+	ports := e.Index.namedPorts()
 	var units []intent.Unit
 	var affects []func(policy.Pod) bool
 	for _, np := range states {
@@ -107,9 +107,9 @@ func (e policyEvents) affected(ctx context.Context, states ...*networkingv1.Netw
 }
 
 // pods returns the pods on Neutron for which one of the functions is true.
-func (e policyEvents) pods(ctx context.Context, fit ...func(policy.Pod) bool) []types.NamespacedName {
-	all, podsErr := kube.Pods(ctx, e.client)
-	spaces, spacesErr := kube.Namespaces(ctx, e.client)
+func (e Events) pods(ctx context.Context, fit ...func(policy.Pod) bool) []types.NamespacedName {
+	all, podsErr := kube.Pods(ctx, e.Client)
+	spaces, spacesErr := kube.Namespaces(ctx, e.Client)
 	if podsErr != nil || spacesErr != nil {
 		return nil
 	}
@@ -119,7 +119,7 @@ func (e policyEvents) pods(ctx context.Context, fit ...func(policy.Pod) bool) []
 	}
 	var out []types.NamespacedName
 	for _, p := range all {
-		claim, _ := kube.Get[v1.IP](ctx, e.client, types.NamespacedName{Name: decide.PodPort(p.Namespace, p.Name)})
+		claim, _ := kube.Get[v1.IP](ctx, e.Client, types.NamespacedName{Name: decide.PodPort(p.Namespace, p.Name)})
 		pod, is := policyPod(p, of[p.Namespace], claim)
 		for _, fits := range fit {
 			if is && fits(pod) {
@@ -131,23 +131,23 @@ func (e policyEvents) pods(ctx context.Context, fit ...func(policy.Pod) bool) []
 	return out
 }
 
-// portsChanged lets the policies and groups run that use a named port, if the pod
+// PortsChanged lets the policies and groups run that use a named port, if the pod
 // is the first to have it with that number, or was the last.
-func (e policyEvents) portsChanged(ctx context.Context, before, after *corev1.Pod, initial bool) {
-	changed := e.index.count(namedPorts(before), namedPorts(after))
+func (e Events) PortsChanged(ctx context.Context, before, after *corev1.Pod, initial bool) {
+	changed := e.Index.count(namedPorts(before), namedPorts(after))
 	if len(changed) == 0 || initial {
 		return
 	}
-	index, err := e.index.read(ctx, e.client)
+	index, err := e.Index.Read(ctx, e.Client)
 	if err != nil {
 		return
 	}
 	policies, groups := index.UsingPorts(changed)
 	for _, n := range policies {
-		e.queues.Add(policy.Unit(n.Namespace, n.Name))
+		e.Queues.Add(policy.Unit(n.Namespace, n.Name))
 	}
 	for _, g := range groups {
-		e.queues.Add(g)
+		e.Queues.Add(g)
 	}
 }
 
@@ -160,27 +160,27 @@ func namedPorts(p *corev1.Pod) []policy.NamedPort {
 	return policy.NamedPortsOf(p)
 }
 
-// usingServices is a map function: the policies that depend on Services and on
+// UsingServices is a map function: the policies that depend on Services and on
 // their members.
-func (e policyEvents) usingServices(ctx context.Context, _ client.Object) []types.NamespacedName {
-	index, err := e.index.read(ctx, e.client)
+func (e Events) UsingServices(ctx context.Context, _ client.Object) []types.NamespacedName {
+	index, err := e.Index.Read(ctx, e.Client)
 	if err != nil {
 		return nil
 	}
 	return index.UsingServices()
 }
 
-// runAll lets all policies and groups run.
-func (e policyEvents) runAll(ctx context.Context) error {
-	index, err := e.index.read(ctx, e.client)
+// RunAll lets all policies and groups run.
+func (e Events) RunAll(ctx context.Context) error {
+	index, err := e.Index.Read(ctx, e.Client)
 	if err != nil {
 		return err
 	}
 	for _, n := range index.All() {
-		e.queues.Add(policy.Unit(n.Namespace, n.Name))
+		e.Queues.Add(policy.Unit(n.Namespace, n.Name))
 	}
-	for u := range index.Groups(e.index.namedPorts()) {
-		e.queues.Add(u)
+	for u := range index.Groups(e.Index.namedPorts()) {
+		e.Queues.Add(u)
 	}
 	return nil
 }
