@@ -89,6 +89,10 @@ func (c *cluster) triggers() triggers {
 	return triggers{c.Settings, c.maps(), c.namespaces(), c.policyEvents(), &c.waitingPods}
 }
 
+func (c *cluster) pods() podUnit {
+	return podUnit{c.Topology, c.client, c.reporter, c.claims, c.projects(), c.policies, &c.waitingPods, c.perNamespace}
+}
+
 // poolHandler answers kubectl ko pool. It errs if this controller does not lead.
 func (c *cluster) poolHandler() (poolserver.Handler, error) {
 	t := c.leader.Load()

@@ -13,7 +13,7 @@ import (
 )
 
 // gatherPlug finds how a pod is plugged where it runs.
-func (c *cluster) gatherPlug(ctx context.Context, f *pod.Facts) error {
+func (c podUnit) gatherPlug(ctx context.Context, f *pod.Facts) error {
 	if f.Pod.Spec.NodeName == "" {
 		var one corev1.NodeList
 		err := c.client.List(ctx, &one, client.MatchingFields{kube.IndexNested: "true"}, client.Limit(1))

@@ -10,7 +10,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/claim"
 	"github.com/isthmus-cni/isthmus/internal/app/controller/kube"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/policies"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/report"
+	"github.com/isthmus-cni/isthmus/internal/app/controller/topology"
 	"github.com/isthmus-cni/isthmus/internal/decide"
 	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
@@ -18,7 +22,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (pod.Facts, error) {
+// podUnit gathers and reports pods.
+type podUnit struct {
+	topology.Topology
+	client      client.Client
+	reporter    report.Reporter
+	claims      *claim.Claims
+	projects    topology.Projects
+	policies    *policies.Index
+	waitingPods *waitingPods
+	// perNamespace is nil where no namespace has a Subnet of its own.
+	perNamespace *decide.PerNamespace
+}
+
+func (c podUnit) gather(ctx context.Context, n types.NamespacedName) (pod.Facts, error) {
 	f := pod.Facts{Namespace: n.Namespace, Name: n.Name, ClaimFacts: pod.ClaimFacts{Leases: c.claims.Leases()}}
 	var err error
 	if f.Pod, err = kube.Get[corev1.Pod](ctx, c.client, n); err != nil {
@@ -46,7 +63,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (pod.Fa
 	}
 	// Which Subnet it is to be is decided when the namespace has been read.
 	f.OwnSubnet = c.perNamespace != nil && ns == nil || c.perNamespace.Has(ns, f.Subnets)
-	f.Project, f.ProjectProblem = c.projects().Of(ctx, n.Namespace, ns)
+	f.Project, f.ProjectProblem = c.projects.Of(ctx, n.Namespace, ns)
 	if err := c.gatherGroups(ctx, &f); err != nil {
 		return f, err
 	}
@@ -55,7 +72,7 @@ func (c *cluster) gatherPod(ctx context.Context, n types.NamespacedName) (pod.Fa
 }
 
 // kept tells whether the StatefulSet of a claim still wants a pod of that name.
-func (c *cluster) kept(ctx context.Context, ip *v1.IP) (bool, error) {
+func (c podUnit) kept(ctx context.Context, ip *v1.IP) (bool, error) {
 	if ip == nil || ip.Spec.PodType != pod.StatefulSet {
 		return false, nil
 	}
@@ -77,7 +94,7 @@ func (c *cluster) kept(ctx context.Context, ip *v1.IP) (bool, error) {
 	return start <= n && n < start+replicas, nil
 }
 
-func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) {
+func (c podUnit) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) {
 	mac := strings.ToLower(p.Annotations[v1.AnnotationMACAddress])
 	if mac == "" {
 		return nil, nil
@@ -89,7 +106,7 @@ func (c *cluster) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) 
 
 // gatherGroups finds what decides a pod's security groups. While nobody can say
 // whether one that it asks for is there, a pod that runs keeps those that it has.
-func (c *cluster) gatherGroups(ctx context.Context, f *pod.Facts) error {
+func (c podUnit) gatherGroups(ctx context.Context, f *pod.Facts) error {
 	cl := c.Cloud
 	if cl == nil {
 		return nil
@@ -112,7 +129,7 @@ func (c *cluster) gatherGroups(ctx context.Context, f *pod.Facts) error {
 	return err
 }
 
-func (c *cluster) gatherPolicies(ctx context.Context, f *pod.Facts) (err error) {
+func (c podUnit) gatherPolicies(ctx context.Context, f *pod.Facts) (err error) {
 	if f.Policies, err = c.policies.Read(ctx, c.client); err != nil {
 		return err
 	}
@@ -123,9 +140,9 @@ func (c *cluster) gatherPolicies(ctx context.Context, f *pod.Facts) (err error) 
 	return err
 }
 
-// reportPod writes the claim once the port stands. What a unit no longer has a
+// report writes the claim once the port stands. What a unit no longer has a
 // claim for is free only when its port is gone, and the claim after it.
-func (c *cluster) reportPod(ctx context.Context, f pod.Facts, ip *v1.IP, out unit.Outcome) error {
+func (c podUnit) report(ctx context.Context, f pod.Facts, ip *v1.IP, out unit.Outcome) error {
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
 	c.waitingPods.set(n, f.Pod != nil && (out.Kept || !decide.Attached(ip)) && out.State != unit.Done)
 	if f.Pod != nil {

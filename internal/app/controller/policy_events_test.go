@@ -152,13 +152,13 @@ func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	c.Cloud = &cloud.Cloud{}
 	var wait intent.Wait
 	f := pod.Facts{ClaimFacts: pod.ClaimFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}}
-	if err := c.gatherGroups(t.Context(), &f); !errors.As(err, &wait) {
+	if err := c.pods().gatherGroups(t.Context(), &f); !errors.As(err, &wait) {
 		t.Error(err)
 	}
 	if _, err := (policies.Unit{Client: c.client, Cloud: c.Cloud, Index: c.policies}).GatherGroup(t.Context(), types.NamespacedName{Name: "g"}); !errors.As(err, &wait) {
 		t.Error(err)
 	}
-	if err := c.gatherGroups(t.Context(), &pod.Facts{}); err != nil {
+	if err := c.pods().gatherGroups(t.Context(), &pod.Facts{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -55,11 +55,12 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	subnets := subnetUnit{c.client, c.Settings, c.reporter, c.Topology, c.claims, c.pools(), c.namespaces()}
 	nodes := nodeUnit{c.client, c.reporter, c.Topology, c.claims, c.pools()}
 	clusters := clusterUnit{c.client, c.reporter, c.log, c.Topology}
+	pods := c.pods()
 	all := []kind{
 		of(r, "vpc", 2, t.vpc(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
 		of(r, "subnet", 4, t.subnet(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
 		of(r, "node", 4, t.node(), nodes.gather, decide.Node, nil, nodes.report),
-		of(r, "pod", 32, t.pod(), c.gatherPod, pod.Decide, nil, c.reportPod),
+		of(r, "pod", 32, t.pod(), pods.gather, pod.Decide, nil, pods.report),
 	}
 	if c.Settings.Neutron != nil {
 		policies := policies.Unit{
