@@ -28,6 +28,7 @@ type IPSpec struct {
 	// PodName and Namespace are empty in a node's claim.
 	// +optional
 	PodName string `json:"podName,omitempty"`
+	// Namespace is that of the pod or object.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
 	// PodUID is the pod's, or the Node's, metadata.uid: the agent refuses the
@@ -41,8 +42,10 @@ type IPSpec struct {
 	NodeName string `json:"nodeName,omitempty"`
 	// Subnet is the name of the Subnet that the addresses lie in.
 	Subnet string `json:"subnet"`
+	// V4IPAddress is the IPv4 address; empty if there is none.
 	// +optional
 	V4IPAddress string `json:"v4IpAddress,omitempty"`
+	// V6IPAddress is the IPv6 address; empty if there is none.
 	// +optional
 	V6IPAddress string `json:"v6IpAddress,omitempty"`
 	// MacAddress is the hardware address of the interface.
@@ -50,11 +53,13 @@ type IPSpec struct {
 	// PrefixLengths of the Subnet, by family.
 	// +optional
 	V4PrefixLength int32 `json:"v4PrefixLength,omitempty"`
+	// V6PrefixLength is that of the Subnet in IPv6.
 	// +optional
 	V6PrefixLength int32 `json:"v6PrefixLength,omitempty"`
 	// Gateway is the next hop of the default route, one of each family.
 	// +optional
 	V4Gateway string `json:"v4Gateway,omitempty"`
+	// V6Gateway is the next hop for IPv6.
 	// +optional
 	V6Gateway string `json:"v6Gateway,omitempty"`
 	// MTU of the interface, in bytes.
@@ -84,6 +89,7 @@ type Route struct {
 type Attach struct {
 	// +optional
 	OVS *AttachOVS `json:"ovs,omitempty"`
+	// VLAN is not supported and must be empty.
 	// +optional
 	VLAN *AttachVLAN `json:"vlan,omitempty"`
 }
@@ -101,6 +107,7 @@ type AttachOVS struct {
 type AttachVLAN struct {
 	// Parent is the MAC of the node's trunk interface.
 	Parent string `json:"parent"`
+	// Tag is the VLAN id.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=4094
 	Tag int32 `json:"tag"`

@@ -96,8 +96,10 @@ type SubnetSpec struct {
 	// +kubebuilder:validation:Enum=onAppear;onBind
 	Claim string `json:"claim,omitempty"`
 
+	// Private is not supported and must not be true.
 	// +optional
 	Private bool `json:"private,omitempty"`
+	// Vlan is not supported and must be empty.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	Vlan string `json:"vlan,omitempty"`
@@ -117,15 +119,19 @@ type SubnetStatus struct {
 	// Network is the id of the network in Neutron, of provider neutron.
 	// +optional
 	Network string `json:"network,omitempty"`
+	// V4UsingIPs counts the IPv4 addresses in use.
 	// +kubebuilder:default=0
 	V4UsingIPs int64 `json:"v4usingIPs"`
+	// V4AvailableIPs counts the IPv4 addresses that can still be given.
 	// +kubebuilder:default=0
 	V4AvailableIPs int64 `json:"v4availableIPs"`
+	// V6UsingIPs counts the IPv6 addresses in use.
 	// +kubebuilder:default=0
 	V6UsingIPs int64 `json:"v6usingIPs"`
 	// V6AvailableIPs stops at the largest number that JSON carries exactly, 2^53.
 	// +kubebuilder:default=0
 	V6AvailableIPs int64 `json:"v6availableIPs"`
+	// Conditions say whether the object is as it asks, and if not, why.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

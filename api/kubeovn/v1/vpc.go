@@ -42,14 +42,19 @@ type VpcSpec struct {
 	// +optional
 	DefaultSubnet string `json:"defaultSubnet,omitempty"`
 
+	// StaticRoutes are not supported and must be empty.
 	// +optional
 	StaticRoutes []Refused `json:"staticRoutes,omitempty"`
+	// PolicyRoutes are not supported and must be empty.
 	// +optional
 	PolicyRoutes []Refused `json:"policyRoutes,omitempty"`
+	// VpcPeerings are not supported and must be empty.
 	// +optional
 	VpcPeerings []Refused `json:"vpcPeerings,omitempty"`
+	// EnableExternal is not supported and must not be true.
 	// +optional
 	EnableExternal bool `json:"enableExternal,omitempty"`
+	// EnableBfd is not supported and must not be true.
 	// +optional
 	EnableBfd bool `json:"enableBfd,omitempty"`
 }
@@ -79,6 +84,7 @@ type VpcStatus struct {
 	// DefaultLogicalSwitch is the switch of spec.defaultSubnet, once it exists.
 	// +optional
 	DefaultLogicalSwitch string `json:"defaultLogicalSwitch,omitempty"`
+	// Conditions say whether the object is as it asks, and if not, why.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

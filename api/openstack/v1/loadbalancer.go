@@ -38,27 +38,35 @@ type KuryrLoadBalancerSpec struct {
 	// Type of the Service.
 	// +optional
 	Type string `json:"type,omitempty"`
+	// Provider is the Octavia provider.
 	// +optional
 	Provider string `json:"provider,omitempty"`
+	// ProjectID is the id of the OpenStack project that owns it.
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
+	// SubnetID is the id of the subnet in Neutron.
 	// +optional
 	SubnetID string `json:"subnet_id,omitempty"`
+	// SecurityGroupsIDs are ids of security groups.
 	// +optional
 	SecurityGroupsIDs []string `json:"security_groups_ids,omitempty"`
+	// Ports are the ports.
 	// +optional
 	Ports []ServicePort `json:"ports,omitempty"`
+	// EndpointSlices are those of the Service.
 	// +optional
 	EndpointSlices []EndpointSlice `json:"endpointSlices,omitempty"`
 	// TimeoutClientData and TimeoutMemberData are in milliseconds.
 	// +optional
 	TimeoutClientData int64 `json:"timeout_client_data,omitempty"`
+	// TimeoutMemberData is the idle timeout on the member side, in milliseconds; 0 for the default.
 	// +optional
 	TimeoutMemberData int64 `json:"timeout_member_data,omitempty"`
 }
 
 // ServicePort is one of the Service's ports.
 type ServicePort struct {
+	// Name is the name.
 	// +optional
 	Name string `json:"name,omitempty"`
 	// Port is the port number.
@@ -71,18 +79,23 @@ type ServicePort struct {
 
 // EndpointSlice holds addresses behind the Service and the ports that they have.
 type EndpointSlice struct {
+	// Endpoints are the addresses behind the Service.
 	// +optional
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	// Ports are the ports.
 	// +optional
 	Ports []EndpointPort `json:"ports,omitempty"`
 }
 
 // Endpoint is something behind the Service.
 type Endpoint struct {
+	// Addresses are those of the endpoint; only the first one counts.
 	// +optional
 	Addresses []string `json:"addresses,omitempty"`
+	// Conditions say whether the object is as it asks, and if not, why.
 	// +optional
 	Conditions EndpointConditions `json:"conditions,omitempty"`
+	// Hostname is the name of the endpoint.
 	// +optional
 	Hostname string `json:"hostname,omitempty"`
 	// +optional
@@ -91,30 +104,39 @@ type Endpoint struct {
 
 // EndpointConditions say whether an Endpoint gets traffic.
 type EndpointConditions struct {
+	// Ready is true if the endpoint takes traffic.
 	// +optional
 	Ready bool `json:"ready,omitempty"`
 }
 
 // TargetRef names the object behind an Endpoint: a Pod.
 type TargetRef struct {
+	// Kind is the kind of the object.
 	// +optional
 	Kind string `json:"kind,omitempty"`
+	// Name is the name.
 	// +optional
 	Name string `json:"name,omitempty"`
+	// Namespace is that of the pod or object.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
+	// ResourceVersion is that of the object.
 	// +optional
 	ResourceVersion string `json:"resourceVersion,omitempty"`
+	// UID is that of the object.
 	// +optional
 	UID string `json:"uid,omitempty"`
 }
 
 // EndpointPort is a port of all Endpoints of a slice.
 type EndpointPort struct {
+	// Name is the name.
 	// +optional
 	Name string `json:"name,omitempty"`
+	// Port is the port number.
 	// +optional
 	Port int32 `json:"port,omitempty"`
+	// Protocol is TCP, UDP or SCTP.
 	// +optional
 	Protocol string `json:"protocol,omitempty"`
 }
@@ -123,10 +145,13 @@ type EndpointPort struct {
 type KuryrLoadBalancerStatus struct {
 	// +optional
 	LoadBalancer *LoadBalancer `json:"loadbalancer,omitempty"`
+	// Listeners are those of the load balancer.
 	// +optional
 	Listeners []Listener `json:"listeners,omitempty"`
+	// Pools are those of the listeners.
 	// +optional
 	Pools []Pool `json:"pools,omitempty"`
+	// Members are those of all pools.
 	// +optional
 	Members []Member `json:"members,omitempty"`
 	// +optional
@@ -149,12 +174,16 @@ type LoadBalancer struct {
 	// PortID is Neutron's port of the IP.
 	// +optional
 	PortID string `json:"port_id,omitempty"`
+	// ProjectID is the id of the OpenStack project that owns it.
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
+	// Provider is the Octavia provider.
 	// +optional
 	Provider string `json:"provider,omitempty"`
+	// SecurityGroups are ids of security groups.
 	// +optional
 	SecurityGroups []string `json:"security_groups,omitempty"`
+	// SubnetID is the id of the subnet in Neutron.
 	// +optional
 	SubnetID string `json:"subnet_id,omitempty"`
 }
@@ -169,12 +198,15 @@ type Listener struct {
 	Name string `json:"name"`
 	// Port is the port number.
 	Port int32 `json:"port"`
+	// ProjectID is the id of the OpenStack project that owns it.
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
 	// Protocol is TCP, UDP or SCTP.
 	Protocol string `json:"protocol"`
+	// TimeoutClientData is the idle timeout on the client side, in milliseconds; 0 for the default.
 	// +optional
 	TimeoutClientData int64 `json:"timeout_client_data,omitempty"`
+	// TimeoutMemberData is the idle timeout on the member side, in milliseconds; 0 for the default.
 	// +optional
 	TimeoutMemberData int64 `json:"timeout_member_data,omitempty"`
 }
@@ -189,6 +221,7 @@ type Pool struct {
 	LoadBalancerID string `json:"loadbalancer_id"`
 	// Name is the name in OpenStack.
 	Name string `json:"name"`
+	// ProjectID is the id of the OpenStack project that owns it.
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
 	// Protocol is TCP, UDP or SCTP.
@@ -207,8 +240,10 @@ type Member struct {
 	PoolID string `json:"pool_id"`
 	// Port is the port number.
 	Port int32 `json:"port"`
+	// ProjectID is the id of the OpenStack project that owns it.
 	// +optional
 	ProjectID string `json:"project_id,omitempty"`
+	// SubnetID is the id of the subnet in Neutron.
 	// +optional
 	SubnetID string `json:"subnet_id,omitempty"`
 }
