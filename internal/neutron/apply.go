@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
@@ -74,15 +75,15 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 }
 
 // know makes sure that what the entry says is there, is, and nothing else.
-func (f *Fabric) know(ctx context.Context, a *api, m plan.Owner, e *entry) error {
+func (f *Fabric) know(ctx context.Context, a *client.Client, m plan.Owner, e *entry) error {
 	if e.sure {
 		return nil
 	}
-	found, err := a.look(ctx, m)
+	found, err := a.OfUnit(ctx, m)
 	if err != nil {
 		return err
 	}
-	lent, err := a.stillThere(ctx, e.objects, m)
+	lent, err := stillThere(ctx, a, e.objects, m)
 	if err != nil {
 		return err
 	}
@@ -94,10 +95,10 @@ func (f *Fabric) know(ctx context.Context, a *api, m plan.Owner, e *entry) error
 }
 
 // bring does what is missing, and counts the steps.
-func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (int, error) {
+func (f *Fabric) bring(ctx context.Context, a *client.Client, u intent.Unit, e *entry) (int, error) {
 	changed := 0
 	for range rounds {
-		steps := f.toPool(e, plan.Diff(e.objects, e.want, a.born()))
+		steps := f.toPool(e, plan.Diff(e.objects, e.want, a.TagsOnCreate()))
 		if len(steps) == 0 {
 			return changed, nil
 		}
@@ -107,7 +108,7 @@ func (f *Fabric) bring(ctx context.Context, a *api, u intent.Unit, e *entry) (in
 		}
 		steps = f.urgent(steps)
 		f.drainPools(steps)
-		if err := errors.Join(f.addressesFree(steps), f.deserted(u, steps), a.vacant(ctx, steps)); err != nil {
+		if err := errors.Join(f.addressesFree(steps), f.deserted(u, steps), a.NetworksEmpty(ctx, steps)); err != nil {
 			return changed, err
 		}
 		if err := f.runAs(ctx, a, u, e, steps); err != nil {
@@ -128,7 +129,7 @@ func (f *Fabric) urgent(steps []plan.Step) []plan.Step {
 }
 
 // run does steps in order. Until all are done, nobody knows what is there.
-func (f *Fabric) run(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
+func (f *Fabric) run(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	e.sure = false
 	for len(steps) > 0 {
 		n := together(steps)
@@ -159,7 +160,7 @@ func bulky(a, b plan.Step) bool {
 	return a.Verb == plan.Create || (a.Verb == plan.Attach || a.Verb == plan.Detach) && a.Fields["parent"] == b.Fields["parent"]
 }
 
-func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
+func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	for i := range steps {
 		steps[i].Object = e.resolved(steps[i])
 	}
@@ -174,19 +175,19 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []plan.Step) er
 		if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
 			return nil // it came with its group
 		}
-		made, err := a.create(ctx, steps)
+		made, err := a.Create(ctx, steps)
 		for _, w := range made {
 			f.made(e, w, s.Kind)
 		}
 		return err
 	case plan.Update:
-		now, err := a.update(ctx, s)
+		now, err := a.Update(ctx, s)
 		if err == nil {
-			f.changed(e, now.object(s.Kind))
+			f.changed(e, now.Object(s.Kind))
 		}
 		return err
 	case plan.Tag:
-		err := a.tag(ctx, s)
+		err := a.Tag(ctx, s)
 		if i := e.index(s.Object); err == nil && i >= 0 {
 			e.objects[i].Tags = s.Tags
 			f.touch(s.ID)
@@ -194,7 +195,7 @@ func (f *Fabric) do(ctx context.Context, a *api, e *entry, steps []plan.Step) er
 		}
 		return err
 	case plan.Delete:
-		err := a.remove(ctx, s)
+		err := a.Delete(ctx, s)
 		if err == nil {
 			f.gone(e, s.Object)
 			f.Removed(called(s.Object))
@@ -241,13 +242,13 @@ func (e *entry) index(o plan.Object) int {
 	return slices.IndexFunc(e.objects, o.Is)
 }
 
-func (f *Fabric) made(e *entry, w wire, k plan.Kind) {
+func (f *Fabric) made(e *entry, w client.Resource, k plan.Kind) {
 	if w.ID == "" {
 		return // the call failed
 	}
-	o := w.object(k)
+	o := w.Object(k)
 	f.touch(o.ID)
-	e.objects = plan.Named(append(append(e.objects, o), w.rules()...))
+	e.objects = plan.Named(append(append(e.objects, o), w.GroupRules()...))
 }
 
 // changed keeps the tags: the answer to a change may show old ones. It does not

@@ -5,15 +5,14 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/trunks"
-
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
 // placed says of subports where they are attached. Neutron is asked only if nobody knows.
-func (f *Fabric) placed(ctx context.Context, a *api, all []plan.Object) ([]plan.Object, error) {
+func (f *Fabric) placed(ctx context.Context, a *client.Client, all []plan.Object) ([]plan.Object, error) {
 	all = plan.Place(all, f.trunks.Find)
 	if !slices.ContainsFunc(all, plan.Unplaced) {
 		return all, nil
@@ -27,7 +26,7 @@ func (f *Fabric) placed(ctx context.Context, a *api, all []plan.Object) ([]plan.
 }
 
 // attach attaches a unit's ports to one trunk, all in one call.
-func (f *Fabric) attach(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
+func (f *Fabric) attach(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	parent := steps[0].Object.Text("parent")
 	attached, err := f.trunks.Attach(ctx, a, parent, subports(steps))
 	for _, s := range attached {
@@ -40,7 +39,7 @@ func (f *Fabric) attach(ctx context.Context, a *api, e *entry, steps []plan.Step
 }
 
 // detach detaches a unit's ports from one trunk, all in one call.
-func (f *Fabric) detach(ctx context.Context, a *api, e *entry, steps []plan.Step) error {
+func (f *Fabric) detach(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	if err := f.trunks.Detach(ctx, a, steps[0].Object.Text("parent"), subports(steps)); err != nil {
 		return err
 	}
@@ -60,52 +59,6 @@ func subports(steps []plan.Step) []trunk.Subport {
 		out = append(out, trunk.Subport{Port: s.ID, Name: s.Name, VLAN: vlan})
 	}
 	return out
-}
-
-// describeSubports names what a call is about, as describe does.
-func describeSubports(ports []trunk.Subport) string {
-	var steps []plan.Step
-	for _, p := range ports {
-		steps = append(steps, plan.Step{Object: plan.Object{Kind: plan.KindPort, Name: p.Name}})
-	}
-	return describe(steps)
-}
-
-// Trunks is that of trunk.API. gophercloud's own list of trunks does not follow the links
-// from one page to the next.
-func (a *api) Trunks(ctx context.Context, parent string) ([]trunk.Trunk, error) {
-	query := url.Values{}
-	if parent != "" {
-		query.Set("port_id", parent)
-	}
-	found, err := a.list(ctx, plan.KindTrunk, query)
-	out := []trunk.Trunk{}
-	for _, w := range found {
-		t := trunk.Trunk{ID: w.ID, Parent: w.Port}
-		for _, s := range w.Subports {
-			t.Subports = append(t.Subports, trunk.Subport{Port: s.PortID, VLAN: s.SegmentationID})
-		}
-		out = append(out, t)
-	}
-	return out, err
-}
-
-// AddSubports is that of trunk.API.
-func (a *api) AddSubports(ctx context.Context, id string, ports []trunk.Subport) error {
-	var opts trunks.AddSubportsOpts
-	for _, p := range ports {
-		opts.Subports = append(opts.Subports, trunks.Subport{PortID: p.Port, SegmentationType: "vlan", SegmentationID: p.VLAN})
-	}
-	return classifyError(plan.Attach, describeSubports(ports), trunks.AddSubports(ctx, a.client, id, opts).Err)
-}
-
-// RemoveSubports is that of trunk.API.
-func (a *api) RemoveSubports(ctx context.Context, id string, ports []trunk.Subport) error {
-	var opts trunks.RemoveSubportsOpts
-	for _, p := range ports {
-		opts.Subports = append(opts.Subports, trunks.RemoveSubport{PortID: p.Port})
-	}
-	return classifyError(plan.Detach, describeSubports(ports), trunks.RemoveSubports(ctx, a.client, id, opts).Err)
 }
 
 // PortNotUp is the reason of units whose port has not been up yet.
@@ -136,7 +89,7 @@ func (p pendingPorts) Active(ctx context.Context, ids []string) (map[string]bool
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.list(ctx, plan.KindPort, url.Values{"id": ids})
+	found, err := a.List(ctx, plan.KindPort, url.Values{"id": ids})
 	active := map[string]bool{}
 	for _, w := range found {
 		active[w.ID] = w.Status == "ACTIVE"

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
@@ -41,7 +42,7 @@ func (f *Fabric) leave(u intent.Unit, e *entry) {
 
 // stillThere are those of a unit's ports that Neutron cannot know as its own,
 // because they came from the pool and have not been named yet.
-func (a *api) stillThere(ctx context.Context, have []plan.Object, m plan.Owner) ([]plan.Object, error) {
+func stillThere(ctx context.Context, a *client.Client, have []plan.Object, m plan.Owner) ([]plan.Object, error) {
 	query := url.Values{}
 	for _, o := range have {
 		if o.Kind == plan.KindPort && !m.Owns(o) {
@@ -51,8 +52,8 @@ func (a *api) stillThere(ctx context.Context, have []plan.Object, m plan.Owner) 
 	if len(query) == 0 {
 		return nil, nil
 	}
-	found, err := a.list(ctx, plan.KindPort, query)
-	return appendNew(nil, plan.KindPort, found, func(o plan.Object) bool { return !m.Owns(o) }), err
+	found, err := a.List(ctx, plan.KindPort, query)
+	return client.AppendNew(nil, plan.KindPort, found, func(o plan.Object) bool { return !m.Owns(o) }), err
 }
 
 // Units are all that own anything, sorted: for the sweep at a start.
@@ -61,7 +62,7 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := a.lookAll(ctx, f.Owner)
+	all, _, err := a.OfCluster(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	f.mu.Lock()
 	clear(f.touched)
 	f.mu.Unlock()
-	all, trunks, err := a.lookAll(ctx, f.Owner)
+	all, trunks, err := a.OfCluster(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}

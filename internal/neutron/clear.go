@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
@@ -17,7 +18,7 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := a.lookAll(ctx, f.Owner)
+	all, _, err := a.OfCluster(ctx, f.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 
 // called is an object for people.
 func called(o plan.Object) string {
-	return fmt.Sprintf("%s (%s)", describe([]plan.Step{{Object: o}}), o.ID)
+	return fmt.Sprintf("%s (%s)", client.Describe([]plan.Step{{Object: o}}), o.ID)
 }
 
 // inward puts who has ports before who has what ports are on.
@@ -63,7 +64,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	}
 	cleared := 0
 	for {
-		all, _, err := a.lookAll(ctx, f.Owner)
+		all, _, err := a.OfCluster(ctx, f.Owner)
 		if err != nil || len(all) == 0 {
 			return cleared, err
 		}

@@ -63,7 +63,7 @@ func unmake(t *testing.T, f *Fabric, router string) {
 	if _, err := f.Clear(ctx); err != nil {
 		t.Error(err)
 	}
-	if err := a.remove(ctx, plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: "router", ID: router}}); err != nil {
+	if err := a.Delete(ctx, plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: "router", ID: router}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -101,11 +101,11 @@ func contractRefusals(t *testing.T, f *Fabric) {
 	const project = "99999999999999999999999999999999"
 	quota := plan.Step{Verb: plan.Update, Object: plan.Object{Kind: "quota", ID: project, Fields: plan.Fields{"port": 0}}}
 	a := f.session.Load()
-	if _, err := a.update(t.Context(), quota); err != nil {
+	if _, err := a.Update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := a.remove(t.Context(), plan.Step{Verb: plan.Delete, Object: quota.Object}); err != nil {
+		if err := a.Delete(t.Context(), plan.Step{Verb: plan.Delete, Object: quota.Object}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -216,7 +216,7 @@ func contractPool(t *testing.T, f *Fabric) {
 func contractIntruder(t *testing.T, f *Fabric) {
 	t.Helper()
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
-	if err := f.session.Load().remove(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindPort, ID: id}}); err != nil {
+	if err := f.session.Load().Delete(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindPort, ID: id}}); err != nil {
 		t.Fatal(err)
 	}
 	changed, err := f.Refresh(t.Context(), nil)
@@ -238,7 +238,7 @@ func contractCrash(t *testing.T, f *Fabric) {
 		Networks: []intent.Network{{Name: "crash", Prefixes: prefixes("10.11.0.0/24")}},
 		Ports:    []intent.Port{{Name: "ns/crash", Network: "crash", Version: "uid", Node: "node1"}},
 	}
-	objects, err := plan.Translate(plan.Owner{Name: f.Owner, Unit: u}, w, plan.Dependencies{Project: a.project, PortSecurity: true, Binding: true})
+	objects, err := plan.Translate(plan.Owner{Name: f.Owner, Unit: u}, w, plan.Dependencies{Project: a.Project, PortSecurity: true, Binding: true})
 	if err != nil {
 		t.Fatal(err)
 	}

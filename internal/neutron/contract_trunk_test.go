@@ -18,14 +18,14 @@ import (
 func makeTheirs(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string, undo func()) {
 	t.Helper()
 	a := f.session.Load()
-	made, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Fields: fs}}})
+	made, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Fields: fs}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return made[0].ID, func() {
 		ctx, cancel := withoutEnd(t)
 		defer cancel()
-		if err := a.remove(ctx, plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: k, ID: made[0].ID}}); err != nil {
+		if err := a.Delete(ctx, plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: k, ID: made[0].ID}}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -63,7 +63,7 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	apply(t, f, "pod/ns/n1", intent.Want{})
 	apply(t, f, "pod/ns/n3", intent.Want{})
 	eventually(t, time.Minute, "nothing is behind it", func() bool {
-		found, err := f.session.Load().list(t.Context(), plan.KindTrunk, url.Values{"port_id": {parent}})
+		found, err := f.session.Load().List(t.Context(), plan.KindTrunk, url.Values{"port_id": {parent}})
 		return err == nil && len(found) == 1 && len(found[0].Subports) == 0
 	})
 }

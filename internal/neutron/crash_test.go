@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
@@ -110,7 +111,7 @@ func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bo
 	t.Helper()
 	c := neutrontest.New(t)
 	if a.birthTags {
-		c.Extend(extBirthTags)
+		c.Extend(client.ExtPortTags)
 	}
 	parent, _ := c.Trunk("vm1")
 	f := start(t, c, nil)

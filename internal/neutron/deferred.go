@@ -87,7 +87,7 @@ func (f *Fabric) writeName(ctx context.Context, u intent.Unit) {
 	e := f.enter(u)
 	defer f.leave(u, e)
 	a := f.session.Load()
-	steps := plan.Diff(e.objects, e.want, a.born())
+	steps := plan.Diff(e.objects, e.want, a.TagsOnCreate())
 	if ctx.Err() != nil || !e.sure || !plan.OnlyNames(steps) {
 		return
 	}

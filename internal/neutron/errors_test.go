@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
@@ -105,7 +106,7 @@ func TestSlow(t *testing.T) {
 func TestNeutronLacksWhatWeNeed(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	for _, needed := range []string{extTags, extDescription, extGroups, extRouters} {
+	for _, needed := range []string{client.ExtTags, client.ExtDescription, client.ExtGroups, client.ExtRouters} {
 		c.Lack(needed)
 		_, err := start(t, c, nil).Apply(t.Context(), "subnet/net2", subnetWant(""))
 		if err == nil || !strings.Contains(err.Error(), needed) {
@@ -113,7 +114,7 @@ func TestNeutronLacksWhatWeNeed(t *testing.T) {
 		}
 		c.Extend(needed)
 	}
-	c.Lack(extPortSecurity)
+	c.Lack(client.ExtPortSecurity)
 	f := start(t, c, nil)
 	apply(t, f, "subnet/net2", subnetWant(""))
 	apply(t, f, "pod/ns/a", podWant("ns/a", "node1")) // can do without

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
@@ -69,7 +70,7 @@ type Fabric struct {
 	Options
 	// PortPool has the pools of ready ports.
 	PortPool *portpool.Worker
-	session  *openstack.Lazy[api]
+	session  *openstack.Lazy[client.Client]
 	tasks    sync.WaitGroup
 	stop     context.CancelFunc
 	// unnamed are the units whose ports from the pool have no name yet.
@@ -119,7 +120,7 @@ func New(ctx context.Context, o Options) *Fabric {
 		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(),
 		standard: map[string]string{},
 	}
-	f.session = openstack.NewLazy(f.connect)
+	f.session = openstack.NewLazy(f.signIn)
 	f.trunks = trunk.New(func(ctx context.Context) (func(), error) { return f.quiet.take(ctx, 1) })
 	f.pending = trunk.NewPending(pendingPorts{f}, o.Up, o.pace, o.Log)
 	f.PortPool = portpool.New(portpool.Options{
@@ -150,24 +151,34 @@ func (f *Fabric) Network(name string) (plan.Network, bool) {
 	return s, known
 }
 
-// api signs in if nobody has yet.
-func (f *Fabric) api(ctx context.Context) (*api, error) { return f.session.Get(ctx) }
+// Client signs in if nobody has yet.
+func (f *Fabric) api(ctx context.Context) (*client.Client, error) { return f.session.Get(ctx) }
+
+// signIn signs in to OpenStack.
+func (f *Fabric) signIn(ctx context.Context) (*client.Client, error) {
+	a, err := client.Connect(ctx, f.Cloud, f.CloudsFile, f.Count)
+	if err != nil {
+		return nil, err
+	}
+	f.Log.Info("signed in to OpenStack", "cloud", f.Cloud, "project", a.Project)
+	return a, nil
+}
 
 // around is what a unit's objects depend on. Most of it is known; what is not
 // is asked for once.
-func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (plan.Dependencies, error) {
+func (f *Fabric) around(ctx context.Context, a *client.Client, w intent.Want, e *entry) (plan.Dependencies, error) {
 	out := plan.Dependencies{
-		Project: a.project, Networks: map[string]plan.Network{}, Groups: map[string]string{}, DefaultGroups: map[string]string{}, Pools: map[string]plan.PrefixPool{},
-		PortSecurity: a.aliases[extPortSecurity], Binding: a.aliases[extBinding],
+		Project: a.Project, Networks: map[string]plan.Network{}, Groups: map[string]string{}, DefaultGroups: map[string]string{}, Pools: map[string]plan.PrefixPool{},
+		PortSecurity: a.Extensions[client.ExtPortSecurity], Binding: a.Extensions[client.ExtBinding],
 	}
 	for _, s := range w.Networks {
-		if err := a.askPool(ctx, s, e, out); err != nil {
+		if err := askPool(ctx, a, s, e, out); err != nil {
 			return out, err
 		}
 		if s.Existing == "" {
 			continue
 		}
-		seen, err := a.segment(ctx, s)
+		seen, err := a.Network(ctx, s)
 		if err != nil {
 			return out, err
 		}
@@ -191,12 +202,12 @@ func (f *Fabric) around(ctx context.Context, a *api, w intent.Want, e *entry) (p
 }
 
 // askTrunk learns of the trunk on a port that a pod's port is to be attached to.
-func (f *Fabric) askTrunk(ctx context.Context, a *api, p intent.Port) error {
+func (f *Fabric) askTrunk(ctx context.Context, a *client.Client, p intent.Port) error {
 	switch {
 	case p.Parent == "":
 		return nil
-	case !a.aliases[extTrunk]:
-		return intent.Stop{Reason: "NotSupported", Why: fmt.Sprintf("port %s cannot be behind port %s: this Neutron lacks extension %s", p.Name, p.Parent, extTrunk)}
+	case !a.Extensions[client.ExtTrunk]:
+		return intent.Stop{Reason: "NotSupported", Why: fmt.Sprintf("port %s cannot be behind port %s: this Neutron lacks extension %s", p.Name, p.Parent, client.ExtTrunk)}
 	}
 	return f.trunks.Ensure(ctx, a, p.Parent)
 }
@@ -208,14 +219,14 @@ func (f *Fabric) learn(name string, s plan.Network) {
 }
 
 // askStandard learns which is a project's default security group.
-func (f *Fabric) askStandard(ctx context.Context, a *api, project string) error {
+func (f *Fabric) askStandard(ctx context.Context, a *client.Client, project string) error {
 	f.mu.Lock()
 	_, known := f.standard[project]
 	f.mu.Unlock()
 	if known {
 		return nil
 	}
-	found, err := a.list(ctx, plan.KindGroup, url.Values{"name": {"default"}, "project_id": {project}})
+	found, err := a.List(ctx, plan.KindGroup, url.Values{"name": {"default"}, "project_id": {project}})
 	if err != nil || len(found) == 0 {
 		return err
 	}

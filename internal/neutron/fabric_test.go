@@ -65,7 +65,7 @@ func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc
 // idle lets go of connections, for goleak.
 func (f *Fabric) idle() {
 	if a := f.session.Load(); a != nil {
-		a.client.HTTPClient.CloseIdleConnections()
+		a.Networking.HTTPClient.CloseIdleConnections()
 	}
 }
 
@@ -110,7 +110,7 @@ func router(t *testing.T, f *Fabric) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: "router", Name: "r", Fields: plan.Fields{"name": "r"}}}})
+	w, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: "router", Name: "r", Fields: plan.Fields{"name": "r"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func content(t *testing.T, f *Fabric) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, _, err := a.lookAll(t.Context(), f.Owner)
+	all, _, err := a.OfCluster(t.Context(), f.Owner)
 	if err != nil {
 		t.Fatal(err)
 	}

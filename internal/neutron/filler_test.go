@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
@@ -51,7 +52,7 @@ func TestPoolHandsOut(t *testing.T) {
 	for _, birthTags := range []bool{false, true} {
 		c := neutrontest.New(t)
 		if birthTags {
-			c.Extend(extBirthTags)
+			c.Extend(client.ExtPortTags)
 		}
 		f := pool(t, c, portpool.Limits{Min: 3, Batch: 3})
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Slow: time.Hour, Code: 503} })
@@ -216,7 +217,7 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 	for _, birthTags := range []bool{false, true} {
 		c := neutrontest.New(t)
 		if birthTags {
-			c.Extend(extBirthTags)
+			c.Extend(client.ExtPortTags)
 		}
 		var w woken
 		f := poolAs(t, Options{
@@ -283,7 +284,7 @@ func TestPoolLendsToOthers(t *testing.T) {
 	for _, birthTags := range []bool{false, true} {
 		c := neutrontest.New(t)
 		if birthTags {
-			c.Extend(extBirthTags)
+			c.Extend(client.ExtPortTags)
 		}
 		var y tally
 		f := poolAs(t, Options{

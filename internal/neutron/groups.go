@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
 // askGroups learns the ids of the groups of ours that a unit refers to. Once all
 // that is ours has been read, nobody need be asked.
-func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out plan.Dependencies) error {
+func (f *Fabric) askGroups(ctx context.Context, a *client.Client, w intent.Want, out plan.Dependencies) error {
 	for _, name := range groupsIn(w) {
 		if err := f.askOne(ctx, a, name); err != nil {
 			return fmt.Errorf("security group %s: %w", name, err)
@@ -33,7 +34,7 @@ func (f *Fabric) askGroups(ctx context.Context, a *api, w intent.Want, out plan.
 	return nil
 }
 
-func (f *Fabric) askOne(ctx context.Context, a *api, name string) error {
+func (f *Fabric) askOne(ctx context.Context, a *client.Client, name string) error {
 	f.mu.Lock()
 	_, known := f.groups.groups[openstack.Shorten(name)]
 	known = known || f.listed
@@ -41,11 +42,11 @@ func (f *Fabric) askOne(ctx context.Context, a *api, name string) error {
 	if known {
 		return nil
 	}
-	found, err := a.list(ctx, plan.KindGroup, url.Values{"name": {openstack.Shorten(name)}, "tags": {openstack.TagOwner + f.Owner}})
+	found, err := a.List(ctx, plan.KindGroup, url.Values{"name": {openstack.Shorten(name)}, "tags": {openstack.TagOwner + f.Owner}})
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	u, _ := plan.UnitOf(f.Owner, found[0].object(plan.KindGroup))
+	u, _ := plan.UnitOf(f.Owner, found[0].Object(plan.KindGroup))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.groups.learn(openstack.Shorten(name), held{found[0].ID, u})
@@ -94,10 +95,10 @@ func (f *Fabric) deserted(u intent.Unit, steps []plan.Step) error {
 		}
 		in := slices.DeleteFunc(f.groups.leave(u, s.ID), func(m intent.Unit) bool { return m == u })
 		if len(in) > 0 {
-			return intent.Wait{Reason: "InUse", After: later, For: fmt.Sprintf("%s to leave security group %s", some(in), s.Name)}
+			return intent.Wait{Reason: "InUse", After: client.LongWait, For: fmt.Sprintf("%s to leave security group %s", some(in), s.Name)}
 		}
 		if f.PortPool.GroupInUse(s.ID) {
-			return intent.Wait{Reason: "InUse", After: soon, For: "ports of the pool to leave security group " + s.Name}
+			return intent.Wait{Reason: "InUse", After: client.ShortWait, For: "ports of the pool to leave security group " + s.Name}
 		}
 	}
 	return nil
@@ -118,7 +119,7 @@ func some(units []intent.Unit) string {
 
 // runAs runs steps, and notes which groups the unit's ports are in. While that
 // is not sure, they are in those of before and in those of after.
-func (f *Fabric) runAs(ctx context.Context, a *api, u intent.Unit, e *entry, steps []plan.Step) error {
+func (f *Fabric) runAs(ctx context.Context, a *client.Client, u intent.Unit, e *entry, steps []plan.Step) error {
 	f.mu.Lock()
 	f.groups.joins(u, append(plan.GroupsOf(e.objects), plan.GroupsOf(e.want)...))
 	f.mu.Unlock()
@@ -154,13 +155,13 @@ func (f *Fabric) wake(units []intent.Unit) {
 // thought was there. Then who had it makes it again; who names it is told when
 // that is done.
 func (f *Fabric) missed(err error) {
-	var gone noGroup
+	var gone client.MissingGroups
 	if !errors.As(err, &gone) {
 		return
 	}
 	var makers []intent.Unit
 	f.mu.Lock()
-	for _, id := range gone.ids {
+	for _, id := range gone.IDs {
 		if u := f.groups.forget(id); u != "" {
 			f.doubtful[u] = true
 			makers = append(makers, u)

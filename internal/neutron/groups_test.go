@@ -71,7 +71,7 @@ func intruder(t *testing.T, f *Fabric, name string) {
 	f.mu.Lock()
 	id := f.groups.groups[name].id
 	f.mu.Unlock()
-	if err := f.session.Load().remove(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindGroup, ID: id}}); err != nil || id == "" {
+	if err := f.session.Load().Delete(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindGroup, ID: id}}); err != nil || id == "" {
 		t.Fatal(id, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
@@ -63,7 +64,7 @@ func somebody(t *testing.T, f *Fabric) string {
 		t.Fatal(err)
 	}
 	made := func(k plan.Kind, fs plan.Fields) string {
-		w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Name: "theirs", Fields: fs}}})
+		w, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Name: "theirs", Fields: fs}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,11 +83,11 @@ func somebody(t *testing.T, f *Fabric) string {
 func TestPoolAdopts(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	c.Extend(extBirthTags)
+	c.Extend(client.ExtPortTags)
 	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	s, _ := f.Network("net2")
 	a := f.session.Load()
-	w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{
+	w, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{
 		Kind: plan.KindPort, Name: "theirs", Tags: []string{openstack.TagOwner + "c1"},
 		Fields: plan.Fields{"network_id": s.ID, "name": "available", "device_owner": plan.DeviceOwner, "binding:host_id": "node1"},
 	}}})

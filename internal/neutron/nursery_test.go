@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
@@ -34,7 +35,7 @@ func TestSubportsAreReady(t *testing.T) {
 	for _, birthTags := range []bool{false, true} {
 		c := neutrontest.New(t)
 		if birthTags {
-			c.Extend(extBirthTags)
+			c.Extend(client.ExtPortTags)
 		}
 		parent, _ := c.Trunk("vm1")
 		f := nestedPool(t, c, parent, portpool.Limits{Min: 3, Batch: 3, Max: 3})

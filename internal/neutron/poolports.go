@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/portpool"
@@ -22,11 +23,11 @@ func (p poolPorts) CreatePorts(ctx context.Context, k portpool.Key, n int) ([]po
 		return nil, err
 	}
 	m, e := plan.Owner{Name: p.f.Owner, Unit: poolUnit(k.Node)}, &entry{}
-	like := poolPort(k, m, a.aliases[extPortSecurity])
+	like := poolPort(k, m, a.Extensions[client.ExtPortSecurity])
 	var steps []plan.Step
 	for range n {
 		s := plan.Step{Verb: plan.Create, Object: plan.Object{Kind: plan.KindPort, Name: plan.PooledName, Fields: like}}
-		if a.born()[plan.KindPort] {
+		if a.TagsOnCreate()[plan.KindPort] {
 			s.Tags = m.TagsOf(like)
 		}
 		steps = append(steps, s)
@@ -61,7 +62,7 @@ func poolPort(k portpool.Key, m plan.Owner, portSecurity bool) plan.Fields {
 
 // Attach attaches new ports to a trunk. They are tagged first: once they are detached
 // again, nothing else tells whose they are.
-func (p poolPorts) attach(ctx context.Context, a *api, e *entry, k portpool.Key, tags []string) error {
+func (p poolPorts) attach(ctx context.Context, a *client.Client, e *entry, k portpool.Key, tags []string) error {
 	var tagging, attachments []plan.Step
 	for _, o := range e.objects {
 		if len(o.Tags) == 0 {

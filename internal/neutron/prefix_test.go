@@ -18,7 +18,7 @@ func prefixPoolOf(t *testing.T, f *Fabric, name, prefix string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := a.create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: SubnetPool, Name: name, Fields: plan.Fields{"name": name, "prefixes": []string{prefix}, "min_prefixlen": 28}}}})
+	w, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: SubnetPool, Name: name, Fields: plan.Fields{"name": name, "prefixes": []string{prefix}, "min_prefixlen": 28}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 	name := "pool-of-" + f.Owner
 	pool := prefixPoolOf(t, f, name, "10.77.0.0/27")
 	defer func() {
-		if err := f.session.Load().remove(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: SubnetPool, ID: pool}}); err != nil {
+		if err := f.session.Load().Delete(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: SubnetPool, ID: pool}}); err != nil {
 			t.Error(err)
 		}
 	}()

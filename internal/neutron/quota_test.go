@@ -3,6 +3,7 @@ package neutron
 import (
 	"testing"
 
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
@@ -23,7 +24,7 @@ func contractQuotas(t *testing.T, f *Fabric) {
 func TestQuotasAreNotAlwaysTold(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	c.Lack(extQuotas)
+	c.Lack(client.ExtQuotas)
 	if all, err := start(t, c, nil).Quotas(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("%v: %+v", err, all)
 	}

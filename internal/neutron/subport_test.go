@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
@@ -175,7 +176,7 @@ func TestATrunkGoesUnseen(t *testing.T) {
 func TestWithoutTrunks(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	c.Lack(extTrunk)
+	c.Lack(client.ExtTrunk)
 	f := start(t, c, nil)
 	apply(t, f, "subnet/net2", subnetWant(""))
 	if _, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", "vm")); reason(err) != "NotSupported" {
@@ -207,7 +208,7 @@ func TestAPodMovesToAnotherPort(t *testing.T) {
 func TestBusyTrunkKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	c.Extend(extBirthTags)
+	c.Extend(client.ExtPortTags)
 	parent, _ := c.Trunk("vm1")
 	f := start(t, c, nil)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {

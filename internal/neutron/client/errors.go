@@ -1,4 +1,4 @@
-package neutron
+package client
 
 import (
 	"fmt"
@@ -15,9 +15,9 @@ import (
 
 // How long to wait where Neutron sends no event.
 const (
-	soon  = time.Second
-	later = 10 * time.Second
-	rare  = 30 * time.Second
+	ShortWait = time.Second
+	LongWait  = 10 * time.Second
+	rareWait  = 30 * time.Second
 )
 
 // classifyError maps the error of a call to nil, intent.Wait, intent.Stop, or a
@@ -33,13 +33,13 @@ func classifyError(v plan.Verb, what string, err error) error {
 	case a.Code == http.StatusNotFound && v == plan.Detach:
 		return trunk.NotAttached{Err: fmt.Errorf("%s: %s", doing, a.Text)}
 	case a.Type == "TrunkNotFound":
-		return intent.Wait{Reason: trunk.NoTrunk, For: doing + ": " + a.Text, After: later}
+		return intent.Wait{Reason: trunk.NoTrunk, For: doing + ": " + a.Text, After: LongWait}
 	case a.Type == "SecurityGroupNotFound":
 		// a port or a rule names it; or it is itself what we change
-		return noGroup{anyUUID.FindAllString(a.Text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}}
+		return MissingGroups{anyUUID.FindAllString(a.Text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: LongWait}}
 	case a.Code == http.StatusNotFound && v == plan.Create:
 		// what we refer to may come; if what we change is gone, looking again tells
-		return intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: later}
+		return intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: LongWait}
 	case a.Code == http.StatusNotFound:
 		return fmt.Errorf("%s: %s", doing, a.Text)
 	case a.Code == http.StatusBadRequest && strings.Contains(a.Text, "already has a port on subnet"):
@@ -61,23 +61,23 @@ func conflict(a openstack.Answer, doing string) error {
 	}
 	switch {
 	case a.Type == "IpAddressGenerationFailure":
-		return wait("SubnetFull", later)
+		return wait("SubnetFull", LongWait)
 	case a.Type == "IpAddressAlreadyAllocated", a.Type == "IpAddressInUse", a.Type == "MacAddressInUse":
-		return wait("AddressTaken", later)
+		return wait("AddressTaken", LongWait)
 	case a.Type == "DuplicateSubPort":
-		return trunk.VLANTaken{Err: wait("VLANTaken", soon)}
+		return trunk.VLANTaken{Err: wait("VLANTaken", ShortWait)}
 	case strings.Contains(a.Type, "InUse"):
-		return wait("InUse", later)
+		return wait("InUse", LongWait)
 	}
 	return nil
 }
 
-// noGroup is the failure of a call because security groups are not there.
-type noGroup struct {
-	ids []string
+// MissingGroups is the failure of a call because security groups are not there.
+type MissingGroups struct {
+	IDs []string
 	error
 }
 
-func (n noGroup) Unwrap() error { return n.error }
+func (n MissingGroups) Unwrap() error { return n.error }
 
 var anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)

@@ -1,4 +1,4 @@
-package neutron
+package client
 
 import (
 	"cmp"
@@ -14,9 +14,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// look reads what a unit has: what bears its tags, and what died before it got
+// OfUnit reads what a unit has: what bears its tags, and what died before it got
 // them and has the description instead.
-func (a *api) look(ctx context.Context, m plan.Owner) ([]plan.Object, error) {
+func (a *Client) OfUnit(ctx context.Context, m plan.Owner) ([]plan.Object, error) {
 	queries := []url.Values{
 		{"tags": {strings.Join(m.Tags(), ",")}},
 		{"description": {m.Description()}},
@@ -24,35 +24,35 @@ func (a *api) look(ctx context.Context, m plan.Owner) ([]plan.Object, error) {
 	var all []plan.Object
 	for _, k := range []plan.Kind{plan.KindGroup, plan.KindNetwork, plan.KindSubnet, plan.KindPort} {
 		for _, q := range queries {
-			found, err := a.list(ctx, k, q)
+			found, err := a.List(ctx, k, q)
 			if err != nil {
 				return nil, err
 			}
-			all = appendNew(all, k, found, m.Owns)
+			all = AppendNew(all, k, found, m.Owns)
 		}
 	}
 	return a.lookWithin(ctx, all)
 }
 
-func appendNew(all []plan.Object, k plan.Kind, found []wire, meant func(plan.Object) bool) []plan.Object {
+func AppendNew(all []plan.Object, k plan.Kind, found []Resource, meant func(plan.Object) bool) []plan.Object {
 	for _, w := range found {
-		o := w.object(k)
+		o := w.Object(k)
 		same := func(h plan.Object) bool { return h.Kind == k && h.ID == o.ID }
 		if meant(o) && !slices.ContainsFunc(all, same) { // of others' there may be many
 			all = append(all, o)
-			all = append(all, w.rules()...)
+			all = append(all, w.GroupRules()...)
 		}
 	}
 	return all
 }
 
 // lookWithin adds what bears no mark, but belongs to what does.
-func (a *api) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Object, error) {
+func (a *Client) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Object, error) {
 	for _, n := range slices.Clone(all) {
 		if n.Kind != plan.KindNetwork {
 			continue
 		}
-		found, err := a.list(ctx, plan.KindPort, url.Values{"network_id": {n.ID}, "device_owner": {plan.RouterInterfaceOwner}})
+		found, err := a.List(ctx, plan.KindPort, url.Values{"network_id": {n.ID}, "device_owner": {plan.RouterInterfaceOwner}})
 		if err != nil {
 			return nil, err
 		}
@@ -64,15 +64,15 @@ func (a *api) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Object,
 }
 
 // joinsOf are a router port's places on subnets of ours.
-func joinsOf(w wire, all []plan.Object) []plan.Object {
+func joinsOf(w Resource, all []plan.Object) []plan.Object {
 	return slices.DeleteFunc(w.joins(), func(j plan.Object) bool {
 		return !slices.ContainsFunc(all, func(s plan.Object) bool { return s.Kind == plan.KindSubnet && s.ID == j.Fields["subnet_id"] })
 	})
 }
 
-// lookAll reads all that is an owner's, by unit, and the trunks if any of it is
+// OfCluster reads all that is an owner's, by unit, and the trunks if any of it is
 // behind another port.
-func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]plan.Object, []trunk.Trunk, error) {
+func (a *Client) OfCluster(ctx context.Context, owner string) (map[intent.Unit][]plan.Object, []trunk.Trunk, error) {
 	var all []plan.Object
 	ours := func(o plan.Object) bool { _, is := plan.UnitOf(owner, o); return is }
 	queries := []struct {
@@ -86,13 +86,13 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]plan
 		{plan.KindPort, url.Values{"tags": {openstack.TagOwner + owner + "," + plan.SubportTag}}},
 	}
 	for _, q := range queries {
-		found, err := a.list(ctx, q.Kind, q.Values)
+		found, err := a.List(ctx, q.Kind, q.Values)
 		if err != nil {
 			return nil, nil, err
 		}
-		all = appendNew(all, q.Kind, found, ours)
+		all = AppendNew(all, q.Kind, found, ours)
 	}
-	found, err := a.list(ctx, plan.KindPort, url.Values{"device_owner": {plan.RouterInterfaceOwner}})
+	found, err := a.List(ctx, plan.KindPort, url.Values{"device_owner": {plan.RouterInterfaceOwner}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,7 +104,7 @@ func (a *api) lookAll(ctx context.Context, owner string) (map[intent.Unit][]plan
 }
 
 // placeAll says of the ports which they are behind, if any of them is.
-func (a *api) placeAll(ctx context.Context, all []plan.Object) ([]plan.Object, []trunk.Trunk, error) {
+func (a *Client) placeAll(ctx context.Context, all []plan.Object) ([]plan.Object, []trunk.Trunk, error) {
 	if !slices.ContainsFunc(all, func(o plan.Object) bool { return o.Kind == plan.KindPort && plan.IsSubport(o.Fields) }) {
 		return all, nil, nil
 	}
@@ -140,25 +140,25 @@ func byUnit(owner string, all []plan.Object) map[intent.Unit][]plan.Object {
 	return units
 }
 
-// vacant waits for those who are on a network that is to be deleted: before it
+// NetworksEmpty waits for those who are on a network that is to be deleted: before it
 // is taken off its router, not when that has cut them off. A network takes
 // others' subnets along, so it waits for those, too.
-func (a *api) vacant(ctx context.Context, steps []plan.Step) error {
+func (a *Client) NetworksEmpty(ctx context.Context, steps []plan.Step) error {
 	for _, s := range steps {
 		if s.Verb != plan.Delete || s.Kind != plan.KindNetwork {
 			continue
 		}
 		for _, k := range []plan.Kind{plan.KindPort, plan.KindSubnet} {
-			found, err := a.list(ctx, k, url.Values{"network_id": {s.ID}})
+			found, err := a.List(ctx, k, url.Values{"network_id": {s.ID}})
 			if err != nil {
 				return err
 			}
-			others := slices.DeleteFunc(found, func(w wire) bool {
+			others := slices.DeleteFunc(found, func(w Resource) bool {
 				goes := func(s plan.Step) bool { return s.Verb == plan.Delete && s.Kind == k && s.ID == w.ID }
 				return strings.HasPrefix(w.DeviceOwner, "network:") || slices.ContainsFunc(steps, goes)
 			})
 			if len(others) > 0 {
-				return intent.Wait{Reason: "InUse", After: soon, For: fmt.Sprintf(
+				return intent.Wait{Reason: "InUse", After: ShortWait, For: fmt.Sprintf(
 					"the removal of %d %ss from network %s: %s", len(others), k, s.Name, examples(others))}
 			}
 		}
@@ -167,7 +167,7 @@ func (a *api) vacant(ctx context.Context, steps []plan.Step) error {
 }
 
 // examples names some of Neutron's objects.
-func examples(all []wire) string {
+func examples(all []Resource) string {
 	const most = 3
 	var names []string
 	for _, w := range all {
@@ -180,24 +180,24 @@ func examples(all []wire) string {
 	return strings.Join(names, ", ")
 }
 
-// segment reads a network that is somebody else's, and its subnets.
-func (a *api) segment(ctx context.Context, s intent.Network) (plan.Network, error) {
-	found, err := a.list(ctx, plan.KindNetwork, url.Values{"id": {s.Existing}})
+// Network reads a network that is somebody else's, and its subnets.
+func (a *Client) Network(ctx context.Context, s intent.Network) (plan.Network, error) {
+	found, err := a.List(ctx, plan.KindNetwork, url.Values{"id": {s.Existing}})
 	if err != nil {
 		return plan.Network{}, err
 	}
 	if len(found) == 0 {
-		return plan.Network{}, intent.Wait{Reason: "NoNetwork", For: "network " + s.Existing + " in Neutron", After: later}
+		return plan.Network{}, intent.Wait{Reason: "NoNetwork", For: "network " + s.Existing + " in Neutron", After: LongWait}
 	}
-	subnets, err := a.list(ctx, plan.KindSubnet, url.Values{"network_id": {s.Existing}})
+	subnets, err := a.List(ctx, plan.KindSubnet, url.Values{"network_id": {s.Existing}})
 	if err != nil {
 		return plan.Network{}, err
 	}
 	var all []plan.Object
 	for _, w := range subnets {
-		all = append(all, w.object(plan.KindSubnet))
+		all = append(all, w.Object(plan.KindSubnet))
 	}
-	seen := plan.NetworkOf(found[0].object(plan.KindNetwork), all, s.Prefixes)
+	seen := plan.NetworkOf(found[0].Object(plan.KindNetwork), all, s.Prefixes)
 	if len(s.Prefixes) > len(seen.Subnets) {
 		return plan.Network{}, intent.Stop{Reason: "NoSubnet", Why: fmt.Sprintf("network %s has no subnet for each of %v: name those that it has", s.Existing, s.Prefixes)}
 	}

@@ -1,4 +1,4 @@
-package neutron
+package client
 
 import (
 	"slices"
@@ -8,8 +8,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// wire is any of Neutron's objects as its API shows it.
-type wire struct {
+// Resource is any of Neutron's objects as its API shows it.
+type Resource struct {
 	ID          string   `json:"id"`
 	Name        string   `json:"name"`
 	Description string   `json:"description"`
@@ -35,15 +35,15 @@ type wire struct {
 	Groups       []string       `json:"security_groups"`
 	PortSecurity *bool          `json:"port_security_enabled"`
 
-	Rules       []wire  `json:"security_group_rules"`
-	Group       string  `json:"security_group_id"`
-	Direction   string  `json:"direction"`
-	EtherType   string  `json:"ethertype"`
-	Protocol    *string `json:"protocol"`
-	First       *int    `json:"port_range_min"`
-	Last        *int    `json:"port_range_max"`
-	Remote      *string `json:"remote_ip_prefix"`
-	RemoteGroup *string `json:"remote_group_id"`
+	Rules       []Resource `json:"security_group_rules"`
+	Group       string     `json:"security_group_id"`
+	Direction   string     `json:"direction"`
+	EtherType   string     `json:"ethertype"`
+	Protocol    *string    `json:"protocol"`
+	First       *int       `json:"port_range_min"`
+	Last        *int       `json:"port_range_max"`
+	Remote      *string    `json:"remote_ip_prefix"`
+	RemoteGroup *string    `json:"remote_group_id"`
 
 	// Subports are behind a trunk's Port.
 	Subports []trunks.Subport `json:"sub_ports"`
@@ -54,7 +54,7 @@ type wire struct {
 }
 
 // Object is what of it matters to us.
-func (w wire) object(k plan.Kind) plan.Object {
+func (w Resource) Object(k plan.Kind) plan.Object {
 	o := plan.Object{Kind: k, Name: w.Name, ID: w.ID, Tags: w.Tags}
 	o.Fields = plan.Fields{"name": w.Name, "description": w.Description, "project_id": w.Project}
 	switch k {
@@ -73,7 +73,7 @@ func (w wire) object(k plan.Kind) plan.Object {
 	return o
 }
 
-func (w wire) subnet(f plan.Fields) {
+func (w Resource) subnet(f plan.Fields) {
 	f["network_id"], f["cidr"], f["ip_version"], f["enable_dhcp"] = w.Network, w.CIDR, w.IPVersion, w.DHCP
 	f["gateway_ip"] = value(w.Gateway)
 	r := plan.Ranges(w.Allocation)
@@ -81,14 +81,14 @@ func (w wire) subnet(f plan.Fields) {
 	f["allocation_pools"] = r
 }
 
-func (w wire) port(f plan.Fields) {
+func (w Resource) port(f plan.Fields) {
 	f["network_id"], f["admin_state_up"], f["status"] = w.Network, w.AdminStateUp, w.Status
 	f["device_owner"], f["device_id"], f["mac_address"] = w.DeviceOwner, w.DeviceID, w.MAC
 	f["fixed_ips"], f["security_groups"] = plan.FixedIPs(w.FixedIPs), plan.Set(w.Groups)
 	f["binding:host_id"], f["port_security_enabled"] = value(w.Host), value(w.PortSecurity)
 }
 
-func (w wire) rule() plan.Fields {
+func (w Resource) rule() plan.Fields {
 	return plan.Fields{
 		"security_group_id": w.Group, "direction": w.Direction, "ethertype": w.EtherType,
 		"protocol": value(w.Protocol), "port_range_min": value(w.First), "port_range_max": value(w.Last),
@@ -104,7 +104,7 @@ func value[T any](p *T) any {
 }
 
 // joins are a router port's places: one for each subnet that it has.
-func (w wire) joins() []plan.Object {
+func (w Resource) joins() []plan.Object {
 	var out []plan.Object
 	for _, ip := range w.FixedIPs {
 		out = append(out, plan.Object{Kind: plan.KindRouterInterface, ID: w.ID, Fields: plan.Fields{"router_id": w.DeviceID, "subnet_id": ip.Subnet}})
@@ -112,11 +112,11 @@ func (w wire) joins() []plan.Object {
 	return out
 }
 
-// rules are those that came with a group.
-func (w wire) rules() []plan.Object {
+// GroupRules are those that came with a group.
+func (w Resource) GroupRules() []plan.Object {
 	var out []plan.Object
 	for _, r := range w.Rules {
-		out = append(out, r.object(plan.KindRule))
+		out = append(out, r.Object(plan.KindRule))
 	}
 	return out
 }

@@ -1,0 +1,103 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
+)
+
+// Create makes objects of one kind in one call, and returns them as they are.
+func (a *Client) Create(ctx context.Context, steps []plan.Step) ([]Resource, error) {
+	one := string(steps[0].Kind)
+	if len(steps) > 1 {
+		return a.createMany(ctx, steps)
+	}
+	if steps[0].Kind == plan.KindRouterInterface {
+		return a.join(ctx, steps[0])
+	}
+	var made map[string]Resource
+	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{one: birth(steps[0])}, &made, nil)
+	return []Resource{made[one]}, exhausted(steps[0], err)
+}
+
+func (a *Client) createMany(ctx context.Context, steps []plan.Step) ([]Resource, error) {
+	many := string(steps[0].Kind) + "s"
+	var all []plan.Fields
+	for _, s := range steps {
+		all = append(all, birth(s))
+	}
+	var made map[string][]Resource
+	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{many: all}, &made, nil)
+	return made[many], classifyError(plan.Create, Describe(steps), err)
+}
+
+// birth is what an object is made of.
+func birth(s plan.Step) plan.Fields {
+	f := maps.Clone(s.Fields)
+	for _, k := range []string{"parent", "vlan", "node"} {
+		delete(f, k) // not said of a port
+	}
+	for k, v := range f {
+		// what a rule leaves out must not be sent as null
+		if v == nil && s.Kind == plan.KindRule {
+			delete(f, k)
+		}
+	}
+	if len(s.Tags) > 0 {
+		f["tags"] = s.Tags
+	}
+	return f
+}
+
+func (a *Client) join(ctx context.Context, s plan.Step) ([]Resource, error) {
+	w, err := a.putRouter(ctx, s, "add_router_interface")
+	return []Resource{w}, classifyError(plan.Create, Describe([]plan.Step{s}), err)
+}
+
+func (a *Client) putRouter(ctx context.Context, s plan.Step, deed string) (Resource, error) {
+	var w Resource
+	address := a.Networking.ServiceURL("routers", s.Object.Text("router_id"), deed)
+	_, err := a.Networking.Put(ctx, address, plan.Fields{"subnet_id": s.Fields["subnet_id"]}, &w, ok(http.StatusOK))
+	return w, err
+}
+
+// Update changes fields of an object, and returns it as it is then.
+func (a *Client) Update(ctx context.Context, s plan.Step) (Resource, error) {
+	var made map[string]Resource
+	body := map[string]any{string(s.Kind): s.Fields}
+	_, err := a.Networking.Put(ctx, a.Networking.ServiceURL(path(s.Kind), s.ID), body, &made, ok(http.StatusOK))
+	return made[string(s.Kind)], classifyError(plan.Update, Describe([]plan.Step{s}), err)
+}
+
+func (a *Client) Tag(ctx context.Context, s plan.Step) error {
+	_, err := a.Networking.Put(ctx, a.Networking.ServiceURL(path(s.Kind), s.ID, "tags"), map[string]any{"tags": s.Tags}, &json.RawMessage{}, ok(http.StatusOK))
+	return classifyError(plan.Tag, Describe([]plan.Step{s}), err)
+}
+
+func (a *Client) Delete(ctx context.Context, s plan.Step) error {
+	if s.Kind == plan.KindRouterInterface {
+		_, err := a.putRouter(ctx, s, "remove_router_interface")
+		return classifyError(plan.Delete, Describe([]plan.Step{s}), err)
+	}
+	_, err := a.Networking.Delete(ctx, a.Networking.ServiceURL(path(s.Kind), s.ID), ok(http.StatusNoContent))
+	return classifyError(plan.Delete, Describe([]plan.Step{s}), err)
+}
+
+func ok(code int) *gophercloud.RequestOpts { return &gophercloud.RequestOpts{OkCodes: []int{code}} }
+
+// Describe names what a call is about, for people.
+func Describe(steps []plan.Step) string {
+	s := steps[0]
+	if len(steps) > 1 {
+		return fmt.Sprintf("%d %ss", len(steps), words(s.Kind))
+	}
+	return strings.TrimSpace(words(s.Kind) + " " + s.Name)
+}
+
+func words(k plan.Kind) string { return strings.ReplaceAll(string(k), "_", " ") }

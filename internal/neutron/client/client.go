@@ -1,0 +1,137 @@
+// Package client is Neutron's API as one user sees it: lists, one method for each kind of
+// step, and what the errors of calls mean. It sends what it is told, remembers nothing, and
+// does not know which steps are needed.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions"
+	"github.com/gophercloud/gophercloud/v2/pagination"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
+)
+
+// callTimeout is how long one call may take: Neutron makes ten ports in three
+// seconds, and a slow one in thirty.
+const callTimeout = time.Minute
+
+// Client is Neutron as one user sees it. It sends what it is told.
+type Client struct {
+	Networking *gophercloud.ServiceClient
+	// Identity is Keystone, nil where the catalog does not say where it is.
+	Identity   *gophercloud.ServiceClient
+	Project    string
+	Extensions map[string]bool // of Neutron's extensions
+}
+
+// Extensions that we ask for.
+const (
+	ExtTags         = "standard-attr-tag"
+	ExtDescription  = "standard-attr-description"
+	ExtPortTags     = "tag-ports-during-bulk-creation"
+	ExtPortSecurity = "port-security"
+	ExtBinding      = "binding"
+	ExtGroups       = "security-group"
+	ExtRouters      = "router"
+	ExtTrunk        = "trunk"
+)
+
+// Connect signs in to a cloud and asks what its Neutron can do. count is told of each call, and
+// may be nil.
+func Connect(ctx context.Context, cloud, cloudsFile string, count func(kind, verb string, background bool)) (*Client, error) {
+	session, err := openstack.SignIn(ctx, openstack.Options{Cloud: cloud, CloudsFile: cloudsFile, Timeout: callTimeout, Count: count})
+	if err != nil {
+		return nil, err
+	}
+	a := &Client{Project: session.Project, Identity: session.Identity()}
+	if a.Networking, err = session.Network(); err != nil {
+		return nil, err
+	}
+	return a, a.ask(ctx)
+}
+
+// ask lists Neutron's extensions, and says which it cannot do without.
+func (a *Client) ask(ctx context.Context) error {
+	pages, err := extensions.List(a.Networking).AllPages(ctx)
+	if err != nil {
+		return classifyError("ask for", "Neutron's extensions", err)
+	}
+	all, err := extensions.ExtractExtensions(pages)
+	if err != nil {
+		return fmt.Errorf("neutron's extensions: %w", err)
+	}
+	a.Extensions = map[string]bool{}
+	for _, e := range all {
+		a.Extensions[e.Alias] = true
+	}
+	for _, needed := range []struct{ alias, what string }{
+		{ExtTags, "nobody could tell whose its objects are"},
+		{ExtDescription, "nobody could tell whose its objects are"},
+		{ExtGroups, "nothing could come to a pod"},
+		{ExtRouters, "no network could be reached"},
+	} {
+		if !a.Extensions[needed.alias] {
+			return fmt.Errorf("this Neutron lacks extension %s, without which %s", needed.alias, needed.what)
+		}
+	}
+	return nil
+}
+
+func (a *Client) TagsOnCreate() plan.TagsOnCreate {
+	return plan.TagsOnCreate{plan.KindPort: a.Extensions[ExtPortTags]}
+}
+
+func path(k plan.Kind) string { return strings.ReplaceAll(string(k), "_", "-") + "s" }
+
+// page is one page of a list of any kind.
+type page struct {
+	pagination.LinkedPageBase
+	kind plan.Kind
+}
+
+func (p page) NextPageURL() (string, error) {
+	var links map[string]json.RawMessage
+	if err := p.ExtractInto(&links); err != nil {
+		return "", err
+	}
+	var list []gophercloud.Link
+	if raw, more := links[string(p.kind)+"s_links"]; more {
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return "", err
+		}
+	}
+	return gophercloud.ExtractNextURL(list)
+}
+
+func (p page) IsEmpty() (bool, error) {
+	items, err := p.items()
+	return len(items) == 0, err
+}
+
+func (p page) items() ([]Resource, error) {
+	var items []Resource
+	return items, p.ExtractIntoSlicePtr(&items, string(p.kind)+"s")
+}
+
+// List are all objects of a kind that a query finds.
+func (a *Client) List(ctx context.Context, k plan.Kind, query url.Values) ([]Resource, error) {
+	address := a.Networking.ServiceURL(path(k)) + "?" + query.Encode()
+	pager := pagination.NewPager(a.Networking, address, func(r pagination.PageResult) pagination.Page {
+		return page{pagination.LinkedPageBase{PageResult: r}, k}
+	})
+	var all []Resource
+	err := pager.EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
+		items, err := p.(page).items()
+		all = append(all, items...)
+		return true, err
+	})
+	return all, classifyError("list", string(k)+"s", err)
+}
