@@ -50,12 +50,11 @@ func (p podNamespaces) withID(number int, f func(pod *Namespace) error) (found b
 		return false, nil
 	}
 	err = p.each(func(pod *Namespace) (bool, error) {
-		id, err := p.node.GetNetNsIdByFd(pod.fd())
-		if err != nil || id != number {
-			return false, nil
+		if id, err := p.node.GetNetNsIdByFd(pod.fd()); err == nil && id == number {
+			found = true
+			return true, f(pod)
 		}
-		found = true
-		return true, f(pod)
+		return false, nil
 	})
 	return found, err
 }

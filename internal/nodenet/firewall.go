@@ -77,24 +77,24 @@ func rulesetOf(p plan) ruleset {
 // before connection tracking sees them.
 func prerouting() chain {
 	return chain{"prerouting", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, []rule{
-		{"a pod on its own host link", match(v4.is(), load(expr.MetaKeyIIFNAME, 1), v4.addr(saddr, 2), in(setPaths), accept)},
-		{"anything else on a host link", match(load(expr.MetaKeyIIFNAME, 1), in(setLinks), drop)},
+		{"a pod on its own host link", match(v4.is(), load(expr.MetaKeyIIFNAME), v4.addr(saddr, 2), in(setPaths), accept)},
+		{"anything else on a host link", match(load(expr.MetaKeyIIFNAME), in(setLinks), drop)},
 	}}
 }
 
 // input admits from host links only answers to the node's own connections.
 func input() chain {
 	return chain{"input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter, []rule{
-		{"answers to the node's own connections", match(load(expr.MetaKeyIIFNAME, 1), in(setLinks), direction(reply),
+		{"answers to the node's own connections", match(load(expr.MetaKeyIIFNAME), in(setLinks), direction(reply),
 			ctMarked(), ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept)},
-		{"pods open nothing over a host link", match(load(expr.MetaKeyIIFNAME, 1), in(setLinks), drop)},
+		{"pods open nothing over a host link", match(load(expr.MetaKeyIIFNAME), in(setLinks), drop)},
 	}}
 }
 
 func forward() chain {
 	return chain{"forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter, []rule{
-		{"nothing is forwarded from a host link", match(load(expr.MetaKeyIIFNAME, 1), in(setLinks), drop)},
-		{"nothing is forwarded to a host link", match(load(expr.MetaKeyOIFNAME, 1), in(setLinks), drop)},
+		{"nothing is forwarded from a host link", match(load(expr.MetaKeyIIFNAME), in(setLinks), drop)},
+		{"nothing is forwarded to a host link", match(load(expr.MetaKeyOIFNAME), in(setLinks), drop)},
 	}}
 }
 
@@ -114,10 +114,10 @@ func output() chain {
 // source gives packets the source address that their answers find back to. It comes
 // just before others' source NAT (100), since the first translation counts.
 func source() chain {
-	onNode := match(load(expr.MetaKeyOIFNAME, 1), name(expr.CmpOpEq, NodeLink),
+	onNode := match(load(expr.MetaKeyOIFNAME), name(expr.CmpOpEq, NodeLink),
 		[]expr.Any{&expr.Fib{Register: 1, FlagSADDR: true, ResultADDRTYPE: true}, compare(expr.CmpOpEq, native(unix.RTN_LOCAL))})
 	return chain{"source", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource - 1, []rule{
-		{"probes come from the link's own address", match(v4.is(), load(expr.MetaKeyOIFNAME, 1), v4.addr(daddr, 2), in(setPaths), ctMarked(), snat(LinkAddr))},
+		{"probes come from the link's own address", match(v4.is(), load(expr.MetaKeyOIFNAME), v4.addr(daddr, 2), in(setPaths), ctMarked(), snat(LinkAddr))},
 		{"the node's own come from its join address", match(onNode, masquerade(false))},
 		v4.masquerade(), v6.masquerade(),
 	}}
@@ -128,7 +128,7 @@ func source() chain {
 func leave() chain {
 	return chain{"leave", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, 300, []rule{
 		{"a host link's address stays on host links", match(v4.is(), v4.addr(saddr, 1), []expr.Any{compare(expr.CmpOpEq, LinkAddr.AsSlice())},
-			load(expr.MetaKeyOIFNAME, 1), name(expr.CmpOpNeq, "lo"), notIn(setLinks), drop)},
+			load(expr.MetaKeyOIFNAME), name(expr.CmpOpNeq, "lo"), notIn(setLinks), drop)},
 	}}
 }
 
@@ -152,7 +152,7 @@ const (
 )
 
 func (f family) is() []expr.Any {
-	return match(load(expr.MetaKeyNFPROTO, 1), []expr.Any{compare(expr.CmpOpEq, []byte{f.number})})
+	return match(load(expr.MetaKeyNFPROTO), []expr.Any{compare(expr.CmpOpEq, []byte{f.number})})
 }
 
 func (f family) addr(which int, register uint32) []expr.Any {
@@ -161,7 +161,7 @@ func (f family) addr(which int, register uint32) []expr.Any {
 
 func (f family) masquerade() rule {
 	return rule{"pods leave under the node's address", match(f.is(), f.addr(saddr, 1), in("sources"+f.suffix),
-		f.addr(daddr, 1), notIn("inside"+f.suffix), load(expr.MetaKeyOIFNAME, 1), name(expr.CmpOpNeq, NodeLink), masquerade(true))}
+		f.addr(daddr, 1), notIn("inside"+f.suffix), load(expr.MetaKeyOIFNAME), name(expr.CmpOpNeq, NodeLink), masquerade(true))}
 }
 
 func (f family) set(name string, ranges []netipx.IPRange) set {
@@ -224,8 +224,8 @@ func match(parts ...[]expr.Any) []expr.Any { return slices.Concat(parts...) }
 
 func native(v uint32) []byte { return binaryutil.NativeEndian.PutUint32(v) }
 
-func load(key expr.MetaKey, register uint32) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: key, Register: register}}
+func load(key expr.MetaKey) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: key, Register: 1}}
 }
 
 func compare(op expr.CmpOp, data []byte) expr.Any {

@@ -162,8 +162,17 @@ func (n *Neutron) validateDefault() error {
 	if n.PodNetwork != "" && n.PodNetwork == n.ServiceNetwork {
 		errs = append(errs, errors.New("neutron.serviceNetwork: must be another network than neutron.podNetwork"))
 	}
+	return errors.Join(append(errs, n.validatePodCIDR())...)
+}
+
+// validatePodCIDR reads the prefixes, if there are any.
+func (n *Neutron) validatePodCIDR() error {
+	if n.PodCIDR == "" {
+		return nil
+	}
+	var errs []error
 	for c := range strings.SplitSeq(n.PodCIDR, ",") {
-		if _, err := netip.ParsePrefix(c); n.PodCIDR != "" && err != nil {
+		if _, err := netip.ParsePrefix(c); err != nil {
 			errs = append(errs, fmt.Errorf("neutron.podCIDR: %w", err))
 		}
 	}

@@ -30,9 +30,9 @@ func (r *recorder) Apply(_ context.Context, u intent.Unit, w intent.Want) (inten
 }
 
 var (
-	wait  = intent.Wait{Reason: "RouterGone", For: "the router", After: time.Minute}
-	stop  = intent.Stop{Reason: "Overlap", Why: "it overlaps"}
-	plain = errors.New("connection refused")
+	wait     = intent.Wait{Reason: "RouterGone", For: "the router", After: time.Minute}
+	stop     = intent.Stop{Reason: "Overlap", Why: "it overlaps"}
+	errPlain = errors.New("connection refused")
 )
 
 func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
@@ -47,7 +47,7 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 		{"waiting", wait, nil, Outcome{State: Waiting, Applied: true, Reason: "RouterGone", Message: "waiting for the router"}, time.Minute, false},
 		{"refused", stop, nil, Outcome{State: Stopped, Applied: true, Reason: "Overlap", Message: "it overlaps"}, 0, false},
 		{"the fabric waits", nil, wait, Outcome{State: Waiting, Reason: "RouterGone", Message: "waiting for the router"}, time.Minute, false},
-		{"the fabric's word goes first", stop, plain, Outcome{State: Failed, Reason: "Retrying", Message: "connection refused"}, 0, true},
+		{"the fabric's word goes first", stop, errPlain, Outcome{State: Failed, Reason: "Retrying", Message: "connection refused"}, 0, true},
 	} {
 		f := &recorder{asked: map[intent.Unit]intent.Want{}, err: row.apply}
 		var got Outcome
@@ -106,7 +106,7 @@ func TestWhatIsKeptIsNotApplied(t *testing.T) {
 }
 
 func TestACacheThatIsBehindIsNoError(t *testing.T) {
-	report := error(apierrors.NewConflict(schema.GroupResource{}, "a", plain))
+	report := error(apierrors.NewConflict(schema.GroupResource{}, "a", errPlain))
 	held := false
 	u := Unit[int, int]{
 		Kind:   "vpc",
@@ -119,8 +119,8 @@ func TestACacheThatIsBehindIsNoError(t *testing.T) {
 	if res, err := r.Reconcile(t.Context(), request("", "a")); err != nil || res.RequeueAfter == 0 || !held {
 		t.Errorf("%v, %v", res, err)
 	}
-	report = plain
-	if _, err := r.Reconcile(t.Context(), request("", "a")); !errors.Is(err, plain) || !strings.Contains(err.Error(), "vpc/a") {
+	report = errPlain
+	if _, err := r.Reconcile(t.Context(), request("", "a")); !errors.Is(err, errPlain) || !strings.Contains(err.Error(), "vpc/a") {
 		t.Errorf("%v", err)
 	}
 }

@@ -84,7 +84,7 @@ func later(t *testing.T, what string, take func(context.Context) error) {
 func (a *machines) makeNetwork(t *testing.T) {
 	t.Helper()
 	ctx, c := t.Context(), a.tenant.ServiceClient
-	a.router = a.lab.run(t, "openstack", "router", "show", openstack.Router, "-f", "value", "-c", "id")
+	a.router = a.run(t, "openstack", "router", "show", openstack.Router, "-f", "value", "-c", "id")
 	a.network = must[*networks.Network](t, "network")(networks.Create(ctx, c, networks.CreateOpts{Name: machinesName}).Extract()).ID
 	later(t, "network", func(ctx context.Context) error { return networks.Delete(ctx, c, a.network).ExtractErr() })
 	gateway := machinesPrefix.Addr().As4()
@@ -136,7 +136,7 @@ func (a *machines) machine(t *testing.T, m *reach.Outside) {
 	}).Extract())
 	later(t, "port of "+m.Name, func(ctx context.Context) error { return ports.Delete(ctx, a.admin.ServiceClient, p.ID).ExtractErr() })
 	on := func(argv ...string) string {
-		return a.lab.run(t, append([]string{"isthmus-lab", "exec", machinesHost, "--"}, argv...)...)
+		return a.run(t, append([]string{"isthmus-lab", "exec", machinesHost, "--"}, argv...)...)
 	}
 	t.Cleanup(func() {
 		on("ovs-vsctl", "--if-exists", "del-port", "br-int", m.Name)

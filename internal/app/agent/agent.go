@@ -122,10 +122,12 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { defer end(); return a.server.serve(accepting, l) })
 	g.Go(func() error {
 		err := install(accepting, a.o, a.switchReady, a.log)
-		if accepting.Err() != nil {
+		select {
+		case <-accepting.Done(): // what it missed while it was stopped is no failure
 			return nil
+		default:
+			return err
 		}
-		return err
 	})
 	return g.Wait()
 }

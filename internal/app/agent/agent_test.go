@@ -116,7 +116,7 @@ func start(t *testing.T) *world {
 	w.plugger, w.ovs = &plugger{claims: w.claims, machine: machine, attacher: way}, ovs
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); ovs.Run(ctx) }()
+	go func() { defer close(done); _ = ovs.Run(ctx) }()
 	if err := ovs.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}

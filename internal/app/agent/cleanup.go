@@ -101,18 +101,26 @@ func (c cleaner) clean(ctx context.Context) error {
 	return nil
 }
 
+// answers tells whether anybody listens at a unix socket.
+func answers(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
 // agentStopped waits until no agent answers on this node: it would put everything back.
 func (c cleaner) agentStopped(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	backoff := retry.Backoff{First: 100 * time.Millisecond, Longest: 2 * time.Second}
 	err := backoff.Until(ctx, func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.o.Socket)
-		if err != nil {
-			return nil // nobody listens
+		if answers(ctx, c.o.Socket) {
+			return errors.New("an agent listens")
 		}
-		conn.Close()
-		return errors.New("an agent listens")
+		return nil
 	}, nil)
 	if err != nil {
 		return fmt.Errorf("isthmus-agent still runs on node %s: delete its DaemonSet first: %w", c.o.NodeName, err)

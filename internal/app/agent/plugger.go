@@ -46,7 +46,13 @@ func (p *plugger) handle(ctx context.Context, r cniwire.Request, netns *os.File)
 		return nil, p.attacher.ready()
 	case cniwire.GC:
 		return nil, p.gc(ctx, r.Keep)
+	default:
+		return p.handleSandbox(ctx, r, netns)
 	}
+}
+
+// handleSandbox does what the plugin asks for one sandbox, one request at a time.
+func (p *plugger) handleSandbox(ctx context.Context, r cniwire.Request, netns *os.File) (*cniwire.Result, error) {
 	unlock, err := p.locks.lock(ctx, r.Container)
 	if err != nil {
 		return nil, err
@@ -59,8 +65,9 @@ func (p *plugger) handle(ctx context.Context, r cniwire.Request, netns *os.File)
 		return nil, p.del(ctx, r, netns)
 	case cniwire.Check:
 		return nil, p.check(ctx, r, netns)
+	default:
+		return nil, fmt.Errorf("unknown CNI verb %q", r.Verb)
 	}
-	return nil, fmt.Errorf("unknown CNI verb %q", r.Verb)
 }
 
 func (p *plugger) add(ctx context.Context, r cniwire.Request, netns *os.File) (*cniwire.Result, error) {

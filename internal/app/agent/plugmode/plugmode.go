@@ -119,7 +119,7 @@ func waitForNode(ctx context.Context, o Options, nodes client.Reader, log *slog.
 		return nil, fmt.Errorf("listen for health: %w", err)
 	}
 	var node *corev1.Node
-	err = healthyWhile(l, func() (err error) {
+	err = healthyWhile(ctx, l, func() (err error) {
 		node, err = retryGetNode(ctx, o.Node, nodes, log)
 		return err
 	})
@@ -128,8 +128,8 @@ func waitForNode(ctx context.Context, o Options, nodes client.Reader, log *slog.
 
 // healthyWhile serves the endpoints of an agent that is healthy but not ready
 // while f runs. It closes l and returns f's error.
-func healthyWhile(l net.Listener, f func() error) error {
-	ctx, stop := context.WithCancel(context.Background())
+func healthyWhile(ctx context.Context, l net.Listener, f func() error) error {
+	ctx, stop := context.WithCancel(ctx)
 	e := daemon.Endpoints{Ready: func() error {
 		return errors.New("waiting for the API server to say how this node plugs pods")
 	}}

@@ -95,7 +95,7 @@ func TestAliveWhileItWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := errors.New("asked")
-	err = healthyWhile(l, func() error {
+	err = healthyWhile(t.Context(), l, func() error {
 		for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
 			r, err := http.Get("http://" + l.Addr().String() + path)
 			if err != nil {

@@ -27,16 +27,16 @@ func WatchForSwitch(ctx context.Context, endpoint string, interval time.Duration
 		return err
 	}
 	log.Warn("watching for Open vSwitch failed, looking for it at intervals", "endpoint", endpoint, "interval", interval, "err", err)
-	for !HasSwitch(endpoint) {
-		if retry.Pause(ctx, interval) != nil {
-			return nil
-		}
+	for !HasSwitch(endpoint) && retry.Pause(ctx, interval) == nil {
+	}
+	if !HasSwitch(endpoint) {
+		return nil
 	}
 	return switchStarted(endpoint)
 }
 
 func switchStarted(endpoint string) error {
-	return fmt.Errorf("Open vSwitch has started at %s: %w", endpoint, ErrChanged)
+	return fmt.Errorf("the node's Open vSwitch has started at %s: %w", endpoint, ErrChanged)
 }
 
 // awaitSwitch returns ErrChanged, wrapped, when the switch is there, nil when ctx
