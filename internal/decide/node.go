@@ -111,6 +111,8 @@ func waysOut(node string, addrs []netip.Addr) []intent.RoutePolicy {
 	return ways
 }
 
+// NameTaken is the problem of a unit whose port has the name of the claim of
+// another unit.
 func NameTaken(claim *v1.IP) error {
 	return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("IP %s is that of %s, whose port would have the same name: choose another name", claim.Name, IPUnit(claim))}
 }

@@ -132,7 +132,7 @@ func (f *Fabric) urgent(steps []plan.Step) []plan.Step {
 func (f *Fabric) run(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	e.sure = false
 	for len(steps) > 0 {
-		n := together(steps)
+		n := plan.Together(steps, bulk)
 		if err := f.do(ctx, a, e, steps[:n]); err != nil {
 			f.missed(err)
 			return err
@@ -141,23 +141,6 @@ func (f *Fabric) run(ctx context.Context, a *client.Client, e *entry, steps []pl
 	}
 	e.sure = true
 	return nil
-}
-
-// together is how many of the first steps go in one call: ports that are made,
-// or put behind the same one, or taken from there.
-func together(steps []plan.Step) int {
-	n := 1
-	for n < len(steps) && n < bulk && bulky(steps[0], steps[n]) {
-		n++
-	}
-	return n
-}
-
-func bulky(a, b plan.Step) bool {
-	if a.Verb != b.Verb || a.Kind != plan.KindPort || b.Kind != plan.KindPort {
-		return false
-	}
-	return a.Verb == plan.Create || (a.Verb == plan.Attach || a.Verb == plan.Detach) && a.Fields["parent"] == b.Fields["parent"]
 }
 
 func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
@@ -172,14 +155,7 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 	defer leave()
 	switch s.Verb {
 	case plan.Create:
-		if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
-			return nil // it came with its group
-		}
-		made, err := a.Create(ctx, steps)
-		for _, w := range made {
-			f.made(e, w, s.Kind)
-		}
-		return err
+		return f.create(ctx, a, e, steps)
 	case plan.Update:
 		now, err := a.Update(ctx, s)
 		if err == nil {
@@ -187,13 +163,7 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 		}
 		return err
 	case plan.Tag:
-		err := a.Tag(ctx, s)
-		if i := e.index(s.Object); err == nil && i >= 0 {
-			e.objects[i].Tags = s.Tags
-			f.touch(s.ID)
-			f.markNamed(s.ID)
-		}
-		return err
+		return f.tag(ctx, a, e, s)
 	case plan.Delete:
 		err := a.Delete(ctx, s)
 		if err == nil {
@@ -207,6 +177,30 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 		return f.detach(ctx, a, e, steps)
 	}
 	return fmt.Errorf("no such step: %s", s)
+}
+
+// create makes the steps' objects in one call and notes those that were made.
+func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
+	s := steps[0]
+	if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
+		return nil // it came with its group
+	}
+	made, err := a.Create(ctx, steps)
+	for _, w := range made {
+		f.made(e, w, s.Kind)
+	}
+	return err
+}
+
+// tag writes an object's tags and notes them.
+func (f *Fabric) tag(ctx context.Context, a *client.Client, e *entry, s plan.Step) error {
+	err := a.Tag(ctx, s)
+	if i := e.index(s.Object); err == nil && i >= 0 {
+		e.objects[i].Tags = s.Tags
+		f.touch(s.ID)
+		f.markNamed(s.ID)
+	}
+	return err
 }
 
 // resolved puts ids in place of refs to what is there by now.

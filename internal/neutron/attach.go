@@ -27,7 +27,7 @@ func (f *Fabric) placed(ctx context.Context, a *client.Client, all []plan.Object
 
 // attach attaches a unit's ports to one trunk, all in one call.
 func (f *Fabric) attach(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
-	parent := steps[0].Object.Text("parent")
+	parent := steps[0].Text("parent")
 	attached, err := f.trunks.Attach(ctx, a, parent, subports(steps))
 	for _, s := range attached {
 		f.touch(s.Port)
@@ -40,7 +40,7 @@ func (f *Fabric) attach(ctx context.Context, a *client.Client, e *entry, steps [
 
 // detach detaches a unit's ports from one trunk, all in one call.
 func (f *Fabric) detach(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
-	if err := f.trunks.Detach(ctx, a, steps[0].Object.Text("parent"), subports(steps)); err != nil {
+	if err := f.trunks.Detach(ctx, a, steps[0].Text("parent"), subports(steps)); err != nil {
 		return err
 	}
 	for _, s := range steps {

@@ -2,8 +2,9 @@ package neutron
 
 import (
 	"context"
-	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 	"net/url"
+
+	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 )
 
 // Kinds of things that are found by name.

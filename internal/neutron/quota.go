@@ -2,6 +2,7 @@ package neutron
 
 import (
 	"context"
+
 	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 )
 

@@ -146,8 +146,8 @@ func (w *world) serve() {
 	}
 	s := &server{plugger: w.plugger, metrics: NewMetrics(prometheus.NewRegistry()), log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(w.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.serve(ctx, l) }()
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.serve(ctx, l) }()
 	w.stop = sync.OnceFunc(func() { cancel(); <-done })
 }
 

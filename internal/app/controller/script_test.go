@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -171,7 +172,7 @@ func eventually(want string, ask func() (string, error)) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("want:\n%s\ngot: w%v)\n%s", want, err, got)
+			return errors.Join(err, fmt.Errorf("want:\n%s\ngot:\n%s", want, got))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

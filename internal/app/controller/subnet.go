@@ -164,7 +164,7 @@ func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.S
 	}
 	s.count(f.Name, &after.Status)
 	after.Status.Conditions = s.reporter.Conditions(f.Subnet, f.Subnet.Status.Conditions, out)
-	return kube.PatchStatus(ctx, s.client, f.Subnet, after, f.Subnet.Status, after.Status)
+	return kube.PatchStatus(ctx, s.client, f.Subnet, after)
 }
 
 // release lets a Subnet go that has nothing left in the network.

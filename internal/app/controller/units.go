@@ -89,7 +89,9 @@ type runner struct {
 	log     *slog.Logger
 }
 
-// Of returns a kind of units. hold may be nil.
+// of returns a kind of units. hold may be nil.
+//
+//nolint:revive // A kind is one line of the table, which names all that belongs to it.
 func of[F, R any](r runner, name string, workers int, triggers []trigger.Trigger,
 	gather func(context.Context, types.NamespacedName) (F, error), decide func(F) intent.Decision[R],
 	hold func(context.Context, F, R) error, report func(context.Context, F, R, unit.Outcome) error,

@@ -63,7 +63,7 @@ func (v vpcUnit) report(ctx context.Context, f decide.VpcFacts, r decide.VpcRepo
 	after := f.Vpc.DeepCopy()
 	after.Status = r.Status
 	after.Status.Conditions = v.reporter.Conditions(f.Vpc, f.Vpc.Status.Conditions, out)
-	return kube.PatchStatus(ctx, v.client, f.Vpc, after, f.Vpc.Status, after.Status)
+	return kube.PatchStatus(ctx, v.client, f.Vpc, after)
 }
 
 // create creates the object, or puts our label on one that the user has created.

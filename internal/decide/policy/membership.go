@@ -26,14 +26,8 @@ type CloudGroups struct {
 // intent.Wait, is one of the pod's annotation, which then counts as if it were
 // empty: a pod that has no port yet should not get one.
 func (x *Index) Memberships(pod Pod, c CloudGroups) (Membership, error) {
-	var m Membership
-	ingress, egress := false, false
-	for _, p := range x.of[pod.Namespace] {
-		if p.selects(pod) {
-			ingress, egress = ingress || p.ingress, egress || p.egress
-			m.Groups = append(m.Groups, p.groupsFor(pod)...)
-		}
-	}
+	groups, ingress, egress := x.isolation(pod)
+	m := Membership{Groups: groups}
 	clouds, problem := pod.cloudGroups(c.IDs)
 	if len(clouds) == 0 && !ingress && !egress {
 		clouds = c.Standard
@@ -52,6 +46,18 @@ func (x *Index) Memberships(pod Pod, c CloudGroups) (Membership, error) {
 	}
 	m.Groups = nameSet(m.Groups)
 	return m, problem
+}
+
+// isolation returns the groups of the policies that select a pod, and in which
+// directions these isolate it.
+func (x *Index) isolation(pod Pod) (groups []string, ingress, egress bool) {
+	for _, p := range x.of[pod.Namespace] {
+		if p.selects(pod) {
+			ingress, egress = ingress || p.ingress, egress || p.egress
+			groups = append(groups, p.groupsFor(pod)...)
+		}
+	}
+	return groups, ingress, egress
 }
 
 // open are the groups of a pod that is isolated so. Most pods are not at all,

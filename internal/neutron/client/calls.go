@@ -62,7 +62,7 @@ func (a *Client) join(ctx context.Context, s plan.Step) ([]Resource, error) {
 
 func (a *Client) putRouter(ctx context.Context, s plan.Step, deed string) (Resource, error) {
 	var w Resource
-	address := a.Networking.ServiceURL("routers", s.Object.Text("router_id"), deed)
+	address := a.Networking.ServiceURL("routers", s.Text("router_id"), deed)
 	_, err := a.Networking.Put(ctx, address, plan.Fields{"subnet_id": s.Fields["subnet_id"]}, &w, ok(http.StatusOK))
 	return w, err
 }
@@ -75,11 +75,13 @@ func (a *Client) Update(ctx context.Context, s plan.Step) (Resource, error) {
 	return made[string(s.Kind)], classifyError(plan.Update, Describe([]plan.Step{s}), err)
 }
 
+// Tag replaces the tags of the step's object.
 func (a *Client) Tag(ctx context.Context, s plan.Step) error {
 	_, err := a.Networking.Put(ctx, a.Networking.ServiceURL(path(s.Kind), s.ID, "tags"), map[string]any{"tags": s.Tags}, &json.RawMessage{}, ok(http.StatusOK))
 	return classifyError(plan.Tag, Describe([]plan.Step{s}), err)
 }
 
+// Delete removes the step's object. It succeeds if there is none.
 func (a *Client) Delete(ctx context.Context, s plan.Step) error {
 	if s.Kind == plan.KindRouterInterface {
 		_, err := a.putRouter(ctx, s, "remove_router_interface")

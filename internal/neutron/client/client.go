@@ -85,6 +85,7 @@ func (a *Client) ask(ctx context.Context) error {
 	return nil
 }
 
+// TagsOnCreate tells which kinds get their tags in the call that creates them.
 func (a *Client) TagsOnCreate() plan.TagsOnCreate {
 	return plan.TagsOnCreate{plan.KindPort: a.Extensions[ExtPortTags]}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -28,10 +29,8 @@ func classifyError(v plan.Verb, what string, err error) error {
 	a, answered := openstack.AnswerOf(err)
 	switch {
 	case !answered:
-	case a.Code == http.StatusNotFound && v == plan.Delete:
-		return nil
-	case a.Code == http.StatusNotFound && v == plan.Detach:
-		return trunk.NotAttached{Err: fmt.Errorf("%s: %s", doing, a.Text)}
+	case a.Code == http.StatusNotFound && v.Removes():
+		return alreadyGone(v, doing, a)
 	case a.Type == "TrunkNotFound":
 		return intent.Wait{Reason: trunk.NoTrunk, For: doing + ": " + a.Text, After: LongWait}
 	case a.Type == "SecurityGroupNotFound":
@@ -46,11 +45,17 @@ func classifyError(v plan.Verb, what string, err error) error {
 		// we ourselves did it, in a call whose answer was lost: the next look shows it
 		return fmt.Errorf("%s: %s", doing, a.Text)
 	case a.Code == http.StatusConflict:
-		if wait := conflict(a, doing); wait != nil {
-			return wait
-		}
+		return cmp.Or(conflict(a, doing), openstack.ClassifyError(doing, err))
 	}
 	return openstack.ClassifyError(doing, err)
+}
+
+// alreadyGone is what it means that nothing was found to delete or to detach.
+func alreadyGone(v plan.Verb, doing string, a openstack.Answer) error {
+	if v == plan.Delete {
+		return nil
+	}
+	return trunk.NotAttached{Err: fmt.Errorf("%s: %s", doing, a.Text)}
 }
 
 // conflict returns what a conflict waits for: somebody has, or holds, what we

@@ -34,6 +34,8 @@ func (a *Client) OfUnit(ctx context.Context, m plan.Owner) ([]plan.Object, error
 	return a.lookWithin(ctx, all)
 }
 
+// AppendNew adds those of found, of kind k, that meant is true for and that are not
+// in all yet.
 func AppendNew(all []plan.Object, k plan.Kind, found []Resource, meant func(plan.Object) bool) []plan.Object {
 	for _, w := range found {
 		o := w.Object(k)
@@ -79,7 +81,9 @@ func (a *Client) OfCluster(ctx context.Context, owner string) (map[intent.Unit][
 		plan.Kind
 		url.Values
 	}{
-		{plan.KindGroup, nil}, {plan.KindNetwork, nil}, {plan.KindSubnet, nil},
+		{plan.KindGroup, nil},
+		{plan.KindNetwork, nil},
+		{plan.KindSubnet, nil},
 		{plan.KindPort, url.Values{"device_owner": {plan.DeviceOwner}}},
 		// What is behind another was tagged before it was put there: of others'
 		// subports in the cloud there may be many.

@@ -14,6 +14,7 @@ import (
 // Verb is what a step does.
 type Verb string
 
+// The verbs.
 const (
 	Create Verb = "create"
 	Update Verb = "update"
@@ -23,6 +24,9 @@ const (
 	Detach Verb = "detach"
 	Delete Verb = "delete"
 )
+
+// Removes tells whether nothing is left to do if what the step is about is gone.
+func (v Verb) Removes() bool { return v == Delete || v == Detach }
 
 // Step is one call, or one of several that go in one.
 type Step struct {
@@ -308,4 +312,21 @@ func OnlyNames(steps []Step) bool {
 		}
 	}
 	return true
+}
+
+// Together is how many of the first steps go in one call, at most limit: ports that
+// are created, or attached to the same parent, or detached from it.
+func Together(steps []Step, limit int) int {
+	n := 1
+	for n < len(steps) && n < limit && joins(steps[0], steps[n]) {
+		n++
+	}
+	return n
+}
+
+func joins(a, b Step) bool {
+	if a.Verb != b.Verb || a.Kind != KindPort || b.Kind != KindPort {
+		return false
+	}
+	return a.Verb == Create || (a.Verb == Attach || a.Verb == Detach) && a.Fields["parent"] == b.Fields["parent"]
 }

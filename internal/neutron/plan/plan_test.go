@@ -225,12 +225,10 @@ func policyWant() intent.Want {
 
 // reason is that of an intent.Wait or intent.Stop; empty for other errors.
 func reason(err error) string {
-	var wait intent.Wait
-	var stop intent.Stop
-	if errors.As(err, &wait) {
+	if wait, ok := errors.AsType[intent.Wait](err); ok {
 		return wait.Reason
 	}
-	if errors.As(err, &stop) {
+	if stop, ok := errors.AsType[intent.Stop](err); ok {
 		return stop.Reason
 	}
 	return ""

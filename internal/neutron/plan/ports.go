@@ -36,6 +36,7 @@ func (t *translation) port(p intent.Port) {
 	t.add(Object{Kind: KindPort, Name: openstack.Shorten(p.Name), Fields: f})
 }
 
+// ProjectOf is the id of the project that a port is to be in.
 func ProjectOf(p intent.Port, a Dependencies) string {
 	if p.Project != "" {
 		return p.Project

@@ -39,6 +39,7 @@ func Named(all []Object) []Object {
 	return out
 }
 
+// Text is a field that holds a string; empty if it holds none.
 func (o Object) Text(field string) string {
 	s, _ := o.Fields[field].(string)
 	return s

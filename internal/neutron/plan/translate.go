@@ -23,6 +23,7 @@ import (
 // Kind is a kind of object in Neutron's own word.
 type Kind string
 
+// The kinds.
 const (
 	KindGroup   Kind = "security_group"
 	KindRule    Kind = "security_group_rule"
@@ -60,17 +61,23 @@ type Object struct {
 type Fields map[string]any
 
 type (
-	Set      []string
+	// Set is a list whose order has no meaning.
+	Set []string
+	// FixedIPs are a port's addresses, in any order.
 	FixedIPs []FixedIP
-	Ranges   []Range
-	Ref      struct {
+	// Ranges are a subnet's allocation pools, in any order.
+	Ranges []Range
+	// Ref stands for the id of another object of the same unit.
+	Ref struct {
 		Kind Kind
 		Name string
 	}
+	// FixedIP is an address in a subnet; either may be left to Neutron.
 	FixedIP struct {
 		Subnet string `json:"subnet_id,omitempty"`
 		Addr   string `json:"ip_address,omitempty"`
 	}
+	// Range is all addresses from First to Last.
 	Range struct {
 		First string `json:"start"`
 		Last  string `json:"end"`

@@ -30,10 +30,10 @@ func RemoveFinalizer(ctx context.Context, w client.Writer, o client.Object) erro
 	return client.IgnoreNotFound(w.Patch(ctx, after, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{})))
 }
 
-// PatchStatus changes the status of before to that of after. It writes nothing if
-// both are equal; oldStatus and newStatus are what is compared.
-func PatchStatus(ctx context.Context, w client.StatusClient, before, after client.Object, oldStatus, newStatus any) error {
-	if equality.Semantic.DeepEqual(oldStatus, newStatus) {
+// PatchStatus changes the status of before to that of after, which differ in
+// nothing else. It writes nothing if both are equal.
+func PatchStatus(ctx context.Context, w client.StatusClient, before, after client.Object) error {
+	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
 	return client.IgnoreNotFound(w.Status().Patch(ctx, after, client.MergeFrom(before)))

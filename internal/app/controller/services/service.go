@@ -102,7 +102,7 @@ func (u Unit) Report(ctx context.Context, f service.Facts, _ struct{}, out unit.
 		after.Status = service.RecordStatus(*seen)
 	}
 	after.Status.Conditions = loadBalancerConditions(had.Status.Conditions, kuryr.ConditionReady, had.Generation, out)
-	if err := kube.PatchStatus(ctx, u.Client, had, after, had.Status, after.Status); err != nil {
+	if err := kube.PatchStatus(ctx, u.Client, had, after); err != nil {
 		return err
 	}
 	return u.reportOnService(ctx, f.Service, seen, out)
@@ -124,7 +124,7 @@ func (u Unit) deleteRecord(ctx context.Context, f service.Facts, out unit.Outcom
 	}
 	after := f.Service.DeepCopy()
 	meta.RemoveStatusCondition(&after.Status.Conditions, conditionLoadBalancerReady)
-	return kube.PatchStatus(ctx, u.Client, f.Service, after, f.Service.Status, after.Status)
+	return kube.PatchStatus(ctx, u.Client, f.Service, after)
 }
 
 // writeRecord turns the record had into record. If the load balancer was not
@@ -159,7 +159,7 @@ func (u Unit) reportOnService(ctx context.Context, s *corev1.Service, seen *inte
 			after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: seen.FloatingIP.Addr.String(), IPMode: &mode}}
 		}
 	}
-	return kube.PatchStatus(ctx, u.Client, s, after, s.Status, after.Status)
+	return kube.PatchStatus(ctx, u.Client, s, after)
 }
 
 // busy tells whether the outcome only says that Octavia or Neutron is at work.
