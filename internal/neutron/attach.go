@@ -105,7 +105,7 @@ func (p pendingPorts) Reattach(ctx context.Context, port trunk.PendingPort) {
 	f := p.f
 	if port.Unit == "" {
 		f.PortPool.Discard(port.ID)
-		f.pending.Forget(port.ID)
+		f.pending.ForgetPooled(port.ID)
 		return
 	}
 	a, err := f.api(ctx)

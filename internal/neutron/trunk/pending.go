@@ -81,6 +81,11 @@ func NewPending(ports Ports, ovn func(port string) (up, known bool), pace Pace, 
 func (p *Pending) Await(port string, u intent.Unit, parent string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.await(port, u, parent)
+}
+
+// await is Await. p.mu is held.
+func (p *Pending) await(port string, u intent.Unit, parent string) {
 	was, known := p.waiting[port]
 	if known && was.Unit == u || p.up[port] {
 		return
@@ -96,10 +101,9 @@ func (p *Pending) Await(port string, u intent.Unit, parent string) {
 // AwaitPooled watches a port of the pool, unless a unit has it by now.
 func (p *Pending) AwaitPooled(port, parent string) {
 	p.mu.Lock()
-	_, known := p.waiting[port]
-	p.mu.Unlock()
-	if !known {
-		p.Await(port, "", parent)
+	defer p.mu.Unlock()
+	if _, known := p.waiting[port]; !known {
+		p.await(port, "", parent)
 	}
 }
 
@@ -109,6 +113,15 @@ func (p *Pending) Forget(port string) {
 	defer p.mu.Unlock()
 	delete(p.waiting, port)
 	delete(p.up, port)
+}
+
+// ForgetPooled forgets a port of the pool, unless a unit waits for it by now.
+func (p *Pending) ForgetPooled(port string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting[port].Unit == "" {
+		delete(p.waiting, port)
+	}
 }
 
 // Keep forgets which ports were up, but for those that exist.
