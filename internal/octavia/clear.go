@@ -28,7 +28,7 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	for _, fip := range fips {
-		if u, ours := openstack.UnitOf(f.Owner, fip.Tags, fip.Description); ours {
+		if u, ours := openstack.UnitOf(f.Owner, fip.Tags, fip.Description); ours && u != "" {
 			out = append(out, describeFloatingIP(fip, f.owner(u)))
 		}
 	}

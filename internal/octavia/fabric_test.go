@@ -14,6 +14,7 @@ import (
 
 	"github.com/isthmus-cni/isthmus/internal/intent"
 	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
+	"github.com/isthmus-cni/isthmus/internal/openstack"
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
@@ -372,8 +373,14 @@ func TestUnits(t *testing.T) {
 	other.LoadBalancers[0].VIP = netip.MustParseAddr("10.60.0.99")
 	apply(t, start(c, "k2"), "service/default/theirs", other)
 	c.Edit("loadbalancers", "default/web", nil)
+	// The user's, which bears our owner's tag and names no unit.
+	c.Add("floatingips", map[string]any{"floating_ip_address": "172.24.4.99", "description": "", "tags": []any{openstack.TagOwner + "k"}})
 	units, err := f.Units(t.Context())
 	if diff := cmp.Diff([]intent.Unit{unit}, units); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
+	}
+	owned, err := f.Owned(t.Context())
+	if err != nil || slices.ContainsFunc(owned, func(s string) bool { return strings.Contains(s, "172.24.4.99") }) {
+		t.Errorf("%v %v", err, owned)
 	}
 }

@@ -35,7 +35,7 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 		return nil, err
 	}
 	for _, fip := range fips {
-		if u, ours := openstack.UnitOf(f.Owner, fip.Tags, fip.Description); ours {
+		if u, ours := openstack.UnitOf(f.Owner, fip.Tags, fip.Description); ours && u != "" {
 			out = append(out, u)
 		}
 	}
