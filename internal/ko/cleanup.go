@@ -50,14 +50,20 @@ Delete the controller first: it would put everything back.`,
 }
 
 func (t *tool) clean(ctx context.Context, o cleanup) error {
-	addresses, here, err := t.cleanable(ctx, o)
+	target, err := t.cleanable(ctx, o)
 	if err != nil {
 		return err
 	}
+	t.In = bufio.NewReader(t.In) // so that the first question does not read the second's answer
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if err := t.cleanDatabase(ctx, o, addresses); err != nil || !here {
+	if err := t.cleanDatabase(ctx, o, target.northbounds); err != nil || !target.here {
 		return err
+	}
+	if target.noSettings && !o.yes {
+		if err := t.confirmRelease(o); err != nil {
+			return err
+		}
 	}
 	return t.releaseObjects(ctx)
 }
@@ -88,32 +94,44 @@ func (t *tool) cleanDatabase(ctx context.Context, o cleanup, addresses []string)
 	return err
 }
 
-// cleanable returns the databases to clean, and whether the cluster that is cleaned
-// is the one that kubectl reaches; it may be another one, or gone. It errs while the
-// cluster's controller would undo the cleanup.
-func (t *tool) cleanable(ctx context.Context, o cleanup) (addresses []string, here bool, _ error) {
+// cleanupTarget is what is cleaned.
+type cleanupTarget struct {
+	northbounds []string
+	// here is whether the cluster that is cleaned is the one that kubectl reaches; it
+	// may be another one, or gone.
+	here bool
+	// noSettings is true if here is a guess: the cluster that kubectl reaches has no
+	// settings with its name.
+	noSettings bool
+}
+
+// cleanable returns what to clean. It errs while the cluster's controller would undo
+// the cleanup.
+func (t *tool) cleanable(ctx context.Context, o cleanup) (cleanupTarget, error) {
+	target := cleanupTarget{northbounds: o.northbounds}
 	client, err := t.connect()
 	if err != nil {
 		if len(o.northbounds) > 0 {
-			return o.northbounds, false, nil
+			return target, nil
 		}
-		return nil, false, err
+		return target, err
 	}
 	s, err := readSettings(ctx, client)
 	if err != nil && len(o.northbounds) == 0 {
-		return nil, false, fmt.Errorf("%w; or say where the database is: --nb", err)
+		return target, fmt.Errorf("%w; or say where the database is: --nb", err)
 	}
 	// Without settings, the uninstallation has gone further already.
-	here = err == nil && s.Cluster == o.cluster || errors.Is(err, errNoSettings)
-	if here {
+	target.noSettings = errors.Is(err, errNoSettings)
+	target.here = err == nil && s.Cluster == o.cluster || target.noSettings
+	if target.here {
 		if err := unguarded(ctx, client); err != nil {
-			return nil, false, err
+			return target, err
 		}
 	}
-	if len(o.northbounds) > 0 {
-		return o.northbounds, here, nil
+	if len(o.northbounds) == 0 {
+		target.northbounds = s.NBAddresses
 	}
-	return s.NBAddresses, here, nil
+	return target, nil
 }
 
 // unguarded fails while the controller is there.
@@ -142,9 +160,23 @@ func (t *tool) confirm(o cleanup, units []intent.Unit) error {
 		return nil
 	}
 	_, _ = fmt.Fprintf(t.Out, "Pods that still run lose their network. Type %q to delete all of it: ", o.cluster)
-	answer, _ := bufio.NewReader(t.In).ReadString('\n') // no answer is a no
-	if strings.TrimSpace(answer) != o.cluster {
+	if !t.answers(o.cluster) {
 		return errors.New("nothing was deleted")
 	}
 	return nil
+}
+
+// confirmRelease asks whether the cluster that kubectl reaches is the one to clean.
+func (t *tool) confirmRelease(o cleanup) error {
+	_, _ = fmt.Fprintf(t.Out, "The cluster that kubectl reaches has no settings of Isthmus. Type %q if it is that cluster, to release its Subnets and Vpcs: ", o.cluster)
+	if !t.answers(o.cluster) {
+		return errors.New("no Subnet and no Vpc was released")
+	}
+	return nil
+}
+
+// answers reports whether the next line is what is expected. No line is a no.
+func (t *tool) answers(expected string) bool {
+	answer, _ := bufio.NewReader(t.In).ReadString('\n')
+	return strings.TrimSpace(answer) == expected
 }

@@ -225,3 +225,30 @@ func TestCleanupNeedsTheControllerGone(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A cluster without settings may be another one: its objects are released only if
+// somebody says so.
+func TestCleanupWithoutSettingsAsks(t *testing.T) {
+	t.Parallel()
+	o := cleanup{cluster: "test", northbounds: []string{"tcp:172.31.0.1:6641"}}
+	for name, c := range map[string]struct {
+		objects []runtime.Object
+		want    cleanupTarget
+	}{
+		"the cluster": {[]runtime.Object{configMap(configured)}, cleanupTarget{northbounds: o.northbounds, here: true}},
+		"another":     {[]runtime.Object{configMap(strings.Replace(configured, "cluster: test", "cluster: other", 1))}, cleanupTarget{northbounds: o.northbounds}},
+		"none":        {nil, cleanupTarget{northbounds: o.northbounds, here: true, noSettings: true}},
+	} {
+		got, err := newBench(c.objects...).cleanable(t.Context(), o)
+		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(cleanupTarget{})); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", name, err, diff)
+		}
+	}
+	for answer, confirmed := range map[string]bool{"test\n": true, "yes\n": false, "": false} {
+		b := newBench()
+		b.In = strings.NewReader(answer)
+		if err := b.confirmRelease(o); (err == nil) != confirmed {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+}

@@ -133,7 +133,7 @@ func (c cloudCleanup) confirm(ctx context.Context, fabrics []cloudFabric) (bool,
 // need half a minute to release what depends on something else.
 const maxIdleAttempts = 6
 
-// clearPauses are the pauses between attempts that deleted nothing.
+// clearPauses are the pauses between attempts. They grow while nothing is deleted.
 func clearPauses() retry.Backoff {
 	return retry.Backoff{First: time.Second, Longest: 16 * time.Second}
 }
@@ -143,7 +143,7 @@ func clearPauses() retry.Backoff {
 func (c cloudCleanup) clear(ctx context.Context, f cloudFabric) error {
 	for {
 		progress, err := c.clearSome(ctx, f)
-		if err == nil || !progress || ctx.Err() != nil {
+		if err == nil || !progress || retry.Pause(ctx, c.pauses.First) != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -279,6 +280,34 @@ func accident(t *testing.T, n int, inOctavia, after bool, code int) bool {
 		t.Fatalf("call %d: %s", n, diff)
 	}
 	return happened
+}
+
+// attempts is a fabric that deletes something at each attempt, and needs three.
+type attempts []time.Time
+
+func (*attempts) Owned(context.Context) ([]string, error) { return nil, nil }
+
+func (a *attempts) Clear(context.Context) (int, error) {
+	if *a = append(*a, time.Now()); len(*a) < 3 {
+		return 1, errors.New("something is left")
+	}
+	return 1, nil
+}
+
+// Progress is no reason to hurry: what is left needs time to be released.
+func TestCleanupPausesAfterProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var a attempts
+		if err := (cloudCleanup{tool: newBench().tool}).clear(t.Context(), &a); err != nil {
+			t.Fatal(err)
+		}
+		for i := range a[1:] {
+			if pause := a[i+1].Sub(a[i]); pause != time.Second {
+				t.Errorf("pause %d is %s", i, pause)
+			}
+		}
+	})
 }
 
 // lease is one that a controller has renewed some time ago.
