@@ -151,7 +151,7 @@ func (f *Fabric) Network(name string) (plan.Network, bool) {
 	return s, known
 }
 
-// Client signs in if nobody has yet.
+// api signs in if nobody has yet.
 func (f *Fabric) api(ctx context.Context) (*client.Client, error) { return f.session.Get(ctx) }
 
 // signIn signs in to OpenStack.

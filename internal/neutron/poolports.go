@@ -60,7 +60,7 @@ func poolPort(k portpool.Key, m plan.Owner, portSecurity bool) plan.Fields {
 	return f
 }
 
-// Attach attaches new ports to a trunk. They are tagged first: once they are detached
+// attach attaches new ports to a trunk. They are tagged first: once they are detached
 // again, nothing else tells whose they are.
 func (p poolPorts) attach(ctx context.Context, a *client.Client, e *entry, k portpool.Key, tags []string) error {
 	var tagging, attachments []plan.Step

@@ -109,7 +109,7 @@ func (r *register) joins(u intent.Unit, ids []string) {
 	}
 }
 
-// Is notes which groups a unit's ports are in, and no other. It returns the units
+// is notes which groups a unit's ports are in, and no other. It returns the units
 // that have waited for that.
 func (r *register) is(u intent.Unit, ids []string) []intent.Unit {
 	r.members[u] = plan.Sorted(ids)

@@ -39,7 +39,7 @@ type listener struct {
 	Pool                         pool
 }
 
-// poolID is the set of members behind a listener.
+// pool is the set of members behind a listener.
 type pool struct {
 	ID, Name, Protocol, Algorithm string
 	Affinity                      bool

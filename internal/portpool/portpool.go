@@ -5,10 +5,10 @@
 //	created ──▶ ready ──Obtain──▶ a pod's ──Return──▶ returning ──cleaned──▶ ready
 //	              └────── Drain, or more than Max ──────┴──▶ surplus ──deleted──▶ gone
 //
-// Pools (pools.go, tasks.go) is the value that decides; it calls nobody. Worker
-// (worker.go) runs the tasks that Pools decides on, and is safe for concurrent
-// use. The package knows Neutron by the interface Neutron only, and knows nothing
-// of Kubernetes.
+// The type pools (pools.go, tasks.go) is the value that decides; it calls nobody.
+// Worker (worker.go) runs the tasks that pools decides on, and is safe for
+// concurrent use. The package knows Neutron by the interface Neutron only, and
+// knows nothing of Kubernetes.
 package portpool
 
 import (

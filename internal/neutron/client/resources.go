@@ -40,7 +40,8 @@ func (a *Client) Quotas(ctx context.Context) (map[string]Quota, error) {
 	return out, classifyError("ask for", "the quotas of project "+a.Project, err)
 }
 
-// CheckProject returns nil if our user may use a project, as CheckProject does.
+// CheckProject returns nil if our user may use a project. An administrator
+// may use any, others those that they have a role in.
 func (a *Client) CheckProject(ctx context.Context, id string) error {
 	err := projects.Get(ctx, a.Identity, id).Err
 	answer, answered := openstack.AnswerOf(err)

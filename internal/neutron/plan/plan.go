@@ -94,7 +94,7 @@ type differ struct {
 	steps []Step
 }
 
-// Object finds the one that is wanted, or makes it.
+// object finds the one that is wanted, or makes it.
 func (d *differ) object(w Object) {
 	w.Fields = d.resolve(w.Fields)
 	h, found := d.choose(w)

@@ -44,7 +44,7 @@ func ProjectOf(p intent.Port, a Dependencies) string {
 	return a.Project
 }
 
-// Place says where a port lies: on a segment of the same unit, or on one that
+// place says where a port lies: on a segment of the same unit, or on one that
 // is known.
 func (t *translation) place(p intent.Port, f Fields) {
 	own := Ref{Kind: KindNetwork, Name: openstack.Shorten(p.Network)}
@@ -106,7 +106,7 @@ func (t *translation) protect(p intent.Port, f Fields) {
 	}
 }
 
-// GroupsOf are the ids of a port's security groups.
+// groupsOf are the ids of a port's security groups.
 func (t *translation) groupsOf(p intent.Port) Set {
 	ids := slices.Clone(p.CloudGroups)
 	for _, g := range p.Groups {
