@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -41,6 +42,16 @@ func TestASubnetThatCannotBeReadStays(t *testing.T) {
 		if want, called := Subnet(f).Want(); !called || !want.Empty() || Subnet(f).Report().Action != Release {
 			t.Errorf("a Subnet that is deleted and not in use stays: %+v", want)
 		}
+	}
+}
+
+// Its network may still be in use by others, and its status be read meanwhile.
+func TestADeletedSubnetKeepsItsStatus(t *testing.T) {
+	s := decidetest.Subnet("net2", "", "12.0.1.0/24")
+	s.DeletionTimestamp, s.Status = &metav1.Time{Time: time.Unix(9, 0)}, v1.SubnetStatus{Gateway: "12.0.1.1", MTU: 1400}
+	d := Subnet(SubnetFacts{Name: s.Name, Subnet: s})
+	if want, called := d.Want(); !called || !want.Empty() || d.Report().Status.MTU != 1400 || d.Report().Action != Release {
+		t.Errorf("%v, %+v, %+v", called, want, d.Report())
 	}
 }
 

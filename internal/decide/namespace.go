@@ -15,7 +15,7 @@ import (
 // PerNamespace is how namespaces come to Subnets of their own; nil where none does.
 type PerNamespace struct {
 	Selector labels.Selector
-	// SubnetPool is Neutron's pool of prefixes, by id or name; PrefixBits are what one
+	// Pool is Neutron's pool of prefixes, by id or name; PrefixBits are what one
 	// namespace has of it.
 	Pool       string
 	PrefixBits int

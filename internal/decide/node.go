@@ -15,7 +15,7 @@ type NodeFacts struct {
 	Name string
 	// Node is nil if there is no such object.
 	Node *corev1.Node
-	// RouterInterface is the Subnet that nodes have a port on, nil if there is none: join,
+	// Join is the Subnet that nodes have a port on, nil if there is none: join,
 	// or pods where the nodes' Vpc is Neutron's.
 	Join *v1.Subnet
 	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
@@ -34,7 +34,7 @@ type NodeFacts struct {
 // Node decides: in Neutron a port beside the pods' and the group that guards the
 // node's pods; elsewhere a port on Subnet join, a group of the node's pods of Vpc
 // ovn-cluster, and a policy that leads what those send out of the Vpc to
-// the node. Told is the claim; nil if there must be none. A virtual machine has
+// the node. The report is the claim; nil if there must be none. A virtual machine has
 // none of this: it reaches its pods by their host links. One that had it keeps it
 // until its port in OpenStack is found.
 func Node(f NodeFacts) intent.Decision[*v1.IP] {

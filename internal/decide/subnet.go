@@ -104,7 +104,7 @@ func Subnet(f SubnetFacts) intent.Decision[SubnetReport] {
 func deletedSubnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	net, err := NetOf(&f.Subnet.Spec)
 	if len(f.Users) == 0 {
-		return intent.Remove(SubnetReport{Action: Release, Net: net})
+		return intent.Remove(SubnetReport{Action: Release, Status: f.Subnet.Status, Net: net})
 	}
 	inUse := intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
 	if err != nil {

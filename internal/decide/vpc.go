@@ -24,7 +24,7 @@ type VpcFacts struct {
 // Action is what is to be done with an object beside its status.
 type Action string
 
-// All that can be done with an object. An empty Deed leaves it alone.
+// All that can be done with an object. An empty Action leaves it alone.
 const (
 	// Make creates the object, or gives it its label.
 	Make Action = "make"

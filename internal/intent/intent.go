@@ -81,7 +81,7 @@ type RouterInterface struct {
 	// NetworkPort and RouterPort are the names of the two ports.
 	NetworkPort, RouterPort string
 	MAC                     MAC
-	// Interfaces are the router's addresses with the prefix length: 12.0.1.1/24.
+	// Addresses are the router's addresses with the prefix length: 12.0.1.1/24.
 	Addresses []netip.Prefix
 }
 
@@ -101,7 +101,7 @@ type Port struct {
 	Groups []string
 	// UnknownAddresses is true when the port also takes traffic for other addresses.
 	UnknownAddresses bool
-	// ParentPort names the port that this one is behind, for a port nested in a
+	// Parent names the port that this one is behind, for a port nested in a
 	// virtual machine: Neutron's id of it, and its name in OVN. Tag is the VLAN id
 	// that it had; without any, or where another behind Parent has it, the fabric
 	// chooses. Which it is, is seen.
@@ -189,7 +189,7 @@ type Member struct {
 
 // FloatingIP asks for an address that is reached from outside.
 type FloatingIP struct {
-	// RouterInterface is the id of the external network.
+	// Network is the id of the external network.
 	Network string
 	// Addr is one that the user has; the zero Addr for any.
 	Addr netip.Addr

@@ -57,10 +57,12 @@ func (c clusterUnit) gather(ctx context.Context, n types.NamespacedName) (decide
 		return f, err
 	}
 	var records kuryr.KuryrLoadBalancerList
-	if err := c.client.List(ctx, &records, client.Limit(1)); err != nil {
+	if err := c.client.List(ctx, &records); err != nil {
 		return f, err
 	}
-	f.InUse = len(records.Items) > 0 || cloud.Ready() != nil
+	// A record alone says only that a load balancer was asked for.
+	exists := func(r kuryr.KuryrLoadBalancer) bool { return r.Status.LoadBalancer != nil }
+	f.InUse = slices.ContainsFunc(records.Items, exists) || cloud.Ready() != nil
 	f.Nodes, f.NodeVpc = nodeAddrs(nodes), c.topology.NodeVpc()
 	f.Project, f.Quotas = cloud.Project(), cloud.Quotas()
 	f.Router, err = c.topology.Router(f.NodeVpc)

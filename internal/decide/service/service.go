@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kuryr "github.com/isthmus-cni/isthmus/api/openstack/v1"
 	"github.com/isthmus-cni/isthmus/internal/decide"
@@ -33,8 +34,8 @@ type Facts struct {
 	Namespace, Name string
 	// Service is nil if there is no such object.
 	Service *corev1.Service
-	// Record is the record of the load balancer; nil if there is none. It decides
-	// nothing: the report goes by it.
+	// Record is the record of the load balancer; nil if there is none. Of what is
+	// wanted it decides only whose the load balancer is that a refused Service keeps.
 	Record *kuryr.KuryrLoadBalancer
 	// Slices are those labelled with the Service's name.
 	Slices []*discoveryv1.EndpointSlice
@@ -72,20 +73,42 @@ func Unit(namespace, service string) intent.Unit {
 // the Service is of type LoadBalancer and of nobody else's class.
 //
 // Balancers are not made for headless ones and for names of something outside.
-// A Service that is refused keeps the balancer and the floating IP that it has.
+// A Service that is refused keeps the balancer and the floating IP that it has. If
+// these are those of an earlier Service of its name, they go: Kubernetes may have
+// given their address to another.
 func Decide(f Facts) intent.Decision[struct{}] {
 	if !needsBalancer(f.Service) {
 		return intent.Remove(struct{}{})
 	}
 	b, err := f.balancer()
 	if err := cmp.Or(f.ProjectProblem, err); err != nil {
+		if !f.hasBalancer() {
+			return intent.Withdraw(struct{}{}, err)
+		}
 		return intent.Keep(struct{}{}, err)
 	}
 	problem := f.float(&b)
-	if problem != nil && len(f.Service.Status.LoadBalancer.Ingress) > 0 {
-		return intent.Keep(struct{}{}, problem)
+	if problem != nil {
+		b.FloatingIP = f.presentFloatingIP()
 	}
 	return intent.ApplyWith(intent.Want{Fabric: intent.FabricOctavia, LoadBalancers: []intent.LoadBalancer{b}}, struct{}{}, problem)
+}
+
+// hasBalancer tells whether the load balancer that stands is this very Service's,
+// at its cluster IP.
+func (f Facts) hasBalancer() bool {
+	return f.Record != nil && metav1.IsControlledBy(f.Record, f.Service) &&
+		f.Record.Status.LoadBalancer != nil && f.Record.Status.LoadBalancer.IP == f.Service.Spec.ClusterIP
+}
+
+// presentFloatingIP is the one that the Service has; nil if it has none.
+func (f Facts) presentFloatingIP() *intent.FloatingIP {
+	for _, in := range f.Service.Status.LoadBalancer.Ingress {
+		if a, err := netip.ParseAddr(in.IP); err == nil {
+			return &intent.FloatingIP{Network: f.ExternalNetwork, Addr: a}
+		}
+	}
+	return nil
 }
 
 // Frontends is the Service's balancer as far as it says which addresses and
