@@ -9,10 +9,16 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
 lab_dir=${ISTHMUS_LAB_DIR:-/run/isthmus-lab}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap end EXIT
 export ISTHMUS_BEFORE=$work/neutron-before ISTHMUS_TRACES=$work/traces-before
 phases=$work/phases # one line for each phase that ended, in the columns of test/budget.awk
 touch "$phases"
+
+# end ends what runs beside, with all that it started, and removes the work files.
+end() {
+  if [[ -n ${other-} ]] && kill -- "-$other"; then wait "$other"; fi
+  rm -rf "$work"
+}
 
 # processor prints the time that all processors were idle, and all time, in ticks.
 processor() { awk '/^cpu / { print $5 + $6, $2 + $3 + $4 + $5 + $6 + $7 + $8; exit }' /proc/stat; }
@@ -36,9 +42,12 @@ phase() {
 }
 
 # beside FUNCTION: starts it at once with what follows; its output is kept until joined.
+# It has its own process group (-m), so that it can be ended with its children.
 beside() {
+  set -m
   "$1" >"$work/beside" 2>&1 &
   other=$!
+  set +m
 }
 
 # joined waits for what runs beside, prints its output and returns its result.

@@ -133,6 +133,9 @@ var Rules = map[string]Rule{
 		May: []string{"api", "internal/cniwire", "internal/intent", "internal/nodenet", "internal/plug"},
 		Why: "what a claim means on a node is a function of the claim: no API calls, no machine; of nodenet it makes values",
 	},
+	"internal/app/agent/nodelock": {
+		Why: "it knows one file",
+	},
 	"internal/app/agent/plugmode": {
 		May: []string{"api", "internal/daemon", "internal/plug", "internal/retry"},
 		Why: "it detects how pods are plugged and plugs none",

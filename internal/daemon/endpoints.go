@@ -26,19 +26,32 @@ const NoListen = "0"
 
 // ListenAndServe serves on address until ctx ends, which is no error.
 func (e Endpoints) ListenAndServe(ctx context.Context, address string) error {
-	if address == NoListen {
-		<-ctx.Done()
-		return nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	l, err := Listen(ctx, address)
 	if err != nil {
-		return fmt.Errorf("listen for metrics and health: %w", err)
+		return err
 	}
 	return e.Serve(ctx, l)
 }
 
-// Serve serves on l until ctx ends, which is no error. It closes l.
+// Listen returns a listener for Serve, nil for NoListen.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	if address == NoListen {
+		return nil, nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for metrics and health: %w", err)
+	}
+	return l, nil
+}
+
+// Serve serves on l until ctx ends, which is no error. It closes l. If l is nil, it
+// serves nothing.
 func (e Endpoints) Serve(ctx context.Context, l net.Listener) error {
+	if l == nil {
+		<-ctx.Done()
+		return nil
+	}
 	s := &http.Server{Handler: e.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()

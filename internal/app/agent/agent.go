@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isthmus-cni/isthmus/internal/app/agent/claim"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/nodelock"
 	"github.com/isthmus-cni/isthmus/internal/app/agent/plugmode"
+	"github.com/isthmus-cni/isthmus/internal/cniwire"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
@@ -50,6 +52,11 @@ type agent struct {
 // Run works until ctx ends, or a part fails and cannot go on. Pods keep their
 // network afterwards.
 func Run(ctx context.Context, o Options, p daemon.Process) error {
+	unlock, err := nodelock.Share(nodelock.File(o.Socket))
+	if err != nil {
+		return fmt.Errorf("isthmus-agent cannot run while node %s is cleaned: %w", o.NodeName, err)
+	}
+	defer unlock()
 	k, err := newKube(p.REST, o.NodeName)
 	if err != nil {
 		return err
@@ -72,7 +79,7 @@ func Run(ctx context.Context, o Options, p daemon.Process) error {
 func assemble(o Options, s settings.Settings, k *kube, mode plugmode.Choice, log *slog.Logger) (*agent, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	metrics := NewMetrics(registry)
+	metrics := NewMetrics(registry, mode.Mode)
 	a := &agent{o: o, plug: mode, log: log, kube: k, registry: registry}
 	changed := signal.New()
 	if mode.Mode == plug.OVS {
@@ -102,9 +109,17 @@ func assemble(o Options, s settings.Settings, k *kube, mode plugmode.Choice, log
 }
 
 // run starts all parts and waits for them. When ctx ends, the server finishes the
-// requests that it has; the parts that they need run until then.
+// requests that it has; the parts that they need run until then. Nothing starts
+// on a node where the port for health is in use.
 func (a *agent) run(ctx context.Context) error {
-	l, err := listen(a.o.Socket)
+	health, err := daemon.Listen(ctx, a.o.Listen)
+	if err != nil {
+		return err
+	}
+	if health != nil {
+		defer health.Close()
+	}
+	l, err := cniwire.Listen(a.o.Socket)
 	if err != nil {
 		return fmt.Errorf("listen for the CNI plugin: %w", err)
 	}
@@ -118,7 +133,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.kube.run(inner, a.node.changed.Set, a.log) })
 	g.Go(func() error { return a.node.run(inner) })
 	g.Go(func() error { return a.node.watch(inner) })
-	g.Go(func() error { return a.endpoints().ListenAndServe(inner, a.o.Listen) })
+	g.Go(func() error { return a.endpoints().Serve(inner, health) })
 	g.Go(func() error { defer end(); return a.server.serve(accepting, l) })
 	g.Go(func() error {
 		err := install(accepting, a.o, a.switchReady, a.log)

@@ -140,11 +140,11 @@ func (w *world) begin() {
 // serve starts the agent's server; w.stop stops it.
 func (w *world) serve() {
 	w.t.Helper()
-	l, err := listen(w.socket)
+	l, err := cniwire.Listen(w.socket)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &server{plugger: w.plugger, metrics: NewMetrics(prometheus.NewRegistry()), log: slog.New(slog.DiscardHandler)}
+	s := &server{plugger: w.plugger, metrics: NewMetrics(prometheus.NewRegistry(), plug.OVS), log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.serve(ctx, l) }()

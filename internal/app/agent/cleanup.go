@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/nodelock"
 	"github.com/isthmus-cni/isthmus/internal/app/agent/plugmode"
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
@@ -57,7 +58,7 @@ func cleanupMain(args []string, getenv func(string) string) int {
 // plugin, the pods' ports and links, ovn0 with its routes, rules and nftables
 // table, and the Node's annotations. What is not there is no error, so it can be
 // repeated. It waits for an agent that still runs to stop, and for Open vSwitch to
-// answer where it is installed; each for a minute at most.
+// answer where it is installed or an agent used it; each for a minute at most.
 func Cleanup(ctx context.Context, o Options, p daemon.Process) error {
 	k, err := newKube(p.REST, o.NodeName)
 	if err != nil {
@@ -75,7 +76,7 @@ func Cleanup(ctx context.Context, o Options, p daemon.Process) error {
 type cleaner struct {
 	o     Options
 	owner string
-	nodes client.Writer
+	nodes client.Client
 	log   *slog.Logger
 	// timeout bounds each wait.
 	timeout time.Duration
@@ -88,12 +89,22 @@ type cleaner struct {
 const cleanupTimeout = time.Minute
 
 // clean takes the CNI configuration away first: the runtime must not ask for
-// another pod. A part that fails does not keep the others from being removed.
+// another pod. A part that fails does not keep the others from being removed; but
+// the annotations go last, because they say what there is to remove.
 func (c cleaner) clean(ctx context.Context) error {
-	if err := c.agentStopped(ctx); err != nil {
+	unlock, err := c.agentStopped(ctx)
+	if err != nil {
 		return err
 	}
-	err := errors.Join(c.removeFiles(), c.removeNetwork(ctx), c.removeAnnotations(ctx))
+	defer unlock()
+	hasSwitch, err := plugmode.NeedsSwitch(ctx, c.o.NodeName, c.o.OVS, c.nodes)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(c.removeFiles(), c.removeNetwork(ctx, hasSwitch))
+	if err == nil {
+		err = c.removeAnnotations(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("clean node %s: %w", c.o.NodeName, err)
 	}
@@ -101,34 +112,25 @@ func (c cleaner) clean(ctx context.Context) error {
 	return nil
 }
 
-// answers tells whether anybody listens at a unix socket.
-func answers(ctx context.Context, socket string) bool {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
-}
-
-// agentStopped waits until no agent answers on this node: it would put everything back.
-func (c cleaner) agentStopped(ctx context.Context) error {
+// agentStopped waits until no agent runs on this node, and keeps one from starting
+// until unlock is called: it would put everything back. An agent that still
+// finishes its requests runs, though its socket is closed.
+func (c cleaner) agentStopped(ctx context.Context) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	backoff := retry.Backoff{First: 100 * time.Millisecond, Longest: 2 * time.Second}
-	err := backoff.Until(ctx, func(ctx context.Context) error {
-		if answers(ctx, c.o.Socket) {
-			return errors.New("an agent listens")
-		}
-		return nil
+	var locked error
+	err = backoff.Until(ctx, func(context.Context) error {
+		unlock, locked = nodelock.Exclude(nodelock.File(c.o.Socket))
+		return locked
 	}, nil)
 	if err != nil {
-		return fmt.Errorf("isthmus-agent still runs on node %s: delete its DaemonSet first: %w", c.o.NodeName, err)
+		return nil, fmt.Errorf("isthmus-agent still runs on node %s: delete its DaemonSet first: %w", c.o.NodeName, errors.Join(err, locked))
 	}
-	return nil
+	return unlock, nil
 }
 
-// removeFiles removes the CNI configuration, the plugin and the agent's socket.
+// removeFiles removes the CNI configuration, the plugin, the agent's socket.
 func (c cleaner) removeFiles() error {
 	files := []string{filepath.Join(c.o.ConfDir, confName), filepath.Join(c.o.BinDir, pluginName), c.o.Socket}
 	for _, dir := range []string{c.o.ConfDir, c.o.BinDir} {
@@ -149,8 +151,8 @@ func (c cleaner) removeFiles() error {
 
 // removeNetwork removes pods' ports and links, and the node's own network. The
 // connection to the switch, if there is one, lasts as long as that takes.
-func (c cleaner) removeNetwork(ctx context.Context) error {
-	if !plugmode.HasSwitch(c.o.OVS) {
+func (c cleaner) removeNetwork(ctx context.Context, hasSwitch bool) error {
+	if !hasSwitch {
 		return c.removeDevices(ctx, nil)
 	}
 	ovs := netdev.NewSwitch(netdev.SwitchOptions{Endpoint: c.o.OVS, Log: c.log})
@@ -236,7 +238,7 @@ func (c cleaner) removeNode(ctx context.Context, ovs *netdev.Switch) error {
 		Log:  c.log,
 		Plug: func(context.Context, string, string, string) error { return errors.New("a cleanup plugs nothing") },
 		Unplug: func(ctx context.Context, name string) error {
-			if ovs == nil {
+			if ovs == nil || !ownsPort(ovs, c.owner, name) {
 				return nil
 			}
 			return ovs.Remove(ctx, name)
@@ -247,6 +249,11 @@ func (c cleaner) removeNode(ctx context.Context, ovs *netdev.Switch) error {
 	}
 	c.log.Info("node's network removed", "link", nodenet.NodeLink)
 	return nil
+}
+
+// ownsPort returns whether the switch's port of that name is the owner's.
+func ownsPort(ovs *netdev.Switch, owner, name string) bool {
+	return slices.ContainsFunc(ovs.Ports(plug.KeyOwner, owner), func(p netdev.Port) bool { return p.Name == name })
 }
 
 // removeAnnotations removes what an agent wrote on the Node. That there is no such

@@ -2,25 +2,32 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/nodelock"
+	"github.com/isthmus-cni/isthmus/internal/daemon"
 	"github.com/isthmus-cni/isthmus/internal/kubetest"
 	"github.com/isthmus-cni/isthmus/internal/netdev"
 	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
+	"github.com/isthmus-cni/isthmus/internal/plug"
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
@@ -58,7 +65,7 @@ func traces(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir strin
 	} {
 		add(what, host.Run(t, "sh", "-c", command))
 	}
-	for _, pattern := range []string{"net.d/*", "net.d/.*", "bin/*", "bin/.*", "s"} {
+	for _, pattern := range []string{"net.d/*", "net.d/.*", "bin/*", "bin/.*", "s", "agent.lock"} {
 		files, _ := filepath.Glob(filepath.Join(dir, pattern))
 		add("file", strings.Join(files, "\n"))
 	}
@@ -107,6 +114,19 @@ func plugsPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
 	}, "the agent did not make the node's network")
 }
 
+// cleanerIn returns a cleaner of that host, without options.
+func cleanerIn(host *ovstest.Node, nodes client.Client) cleaner {
+	ns := netns.NsHandle(host.NetNS.Fd())
+	return cleaner{
+		nodes: nodes, log: slog.New(slog.DiscardHandler), timeout: 5 * time.Second,
+		newMachine: func(ovs *netdev.Switch, namespaces string) (m *netdev.Machine, err error) {
+			err = ovstest.Inside(host.NetNS, func() (err error) { m, err = netdev.NewMachine(ovs, namespaces); return err })
+			return m, err
+		},
+		newNetwork: func(o nodenet.Options) *nodenet.Network { o.NetNS = &ns; return nodenet.New(o) },
+	}
+}
+
 // cleansNode: a cleanup waits for the agent to stop, then removes everything of
 // ours and nothing else; a second one finds nothing.
 func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *agent, stopAgent func(), before []string) {
@@ -119,15 +139,8 @@ func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *ag
 	if tmp, err := os.CreateTemp(a.o.BinDir, tmpPattern); err != nil || tmp.Close() != nil {
 		t.Fatal(err)
 	}
-	ns := netns.NsHandle(host.NetNS.Fd())
-	c := cleaner{
-		o: a.o, owner: settings.Default().Cluster, nodes: k.client, log: slog.New(slog.DiscardHandler), timeout: 5 * time.Second,
-		newMachine: func(ovs *netdev.Switch, namespaces string) (m *netdev.Machine, err error) {
-			err = ovstest.Inside(host.NetNS, func() (err error) { m, err = netdev.NewMachine(ovs, namespaces); return err })
-			return m, err
-		},
-		newNetwork: func(o nodenet.Options) *nodenet.Network { o.NetNS = &ns; return nodenet.New(o) },
-	}
+	c := cleanerIn(host, k.client)
+	c.o, c.owner = a.o, settings.Default().Cluster
 	impatient := c
 	impatient.timeout = 50 * time.Millisecond
 	if err := impatient.clean(t.Context()); err == nil || !strings.Contains(err.Error(), "isthmus-agent still runs on node node1") {
@@ -137,6 +150,15 @@ func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *ag
 		t.Errorf("the cleanup began while the agent ran: %v", err)
 	}
 	stopAgent()
+	stopped := c
+	stopped.timeout, stopped.o.OVS = 50*time.Millisecond, "unix:"+filepath.Join(filepath.Dir(a.o.Socket), "db.sock")
+	if err := stopped.clean(t.Context()); err == nil || !strings.Contains(err.Error(), "connect to Open vSwitch") {
+		t.Errorf("while Open vSwitch is stopped: %v", err)
+	}
+	n := &corev1.Node{}
+	if err := k.client.Get(t.Context(), client.ObjectKey{Name: "node1"}, n); err != nil || n.Annotations[v1.Plug] != v1.PlugOVS {
+		t.Errorf("the annotations after that: %v, %v", n.Annotations, err)
+	}
 	for range 2 {
 		if err := c.clean(t.Context()); err != nil {
 			t.Fatal(err)
@@ -144,5 +166,85 @@ func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *ag
 		if d := cmp.Diff(before, traces(t, host, server, filepath.Dir(a.o.Socket))); d != "" {
 			t.Errorf("-before the agent, +after the cleanup\n%s", d)
 		}
+	}
+}
+
+// A port of another owner that has the name of ours stays.
+func TestCleanupLeavesForeignPort(t *testing.T) {
+	host := ovstest.Start(t)
+	host.Vsctl(t, "add-br", "br-other", "--", "add-port", "br-other", nodenet.NodeLink, "--", "set", "Interface", nodenet.NodeLink, "type=internal")
+	c := cleanerIn(host, nil)
+	c.o, c.owner = Options{OVS: host.Endpoint}, "test"
+	if err := c.removeNetwork(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if ports := strings.TrimSpace(host.Vsctl(t, "list-ports", "br-other")); ports != nodenet.NodeLink {
+		t.Errorf("ports: %q", ports)
+	}
+	host.Vsctl(t, "set", "Interface", nodenet.NodeLink, "external_ids:"+plug.KeyOwner+"=test")
+	if err := c.removeNetwork(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if ports := strings.TrimSpace(host.Vsctl(t, "list-ports", "br-other")); ports != "" {
+		t.Errorf("our own stays: %q", ports)
+	}
+}
+
+// No agent starts while a cleanup has the node's lock.
+func TestRunNeedsLock(t *testing.T) {
+	o := Options{NodeName: "node1", Socket: filepath.Join(t.TempDir(), "agent.sock")}
+	unlock, err := nodelock.Exclude(nodelock.File(o.Socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := Run(t.Context(), o, daemon.Process{}); err == nil || !strings.Contains(err.Error(), "while node node1 is cleaned") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Nothing starts where the port for health is in use, not even the socket.
+func TestRunNeedsHealthPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := &agent{o: Options{Socket: filepath.Join(t.TempDir(), "agent.sock")}}
+	a.o.Listen = l.Addr().String()
+	if err := a.run(t.Context()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(a.o.Socket); err == nil {
+		t.Error("the socket is there")
+	}
+}
+
+func TestMetricsOfAMode(t *testing.T) {
+	for mode, want := range map[plug.Mode]bool{plug.OVS: true, plug.VLAN: false} {
+		r := prometheus.NewRegistry()
+		NewMetrics(r, mode)
+		all, err := r.Gather()
+		has := false
+		for _, m := range all {
+			has = has || m.GetName() == "isthmus_ovs_connected"
+		}
+		if has != want || err != nil {
+			t.Errorf("%s: %v, %v", mode, has, err)
+		}
+	}
+}
+
+// The cleanup's pods share the node's network with agents, so its probe must not
+// reach one of those.
+func TestCleanupHasItsOwnPort(t *testing.T) {
+	text, err := os.ReadFile("../../../deploy/uninstall/cleanup.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(string(text), `"--listen=:`)
+	port, _, _ = strings.Cut(port, `"`)
+	if port == "" || ":"+port == Default().Listen || !strings.Contains(string(text), "port: "+port+"\n") {
+		t.Errorf("the cleanup listens on port %q", port)
 	}
 }

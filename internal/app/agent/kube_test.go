@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
+	"github.com/isthmus-cni/isthmus/internal/app/agent/nodelock"
 	"github.com/isthmus-cni/isthmus/internal/app/agent/plugmode"
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 	"github.com/isthmus-cni/isthmus/internal/kubetest"
@@ -172,7 +173,11 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 	before := traces(t, host, server, dir)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- a.run(ctx) }()
+	unlock, err := nodelock.Share(nodelock.File(a.o.Socket)) // as Run does
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { defer unlock(); done <- a.run(ctx) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

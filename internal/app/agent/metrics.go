@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
+	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
 // Metrics of one agent.
@@ -14,8 +15,9 @@ type Metrics struct {
 	switchConnected prometheus.Gauge
 }
 
-// NewMetrics makes the agent's metrics and registers them with r.
-func NewMetrics(r prometheus.Registerer) *Metrics {
+// NewMetrics makes the metrics of an agent in that mode and registers them with r.
+// Without a switch there is no metric of its connection: it would always be 0.
+func NewMetrics(r prometheus.Registerer, mode plug.Mode) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "isthmus_cni_duration_seconds",
@@ -27,7 +29,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "1 while the agent is connected to the node's Open_vSwitch database, else 0.",
 		}),
 	}
-	r.MustRegister(m.requests, m.switchConnected)
+	r.MustRegister(m.requests)
+	if mode == plug.OVS {
+		r.MustRegister(m.switchConnected)
+	}
 	return m
 }
 

@@ -180,7 +180,7 @@ func TestVLANCleanup(t *testing.T) {
 		newNetwork: func(o nodenet.Options) *nodenet.Network { o.NetNS = &h; return nodenet.New(o) },
 	}
 	for range 2 {
-		if err := c.removeNetwork(t.Context()); err != nil {
+		if err := c.removeNetwork(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 		w.empty(ns)

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -49,7 +52,7 @@ func TestReachTellsWhoAnswers(t *testing.T) {
 		_, port, _ := net.SplitHostPort(a.String())
 		return protocol + " 127.0.0.1 " + port
 	}
-	in := line("udp", c.LocalAddr()) + "\n" + line("udp", silent.LocalAddr()) + "\n\n" + line("tcp", here.Listener.Addr()) + "\n\n"
+	in := line("udp", c.LocalAddr()) + "\n" + line("udp", silent.LocalAddr()) + "\n\n" + line("tcp", here.Listener.Addr()) + "\n"
 	var out bytes.Buffer
 	if err := reachAll(t.Context(), strings.NewReader(in), &out); err != nil {
 		t.Fatal(err)
@@ -68,5 +71,12 @@ func TestAdmitRefusesByName(t *testing.T) {
 		if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, want) {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+func TestReachReportsLongLine(t *testing.T) {
+	in := strings.NewReader(strings.Repeat("x", bufio.MaxScanTokenSize+1))
+	if err := reachAll(t.Context(), in, io.Discard); !errors.Is(err, bufio.ErrTooLong) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -22,11 +22,12 @@ import (
 const wait = 1500 * time.Millisecond
 
 // reachAll reads batches of lines such as "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or "icmp
-// 10.0.0.1 0". An empty line ends a batch. It tries all lines of a batch at the same time,
+// 10.0.0.1 0". An empty line ends a batch, and so does the end of in. It tries all lines of a batch at the same time,
 // prints each with "yes" or "no" behind it, in the same order, and an empty line after them.
 func reachAll(ctx context.Context, in io.Reader, out io.Writer) error {
 	var lines []string
-	for s := bufio.NewScanner(in); s.Scan(); {
+	s := bufio.NewScanner(in)
+	for s.Scan() {
 		if s.Text() != "" {
 			lines = append(lines, s.Text())
 			continue
@@ -36,7 +37,10 @@ func reachAll(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		lines = nil
 	}
-	return nil
+	if err := s.Err(); err != nil || len(lines) == 0 {
+		return err
+	}
+	return reachBatch(ctx, lines, out)
 }
 
 func reachBatch(ctx context.Context, lines []string, out io.Writer) error {

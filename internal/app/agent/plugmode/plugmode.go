@@ -97,6 +97,17 @@ func detect(node *corev1.Node, hasSwitch bool) plug.Mode {
 	return plug.Mode(cmp.Or(node.Annotations[v1.Plug], v1.PlugVLAN))
 }
 
+// NeedsSwitch returns whether the node has an Open vSwitch, or had one for the
+// agent that last ran there and wrote the Node's annotations: then what that agent
+// plugged is still in the switch's database. It errs if the Node cannot be read.
+func NeedsSwitch(ctx context.Context, name, endpoint string, nodes client.Reader) (bool, error) {
+	node, err := getNode(ctx, name, nodes)
+	if err != nil {
+		return false, err
+	}
+	return detect(node, HasSwitch(endpoint)) == plug.OVS, nil
+}
+
 // HasSwitch is true if the socket of a switch's database is there. A socket that
 // cannot be looked at counts as there: only a virtual machine has none.
 func HasSwitch(endpoint string) bool {
@@ -145,11 +156,15 @@ func healthyWhile(ctx context.Context, l net.Listener, f func() error) error {
 var nodeBackoff = retry.Backoff{First: 50 * time.Millisecond, Longest: 2 * time.Second}
 
 func retryGetNode(ctx context.Context, name string, nodes client.Reader, log *slog.Logger) (node *corev1.Node, _ error) {
-	warn := sync.OnceFunc(func() { log.Warn("reading the Node failed, trying until the API server answers", "node", name) })
+	var warn sync.Once
 	err := nodeBackoff.Until(ctx, func(ctx context.Context) (err error) {
 		node, err = getNode(ctx, name, nodes)
 		return err
-	}, func(error) { warn() })
+	}, func(err error) {
+		warn.Do(func() {
+			log.Warn("reading the Node failed, trying until the API server answers", "node", name, "err", err)
+		})
+	})
 	return node, err
 }
 

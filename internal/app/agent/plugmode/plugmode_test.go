@@ -1,6 +1,7 @@
 package plugmode
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,5 +159,38 @@ func TestSwitchComesWithoutAWatch(t *testing.T) {
 	cancel()
 	if err := WatchForSwitch(ctx, "unix:/nowhere/db.sock", time.Hour, slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("when it is told to stop: %v", err)
+	}
+}
+
+// The log says why the Node cannot be read.
+func TestWaitLogsWhy(t *testing.T) {
+	var log bytes.Buffer
+	if _, err := retryGetNode(t.Context(), "node1", &nodeReader{failed: 2}, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "the API server is away") {
+		t.Errorf("the log is %q", text)
+	}
+}
+
+func TestNeedsSwitch(t *testing.T) {
+	const gone = "unix:/nowhere/db.sock"
+	for _, row := range []struct {
+		name, annotation, value string
+		want                    bool
+	}{
+		{"an agent used the switch", v1.Plug, v1.PlugOVS, true},
+		{"an agent reported the underlay", v1.AnnotationUnderlayMTU, "1450", true},
+		{"a virtual machine", v1.Plug, v1.PlugVLAN, false},
+		{"no agent ran", "example.com/a", "b", false},
+	} {
+		n := &corev1.Node{}
+		n.Annotations = map[string]string{row.annotation: row.value}
+		if got, err := NeedsSwitch(t.Context(), "node1", gone, &nodeReader{node: n}); got != row.want || err != nil {
+			t.Errorf("%s: %v, %v", row.name, got, err)
+		}
+	}
+	if _, err := NeedsSwitch(t.Context(), "node1", gone, &nodeReader{failed: 1}); err == nil {
+		t.Error("a Node that cannot be read is no error")
 	}
 }
