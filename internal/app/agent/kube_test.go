@@ -210,7 +210,7 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 
 func recordsRefusal(t *testing.T, server *kubetest.Server, n *node) {
 	t.Helper()
-	n.recordRefusals(t.Context(), []nodenet.Refusal{{Pod: "default/a", Why: "two pods have 12.0.1.2"}})
+	n.recordRefusal(t.Context(), nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}) // the agent runs: its own list is not for us
 	everything, err := client.New(server.Config, client.Options{})
 	if err != nil {
 		t.Fatal(err)
