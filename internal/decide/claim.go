@@ -10,18 +10,23 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Leases gives out addresses. Errors are intent.Wait or intent.Stop. A unit
-// keeps what it has until it is released, which is nobody's business here.
+// Leases gives out addresses. Errors are intent.Wait or intent.Stop. A unit keeps
+// its addresses until the controller releases them; this package never releases
+// any.
 type Leases interface {
-	// Held are the addresses that the unit has in the Subnet.
+	// Held returns the addresses that the unit has in the Subnet; none if it has
+	// none.
 	Held(subnet string, u intent.Unit) []netip.Addr
-	// Next gives one address of each family, the same ones if asked again.
+	// Next gives the unit one address of each family. If called again, it returns
+	// the same addresses.
 	Next(subnet string, u intent.Unit) ([]netip.Addr, error)
-	// Claim gives these.
+	// Claim gives the unit exactly these addresses.
 	Claim(subnet string, u intent.Unit, addrs []netip.Addr) error
 }
 
-// ClaimOn is a claim of addresses on the Subnet, without whose it is.
+// ClaimOn returns an IP object with these addresses of the Subnet. The caller
+// fills in the owner. It errs with an intent.Wait if the Subnet's spec cannot be
+// read.
 func ClaimOn(s *v1.Subnet, port string, addrs []netip.Addr) (*v1.IP, error) {
 	net, err := NetOf(&s.Spec)
 	if err != nil {
@@ -50,7 +55,8 @@ func SetAddrs(ip *v1.IP, s *v1.Subnet, addrs []netip.Addr) error {
 	return err
 }
 
-// Attached tells whether a claim says how to plug the interface. It may be nil.
+// Attached tells whether a claim says how to plug the interface. The claim may be
+// nil.
 func Attached(ip *v1.IP) bool {
 	return ip != nil && (ip.Spec.Attach.OVS != nil || ip.Spec.Attach.VLAN != nil && ip.Spec.Attach.VLAN.Tag != 0)
 }
@@ -67,7 +73,7 @@ func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
 	}
 }
 
-// PortOf is the port that a claim says.
+// PortOf returns the port that a claim describes.
 func PortOf(ip *v1.IP) intent.Port {
 	p := intent.Port{
 		Name: ip.Name, Network: ip.Spec.Subnet, MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip), Node: ip.Spec.NodeName,
@@ -78,7 +84,7 @@ func PortOf(ip *v1.IP) intent.Port {
 	return p
 }
 
-// Addrs are the addresses that ip claims.
+// Addrs returns the addresses in a claim, IPv4 first.
 func Addrs(ip *v1.IP) []netip.Addr {
 	var addrs []netip.Addr
 	for _, text := range []string{ip.Spec.V4IPAddress, ip.Spec.V6IPAddress} {
@@ -89,7 +95,7 @@ func Addrs(ip *v1.IP) []netip.Addr {
 	return addrs
 }
 
-// Holds tells whether a claim's addresses are the unit's own.
+// Holds tells whether the unit has exactly the addresses that the claim names.
 func Holds(l Leases, u intent.Unit, ip *v1.IP) bool {
 	held, addrs := l.Held(ip.Spec.Subnet, u), Addrs(ip)
 	return len(addrs) > 0 && len(addrs) == len(held) && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !slices.Contains(held, a) })

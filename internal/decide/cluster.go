@@ -13,38 +13,40 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// ClusterFacts are all that matters to what a cluster has in Neutron whatever
-// its users make.
+// ClusterFacts are the facts about what a cluster always has in Neutron,
+// independent of its users' objects.
 type ClusterFacts struct {
-	// NodeVpc is the Vpc that the nodes are in, Neutron's; empty where it is not.
+	// NodeVpc is the Vpc that the nodes are in if it is a Neutron router; empty
+	// otherwise.
 	NodeVpc string
-	// Router is Home's, nil if there is none.
+	// Router is the router of NodeVpc; nil if there is none.
 	Router *Router
 	// CIDRs are all ServiceCIDRs, sorted by name.
 	CIDRs   []*networkingv1.ServiceCIDR
 	Subnets []*v1.Subnet
 	Nodes   []NodeAddr
-	// ServiceNetwork is the id of the network for cluster IPs, if one is given.
+	// ServiceNetwork is the id of an existing network for cluster IPs; empty if
+	// the controller creates one.
 	ServiceNetwork string
-	// Project is our cloud project's id, Quotas are its quotas by Neutron's word
-	// for the kind; none where that is not known.
+	// Project is the id of our cloud project. Quotas are its quotas by Neutron's
+	// name of the resource type; nil if they are not known.
 	Project string
 	Quotas  map[string]Quota
-	// InUse is true if Services have load balancers in their network, or if that is
-	// not known yet.
+	// InUse is true if Services have load balancers in their network, or if that
+	// is not known yet.
 	InUse bool
 }
 
 // ClusterReport is what Kubernetes is told beside an outcome.
 type ClusterReport struct {
-	// Short says which quotas may be too small, empty for none.
+	// Short says which quotas may be too small; empty if none is.
 	Short string
 }
 
 // MainCIDR is the name of the ServiceCIDR that every cluster has.
 const MainCIDR = "kubernetes"
 
-// Main is the ServiceCIDR that every cluster has, nil if there is none.
+// Main returns the ServiceCIDR named MainCIDR; nil if there is none.
 func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
 	if i := slices.IndexFunc(f.CIDRs, func(c *networkingv1.ServiceCIDR) bool { return c.Name == MainCIDR }); i >= 0 {
 		return f.CIDRs[i]
@@ -52,11 +54,13 @@ func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
 	return nil
 }
 
-// Cluster decides: the security groups that pods and nodes are in, and the
-// network of the Services. Kubernetes gives their addresses in one half of it,
-// Neutron in the other, so that they never meet.
+// Cluster decides the security groups of pods and nodes, and the network of the
+// Services. Kubernetes allocates cluster IPs from one half of that network and
+// Neutron allocates addresses from the other half, so that they never allocate
+// the same address.
 //
-// What comes later takes no network away that Services use: then all is kept.
+// If the network becomes impossible while Services use it, Cluster keeps
+// everything.
 func Cluster(f ClusterFacts) intent.Decision[ClusterReport] {
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: standardGroups()}
 	report := ClusterReport{Short: Short(f.Quotas, f.Project)}
@@ -81,8 +85,8 @@ func Cluster(f ClusterFacts) intent.Decision[ClusterReport] {
 	return intent.Apply(want, report)
 }
 
-// serviceNetwork is the network that the Services' addresses lie in, or why
-// there can be none.
+// serviceNetwork returns the network that the cluster IPs are in. It errs with an
+// intent.Wait or an intent.Stop if there can be none.
 func (f ClusterFacts) serviceNetwork() (intent.Network, error) {
 	main := f.Main()
 	if main == nil {
@@ -116,7 +120,8 @@ func standardGroups() []intent.Group {
 	}
 }
 
-// ServicePrefixes are the networks that the Services' addresses lie in.
+// ServicePrefixes returns the prefixes of a ServiceCIDR, without those that
+// cannot be parsed. c may be nil.
 func ServicePrefixes(c *networkingv1.ServiceCIDR) []netip.Prefix {
 	if c == nil {
 		return nil
@@ -130,7 +135,8 @@ func ServicePrefixes(c *networkingv1.ServiceCIDR) []netip.Prefix {
 	return out
 }
 
-// serviceSegment is a network twice as large as the Services' range.
+// serviceSegment returns a network twice as large as the cluster's Service range.
+// It errs with an intent.Stop if a prefix is invalid or has no usable other half.
 func serviceSegment(cidrs []string) (intent.Network, error) {
 	s := intent.Network{Name: ServiceNetwork}
 	for _, text := range cidrs {
@@ -145,8 +151,8 @@ func serviceSegment(cidrs []string) (intent.Network, error) {
 	return s, nil
 }
 
-// otherHalf is a gateway and a range of addresses in that half of parent that
-// is not p, without parent's own first and last address.
+// otherHalf returns a gateway and a range of addresses in the half of parent that
+// is not p. Both leave out the first and the last address of parent.
 func otherHalf(parent, p netip.Prefix) (netip.Addr, intent.Range) {
 	whole := netipx.RangeOfPrefix(parent)
 	if p.Addr() == parent.Addr() {
@@ -157,7 +163,8 @@ func otherHalf(parent, p netip.Prefix) (netip.Addr, intent.Range) {
 	return gateway, intent.Range{First: gateway.Next(), Last: p.Addr().Prev()}
 }
 
-// object is the first reason not to have these networks on the router.
+// object returns the first reason not to have these networks on the router; nil
+// if there is none.
 func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 	switch {
 	case f.stand(prefixes):
@@ -194,8 +201,9 @@ func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 	return nil
 }
 
-// stand tells whether the networks are on the router: those of the very same
-// prefix are our own, for Neutron keeps others' off.
+// stand tells whether the networks are on the router already. A network with
+// exactly our prefix is our own, because Neutron rejects a second network with
+// that prefix on the router.
 func (f ClusterFacts) stand(prefixes []netip.Prefix) bool {
 	return f.Router != nil && !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
 		return !slices.ContainsFunc(f.Router.Interfaces, func(n RouterInterface) bool { return !n.Ours && n.Prefix.Masked() == p })

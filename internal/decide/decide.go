@@ -1,12 +1,11 @@
-// Package decide holds the rules: what each object of Kubernetes asks of the
-// network, as a function of facts that somebody else has gathered. It reads
-// nothing, sends nothing, and knows no event: what comes out depends on the
-// present state only.
+// Package decide holds the rules: what each Kubernetes object asks of the
+// network, as a function of facts that the caller has gathered. It does no I/O
+// and knows no events: the result depends on the present state only.
 //
-// Each rule returns an intent.Decision: what to apply, or that what stands is
-// kept, what Kubernetes is told, and a problem, an intent.Wait or an intent.Stop.
-// What is applied holds beside a problem, too: a Subnet whose router went away
-// keeps its ports.
+// Each rule returns an intent.Decision: what to apply or that everything is kept,
+// the report to Kubernetes, and a problem, which is an intent.Wait or an
+// intent.Stop. A decision can both apply something and have a problem: a Subnet
+// whose router was deleted keeps its ports.
 package decide
 
 import (
@@ -24,35 +23,38 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Router is a router as it stands in the network, ours or not.
+// Router is a router that exists in the network, ours or not.
 type Router struct {
 	Name       string
 	Ours       bool
 	Interfaces []RouterInterface
-	// Networks are the switches joined to it, sorted.
+	// Networks are the names of the logical switches connected to it, sorted.
 	Networks []string
-	// MTU is the smallest of Neutron's networks on it, 0 if there is none.
+	// MTU is the smallest MTU of the Neutron networks on it, in bytes; 0 if there
+	// are none.
 	MTU int
 }
 
-// RouterInterface is what one of a router's ports stands in.
+// RouterInterface is the prefix and the network of one router port.
 type RouterInterface struct {
 	Prefix        netip.Prefix
 	Network, Port string
 	Ours          bool
 }
 
-// Net is what a Subnet's spec says about addresses.
+// Net holds the prefixes and addresses of a Subnet's spec.
 type Net struct {
 	Prefixes []netip.Prefix
 	// Gateways are the router's addresses, one for each prefix.
 	Gateways []netip.Addr
-	// Excluded are never given to pods; the gateways are among them.
+	// Excluded are the ranges that pods never get addresses from. They include the
+	// gateways.
 	Excluded []netipx.IPRange
 }
 
-// PrefixesOf are a Subnet's prefixes. They can be read, and cannot have changed,
-// also where another field of the spec is wrong.
+// PrefixesOf returns a Subnet's prefixes. They are immutable and can be read even
+// if another field of the spec is invalid. It errs if one of them is not a
+// network prefix.
 func PrefixesOf(s *v1.SubnetSpec) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for text := range strings.SplitSeq(s.CIDRBlock, ",") {
@@ -65,9 +67,10 @@ func PrefixesOf(s *v1.SubnetSpec) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// LeasesOf is what addresses are given from at a start. Of a Subnet whose spec
-// cannot be read none is given: all are excluded, and those that are held stay held.
-// It errs if not even the prefixes can be read.
+// LeasesOf returns what the address allocator needs of a Subnet when the
+// controller starts. If the Subnet's spec cannot be read, all addresses are
+// excluded: units keep the addresses that they have, but nobody gets a new one.
+// It errs if the prefixes cannot be read.
 func LeasesOf(s *v1.SubnetSpec) (Net, error) {
 	if n, err := NetOf(s); err == nil {
 		return n, nil
@@ -80,7 +83,8 @@ func LeasesOf(s *v1.SubnetSpec) (Net, error) {
 	return n, err
 }
 
-// NetOf reads a Subnet's spec. The schema catches most of what can be wrong.
+// NetOf reads the addresses of a Subnet's spec. It errs if a prefix, a gateway or
+// an excluded range is invalid; the CRD's schema rejects most such specs earlier.
 func NetOf(s *v1.SubnetSpec) (Net, error) {
 	prefixes, err := PrefixesOf(s)
 	if err != nil {
@@ -106,7 +110,7 @@ func NetOf(s *v1.SubnetSpec) (Net, error) {
 	return n, nil
 }
 
-// first is a network's first address that a router can have.
+// first returns the first address of a network that a router can have.
 func first(p netip.Prefix) netip.Addr {
 	if p.Bits() >= p.Addr().BitLen()-1 {
 		return p.Addr()
@@ -143,7 +147,8 @@ func rangeOf(text string) (netipx.IPRange, error) {
 	return r, nil
 }
 
-// overlap finds two prefixes, one of each list, that have an address in common.
+// overlap returns two prefixes, one of each list, that have an address in common,
+// and whether there are such two.
 func overlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
 	for _, x := range a {
 		for _, y := range b {
@@ -155,14 +160,15 @@ func overlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
 	return netip.Prefix{}, netip.Prefix{}, false
 }
 
-// Older tells which of two objects was there first; the name decides a draw.
+// Older compares two objects by creation time, then by name. The result is
+// negative if a is older.
 func Older(a, b metav1.Object) int {
 	at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
 	return cmp.Or(at.Compare(bt.Time), cmp.Compare(a.GetName(), b.GetName()))
 }
 
-// Allows tells whether pods of the namespace may use the Vpc. Home is the Vpc
-// that the nodes are in: it is for all unless it says for whom.
+// Allows tells whether pods of the namespace may use the Vpc. home is the Vpc
+// that the nodes are in; all namespaces may use it if its spec names none.
 func Allows(v *v1.Vpc, namespace, home string) bool {
 	if v.Name == NodeVpcOf(home) && len(v.Spec.Namespaces) == 0 {
 		return true
@@ -170,8 +176,9 @@ func Allows(v *v1.Vpc, namespace, home string) bool {
 	return slices.Contains(v.Spec.Namespaces, namespace)
 }
 
-// Ready returns nil if the Subnet may take new ports, and otherwise why not. A
-// spec that cannot be read counts before the condition says so.
+// Ready returns nil if the Subnet may take new ports; otherwise an intent.Wait
+// that says why not. It reads the spec itself, because the condition may not yet
+// say that the spec is invalid.
 func Ready(s *v1.Subnet) error {
 	if !s.DeletionTimestamp.IsZero() {
 		return intent.Wait{Reason: "SubnetNotReady", For: fmt.Sprintf("Subnet %s, which is being deleted", s.Name)}
@@ -189,6 +196,7 @@ func Ready(s *v1.Subnet) error {
 	return nil
 }
 
+// list joins the names of at most three items, and says how many more there are.
 func list[T any](what string, items []T, name func(T) string) string {
 	const most = 3
 	names := make([]string, 0, most)

@@ -7,9 +7,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// MAC is the hardware address that belongs to an address: always the same one,
-// unicast, locally administered, and as unique in a segment as the address's
-// last 32 bits are.
+// MAC returns the MAC address derived from an IP address. It is always the same
+// one, unicast and locally administered. Two addresses of a network have
+// different MACs if their last 32 bits differ.
 func MAC(a netip.Addr) intent.MAC {
 	b, family := a.As16(), 0x00
 	if !a.Is4() {

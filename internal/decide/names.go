@@ -9,15 +9,15 @@ import (
 
 // The units, by the objects that they are named after.
 
-// PodUnit names a pod's unit.
+// PodUnit returns the name of a pod's unit.
 func PodUnit(namespace, pod string) intent.Unit {
 	return intent.Unit("pod/" + namespace + "/" + pod)
 }
 
-// NodeUnit names a Node's unit.
+// NodeUnit returns the name of a Node's unit.
 func NodeUnit(node string) intent.Unit { return intent.Unit("node/" + node) }
 
-// IPUnit names the unit whose claim ip is.
+// IPUnit returns the name of the unit that owns the claim: a pod's or a Node's.
 func IPUnit(ip *v1.IP) intent.Unit {
 	if ip.Spec.PodName != "" {
 		return PodUnit(ip.Spec.Namespace, ip.Spec.PodName)
@@ -25,19 +25,22 @@ func IPUnit(ip *v1.IP) intent.Unit {
 	return NodeUnit(ip.Spec.NodeName)
 }
 
-// PodPort names a pod's port, and its IP object.
+// PodPort returns the name of a pod's port and of its IP object.
 func PodPort(namespace, pod string) string { return intent.ShortName(pod + "." + namespace) }
 
-// NodePort names a Node's port on Subnet join, and its IP object.
+// NodePort returns the name of a Node's port on Subnet join and of its IP object.
 func NodePort(node string) string { return intent.ShortName("node-" + node) }
 
-// NodeGroup names the group of the pods on a node. OVN's names of groups have
-// no dash and Kubernetes' have no underscore, so no two nodes share one.
+// NodeGroup returns the name of the port group of the pods on a node. Names of
+// OVN port groups cannot have a dash and Kubernetes names cannot have an
+// underscore, so two nodes never share a group.
 func NodeGroup(node string) string { return "node." + strings.ReplaceAll(node, "-", "_") }
 
-// segmentPort and routerPort name the two ends of a Subnet's join.
+// segmentPort returns the name of the network's end of a router interface.
 func segmentPort(subnet, vpc string) string { return intent.ShortName(subnet + "-" + vpc) }
 
+// routerPort returns the name of the router's end of a router interface. The
+// prefix is for Neutron routers only.
 func routerPort(prefix, subnet, vpc string) string {
 	if !External(vpc) {
 		prefix = ""
@@ -45,5 +48,5 @@ func routerPort(prefix, subnet, vpc string) string {
 	return intent.ShortName(prefix + vpc + "-" + subnet)
 }
 
-// External tells whether a Vpc of that name is a router of Neutron's.
+// External tells whether the Vpc of that name is a Neutron router.
 func External(vpc string) bool { return strings.HasPrefix(vpc, "neutron-") }

@@ -12,22 +12,24 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// PerNamespace is how namespaces come to Subnets of their own; nil where none does.
+// PerNamespace is the configuration of Subnets per namespace; nil if namespaces
+// get none.
 type PerNamespace struct {
 	Selector labels.Selector
-	// Pool is Neutron's pool of prefixes, by id or name; PrefixBits are what one
-	// namespace has of it.
+	// Pool is the id or name of the Neutron subnet pool. PrefixBits is the prefix
+	// length of one namespace's share of it.
 	Pool       string
 	PrefixBits int
 }
 
-// NamespaceSubnet names the Subnet that a namespace has for itself.
+// NamespaceSubnet returns the name of a namespace's own Subnet.
 func NamespaceSubnet(namespace string) string { return namespacePrefix + namespace }
 
 const namespacePrefix = "ns-"
 
-// Has tells whether a namespace is to have a Subnet of its own: not where it is
-// going, nor where somebody has made another for it.
+// Has tells whether a namespace is to have a Subnet of its own. It is not if it
+// is being deleted or if a user has made another Subnet for it. p and ns may be
+// nil.
 func (p *PerNamespace) Has(ns *corev1.Namespace, all []*v1.Subnet) bool {
 	if p == nil || ns == nil || !ns.DeletionTimestamp.IsZero() || !p.Selector.Matches(labels.Set(ns.Labels)) {
 		return false
@@ -37,7 +39,8 @@ func (p *PerNamespace) Has(ns *corev1.Namespace, all []*v1.Subnet) bool {
 	})
 }
 
-// Template is a namespace's Subnet without its prefix, which Neutron chooses.
+// Template returns a namespace's Subnet without a prefix. Neutron chooses the
+// prefix.
 func (p *PerNamespace) Template(namespace, home string) *v1.Subnet {
 	return &v1.Subnet{
 		ObjectMeta: metav1.ObjectMeta{Name: NamespaceSubnet(namespace), Labels: map[string]string{v1.LabelNamespace: namespace}},
@@ -45,7 +48,8 @@ func (p *PerNamespace) Template(namespace, home string) *v1.Subnet {
 	}
 }
 
-// Chosen completes a template with the network that Neutron made for it.
+// Chosen returns a copy of a template with the prefixes and gateways of the
+// network that Neutron created.
 func Chosen(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
 	out := s.DeepCopy()
 	texts := make([]string, 0, len(n.Prefixes))
@@ -59,8 +63,8 @@ func Chosen(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
 	return out
 }
 
-// absent decides for a Subnet that is not there: nothing, or what has to be
-// there before the object can be made.
+// absent decides for a Subnet that does not exist. It wants nothing, or the
+// network that Neutron must create before the object can be created.
 func absent(f SubnetFacts) intent.Decision[SubnetReport] {
 	if f.Template == nil {
 		return intent.Remove(SubnetReport{})
@@ -77,7 +81,8 @@ func absent(f SubnetFacts) intent.Decision[SubnetReport] {
 	return intent.Apply(want, report)
 }
 
-// leftover tells whether a Subnet was made for a namespace that no longer is to have one.
+// leftover tells whether a Subnet was made for a namespace that should not have
+// one any more.
 func leftover(f SubnetFacts) bool {
 	ns := f.Subnet.Labels[v1.LabelNamespace]
 	return ns != "" && f.Name == NamespaceSubnet(ns) && f.Template == nil && f.Subnet.DeletionTimestamp.IsZero()

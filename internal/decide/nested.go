@@ -14,25 +14,26 @@ import (
 )
 
 // Nested tells whether the node is a virtual machine whose pods are plugged as
-// VLANs on its trunk port.
+// VLANs on its trunk port. n may be nil.
 func Nested(n *corev1.Node) bool {
 	return n != nil && v1.Nested(n.Labels, n.Annotations)
 }
 
-// PlugKnown tells whether anybody has said how the node's pods are plugged: the
-// user, or the agent there. One that tells of an underlay has found a switch.
+// PlugKnown tells whether the user or the node's agent has set how the node's
+// pods are plugged. An agent that reports an underlay MTU has found Open vSwitch.
 func PlugKnown(n *corev1.Node) bool {
 	return v1.PlugAsked(n.Labels) != "" || n.Annotations[v1.Plug] != "" || n.Annotations[v1.AnnotationUnderlayMTU] != ""
 }
 
-// ParentPort is the port in OpenStack that a node has as a virtual machine.
+// ParentPort is a nested node's port in OpenStack: the parent port of its trunk.
 type ParentPort struct {
-	// Port is its id.
+	// Port is the port's id.
 	Port string
 	MAC  intent.MAC
 }
 
-// ParentCandidate is a port of somebody else's that may be a node's.
+// ParentCandidate is an OpenStack port, not created by us, that may be a node's
+// parent port.
 type ParentCandidate struct {
 	ID     string
 	MAC    intent.MAC
@@ -40,18 +41,21 @@ type ParentCandidate struct {
 	Addrs  []netip.Addr
 }
 
-// ParentPortSelector are what a node's port is found by.
+// ParentPortSelector holds the properties by which a node's parent port is found.
 type ParentPortSelector struct {
-	// Port is its id, if the user says it, Server the id of the virtual machine.
+	// Port is the port's id if the user sets it. Server is the id of the virtual
+	// machine.
 	Port, Server string
-	// MAC is what the claim of a pod there says already.
+	// MAC is the parent port's MAC address in the claim of a pod on the node.
 	MAC   intent.MAC
 	Addrs []netip.Addr
-	// NICs are the MACs of the node's interfaces, which prove its address.
+	// NICs are the MACs of the node's interfaces. A port must have one of them to
+	// be found by its address.
 	NICs []intent.MAC
 }
 
-// ParentPortSelectorOf are a node's, and those of the claim of a pod on it; both may be nil.
+// ParentPortSelectorOf returns the selector of a node's parent port. claim is the
+// claim of a pod on the node. Both may be nil.
 func ParentPortSelectorOf(n *corev1.Node, claim *v1.IP) ParentPortSelector {
 	var c ParentPortSelector
 	if claim != nil && claim.Spec.Attach.VLAN != nil {
@@ -73,7 +77,9 @@ func ParentPortSelectorOf(n *corev1.Node, claim *v1.IP) ParentPortSelector {
 	return c
 }
 
-// serverOf reads "openstack:///<server>" and "openstack://<region>/<server>".
+// serverOf returns the server's id in a provider id of the form
+// "openstack:///<server>" or "openstack://<region>/<server>"; empty for any
+// other.
 func serverOf(providerID string) string {
 	rest, ok := strings.CutPrefix(providerID, "openstack://")
 	if !ok {
@@ -82,7 +88,7 @@ func serverOf(providerID string) string {
 	return rest[strings.LastIndexByte(rest, '/')+1:]
 }
 
-// Words are all that a port may be looked up by.
+// Words returns all ids and addresses that a port may be looked up by.
 func (c ParentPortSelector) Words() []string {
 	var words []string
 	for _, w := range []string{c.Port, c.Server, string(c.MAC)} {
@@ -96,12 +102,21 @@ func (c ParentPortSelector) Words() []string {
 	return words
 }
 
-// Parent finds the node's port among those that a clue leads to: the one that
-// the user names, or where that leads nowhere the one that the pod is behind; the one that a pod of the node is behind already, one of the
-// virtual machine that the provider id names, one that has the node's address
-// and the MAC of an interface there: anybody's port may have the address alone.
-// Two that fit equally well are none: projects may use the same addresses. Pods
-// that were behind a port which is no more do not follow the address to another.
+// Parent returns the node's parent port among ports; nil if none matches.
+//
+// If the user names a port, it is that one. If that port does not exist, it is
+// the one that the claim names. Otherwise the first of these rules that matches
+// exactly one port decides:
+//
+//  1. the port that the claim names,
+//  2. the port of the virtual machine in the provider id that has the node's address,
+//  3. the port of that virtual machine,
+//  4. the port that has the node's address and the MAC of one of its interfaces.
+//
+// Rule 4 asks for the MAC because any port may have the address. A rule that
+// matches two ports finds none, because projects may use the same addresses. Rule
+// 4 is not used if the claim names a port: a pod whose parent port was deleted
+// does not move to another port with the same address.
 func (c ParentPortSelector) Parent(ports []ParentCandidate) *ParentPort {
 	behind := func(p ParentCandidate) bool { return c.MAC != "" && p.MAC == c.MAC }
 	if c.Port != "" {
@@ -123,6 +138,7 @@ func (c ParentPortSelector) Parent(ports []ParentCandidate) *ParentPort {
 	return nil
 }
 
+// only returns the port that fits; nil if none does or if several do.
 func only(ports []ParentCandidate, fits func(ParentCandidate) bool) *ParentPort {
 	var found *ParentPort
 	for _, p := range ports {
@@ -137,17 +153,19 @@ func only(ports []ParentCandidate, fits func(ParentCandidate) bool) *ParentPort 
 	return found
 }
 
-// NoParentPort is the reason of pods and Nodes whose node's port is not found.
+// NoParentPort is the reason of a Node whose parent port is not found, and of the
+// pods on it.
 const NoParentPort = "NoParentPort"
 
-// NoParent is told of a Node whose port is not found, and of its pods.
+// NoParent returns the problem of a Node whose parent port is not found, and of
+// the pods on it.
 func NoParent(node string) error {
 	return intent.Wait{Reason: NoParentPort, For: fmt.Sprintf("the port in OpenStack that Node %s has as a virtual machine: "+
 		"the one that annotation %s of the Node names, else the only one that has the Node's InternalIP and a MAC address of its annotation %s", node, v1.ParentPort, v1.AnnotationMACs)}
 }
 
-// onSwitch is true for a node that has its own port while it seems to be a virtual
-// machine that has none in OpenStack.
+// onSwitch is true for a node that has its own port although it seems to be a
+// virtual machine without a port in OpenStack.
 func (f NodeFacts) onSwitch() bool {
 	return f.Nested && f.Parent == nil && f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) && f.Claim.Spec.PodUID == string(f.Node.UID)
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Names of what a cluster has in Neutron by default: networks as in Kuryr's
-// clusters, and security groups.
+// Default names of what a cluster has in Neutron. The networks are named as in
+// Kuryr's clusters.
 const (
 	PodNetwork     = "k8s-pod-net"
 	ServiceNetwork = "k8s-service-net"
-	// GroupNodes has the nodes' ports.
+	// GroupNodes is the security group of the nodes' ports.
 	GroupNodes = "k8s-nodes"
 )
 
-// FabricOf is what makes a Subnet and the ports on it.
+// FabricOf returns the fabric of a Subnet and of the ports on it.
 func FabricOf(s *v1.Subnet) intent.Fabric {
 	if s.Spec.Provider == string(intent.FabricNeutron) {
 		return intent.FabricNeutron
@@ -28,7 +28,7 @@ func FabricOf(s *v1.Subnet) intent.Fabric {
 	return intent.FabricOVN
 }
 
-// FabricOfIP is what made a claim's port.
+// FabricOfIP returns the fabric of a claim's port.
 func FabricOfIP(ip *v1.IP) intent.Fabric {
 	if CloudPort(ip) != "" {
 		return intent.FabricNeutron
@@ -36,8 +36,8 @@ func FabricOfIP(ip *v1.IP) intent.Fabric {
 	return intent.FabricOVN
 }
 
-// CloudPort is the id of a claim's port in Neutron; empty if that made none.
-// Neutron's are plugged by their id, ours by name.
+// CloudPort returns the id of a claim's port in Neutron; empty if the port is not
+// in Neutron. A Neutron port is plugged by its id, a port of ours by its name.
 func CloudPort(ip *v1.IP) string {
 	switch a := ip.Spec.Attach; {
 	case a.VLAN != nil:
@@ -48,7 +48,7 @@ func CloudPort(ip *v1.IP) string {
 	return ""
 }
 
-// NetworkName is the name of a Subnet's network in Neutron.
+// NetworkName returns the name of a Subnet's network in Neutron.
 func NetworkName(subnet string) string {
 	if subnet == v1.PodSubnet {
 		return PodNetwork
@@ -56,7 +56,7 @@ func NetworkName(subnet string) string {
 	return subnet
 }
 
-// NodeVpcOf is the Vpc that the nodes are in: Vpc ovn-cluster if nothing else is said.
+// NodeVpcOf returns the Vpc that the nodes are in: ovn-cluster if home is empty.
 func NodeVpcOf(home string) string {
 	if home == "" {
 		return v1.DefaultVpc
@@ -64,7 +64,8 @@ func NodeVpcOf(home string) string {
 	return home
 }
 
-// DefaultSubnet is the Subnet that every cluster has for its pods.
+// DefaultSubnet returns the name of the Subnet that every cluster has for its
+// pods.
 func DefaultSubnet(home string) string {
 	if NodeVpcOf(home) == v1.DefaultVpc {
 		return v1.DefaultSubnet
@@ -72,7 +73,8 @@ func DefaultSubnet(home string) string {
 	return v1.PodSubnet
 }
 
-// neutronSubnet wants a network joined to the Vpc's router, or one that is there.
+// neutronSubnet wants a new network connected to the Vpc's router, or an existing
+// network if the spec names one.
 func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 	s := intent.Network{
 		Name: NetworkName(f.Name), Prefixes: net.Prefixes, Gateways: net.Gateways,
@@ -94,7 +96,7 @@ func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 	return want
 }
 
-// rangesOf are the addresses that pods may have.
+// rangesOf returns the addresses that pods may have.
 func rangesOf(net Net) []intent.Range {
 	var b netipx.IPSetBuilder
 	for _, p := range net.Prefixes {
@@ -117,7 +119,7 @@ func rangesOf(net Net) []intent.Range {
 	return out
 }
 
-// CloudNetwork is a Subnet's network as Neutron has it.
+// CloudNetwork is a Subnet's network as it is in Neutron.
 type CloudNetwork struct {
 	ID       string
 	MTU      int
@@ -125,7 +127,7 @@ type CloudNetwork struct {
 	Gateways []netip.Addr
 }
 
-// SubnetSeen completes a status with what Neutron has.
+// SubnetSeen completes a Subnet's status with what Neutron has.
 func SubnetSeen(s *v1.SubnetStatus, spec *v1.SubnetSpec, n CloudNetwork) {
 	s.Network = n.ID
 	if spec.MTU == 0 && n.MTU > 0 {
@@ -134,9 +136,9 @@ func SubnetSeen(s *v1.SubnetStatus, spec *v1.SubnetSpec, n CloudNetwork) {
 	s.Gateway = join(n.Gateways)
 }
 
-// isOwn tells whether a network of Neutron's on the router is the Subnet's own.
-// One that has the very same prefix, and whose id is not known yet, is: Neutron
-// itself keeps others' with that prefix off the router.
+// isOwn tells whether a Neutron network on the router is the Subnet's own. If the
+// network's id is not known yet, it is the one with exactly the Subnet's prefix:
+// Neutron rejects a second network with that prefix on the router.
 func isOwn(s *v1.Subnet, n RouterInterface, net Net) bool {
 	if FabricOf(s) != intent.FabricNeutron || !External(n.Network) {
 		return false
@@ -147,8 +149,8 @@ func isOwn(s *v1.Subnet, n RouterInterface, net Net) bool {
 	return slices.Contains(net.Prefixes, n.Prefix.Masked())
 }
 
-// NeutronPortOf is the port that a claim asks Neutron for. What the claim leaves
-// open is for Neutron to choose; what it says is kept.
+// NeutronPortOf returns the port that a claim asks Neutron for. Neutron chooses
+// what the claim leaves empty.
 func NeutronPortOf(name string, ip *v1.IP) intent.Port {
 	return intent.Port{
 		Name: name, Network: NetworkName(ip.Spec.Subnet), MAC: intent.MAC(ip.Spec.MacAddress), Addrs: Addrs(ip),
@@ -185,7 +187,8 @@ func Bind(ip *v1.IP, b intent.PortStatus) {
 	s.Routes = routesVia(s)
 }
 
-// routesVia gives the claim's routes their next hop: the gateway of their family.
+// routesVia returns the claim's routes with the gateway of their family as next
+// hop. It leaves out routes of a family without a gateway.
 func routesVia(s *v1.IPSpec) []v1.Route {
 	var out []v1.Route
 	for _, r := range s.Routes {

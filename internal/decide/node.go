@@ -10,53 +10,55 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// NodeFacts are all that matters to one Node.
+// NodeFacts are the facts about one Node.
 type NodeFacts struct {
 	Name string
 	// Node is nil if there is no such object.
 	Node *corev1.Node
-	// Join is the Subnet that nodes have a port on, nil if there is none: join,
-	// or pods where the nodes' Vpc is Neutron's.
+	// Join is the Subnet that nodes have a port on: Subnet join, or Subnet pods if
+	// the nodes' Vpc is a Neutron router. It is nil if there is none.
 	Join *v1.Subnet
 	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
 	NodeVpc string
-	// Nested is true for a virtual machine with a trunk port; Parent is that port,
-	// nil if it is not found.
+	// Nested is true if the node is a virtual machine with a trunk port. Parent is
+	// that port; nil if it is not found.
 	Nested bool
 	Parent *ParentPort
-	// Services are the prefixes that Services have addresses in.
+	// Services are the prefixes of the cluster IPs.
 	Services []netip.Prefix
-	// Claim is the IP object that bears the node port's name, if any.
+	// Claim is the IP object that has the node port's name; nil if there is none.
 	Claim  *v1.IP
 	Leases Leases
 }
 
-// Node decides: in Neutron a port beside the pods' and the group that guards the
-// node's pods; elsewhere a port on Subnet join, a group of the node's pods of Vpc
-// ovn-cluster, and a policy that leads what those send out of the Vpc to
-// the node. The report is the claim; nil if there must be none. A virtual machine has
-// none of this: it reaches its pods by their host links. One that had it keeps it
-// until its port in OpenStack is found.
+// Node decides a node's port and groups. If the nodes' Vpc is a Neutron router,
+// that is a port on the pods' network and the group that lets the node reach its
+// pods. Otherwise it is a port on Subnet join, a group of the node's pods in Vpc
+// ovn-cluster, and a route policy that sends the packets of those pods that leave
+// the Vpc to the node. The report is the claim; nil if there must be none.
+//
+// A virtual machine has none of this: it reaches its pods by their host links. If
+// it had a port before, it keeps it until its parent port in OpenStack is found.
 func Node(f NodeFacts) intent.Decision[*v1.IP] {
 	switch {
 	case f.Node == nil, f.Nested && f.Parent != nil:
 		return intent.Remove[*v1.IP](nil)
 	case f.onSwitch():
 		return f.port(NoParent(f.Name))
-	case f.Nested: // What is there is that of an earlier Node of the name.
+	case f.Nested: // Anything in the network belongs to an earlier Node of the same name.
 		return intent.Withdraw[*v1.IP](nil, NoParent(f.Name))
 	}
 	return f.port(nil)
 }
 
-// port decides for a node that has a port of its own. The problem is reported
-// if there is no other.
+// port decides for a node that has a port of its own. problem is reported if
+// there is no other.
 func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
 	if NodeVpcOf(f.NodeVpc) != v1.DefaultVpc {
 		return nodeInNeutron(f, problem)
 	}
 	unit := NodeUnit(f.Name)
-	// The group stands alone: pods join it before the node has its address.
+	// The group does not depend on the port: pods join it before the node has an address.
 	want := intent.Want{Groups: []intent.Group{{Name: NodeGroup(f.Name)}}}
 	if f.Claim != nil && IPUnit(f.Claim) != unit {
 		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
@@ -66,7 +68,7 @@ func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
 	}
 	addrs, err := nodeAddrs(f, unit)
 	if err != nil {
-		return intent.ApplyWith[*v1.IP](want, nil, err) // it has no address
+		return intent.ApplyWith[*v1.IP](want, nil, err) // the node has no address
 	}
 	ip, err := ClaimOn(f.Join, NodePort(f.Name), addrs)
 	if err != nil {
@@ -75,14 +77,14 @@ func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
 	ip.Spec.PodUID, ip.Spec.NodeName = string(f.Node.UID), f.Name
 	ip.Labels[v1.LabelNode] = f.Name
 	port := PortOf(ip)
-	port.UnknownAddresses = true // The node answers under its other addresses, too.
+	port.UnknownAddresses = true // The node also sends from its other addresses.
 	want.Ports = []intent.Port{port}
 	want.RoutePolicies = waysOut(f.Name, addrs)
 	return intent.ApplyWith(want, ip, problem)
 }
 
-// unable keeps all that a node with a claim has, since it cannot be read what that
-// is. A node without one has what needs no Subnet.
+// unable keeps everything of a node that has a claim, because what it should have
+// cannot be read. A node without a claim gets what needs no Subnet.
 func (f NodeFacts) unable(want intent.Want, problem error) intent.Decision[*v1.IP] {
 	if f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) {
 		return intent.Keep(f.Claim, problem)
@@ -90,7 +92,8 @@ func (f NodeFacts) unable(want intent.Want, problem error) intent.Decision[*v1.I
 	return intent.ApplyWith[*v1.IP](want, nil, problem)
 }
 
-// nodeAddrs asks for Subnet join to be ready only until the node has its address.
+// nodeAddrs returns the node's addresses in Subnet join. The Subnet must be ready
+// only while the node has no address.
 func nodeAddrs(f NodeFacts, unit intent.Unit) ([]netip.Addr, error) {
 	if held := f.Leases.Held(v1.JoinSubnet, unit); len(held) > 0 {
 		return held, nil
@@ -101,6 +104,8 @@ func nodeAddrs(f NodeFacts, unit intent.Unit) ([]netip.Addr, error) {
 	return f.Leases.Next(v1.JoinSubnet, unit)
 }
 
+// waysOut returns the route policies that send the packets of the node's pods
+// that leave the Vpc to the node.
 func waysOut(node string, addrs []netip.Addr) []intent.RoutePolicy {
 	ways := make([]intent.RoutePolicy, 0, len(addrs))
 	for _, a := range addrs {
@@ -111,8 +116,8 @@ func waysOut(node string, addrs []netip.Addr) []intent.RoutePolicy {
 	return ways
 }
 
-// NameTaken is the problem of a unit whose port has the name of the claim of
-// another unit.
+// NameTaken returns the problem of a unit whose port would have the name of
+// another unit's claim.
 func NameTaken(claim *v1.IP) error {
 	return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("IP %s is that of %s, whose port would have the same name: choose another name", claim.Name, IPUnit(claim))}
 }

@@ -11,11 +11,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// nodeInNeutron wants a port beside the pods', with routes to the Services.
-// What the router does with other packets is Neutron's business, so nothing
-// leads out of the Vpc by way of the node.
+// nodeInNeutron wants a port on the pods' network, with routes to the Services.
+// It wants no route policy, because the Neutron router routes all other packets.
 func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
-	// The guard stands alone: pods join it before the node has its port.
+	// The guard group does not depend on the port: pods join it before the node has one.
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guard()}}
 	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
 		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
@@ -42,8 +41,8 @@ func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
 	return intent.ApplyWith(want, ip, problem)
 }
 
-// guard knows the node by its own addresses and by that among the pods, as soon
-// as it has one.
+// guard returns the group that lets the node reach its pods. It contains the
+// node's own addresses and, once it has one, its address on the pods' network.
 func (f NodeFacts) guard() intent.Group {
 	var addrs []netip.Addr
 	for _, a := range f.Node.Status.Addresses {
@@ -57,7 +56,8 @@ func (f NodeFacts) guard() intent.Group {
 	return policy.Guard(f.Name, addrs, f.Services)
 }
 
-// standing is a copy of the node's claim on the Subnet, if its addresses are its own.
+// standing returns a copy of the node's claim on the Subnet; nil if there is none
+// or if the node does not hold its addresses.
 func (f NodeFacts) standing() *v1.IP {
 	if f.Claim == nil || f.Claim.Spec.Subnet != f.Join.Name || FabricOfIP(f.Claim) != intent.FabricNeutron {
 		return nil

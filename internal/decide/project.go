@@ -9,14 +9,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// AnnotationProject on a namespace is the id of the cloud project that owns the
-// ports of its pods and the balancers of its Services.
+// AnnotationProject is the annotation of a namespace with the id of the cloud
+// project that owns the ports of its pods and the load balancers of its Services.
 const AnnotationProject = "openstack.org/kuryr-project"
 
-// projectID is what Keystone's ids look like, whoever gave them.
+// projectID matches every id that Keystone accepts.
 var projectID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
-// ProjectAsked is the id of the project that a namespace asks for; empty for ours.
+// ProjectAsked returns the id of the project that a namespace asks for; empty for
+// ours. It errs with an intent.Stop if the annotation is not an id. ns may be
+// nil.
 func ProjectAsked(ns *corev1.Namespace) (string, error) {
 	if ns == nil {
 		return "", nil
@@ -28,7 +30,7 @@ func ProjectAsked(ns *corev1.Namespace) (string, error) {
 	return id, nil
 }
 
-// BadAnnotation refuses an object for one of its annotations.
+// BadAnnotation returns the intent.Stop for an object with an invalid annotation.
 func BadAnnotation(name string, err error) error {
 	return intent.Stop{Reason: "BadRequest", Why: fmt.Sprintf("annotation %s: %v", name, err)}
 }

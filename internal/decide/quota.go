@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Quota is how many things of a kind our cloud project may have, less than 0 for
-// any number, and how many it has.
+// Quota is the limit of one resource type in our cloud project, negative for no
+// limit, and how many of it the project has.
 type Quota struct{ Limit, Used int }
 
-// room is what a cluster should have left of each kind, for what its users may do
-// any time: a NetworkPolicy with its peers, a node, a few pods.
+// room is how much of each quota should be free for what users may do at any
+// time: a NetworkPolicy with its peers, a node, a few pods.
 var room = []struct {
 	kind, words, flag, why string
 	left                   int
@@ -20,8 +20,9 @@ var room = []struct {
 	{"port", "ports", "--ports", "each pod needs one, and the pools keep some", 20},
 }
 
-// Short says of which quotas little is left, and what to do. It names no
-// number that changes with every pod, so that the same is not told again and again.
+// Short returns a text that says which quotas are almost used up and what to do;
+// empty if none is. It leaves out numbers that change with every pod, so that the
+// text does not change and is reported once.
 func Short(quotas map[string]Quota, project string) string {
 	var all []string
 	for _, r := range room {

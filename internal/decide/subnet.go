@@ -11,19 +11,21 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// SubnetFacts are all that matters to one Subnet.
+// SubnetFacts are the facts about one Subnet.
 type SubnetFacts struct {
 	Name string
 	// Subnet is nil if there is no such object.
 	Subnet *v1.Subnet
-	// Template is the object to make if there is none: of those that every cluster
-	// has, and of a namespace's own. The latter has no prefix yet.
+	// Template is the object to create if there is none: for a Subnet that every
+	// cluster has, or for a namespace's own Subnet, whose prefix is still empty.
+	// nil for all others.
 	Template *v1.Subnet
-	// PerNamespace is where a namespace's own Subnet has its prefix from.
+	// PerNamespace is where a namespace's own Subnet gets its prefix from; nil if
+	// namespaces get none.
 	PerNamespace *PerNamespace
-	// Vpc is the one that spec.vpc names, nil if there is none.
+	// Vpc is the Vpc that spec.vpc names; nil if it does not exist.
 	Vpc *v1.Vpc
-	// Router is the Vpc's, nil if there is none.
+	// Router is the Vpc's router; nil if there is none.
 	Router *Router
 	// Others are all other Subnets.
 	Others []*v1.Subnet
@@ -31,11 +33,11 @@ type SubnetFacts struct {
 	Users []string
 	// Nodes are the addresses of the cluster's nodes.
 	Nodes []NodeAddr
-	// UnderlayMTU is the least of all nodes.
+	// UnderlayMTU is the smallest underlay MTU of all nodes, in bytes.
 	UnderlayMTU int
 	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
 	NodeVpc string
-	// PortPrefix begins the name of our port on a router of Neutron's.
+	// PortPrefix is the prefix of the name of our port on a Neutron router.
 	PortPrefix string
 }
 
@@ -48,26 +50,28 @@ type NodeAddr struct {
 // SubnetReport is what Kubernetes is told about a Subnet.
 type SubnetReport struct {
 	Action Action
-	// Status is without counts and conditions.
+	// Status has no counts and no conditions.
 	Status v1.SubnetStatus
-	// Net is what addresses are given from.
+	// Net is what the address allocator gives addresses from.
 	Net Net
 }
 
-// tunnel is what Geneve over IPv4 adds to a packet.
+// tunnel is the size in bytes of the headers that Geneve over IPv4 adds to a
+// packet.
 const tunnel = 58
 
-// Priorities of the policies that lead packets out of Vpc ovn-cluster: what
-// stays within it comes first.
+// Priorities of the route policies of Vpc ovn-cluster. Traffic within the Vpc
+// must match before the policies that send traffic out of it.
 const (
 	priorityWithin = 31000
 	priorityOut    = 29000
 )
 
-// Subnet decides: a network, joined to its Vpc's router. A Subnet with ports on
-// it keeps its network whatever its spec says by now, and the objection is
-// reported. One without ports that is refused stays as it is; it makes room for
-// what has an older right to its prefix or its name.
+// Subnet decides a network with an interface on its Vpc's router. A Subnet with
+// ports on it keeps its network even if its spec is now refused; the problem is
+// reported. A Subnet without ports that is refused keeps what it has, except if
+// another Subnet or network has an older right to its prefix or name: then its
+// network is removed.
 func Subnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	switch {
 	case f.Subnet == nil:
@@ -100,7 +104,7 @@ func Subnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	return intent.Keep(report, problem)
 }
 
-// deletedSubnet goes when nobody has an address in it any more.
+// deletedSubnet removes the network as soon as no unit has an address in it.
 func deletedSubnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	net, err := NetOf(&f.Subnet.Spec)
 	if len(f.Users) == 0 {
@@ -113,7 +117,7 @@ func deletedSubnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	return intent.ApplyWith(subnetWant(f, net), SubnetReport{Status: subnetStatus(f, net), Net: net}, inUse)
 }
 
-// unreadableSubnet keeps what stands, and the status that was good last.
+// unreadableSubnet keeps what exists, and the last good status.
 func unreadableSubnet(f SubnetFacts, report SubnetReport, err error) intent.Decision[SubnetReport] {
 	if report.Action == Hold {
 		report.Action = ""
@@ -166,7 +170,7 @@ func subnetStatus(f SubnetFacts, net Net) v1.SubnetStatus {
 	}
 	s.Gateway = join(net.Gateways)
 	if old := f.Subnet.Status; FabricOf(f.Subnet) == intent.FabricNeutron && old.Network != "" {
-		s.Network, s.MTU, s.Gateway = old.Network, old.MTU, old.Gateway // until Neutron is seen again
+		s.Network, s.MTU, s.Gateway = old.Network, old.MTU, old.Gateway // until Neutron is read again
 	}
 	return s
 }
@@ -190,14 +194,14 @@ func mtu(f SubnetFacts) int32 {
 	return int32(m)
 }
 
-// refusal is the first reason in the Subnet's own spec not to make it, or why it
-// has to wait. It returns nil if there is none.
+// refusal returns the first reason in the Subnet's own spec not to make it, or to
+// wait; nil if there is none.
 func refusal(f SubnetFacts) error {
 	return cmp.Or(objectToSpec(f), objectToVpc(f), objectToNamespaces(f))
 }
 
-// conflict is the first reason why something else has an older right to the
-// Subnet's prefix or name. It returns nil if there is none.
+// conflict returns the first reason why something else has an older right to the
+// Subnet's prefix or name; nil if there is none.
 func conflict(f SubnetFacts, net Net) error {
 	return cmp.Or(objectToSubnets(f, net), objectToNodes(f, net), objectToNeutron(f, net))
 }
@@ -227,7 +231,7 @@ func natOutgoing(vpc string) string {
 
 func objectToVpc(f SubnetFacts) error {
 	switch {
-	case f.Subnet.Spec.Vpc == v1.DefaultVpc && NodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It is there or comes back.
+	case f.Subnet.Spec.Vpc == v1.DefaultVpc && NodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It exists or is created again.
 		return nil
 	case f.Vpc == nil:
 		return intent.Wait{Reason: "UnknownVpc", For: fmt.Sprintf("Vpc %s to be made", f.Subnet.Spec.Vpc)}
@@ -246,7 +250,8 @@ func objectToNamespaces(f SubnetFacts) error {
 	return nil
 }
 
-// objectToSubnets lets the older of two Subnets win.
+// objectToSubnets returns a problem if an older Subnet has the same port names or
+// overlaps; nil otherwise.
 func objectToSubnets(f SubnetFacts, net Net) error {
 	for _, o := range f.Others {
 		if Older(o, f.Subnet) > 0 {
@@ -276,7 +281,9 @@ func overlaps(a, b netip.Prefix, side string) error {
 	return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("cidrBlock %v overlaps %v of %s: make the Subnet with another cidrBlock", a, b, side)}
 }
 
-// objectToNodes: nodes reach the pods of their Vpc by routes of their own.
+// objectToNodes returns a problem if the Subnet of the nodes' Vpc contains a
+// node's address: nodes have routes to the pods of their Vpc, and such a route
+// would hide the node.
 func objectToNodes(f SubnetFacts, net Net) error {
 	if f.Subnet.Spec.Vpc != NodeVpcOf(f.NodeVpc) {
 		return nil
@@ -289,7 +296,9 @@ func objectToNodes(f SubnetFacts, net Net) error {
 	return nil
 }
 
-// objectToNeutron looks at what else the router has: Neutron knows nothing of our networks.
+// objectToNeutron returns a problem if the router is not ours and not Neutron's,
+// or if a network on it has the same name or overlaps. Neutron does not check
+// this, because it does not know our networks.
 func objectToNeutron(f SubnetFacts, net Net) error {
 	if f.Router == nil {
 		return nil

@@ -8,31 +8,32 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// VpcFacts are all that matters to one Vpc.
+// VpcFacts are the facts about one Vpc.
 type VpcFacts struct {
 	Name string
 	// Vpc is nil if there is no such object.
 	Vpc *v1.Vpc
-	// Router is nil if there is none of that name.
+	// Router is the router of that name; nil if there is none.
 	Router *Router
-	// Subnets are those whose spec.vpc it is, sorted.
+	// Subnets are the Subnets whose spec.vpc names it, sorted.
 	Subnets []*v1.Subnet
 	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
 	NodeVpc string
 }
 
-// Action is what is to be done with an object beside its status.
+// Action is what the controller does with an object besides writing its status.
 type Action string
 
-// All that can be done with an object. An empty Action leaves it alone.
+// The actions. An empty Action leaves the object alone.
 const (
-	// Make creates the object, or gives it its label.
+	// Make creates the object, or sets its label.
 	Make Action = "make"
 	// Remove deletes it.
 	Remove Action = "remove"
-	// Hold sees to it that our finalizer is there before anything is applied.
+	// Hold adds our finalizer before anything is applied.
 	Hold Action = "hold"
-	// Release takes our finalizer off once nothing is left.
+	// Release removes our finalizer once nothing of the object is left in the
+	// network.
 	Release Action = "release"
 )
 
@@ -42,8 +43,9 @@ type VpcReport struct {
 	Status v1.VpcStatus
 }
 
-// Vpc decides: a router of ours for each Vpc but Neutron's, whose routers
-// become Vpcs instead and are never ours to make, change or delete.
+// Vpc decides a router of ours for each Vpc that is not a Neutron router. For a
+// Neutron router it decides the Vpc object instead: it never creates, changes or
+// deletes such a router.
 func Vpc(f VpcFacts) intent.Decision[VpcReport] {
 	if External(f.Name) {
 		return externalVpc(f)
@@ -95,8 +97,8 @@ func ourVpc(f VpcFacts) intent.Decision[VpcReport] {
 	return intent.Remove(report)
 }
 
-// defaultVpc has a router whether there is an object or not: every cluster has
-// it, so who deletes the object gets it back.
+// defaultVpc wants the router even if the object does not exist. Every cluster
+// has this Vpc, so the controller creates the object again if a user deletes it.
 func defaultVpc(f VpcFacts) intent.Decision[VpcReport] {
 	if f.Vpc == nil {
 		return intent.Apply(routerWant(f.Name), VpcReport{Action: Make})
@@ -107,7 +109,7 @@ func defaultVpc(f VpcFacts) intent.Decision[VpcReport] {
 	}
 	switch {
 	case foreign(f.Router) && report.Action == Release:
-		return intent.Withdraw(report, routerTaken(f.Name)) // or the object could never go
+		return intent.Withdraw(report, routerTaken(f.Name)) // otherwise the object could never be deleted
 	case foreign(f.Router):
 		return intent.Keep(report, routerTaken(f.Name))
 	}

@@ -1,5 +1,5 @@
-// Package decidetest is what the tests of decide and of the packages below it
-// share: objects as a user makes them, addresses, and what a decision says.
+// Package decidetest has what the tests of decide and of its subpackages share:
+// objects as a user creates them, addresses, and checks of a decision.
 package decidetest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Router is a Vpc that is a router of Neutron's.
+// Router is the name of a Vpc that is a Neutron router.
 const Router = "neutron-22040ed5"
 
 // Compare compares addresses and prefixes as values.
@@ -26,25 +26,26 @@ var Compare = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
 
-// Prefix reads a prefix.
+// Prefix parses a prefix. It panics if it is invalid.
 func Prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-// Addr reads an address.
+// Addr parses an address. It panics if it is invalid.
 func Addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func meta(name string) metav1.ObjectMeta {
-	// Younger the later in the alphabet, and in whole seconds as in Kubernetes.
+	// Objects are created in alphabetical order, in whole seconds as in
+	// Kubernetes.
 	age := time.Date(2026, 1, 1, 0, 0, int(name[0]), 0, time.UTC)
 	return metav1.ObjectMeta{Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(age)}
 }
 
-// Subnet is a Subnet on fabric ovn. It is the younger, the later its name is in
-// the alphabet.
+// Subnet returns a Subnet on fabric ovn. Subnets are created in alphabetical
+// order.
 func Subnet(name, vpc, cidr string, namespaces ...string) *v1.Subnet {
 	return &v1.Subnet{ObjectMeta: meta(name), Spec: v1.SubnetSpec{Vpc: vpc, CIDRBlock: cidr, Namespaces: namespaces, Provider: "ovn"}}
 }
 
-// ReadySubnet is a Subnet of Router for namespace a that is ready.
+// ReadySubnet returns a ready Subnet of Vpc Router for namespace a.
 func ReadySubnet(name, provider string) *v1.Subnet {
 	s := Subnet(name, Router, "10.1.0.0/24", "a")
 	s.Spec.Provider = provider
@@ -52,12 +53,13 @@ func ReadySubnet(name, provider string) *v1.Subnet {
 	return s
 }
 
-// Vpc is a Vpc for these namespaces.
+// Vpc returns a Vpc for these namespaces.
 func Vpc(name string, namespaces ...string) *v1.Vpc {
 	return &v1.Vpc{ObjectMeta: meta(name), Spec: v1.VpcSpec{Namespaces: namespaces}}
 }
 
-// Reason is what an error says in a word; empty for nil.
+// Reason returns the reason of an intent.Wait or an intent.Stop, the text of any
+// other error, and the empty string for nil.
 func Reason(err error) string {
 	var w intent.Wait
 	var s intent.Stop
@@ -72,14 +74,14 @@ func Reason(err error) string {
 	return ""
 }
 
-// Parts are a decision's want, which is empty where what stands is kept, its
-// report and its problem.
+// Parts returns a decision's want, report and problem. The want is empty if the
+// decision keeps what exists.
 func Parts[R any](d intent.Decision[R]) (intent.Want, R, error) {
 	want, _ := d.Want()
 	return want, d.Report(), d.Problem()
 }
 
-// Keeps fails unless d keeps what stands, for that reason.
+// Keeps fails the test unless d keeps what exists, with that reason.
 func Keeps[R any](t *testing.T, name string, d intent.Decision[R], why string) {
 	t.Helper()
 	if want, called := d.Want(); called || !want.Empty() || Reason(d.Problem()) != why {
@@ -90,11 +92,11 @@ func Keeps[R any](t *testing.T, name string, d intent.Decision[R], why string) {
 // CIDRs are the prefixes of the Subnets that Leases knows. Some overlap.
 var CIDRs = map[string]string{"join": "100.64.0.0/28", "ovn-default": "10.16.0.0/29", "a": "12.0.1.0/29", "b": "12.0.0.0/16", "c": "12.0.1.0/30", "blue": "10.1.0.0/24"}
 
-// Leases gives out addresses upwards, the lowest free one first: any order will
-// do. It says of each address "<subnet> <unit>".
+// Leases gives out the lowest free address. The code under test must not depend
+// on that order. The value of an address is "<subnet> <unit>".
 type Leases map[netip.Addr]string
 
-// Held are the addresses that the unit has in the Subnet.
+// Held returns the addresses that the unit has in the Subnet.
 func (l Leases) Held(subnet string, u intent.Unit) []netip.Addr {
 	for a, who := range l {
 		if who == subnet+" "+string(u) {
@@ -104,7 +106,7 @@ func (l Leases) Held(subnet string, u intent.Unit) []netip.Addr {
 	return nil
 }
 
-// Next gives one address, the same one if asked again.
+// Next gives one address. If called again, it returns the same address.
 func (l Leases) Next(subnet string, u intent.Unit) ([]netip.Addr, error) {
 	if held := l.Held(subnet, u); held != nil {
 		return held, nil
@@ -118,7 +120,7 @@ func (l Leases) Next(subnet string, u intent.Unit) ([]netip.Addr, error) {
 	return nil, intent.Wait{Reason: "NoAddress", For: "an address"}
 }
 
-// Claim gives that one.
+// Claim gives the unit the first of addrs.
 func (l Leases) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
 	if who := l[addrs[0]]; who != "" && who != subnet+" "+string(u) {
 		return intent.Wait{Reason: "AddressTaken", For: who}
@@ -127,7 +129,7 @@ func (l Leases) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
 	return nil
 }
 
-// Free releases all that the unit has.
+// Free releases all addresses of the unit.
 func (l Leases) Free(u intent.Unit) {
 	maps.DeleteFunc(l, func(_ netip.Addr, who string) bool { return strings.HasSuffix(who, " "+string(u)) })
 }
