@@ -10,17 +10,18 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Stop ends a component until Start or Up.
+// Stop stops a component. It stays stopped until Start or Up. Stop errs if the
+// component is unknown or has no process.
 func (l *Lab) Stop(ctx context.Context, name string) error {
 	return l.withProcess(name, func(c supervise.Component) error { return l.sup.Stop(ctx, c.Name) })
 }
 
-// Kill is kill -9 of a component: for fault tests.
+// Kill kills a component with SIGKILL. Fault tests use it.
 func (l *Lab) Kill(ctx context.Context, name string) error {
 	return l.withProcess(name, func(c supervise.Component) error { return l.sup.Kill(ctx, c.Name) })
 }
 
-// Start runs a component, or runs a step again, and waits until it is ready.
+// Start starts a component, or repeats a step, and waits until it is ready.
 func (l *Lab) Start(ctx context.Context, name string) error {
 	c, err := l.component(name)
 	if err != nil {
@@ -55,7 +56,7 @@ func (l *Lab) component(name string) (supervise.Component, error) {
 	return supervise.Component{}, fmt.Errorf("no component %q; there are: %s", name, strings.Join(names, " "))
 }
 
-// Log is the file that a component writes to.
+// Log returns the path of a component's log file. It errs if there is none yet.
 func (l *Lab) Log(name string) (string, error) {
 	c, err := l.component(name)
 	if err != nil {
@@ -67,8 +68,8 @@ func (l *Lab) Log(name string) (string, error) {
 	return l.sup.Log(c.Name), nil
 }
 
-// Status prints one line per process of the lab. It fails if one that should
-// run does not.
+// Status prints one line per process of the lab. It errs if a process that
+// should run does not.
 func (l *Lab) Status() error {
 	all, err := l.Components()
 	if err != nil {
@@ -99,7 +100,7 @@ func (l *Lab) Status() error {
 	return fmt.Errorf("dead: %s; isthmus-lab up starts them", strings.Join(dead, " "))
 }
 
-// Plan prints what Up would run, in order.
+// Plan prints the commands that Up would run, in order.
 func (l *Lab) Plan() error {
 	all, err := l.Components()
 	if err != nil {
@@ -124,7 +125,7 @@ func (l *Lab) Plan() error {
 	return nil
 }
 
-// quote makes a word safe to paste into a shell.
+// quote returns the word quoted for a shell, if it needs quotes.
 func quote(word string) string {
 	if word != "" && !strings.ContainsAny(word, " \t\n'\"$`\\*?<>|&;()[]{}~#!") {
 		return word

@@ -20,16 +20,17 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// Names of the components that put Isthmus into the cluster.
+// Names of the components that deploy Isthmus.
 const (
 	imagesOf = "/images"
 	isthmus  = "isthmus"
 )
 
-// deployment puts Isthmus, and CoreDNS where it is used, into the cluster.
+// deployment deploys Isthmus to the cluster, and CoreDNS if the profile uses it.
 type deployment struct{ layout }
 
-// images puts the images of the source tree's bin directory into every node.
+// images returns a step per node that imports the images from the source tree's
+// directory bin.
 func (d deployment) images() []supervise.Component {
 	if d.Repo == "" {
 		return nil
@@ -52,8 +53,8 @@ func (d deployment) images() []supervise.Component {
 	return steps
 }
 
-// load imports an image into a node under the name that it bears, unless the
-// same file was imported before.
+// load imports an image file into a node's containerd, unless the node already
+// has this very file.
 func load(ctx context.Context, n host.Node, file string) error {
 	sum, err := fileSum(file)
 	if err != nil {
@@ -82,8 +83,8 @@ func fileSum(file string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Load imports an image file into every node that is a host. Virtual machines get
-// none: their consoles are too narrow for it.
+// Load imports an image file into every node that is a host. It errs in profile
+// Nested: a virtual machine's serial console is too slow to transfer an image.
 func (l *Lab) Load(ctx context.Context, file string) error {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -101,7 +102,8 @@ func (l *Lab) Load(ctx context.Context, file string) error {
 	return nil
 }
 
-// isthmus deploys Isthmus from its own manifests and waits for the nodes.
+// isthmus returns the steps that deploy Isthmus from its own manifests and wait
+// until the nodes are ready.
 func (d deployment) isthmus() []supervise.Component {
 	needs := []string{kube.Controller, kube.Scheduler, "ovn-northd"}
 	for _, n := range d.kubelets() {
@@ -119,7 +121,7 @@ func (d deployment) isthmus() []supervise.Component {
 	return append(steps, supervise.Component{Name: isthmus, Needs: serves, Do: d.rollOut, Ready: d.isthmusServes})
 }
 
-// apply puts the CRDs, the settings and the manifests into the cluster.
+// apply applies the CRDs, the settings and the manifests.
 func (d deployment) apply(ctx context.Context) error {
 	config, err := d.config()
 	if err != nil {
@@ -148,18 +150,19 @@ func (d deployment) apply(ctx context.Context) error {
 	return d.kubectl(ctx, args...)
 }
 
-// applies tells whether a manifest is for this lab.
+// applies reports whether this lab uses the manifest.
 func (d deployment) applies(manifest string) bool {
 	switch manifest {
-	case "config.yaml": // an example; the lab has its own
+	case "config.yaml": // an example; the lab writes its own
 		return false
 	case "controller.yaml":
-		return d.Profile != Nested // it runs outside the nodes there
+		return d.Profile != Nested // in Nested, the controller runs outside the nodes
 	}
 	return true
 }
 
-// config writes the ConfigMap with the lab's addresses.
+// config writes the settings file and a manifest of the ConfigMap with the same
+// content. It returns the manifest's path.
 func (d deployment) config() (string, error) {
 	s := settings.Default()
 	s.Cluster = "lab"
@@ -187,7 +190,7 @@ func (d deployment) config() (string, error) {
 	})
 }
 
-// manifest writes an object to a file that kubectl can apply.
+// manifest writes an object to a file for kubectl apply and returns the path.
 func (d deployment) manifest(name string, object map[string]any) (string, error) {
 	text, err := yaml.Marshal(object)
 	if err != nil {
@@ -197,7 +200,7 @@ func (d deployment) manifest(name string, object map[string]any) (string, error)
 	return file, os.WriteFile(file, text, 0o600)
 }
 
-// daemons are the workloads that make up Isthmus in the cluster.
+// daemons returns the workloads of Isthmus in the cluster, as kubectl names them.
 func (d deployment) daemons() []string {
 	if d.Profile == Nested {
 		return []string{"daemonset/isthmus-agent"}
@@ -205,8 +208,8 @@ func (d deployment) daemons() []string {
 	return []string{"deployment/isthmus-controller", "daemonset/isthmus-agent"}
 }
 
-// rollOut starts the daemons anew if their image or settings changed, and
-// returns when all are up and every node is ready.
+// rollOut restarts the daemons if their image or settings changed. It returns
+// when the rollouts are complete and every node is ready.
 func (d deployment) rollOut(ctx context.Context) error {
 	sum, err := d.deployed()
 	if err != nil {
@@ -231,11 +234,12 @@ func (d deployment) rollOut(ctx context.Context) error {
 	return d.kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
 }
 
-// isthmusServes asks the daemons themselves: what the API server says of them
-// is old when the kubelets have just been started again.
+// isthmusServes returns nil if every agent and one controller answer at /readyz.
+// It asks the daemons themselves, because pod status in the API server is stale
+// after a restart of the kubelets.
 func (d deployment) isthmusServes(ctx context.Context) error {
 	if d.Profile == Nested {
-		return nil // its controller is a component, and its agents were asked by their kubelets
+		return nil // the controller is a component with its own check; the kubelets probe the agents
 	}
 	controller := errors.New("no nodes")
 	for _, n := range d.nodes {
@@ -253,7 +257,8 @@ func (d deployment) isthmusServes(ctx context.Context) error {
 	return nil
 }
 
-// deployed changes when daemons must be started anew to take up a change.
+// deployed returns a checksum of the image and the settings. The daemons must be
+// restarted when it changes.
 func (d deployment) deployed() (string, error) {
 	image, err := fileSum(filepath.Join(d.Repo, "bin/isthmus.tar"))
 	if err != nil {
@@ -271,7 +276,8 @@ func (d deployment) deployed() (string, error) {
 	return sum.String(), nil
 }
 
-// explain tells what a reader would look at first when the daemons do not start.
+// explain returns the pods and the last log lines of Isthmus, for the error when
+// the daemons do not start.
 func (d deployment) explain(ctx context.Context) string {
 	var said []string
 	for _, args := range [][]string{

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// Finding is one thing that the lab needs, and how to get it if it is missing.
+// Finding is the result of one check of the machine.
 type Finding struct {
 	What  string
-	Wrong string // "" if all is well
-	Mend  string // a command
+	Wrong string // empty if the check passed
+	Mend  string // the command that repairs it; may be empty
 }
 
-// programsNeeded tells by which program a Debian package is recognised.
+// programsNeeded has pairs of a program and the Debian package that installs it.
 var programsNeeded = [][2]string{
 	{"ovn-northd", "ovn-central"},
 	{"ovn-controller", "ovn-host"},
@@ -49,8 +49,8 @@ var openstackNeeded = [][2]string{
 	{"mke2fs", "e2fsprogs"},
 }
 
-// Doctor prints what the machine lacks and the command that mends it. It
-// fails if anything is missing.
+// Doctor prints every finding, with the command that repairs it. It errs if a
+// check failed.
 func (l *Lab) Doctor() error {
 	wrong := 0
 	for _, f := range l.Findings() {
@@ -70,10 +70,10 @@ func (l *Lab) Doctor() error {
 	return nil
 }
 
-// Findings looks at the machine and changes nothing.
+// Findings checks the machine and changes nothing.
 func (l *Lab) Findings() []Finding { return doctor{l.layout}.findings() }
 
-// doctor looks for what the machine lacks.
+// doctor checks whether the machine can run the lab.
 type doctor struct{ layout }
 
 func (d doctor) findings() []Finding {
@@ -139,8 +139,9 @@ func cgroupFinding() Finding {
 	return f
 }
 
-// portFindings tells who would be in the way. Ports of the lab's own address
-// cannot be taken before the lab is there.
+// portFindings checks that the lab's ports are free and that no links of an
+// earlier lab are left. It returns nil if the lab exists. It checks the loopback
+// ports only: the lab's own address does not exist yet.
 func (d doctor) portFindings() []Finding {
 	if _, err := os.Stat(d.file()); err == nil {
 		return nil

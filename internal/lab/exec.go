@@ -13,13 +13,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
-// Exit is what a command that Exec ran ended with, other than 0.
+// Exit is the error for a command of Exec whose exit status is not 0.
 type Exit struct{ Code int }
 
 func (e Exit) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
 
-// Exec runs argv on a node or in a virtual machine. On a node it has our
-// standard streams. In a machine it reads what stdin has if that is not nil.
+// Exec runs argv on a node or in a virtual machine. On a node, the command has
+// this process's standard streams. In a virtual machine, its input is stdin,
+// which may be nil. Exec returns an Exit if the command fails.
 func (l *Lab) Exec(ctx context.Context, where string, argv []string, stdin io.Reader) error {
 	n, err := l.host(where)
 	if errors.Is(err, errNoNode) {
@@ -77,7 +78,7 @@ func (m Machines) exec(ctx context.Context, g guest.Guest, argv []string, stdin 
 	return errors.Join(outErr, errErr)
 }
 
-// errNoNode tells that a name is none of a node.
+// errNoNode means that no node has the given name.
 var errNoNode = errors.New("no such node")
 
 func named(nodes []host.Node, name string) (host.Node, error) {

@@ -19,14 +19,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Lab is a lab that runs or can run.
+// Lab starts, stops and inspects one lab.
 type Lab struct {
 	layout
 	Out io.Writer
 	sup *supervise.Supervisor
 }
 
-// New makes no change to the machine.
+// New returns the lab with options o. It does not change the machine.
 func New(o Options, out io.Writer) *Lab {
 	l := &Lab{
 		layout: layout{o, o.site().Nodes(o.Nodes)},
@@ -39,12 +39,12 @@ func New(o Options, out io.Writer) *Lab {
 	return l
 }
 
-// Machines are the lab's virtual machines.
+// Machines returns the lab's virtual machines.
 func (l *Lab) Machines() Machines { return Machines{l.layout, l.Out, l.sup, l.Start} }
 
 func (l *Lab) deployment() deployment { return deployment{l.layout} }
 
-// Components are all parts of the lab, in an order in which they can be started.
+// Components returns all components of the lab in the order of their start.
 func (l *Lab) Components() ([]supervise.Component, error) {
 	all := l.central().Components()
 	for _, n := range l.nodes {
@@ -75,7 +75,8 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 	return supervise.Order(all)
 }
 
-// Up makes the lab run as its options say, whatever state it is in.
+// Up brings the lab into the state that its options describe, whatever its
+// present state is.
 func (l *Lab) Up(ctx context.Context) error {
 	if err := l.Validate(); err != nil {
 		return err
@@ -113,11 +114,12 @@ func (l *Lab) Up(ctx context.Context) error {
 	return l.summary(time.Since(begin))
 }
 
-// replace ends a lab of another profile or underlay: nothing of it would fit.
+// replace removes the lab in Dir if it cannot become this one, for example
+// because its profile or underlay is another.
 func (l *Lab) replace(ctx context.Context) error {
 	have, err := Load(l.Dir)
 	if err != nil {
-		return nil //nolint:nilerr // options that cannot be read are written anew
+		return nil //nolint:nilerr // Up writes options that cannot be read again
 	}
 	if l.fits(have) {
 		return nil
@@ -126,8 +128,8 @@ func (l *Lab) replace(ctx context.Context) error {
 	return New(have, l.Out).Down(ctx)
 }
 
-// prepare takes away what an earlier lab with other options left running, and
-// returns the nodes that it took away.
+// prepare stops the processes and removes the nodes that a lab with other options
+// left running. It returns the removed nodes.
 func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]host.Node, error) {
 	if err := errors.Join(l.save(), l.linkPrograms()); err != nil {
 		return nil, err
@@ -158,7 +160,7 @@ func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]
 	return gone, nil
 }
 
-// forget tells Kubernetes and OVN that nodes are no more.
+// forget deletes removed nodes from Kubernetes and their chassis from OVN.
 func (l *Lab) forget(ctx context.Context, gone []host.Node) error {
 	var errs []error
 	for _, n := range gone {
@@ -169,11 +171,12 @@ func (l *Lab) forget(ctx context.Context, gone []host.Node) error {
 	return errors.Join(errs...)
 }
 
-// Down ends everything of the lab in Dir and takes it off the machine.
+// Down stops everything of the lab in Dir and removes it from the machine. It errs
+// if something is left over.
 func (l *Lab) Down(ctx context.Context) error {
 	begin := time.Now()
 	if _, err := os.Stat(l.Dir); err != nil {
-		// nothing recorded; links and cgroups may still be there
+		// links and cgroups may exist even without a directory
 		return host.Remove(ctx, l.Dir)
 	}
 	unlock, err := l.lock()
@@ -198,8 +201,8 @@ func (l *Lab) Down(ctx context.Context) error {
 	return nil
 }
 
-// Leftovers lists what the lab has on the machine outside its directory:
-// processes, links, mounts (and so namespaces) and cgroups.
+// Leftovers returns what the lab has on the machine outside its directory:
+// processes, links, mounts (and with them namespaces) and cgroups.
 func (l *Lab) Leftovers() []string {
 	links, _ := l.site().Links()
 	mounts, _ := host.Mounts(l.Dir)
@@ -215,7 +218,8 @@ func (l *Lab) Leftovers() []string {
 	return slices.Concat(left, links, mounts, l.site().Cgroups())
 }
 
-// lock keeps two runs from working at one lab. It ends with the process at the latest.
+// lock takes the lab's lock, so that one process at a time changes it. The kernel
+// releases the lock when the process ends. lock errs if another process holds it.
 func (l *Lab) lock() (unlock func(), err error) {
 	file, err := os.OpenFile(filepath.Join(l.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -228,7 +232,7 @@ func (l *Lab) lock() (unlock func(), err error) {
 	return func() { file.Close() }, nil
 }
 
-// linkPrograms fills the directory for PATH.
+// linkPrograms puts kubectl, its plugin and isthmus-lab into the directory for PATH.
 func (l *Lab) linkPrograms() error {
 	if err := os.MkdirAll(l.programs(), 0o755); err != nil {
 		return err
@@ -256,15 +260,15 @@ func copySelf(to string) error {
 	if err != nil {
 		return err
 	}
-	// a program that runs cannot be written to, but replaced
+	// a running program cannot be written to, only replaced
 	if err := os.WriteFile(to+".new", text, 0o755); err != nil {
 		return err
 	}
 	return os.Rename(to+".new", to)
 }
 
-// KeepAddress is the hidden command that runs on every node: it keeps the
-// node's address on link, and tells the switch who else there is.
+// KeepAddress is the hidden command that runs on every node. It keeps the node's
+// address on the link and gives the switch the MAC addresses of the neighbours.
 func KeepAddress(ctx context.Context, a host.Address, neighbours map[string]string, log *slog.Logger) error {
 	a.Appeared = func(ctx context.Context) error { return ovn.Neighbours(ctx, a.Link, neighbours) }
 	return host.KeepAddress(ctx, a, log)

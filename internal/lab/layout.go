@@ -15,8 +15,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/ovn"
 )
 
-// layout is what follows from the options alone: addresses, names and files. It
-// starts nothing and keeps nothing.
+// layout derives addresses, names and file paths from the options. It starts
+// nothing and has no state of its own.
 type layout struct {
 	Options
 	nodes []host.Node
@@ -34,8 +34,9 @@ func (l layout) cluster() kube.Cluster {
 	return c
 }
 
-// kubelets are the hosts that are nodes of Kubernetes. Where nodes are virtual
-// machines, one host is enough beside them: one machine is on it, the others are not.
+// kubelets returns the hosts that are Kubernetes nodes. In profile Nested, the
+// nodes are virtual machines; with Mixed, the last host is a node as well. One
+// such host is enough: one virtual machine is on it and the others are not.
 func (l layout) kubelets() []host.Node {
 	switch {
 	case l.Profile != Nested:
@@ -46,7 +47,8 @@ func (l layout) kubelets() []host.Node {
 	return nil
 }
 
-// chassis is a node's. Where there is an outside, the first node has the way to it.
+// chassis returns a node's chassis. If the lab has an outside, only the first node
+// is a gateway to it.
 func (l layout) chassis(n host.Node, peers []host.Node) ovn.Chassis {
 	first := n.Name == l.nodes[0].Name
 	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: !l.outside() || first}
@@ -71,17 +73,17 @@ func (l layout) cloud() openstack.Config {
 	return c
 }
 
-// world is what lies beyond it.
+// world returns the network and the host outside the cloud.
 func (l layout) world() ovn.Outside {
 	o := ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public(), Reached: netip.MustParsePrefix(kube.ServiceCIDR)}
 	if l.Profile == Nested {
-		o.Reached = public() // where the nodes' floating IPs are
+		o.Reached = public() // the nodes' floating IPs are in it
 	}
 	return o
 }
 
-// admitted are the ports at which the world reaches the nodes: SSH, the kubelet,
-// and a page that every guest has.
+// admitted returns the TCP ports of the nodes that are open to the outside: SSH,
+// the kubelet, and the HTTP server that every guest runs.
 func (l layout) admitted() []int {
 	if l.Profile != Nested {
 		return nil
@@ -89,7 +91,8 @@ func (l layout) admitted() []int {
 	return []int{22, 80, 10250}
 }
 
-// workerNames are the virtual machines that are nodes of Kubernetes, one on each host.
+// workerNames returns the names of the virtual machines that are Kubernetes nodes,
+// one on each host. It returns nil outside of profile Nested.
 func (l layout) workerNames() []string {
 	if l.Profile != Nested {
 		return nil
@@ -103,7 +106,7 @@ func (l layout) workerNames() []string {
 
 func (l layout) node(name string) (host.Node, error) { return named(l.nodes, name) }
 
-// hosts are the nodes and the host outside, if there is one.
+// hosts returns the nodes and the host outside, if the lab has one.
 func (l layout) hosts() []host.Node {
 	if !l.outside() {
 		return l.nodes
@@ -113,24 +116,24 @@ func (l layout) hosts() []host.Node {
 
 func (l layout) host(name string) (host.Node, error) { return named(l.hosts(), name) }
 
-// logDir has what the components wrote.
+// logDir is the directory with the components' logs.
 func (l layout) logDir() string { return filepath.Join(l.Dir, "log") }
 
-// programs is a directory to put on PATH: kubectl and its plugin, in the
-// versions that fit the lab.
+// programs is a directory to put on PATH. It has kubectl and its plugin in the
+// versions that the lab uses.
 func (l layout) programs() string { return filepath.Join(l.Dir, "bin") }
 
-// self is a copy of this program that stays when "go run" has ended.
+// self is the path of a copy of this program. The copy remains after "go run" ends.
 func (l layout) self() string { return filepath.Join(l.programs(), "isthmus-lab") }
 
-// archives are the files of the images that nodes have.
+// archives returns the image files that are imported into nodes.
 func (l layout) archives() []string {
-	files, _ := filepath.Glob(filepath.Join(l.Repo, "bin", "*.tar")) // of a pattern that is right
+	files, _ := filepath.Glob(filepath.Join(l.Repo, "bin", "*.tar")) // it errs only for a bad pattern
 	return slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == coreDNSTar && !l.neutronPods() })
 }
 
-// cloudsFile is where a controller outside the cluster finds what it may know of
-// the cloud; empty for the usual place inside.
+// cloudsFile is the path of the clouds.yaml of a controller outside the cluster. It
+// is empty if the controller is inside and reads it at the usual path.
 func (l layout) cloudsFile() string {
 	if l.Profile != Nested || !l.neutronPods() {
 		return ""
@@ -138,18 +141,20 @@ func (l layout) cloudsFile() string {
 	return filepath.Join(l.Dir, "kube", "clouds.yaml")
 }
 
-// settingsFile is what the ConfigMap has, for a controller outside the cluster.
+// settingsFile is the path of a copy of the ConfigMap's settings, which a controller
+// outside the cluster reads.
 func (l layout) settingsFile() string { return filepath.Join(l.Dir, "kube", "settings.yaml") }
 
-// poolSocket is where that controller serves its pools.
+// poolSocket is the Unix socket on which a controller outside the cluster serves
+// its pools.
 func (l layout) poolSocket() string { return filepath.Join(l.Dir, "pool.sock") }
 
-// isVM tells whether a component is a virtual machine: a step of Up that
-// leaves a process.
+// isVM reports whether a component is a virtual machine: a step of Up that leaves
+// a running process.
 func (l layout) isVM(name string) bool { return l.OpenStack && filepath.Dir(name) == "vm" }
 
-// fits tells whether a lab with options o can become this one. A host that is a
-// node stays one.
+// fits reports whether Up can turn a lab with options o into this one. It cannot
+// turn a Kubernetes node back into a plain host.
 func (l layout) fits(o Options) bool {
 	return o.Profile == l.Profile && o.Underlay == l.Underlay && (l.Profile != Nested || o.Fabric == l.Fabric) && (l.Mixed || !o.Mixed)
 }
@@ -166,8 +171,8 @@ func (l layout) kubectl(ctx context.Context, args ...string) error {
 	return err
 }
 
-// Env are the lines that make a shell's kubectl, openstack, ovn-nbctl and
-// ovn-sbctl talk to the lab.
+// Env returns the export statements with which kubectl, openstack, ovn-nbctl and
+// ovn-sbctl in a shell use the lab.
 func (l layout) Env() string {
 	vars := [][2]string{
 		{"PATH", l.programs() + ":" + l.KubeBin + ":$PATH"},
@@ -191,7 +196,8 @@ func (l layout) Env() string {
 	return b.String()
 }
 
-// dirFlag is what a command needs to mean this lab.
+// dirFlag returns the flag, with a space before it, that makes isthmus-lab use this
+// lab. It is empty if the lab is in the default directory.
 func (l layout) dirFlag() string {
 	if l.Dir == Dir {
 		return ""

@@ -20,16 +20,18 @@ import (
 )
 
 const (
-	// controller is Isthmus' own, by its component's and its account's name.
+	// controller is the name of the component and of the account of Isthmus'
+	// controller.
 	controller = "isthmus-controller"
-	// workerDisk is the step that makes what the nodes' disks begin as.
+	// workerDisk is the step that makes the image of the nodes' disks.
 	workerDisk = "worker/disk"
 )
 
-// patience with nodes that run without hardware acceleration.
+// patience is how long a component may take to become ready. It is long because the
+// nodes may run without hardware acceleration.
 const patience = 6 * time.Minute
 
-// workers are the virtual machines that are nodes of Kubernetes.
+// workers returns the virtual machines that are Kubernetes nodes.
 func (m Machines) workers() []guest.Spec {
 	var all []guest.Spec
 	for i, name := range m.workerNames() {
@@ -42,7 +44,8 @@ func (m Machines) workers() []guest.Spec {
 	return all
 }
 
-// workerNeeds are what a guest needs that is a node.
+// workerNeeds returns the components that a guest with a disk needs. Such a guest is
+// a node. For other guests it returns nil.
 func (m Machines) workerNeeds(s guest.Spec) []string {
 	if s.Disk == nil {
 		return nil
@@ -57,7 +60,7 @@ func (m Machines) disk() worker.Disk {
 	}
 }
 
-// seed makes what a guest joins the cluster with.
+// seed returns the files with which a guest joins the cluster.
 func (m Machines) seed(g guest.Guest) ([]guest.File, error) {
 	files, err := m.cluster().Joining(kube.Machine{
 		Name: g.Name, Provider: "openstack:///" + guest.ServerID(g.Name), Addresses: []netip.Addr{g.Address.Addr(), g.FloatingIP},
@@ -68,10 +71,10 @@ func (m Machines) seed(g guest.Guest) ([]guest.File, error) {
 	return worker.Files(g.Name, files)
 }
 
-// nodeStep is the name of the step after which a guest is a node.
+// nodeStep returns the name of the step that completes a guest's node.
 func nodeStep(worker string) string { return worker + "/node" }
 
-// join makes nodes of the guests.
+// join returns the steps that make the guests Kubernetes nodes.
 func (m Machines) join() []supervise.Component {
 	steps := []supervise.Component{{Name: workerDisk, Do: func(ctx context.Context) error {
 		_, err := m.disk().Image(ctx)
@@ -90,11 +93,11 @@ func (m Machines) join() []supervise.Component {
 	return steps
 }
 
-// uninitialized is on a node until its cloud has told what it knows of it.
+// uninitialized is the taint of a node that a cloud controller has not initialized.
 const uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
 
-// introduce does what a cloud's controller does for a new node: it tells the
-// addresses. There is none in the lab.
+// introduce initializes a new node: it sets the addresses and removes the taint. The
+// lab has no cloud controller, which would do this elsewhere.
 func (m Machines) introduce(ctx context.Context, name string) error {
 	all, err := m.guests().List()
 	if err != nil {
@@ -118,7 +121,7 @@ func (m Machines) introduce(ctx context.Context, name string) error {
 	return m.kubectl(ctx, "taint", "node", name, uninitialized+"-")
 }
 
-// addresses are a node's, as its status has them.
+// addresses returns a node's addresses in the form of its status.
 func addresses(g guest.Guest) []map[string]string {
 	return []map[string]string{
 		{"type": "InternalIP", "address": g.Address.Addr().String()},
@@ -127,14 +130,15 @@ func addresses(g guest.Guest) []map[string]string {
 	}
 }
 
-// controller runs Isthmus' outside the nodes, beside the rest of the control plane.
+// controller returns the component that runs Isthmus' controller outside the nodes,
+// beside the rest of the control plane.
 func (d deployment) controller() supervise.Component {
 	listen := d.site().Gateway().Addr().String() + ":10661"
 	program := filepath.Join(d.Repo, "bin", controller)
 	return supervise.Component{
 		Name:  controller,
 		Needs: []string{isthmus + "/manifests", openstack.ResourcesName},
-		Env:   []string{"BUILT=" + built(program)}, // one that was built anew is started anew
+		Env:   []string{"BUILT=" + built(program)}, // a new build changes this, so the supervisor restarts the process
 		Argv: []string{
 			program, "--settings=" + d.settingsFile(),
 			"--kubeconfig=" + d.cluster().AccountKubeconfig(controller), "--listen=" + listen,
@@ -151,7 +155,7 @@ func (d deployment) controller() supervise.Component {
 	}
 }
 
-// built is when a program was; empty if there is none.
+// built returns the modification time of a program, or "" if there is no such file.
 func built(program string) string {
 	info, err := os.Stat(program)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// neutronSettings are what profile neutron adds to the settings.
+// neutronSettings returns the settings of pods on Neutron ports.
 func neutronSettings() *settings.Neutron {
 	least := 3
 	return &settings.Neutron{
@@ -24,7 +24,8 @@ func neutronSettings() *settings.Neutron {
 	}
 }
 
-// credentials writes the Secret with what Isthmus may know of the cloud.
+// credentials writes the manifest of the Secret with Isthmus' clouds.yaml and returns
+// its path.
 func (d deployment) credentials() (string, error) {
 	clouds, err := d.cloud().CloudOf(openstack.Tenant)
 	if err != nil {
@@ -43,13 +44,14 @@ const coreDNSTar = "coredns.tar"
 //go:embed coredns.yaml
 var coreDNS string
 
-// dns puts CoreDNS into the cluster, as any cluster has it.
+// dns returns the step that deploys CoreDNS.
 func (d deployment) dns() []supervise.Component {
 	return []supervise.Component{{Name: "coredns", Needs: []string{isthmus, openstack.ResourcesName}, Do: d.applyDNS}}
 }
 
 func (d deployment) applyDNS(ctx context.Context) error {
-	// a pod that comes before its network waits longer than the network takes
+	// a pod created before its network is retried with a delay longer than the network
+	// takes, so wait for the network first
 	for _, what := range []string{"create", "condition=Ready"} {
 		if err := d.kubectl(ctx, "wait", "--for="+what, "subnet/pods", "--timeout=60s"); err != nil {
 			return err

@@ -15,10 +15,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// The first virtual machine is the one that the documents speak of.
+// firstVM is the virtual machine of the walkthroughs.
 const firstVM = "provider-instance"
 
-// firstVMAddress is its address in the documents.
+// firstVMAddress is its address in the walkthroughs.
 func firstVMAddress() netip.Addr { return netip.MustParseAddr("192.168.1.61") }
 
 // public is the network of floating IPs.
@@ -32,12 +32,12 @@ type Machines struct {
 	start func(ctx context.Context, component string) error
 }
 
-// openstack are the parts of OpenStack, and the virtual machines.
+// openstack returns the components of OpenStack and the virtual machines.
 func (m Machines) openstack() ([]supervise.Component, error) {
 	parts := openstack.Components(m.cloud())
 	for i := range parts {
 		if len(parts[i].Needs) == 0 {
-			parts[i].Needs = []string{ovn.Network} // what comes after them listens there
+			parts[i].Needs = []string{ovn.Network} // the components after them listen on its addresses
 		}
 	}
 	specs, err := m.vms()
@@ -57,8 +57,8 @@ func (m Machines) openstack() ([]supervise.Component, error) {
 	return parts, nil
 }
 
-// vms are those that Up makes by itself and those that somebody made, each where
-// it is by now.
+// vms returns the virtual machines that Up creates and those that the user created,
+// each with the node on which it is now.
 func (m Machines) vms() ([]guest.Spec, error) {
 	specs := m.workers()
 	for i := range m.VMs {
@@ -89,7 +89,7 @@ func (m Machines) guests() guest.Config {
 		Dir:        filepath.Join(m.Dir, "vm"),
 		CacheDir:   m.CacheDir,
 		CloudsFile: m.cloud().CloudsFile(),
-		// a machine is part of a step, which reports for it
+		// without Report: the step that creates the machine reports
 		Supervisor: &supervise.Supervisor{Dir: m.sup.Dir, LogDir: m.sup.LogDir, Patience: m.sup.Patience},
 		Enter: func(node string, argv ...string) []string {
 			n, err := m.node(node)
@@ -101,8 +101,8 @@ func (m Machines) guests() guest.Config {
 	}
 }
 
-// Create makes a virtual machine on a Neutron network, the profile's own if
-// it names none, and returns when it has its address.
+// Create creates a virtual machine on a Neutron network and returns when the machine
+// has its address. Without a network in s, it uses the profile's own.
 func (m Machines) Create(ctx context.Context, s guest.Spec) error {
 	if err := m.needOpenStack(); err != nil {
 		return err
@@ -121,7 +121,8 @@ func (m Machines) Create(ctx context.Context, s guest.Spec) error {
 	return nil
 }
 
-// Delete takes a virtual machine away, with its port.
+// Delete deletes a virtual machine and its port. If the machine is a node, Delete
+// also deletes the Node.
 func (m Machines) Delete(ctx context.Context, name string) error {
 	if err := m.needOpenStack(); err != nil {
 		return err
@@ -129,22 +130,22 @@ func (m Machines) Delete(ctx context.Context, name string) error {
 	if err := m.guests().Delete(ctx, name); err != nil || !slices.Contains(m.workerNames(), name) {
 		return err
 	}
-	// so does a cloud's controller
+	// elsewhere a cloud controller does this
 	return m.kubectl(ctx, "delete", "node", name, "--ignore-not-found")
 }
 
-// PowerOff ends a virtual machine, which keeps its port and its disk, until
-// Start or Up.
+// PowerOff stops a virtual machine until Start or Up. The machine keeps its port and
+// its disk.
 func (m Machines) PowerOff(ctx context.Context, name string) error {
 	return m.guests().PowerOff(ctx, name)
 }
 
-// Start starts a virtual machine that was powered off, and returns when it has its address.
+// Start starts a virtual machine after PowerOff and returns when it has its address.
 func (m Machines) Start(ctx context.Context, name string) error {
 	return m.start(ctx, guest.ComponentName(name))
 }
 
-// Reboot is PowerOff and Start, which is what Nova's soft reboot is.
+// Reboot powers a virtual machine off and on, as Nova's soft reboot does.
 func (m Machines) Reboot(ctx context.Context, name string) error {
 	if err := m.PowerOff(ctx, name); err != nil {
 		return err
@@ -152,7 +153,7 @@ func (m Machines) Reboot(ctx context.Context, name string) error {
 	return m.Start(ctx, name)
 }
 
-// Migrate moves a virtual machine to another node while it runs.
+// Migrate migrates a virtual machine live to another node.
 func (m Machines) Migrate(ctx context.Context, name, node string) error {
 	if err := m.needOpenStack(); err != nil {
 		return err

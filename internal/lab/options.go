@@ -1,6 +1,6 @@
-// Package lab is the one-machine cloud: it knows which components there are,
-// and what an operator can do with them. What they are made of is known by
-// the packages below it.
+// Package lab runs a cloud on one machine: Kubernetes, OVN, OpenStack and Isthmus.
+// It knows which components there are and what an operator can do with them. The
+// packages below it know how each component is started. Read lab.go first.
 package lab
 
 import (
@@ -17,12 +17,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
-// Options say what a lab consists of. They are kept in its directory, so that
-// later commands need not be told again.
+// Options describe a lab. Up saves them in the lab's directory, where later commands
+// read them.
 type Options struct {
 	Dir string `json:"dir"` // all state
-	// Underlay is the network that joins the nodes; labs side by side need
-	// different ones, as they need different directories.
+	// Underlay is the network between the nodes. Labs side by side need different
+	// underlays and different directories.
 	Underlay  netip.Prefix `json:"underlay"`
 	Repo      string       `json:"repo"` // manifests and images
 	KubeBin   string       `json:"kubeBin"`
@@ -34,48 +34,48 @@ type Options struct {
 	Isthmus   bool         `json:"isthmus"`
 	KubeProxy bool         `json:"kubeProxy"`
 	Profile   string       `json:"profile"`
-	// Fabric is for profile Nested: what makes the pods' networks.
+	// Fabric is the fabric of the pods' networks in profile Nested.
 	Fabric string `json:"fabric,omitempty"`
-	// Mixed makes a node of Kubernetes of one host, too, beside the virtual
-	// machines of profile Nested.
+	// Mixed makes one host a Kubernetes node as well, beside the virtual machines of
+	// profile Nested.
 	Mixed bool `json:"mixed,omitempty"`
 }
 
-// Dir is where a lab stands unless told otherwise.
+// Dir is the default directory of a lab.
 const Dir = host.DefaultDir
 
-// DirEnv names the environment variable that tells otherwise.
+// DirEnv names the environment variable that overrides Dir.
 const DirEnv = "ISTHMUS_LAB_DIR"
 
-// SharedOVN is the profile in which Kubernetes' nodes are chassis of the OVN
-// that Neutron uses.
+// SharedOVN is the profile in which Kubernetes nodes are chassis of the OVN that
+// Neutron uses.
 const SharedOVN = "shared-ovn"
 
-// Neutron is the profile in which every pod is a Neutron port and every
-// Service a load balancer of Octavia's.
+// Neutron is the profile in which every pod has a Neutron port and every Service has
+// an Octavia load balancer. It is also the name of that fabric.
 const Neutron = "neutron"
 
-// Nested is the profile in which Kubernetes' nodes are virtual machines on trunk
-// ports, one on each host, and hosts know OpenStack and OVN only.
+// Nested is the profile in which Kubernetes nodes are virtual machines on trunk
+// ports, one on each host. The hosts run only OpenStack and OVN.
 const Nested = "nested"
 
-// profiles that Up knows.
+// profiles are the profiles that Validate accepts.
 var profiles = []string{SharedOVN, Neutron, Nested}
 
-// OVN is the fabric in which we write the northbound database ourselves; the
-// other is Neutron.
+// OVN is the fabric in which Isthmus writes the northbound database itself. The other
+// fabric is Neutron.
 const OVN = "ovn"
 
-// outside tells whether the cloud has an outside, and project k8s a network with
-// a way there.
+// outside reports whether the lab has a network outside the cloud, with a router to
+// it from project k8s.
 func (o Options) outside() bool { return o.Profile == Neutron || o.Profile == Nested }
 
-// neutronPods tells whether pods are Neutron ports.
+// neutronPods reports whether pods have Neutron ports.
 func (o Options) neutronPods() bool {
 	return o.Profile == Neutron || o.Profile == Nested && o.Fabric == Neutron
 }
 
-// Default is a whole lab.
+// Default returns the options of a complete lab.
 func Default() Options {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -89,7 +89,7 @@ func Default() Options {
 	return o
 }
 
-// Validate says everything that is wrong with o at once.
+// Validate returns all errors of o joined, or nil.
 func (o Options) Validate() error {
 	var errs []error
 	if o.Nodes < 1 || o.Nodes > 20 {
@@ -113,7 +113,7 @@ func (o Options) Validate() error {
 	if o.Mixed && o.Profile != Nested {
 		errs = append(errs, fmt.Errorf("--mixed: it needs --profile %s, elsewhere all hosts are nodes", Nested))
 	}
-	// "/", "/run" and the like would be removed with the lab
+	// Down removes the directory: it must not be "/", "/run" or the like
 	if !filepath.IsAbs(o.Dir) || strings.Count(filepath.Clean(o.Dir), "/") < 2 || len(o.Dir) > 40 {
 		errs = append(errs, fmt.Errorf("--dir %q: give a directory of the lab's own, such as %s", o.Dir, Dir))
 	}
@@ -136,7 +136,7 @@ func Load(dir string) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	o := Options{Underlay: netip.MustParsePrefix(host.DefaultUnderlay), Fabric: Neutron} // a lab of an earlier release says none
+	o := Options{Underlay: netip.MustParsePrefix(host.DefaultUnderlay), Fabric: Neutron} // earlier releases did not save these
 	if err := json.Unmarshal(text, &o); err != nil {
 		return Options{}, fmt.Errorf("%s: %w", Options{Dir: dir}.file(), err)
 	}
@@ -154,8 +154,8 @@ func (o Options) save() error {
 	return os.WriteFile(o.file(), append(text, '\n'), 0o644)
 }
 
-// findRepo looks for the source tree around the working directory and around
-// the program itself.
+// findRepo returns the source tree above the working directory or above this program,
+// or "" if there is none.
 func findRepo() string {
 	starts := []string{}
 	if wd, err := os.Getwd(); err == nil {
@@ -174,8 +174,8 @@ func findRepo() string {
 	return ""
 }
 
-// findKube returns the directory with Kubernetes' programs: ISTHMUS_KUBE_BIN,
-// or the newest that scripts/kubernetes.sh made.
+// findKube returns the directory with Kubernetes' programs: ISTHMUS_KUBE_BIN, or the
+// newest that scripts/kubernetes.sh created.
 func findKube(cache string) string {
 	if dir := os.Getenv("ISTHMUS_KUBE_BIN"); dir != "" {
 		return dir

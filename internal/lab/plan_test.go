@@ -62,8 +62,7 @@ func TestPlanNested(t *testing.T) {
 	compare(t, "testdata/plan-nested.golden", got)
 }
 
-// A host that becomes a node beside the virtual machines changes nothing of
-// what runs already.
+// Mixed adds components for one host. It changes no component that runs already.
 func TestMixedOnlyAdds(t *testing.T) {
 	o := Options{
 		Dir: "/run/isthmus-plan", Underlay: underlay, Repo: "/src/isthmus", KubeBin: "/cache/kubernetes", CacheDir: "/cache",

@@ -14,11 +14,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// progress prints one line per component and, on a terminal, below them what
-// is under way.
+// progress prints one line per finished component. On a terminal it also keeps a last
+// line with the components that are being started.
 type progress struct {
 	out   io.Writer
-	width int // 0: not a terminal, or NO_COLOR is set
+	width int // columns; 0 if out is no terminal or NO_COLOR is set
 	total int
 	begin time.Time
 
@@ -40,7 +40,7 @@ func newProgress(out io.Writer, total int) *progress {
 	return p
 }
 
-// tick keeps the clock of the last line going.
+// tick redraws the last line, which shows the elapsed time.
 func (p *progress) tick() {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
@@ -56,7 +56,7 @@ func (p *progress) tick() {
 	}
 }
 
-// event is told by the supervisor.
+// event handles an event of the supervisor.
 func (p *progress) event(e supervise.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

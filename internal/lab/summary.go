@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// poolSocketEnv tells kubectl ko where a controller outside the cluster listens.
+// poolSocketEnv names the environment variable with the socket of a controller outside
+// the cluster. kubectl ko reads it.
 const poolSocketEnv = "ISTHMUS_POOL_SOCKET"
 
-// summary tells what there is and what to try.
+// summary prints what the lab has and commands to try.
 func (l *Lab) summary(took time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThe lab is up (%.1f s), in %s\n\n", took.Seconds(), l.Dir)

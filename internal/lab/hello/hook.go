@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// hook is the protocol of an admission webhook, whose certificate is in tlsDir,
-// where a pod has a Secret.
+// hook is the protocol of a port that serves an admission webhook. Its certificate is
+// in tlsDir, where the pod mounts a Secret.
 const (
 	hook   = "hook"
 	tlsDir = "/tls"
 )
 
-// review is as much of an AdmissionReview as matters here, in both directions.
+// review has the used fields of an AdmissionReview, of requests and of responses.
 type review struct {
 	APIVersion string   `json:"apiVersion"`
 	Kind       string   `json:"kind"`
@@ -40,7 +40,7 @@ func admitter() *http.Server {
 	return &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(admit)}
 }
 
-// admit lets in what is not called "refused-...".
+// admit allows every object whose name does not start with "refused-".
 func admit(w http.ResponseWriter, r *http.Request) {
 	var in review
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Request == nil {
@@ -52,5 +52,5 @@ func admit(w http.ResponseWriter, r *http.Request) {
 		v.Status = &status{Message: "refused by " + strings.TrimSpace(greeting())}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(review{APIVersion: in.APIVersion, Kind: in.Kind, Response: v}) // whoever has gone needs no answer
+	_ = json.NewEncoder(w).Encode(review{APIVersion: in.APIVersion, Kind: in.Kind, Response: v}) // a client that has gone needs no answer
 }

@@ -1,8 +1,9 @@
-// Command hello is what the walkthroughs' pods run: it says which pod it is,
-// over HTTP on port 8080 and to any datagram on port 9090; with ports as
-// arguments, "tcp/80 udp/53", on those; at "hook/8443" it is an admission webhook. Called curl or udp it asks another one,
-// and with "reach" as its first argument it tries many. It stands for programs
-// that cannot be linked statically and look up names, and knows nothing of the lab.
+// Command hello is the program in the walkthroughs' pods. It answers with the pod's
+// name: over HTTP on port 8080 and to any datagram on UDP port 9090. Arguments such as
+// "tcp/80 udp/53" replace these ports. On a port such as "hook/8443" it serves an
+// admission webhook. Under the name curl or udp it is a client of another hello. With
+// the first argument "reach" it tries many addresses. It does not depend on the lab.
+// It is linked dynamically and looks up names, like programs that have no static build.
 package main
 
 import (
@@ -20,11 +21,11 @@ import (
 	"time"
 )
 
-// patience is how long an answer may take.
+// patience is the timeout of requests.
 const patience = 5 * time.Second
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // process 1 must ask for it
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // process 1 has no default handler
 	defer stop()
 	var err error
 	switch name := filepath.Base(os.Args[0]); {
@@ -55,7 +56,8 @@ func greeting() string {
 	return name + ": HELLO! I AM ALIVE!!!\n"
 }
 
-// serve answers at ports such as "tcp/80" until one of them fails, or ctx ends.
+// serve answers on ports such as "tcp/80" until one of them fails, then it errs, or
+// until ctx ends, then it returns nil.
 func serve(ctx context.Context, ports ...string) error {
 	failed := make(chan error, len(ports))
 	for _, p := range ports {
@@ -71,7 +73,8 @@ func serve(ctx context.Context, ports ...string) error {
 	}
 }
 
-// open begins to answer at a port; what ends that later goes to failed.
+// open starts to answer on a port. It errs if it cannot listen. A later error goes to
+// failed.
 func open(ctx context.Context, port string, failed chan<- error) error {
 	var listen net.ListenConfig
 	protocol, number, _ := strings.Cut(port, "/")
@@ -100,7 +103,7 @@ func greeter() *http.Server {
 	return &http.Server{
 		ReadHeaderTimeout: patience,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, greeting()) // whoever has gone needs no answer
+			_, _ = io.WriteString(w, greeting()) // a client that has gone needs no answer
 		}),
 	}
 }
@@ -111,11 +114,11 @@ func answer(c net.PacketConn) error {
 		if err != nil {
 			return err
 		}
-		_, _ = c.WriteTo([]byte(greeting()), from) // the next one may be luckier
+		_, _ = c.WriteTo([]byte(greeting()), from) // UDP may lose an answer anyway
 	}
 }
 
-// get prints what a URL has; the scheme may be left out.
+// get writes the content of a URL to out. Without a scheme it uses http.
 func get(ctx context.Context, url string, out io.Writer) error {
 	if !strings.Contains(url, "://") {
 		url = "http://" + url
@@ -134,7 +137,7 @@ func get(ctx context.Context, url string, out io.Writer) error {
 	return err
 }
 
-// ask sends one datagram and prints the answer.
+// ask sends one datagram to an address and writes the answer to out.
 func ask(ctx context.Context, address string, out io.Writer) error {
 	dialer := net.Dialer{Timeout: patience}
 	c, err := dialer.DialContext(ctx, "udp", address)

@@ -17,13 +17,13 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// wait is how long an end may take to answer: a dropped packet is told from a
-// slow one by nothing else.
+// wait is the timeout of one try. After it, the packet counts as dropped.
 const wait = 1500 * time.Millisecond
 
-// reachAll reads batches of lines such as "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or "icmp
-// 10.0.0.1 0". An empty line ends a batch, and so does the end of in. It tries all lines of a batch at the same time,
-// prints each with "yes" or "no" behind it, in the same order, and an empty line after them.
+// reachAll reads batches of lines such as "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or
+// "icmp 10.0.0.1 0". An empty line or the end of in ends a batch. reachAll tries all
+// lines of a batch at the same time. Then it writes each line with "yes" or "no"
+// appended, in the same order, and an empty line.
 func reachAll(ctx context.Context, in io.Reader, out io.Writer) error {
 	var lines []string
 	s := bufio.NewScanner(in)
@@ -61,8 +61,8 @@ func word(err error) string {
 	return "no"
 }
 
-// reaches tells whether an answer comes back. That nobody listens at the port
-// is one, too.
+// reaches returns nil if the address of the line answers. A refused connection is an
+// answer as well.
 func reaches(ctx context.Context, line string) error {
 	words := strings.Fields(line)
 	if len(words) != 3 {
@@ -94,7 +94,8 @@ func stream(ctx context.Context, address string) error {
 	return c.Close()
 }
 
-// datagram asks twice: one may be lost while the other end's address is looked for.
+// datagram sends up to two datagrams, because the first may be lost during address
+// resolution.
 func datagram(ctx context.Context, address string) error {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "udp", address)
@@ -117,8 +118,8 @@ func datagram(ctx context.Context, address string) error {
 	return err
 }
 
-// echo sends what ping sends. The kernel gives each such socket all answers, so
-// an answer is told by who sends it.
+// echo sends an ICMP echo request and waits for the reply. The kernel delivers all
+// replies to each such socket, so echo compares the sender.
 func echo(address string) error {
 	c, err := icmp.ListenPacket("ip4:icmp", "0.0.0.0")
 	if err != nil {
