@@ -8,7 +8,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// AttachFacts say how pods are attached on the pod's node.
+// AttachFacts are the facts about how pods are attached on the pod's node.
 type AttachFacts struct {
 	// OnNode is true if the Node that the pod is bound to exists.
 	OnNode bool
@@ -16,22 +16,23 @@ type AttachFacts struct {
 	Nested bool
 	// Parent is that port; nil if it is not found.
 	Parent *decide.ParentPort
-	// SomeNested is true if any Node is such a virtual machine. It is read for a
-	// pod that is not bound.
+	// SomeNested is true if any Node is such a virtual machine. It matters only
+	// for a pod that is not bound.
 	SomeNested bool
 }
 
 // attachment is how the pod is attached on its node.
 type attachment struct {
-	// parent is the port that the pod's port is behind; nil for a pod on a switch.
+	// parent is the parent port of the pod's port; nil if the pod is plugged into
+	// Open vSwitch.
 	parent *decide.ParentPort
-	// problem is reported although the pod has its port; nil if there is none.
+	// problem is reported although the pod gets its port; nil if there is none.
 	problem error
 }
 
-// attach makes the claim say how the pod is attached on its node. It errs with
-// an intent.Wait if the node's own port is not found; it then takes nothing from
-// the claim, because that port may come back.
+// attach writes into the claim how the pod is attached on its node. It errs with
+// an intent.Wait if the node's parent port is not found. It then removes nothing
+// from the claim, because that port may come back.
 func attach(f Facts, ip *v1.IP) (attachment, error) {
 	bind(ip, f.Pod.Spec.NodeName)
 	switch {
@@ -48,7 +49,7 @@ func attach(f Facts, ip *v1.IP) (attachment, error) {
 	return attachment{parent: f.Parent}, nil
 }
 
-// bind makes the claim name the pod's node; none if node is empty.
+// bind writes the pod's node into the claim; none if node is empty.
 func bind(ip *v1.IP, node string) {
 	ip.Spec.NodeName = node
 	delete(ip.Labels, v1.LabelNode)
@@ -57,8 +58,8 @@ func bind(ip *v1.IP, node string) {
 	}
 }
 
-// attachToSwitch corrects a claim that was a VLAN's. Neutron says by itself how
-// its ports are plugged.
+// attachToSwitch turns a VLAN claim on fabric ovn into one for Open vSwitch. For
+// a Neutron port decide.Bind sets how it is plugged.
 func attachToSwitch(f Facts, ip *v1.IP) {
 	if decide.FabricOfIP(ip) != intent.FabricOVN || ip.Spec.Attach.VLAN == nil {
 		return
@@ -67,9 +68,9 @@ func attachToSwitch(f Facts, ip *v1.IP) {
 	ip.Spec.HostLink = vpcOf(f, ip.Spec.Subnet) != decide.NodeVpcOf(f.NodeVpc)
 }
 
-// doubt is why it is not certain how a pod on a switch is to be attached; nil if
-// it is. Before a pod is bound where some nodes are virtual machines, its
-// address and its port are there in time, but no claim is.
+// doubt returns why it is not certain how a pod that is not nested is attached;
+// nil if it is certain. If a cluster has nested nodes, a pod gets its address and
+// its port before it is bound, but its claim only afterwards.
 func doubt(f Facts) error {
 	switch {
 	case f.SomeNested && f.Pod.Spec.NodeName == "":
@@ -80,8 +81,8 @@ func doubt(f Facts) error {
 	return nil
 }
 
-// nested tells whether the pod's node is a virtual machine. While nobody knows
-// the node, a claim that stands says it.
+// nested tells whether the pod's node is a virtual machine. If the Node does not
+// exist, the pod's claim decides.
 func nested(f Facts) bool {
 	if f.Nested {
 		return !keepsSwitch(f)
@@ -89,15 +90,15 @@ func nested(f Facts) bool {
 	return !f.OnNode && ownsClaim(f) && f.Claim.Spec.Attach.VLAN != nil
 }
 
-// keepsSwitch is true for a pod that has its port on a switch while its node
-// seems to be a virtual machine whose own port is not found. The node may be no
-// virtual machine at all, so the pod keeps its port.
+// keepsSwitch is true for a pod that is plugged into Open vSwitch while its node
+// seems to be a virtual machine without a parent port. The node may be no virtual
+// machine at all, so the pod keeps its port.
 func keepsSwitch(f Facts) bool {
 	return f.Nested && f.Parent == nil && ownsClaim(f) && f.Claim.Spec.PodUID == uid(f.Pod) && f.Claim.Spec.Attach.OVS != nil
 }
 
-// Retagged says that a running pod's VLAN id has changed; empty if it has not.
-// Both claims may be nil.
+// Retagged returns a text that says that a running pod's VLAN id has changed;
+// empty if it has not. Both claims may be nil.
 func Retagged(was, is *v1.IP) string {
 	if was == nil || is == nil || was.Spec.PodUID != is.Spec.PodUID {
 		return ""

@@ -14,25 +14,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// ClaimFacts say which address the pod has or may get.
+// ClaimFacts are the facts about the address that the pod has or may get.
 type ClaimFacts struct {
 	// Claim is the IP object that has the name of the pod's port; nil if there is none.
 	Claim *v1.IP
 	// Kept is true if the pod's StatefulSet still wants a pod of that name.
 	Kept bool
-	// SameMAC are the claims that have the MAC address that the pod asks for.
+	// SameMAC are the claims with the MAC address that the pod asks for.
 	SameMAC []*v1.IP
 	// Leases gives out addresses.
 	Leases decide.Leases
 }
 
-// StatefulSet is the kind whose pods keep their addresses.
+// StatefulSet is the kind of the controllers whose pods keep their addresses.
 const StatefulSet = "StatefulSet"
 
-// ownsClaim tells whether the claim is this pod's, or of an earlier pod of its name.
+// ownsClaim tells whether the claim belongs to this pod or to an earlier pod of
+// the same name.
 func ownsClaim(f Facts) bool { return f.Claim != nil && decide.IPUnit(f.Claim) == unitOf(f) }
 
-// stickyClaim is the claim that outlives a StatefulSet's pod; nil if there is none.
+// stickyClaim returns the claim that outlives the pod of a StatefulSet; nil if
+// there is none.
 func stickyClaim(f Facts) *v1.IP {
 	if ownsClaim(f) && f.Kept && f.Claim.Spec.PodType == StatefulSet {
 		return f.Claim
@@ -40,14 +42,16 @@ func stickyClaim(f Facts) *v1.IP {
 	return nil
 }
 
-// attached tells whether the claim is this very pod's, says how it is plugged,
-// and its addresses are its own: after a crash another may have got them.
+// attached tells whether the claim belongs to this very pod, says how it is
+// plugged, and has addresses that the pod holds. After a crash of the controller
+// another pod may hold them.
 func attached(f Facts) bool {
 	return ownsClaim(f) && f.Claim.Spec.PodUID == uid(f.Pod) && decide.Attached(f.Claim) && decide.Holds(f.Leases, unitOf(f), f.Claim)
 }
 
-// standingClaim is a copy of the claim if the pod is attached as it says; nil
-// otherwise. A Neutron port cannot change from one plug to the other.
+// standingClaim returns a copy of the claim if the pod is attached as the claim
+// says; nil otherwise. A Neutron port cannot change between Open vSwitch and
+// VLAN.
 func standingClaim(f Facts) *v1.IP {
 	if !attached(f) || decide.FabricOfIP(f.Claim) == intent.FabricNeutron && nested(f) != (f.Claim.Spec.Attach.VLAN != nil) {
 		return nil
@@ -57,8 +61,8 @@ func standingClaim(f Facts) *v1.IP {
 	return ip
 }
 
-// claim takes an address in the Subnet and returns the claim of it. It errs with
-// an intent.Wait or an intent.Stop.
+// claim allocates an address in the Subnet and returns a claim of it. It errs
+// with an intent.Wait or an intent.Stop.
 func claim(f Facts, s *v1.Subnet) (*v1.IP, error) {
 	mac, err := askedMAC(f, s)
 	if err != nil {
@@ -96,11 +100,12 @@ func claimOVN(f Facts, s *v1.Subnet) (*v1.IP, error) {
 	return ip, nil
 }
 
-// claimNeutron leaves out what Neutron chooses: decide.Bind completes the claim.
-// An address that the pod asks for is in it; other pods' ports may come from a pool.
+// claimNeutron returns a claim without what Neutron chooses; decide.Bind adds
+// that later. The claim has an address only if the pod asks for one. A pod that
+// asks for none may get a port from a pool.
 //
-// No address of a StatefulSet outlives the pod: the port goes back to the pool
-// with its address.
+// The address of a StatefulSet's pod does not outlive the pod: the port returns
+// to the pool with its address.
 func claimNeutron(f Facts, s *v1.Subnet) (*v1.IP, error) {
 	ip := &v1.IP{
 		ObjectMeta: metav1.ObjectMeta{Name: decide.PodPort(f.Namespace, f.Name), Labels: map[string]string{v1.LabelSubnet: s.Name}},
@@ -116,7 +121,8 @@ func claimNeutron(f Facts, s *v1.Subnet) (*v1.IP, error) {
 	return ip, decide.SetAddrs(ip, s, addrs)
 }
 
-// lease takes the addresses that the pod asks for, or the next ones.
+// lease allocates the addresses that the pod asks for, or the next free ones. It
+// errs with an intent.Wait or an intent.Stop.
 func lease(f Facts, s *v1.Subnet) ([]netip.Addr, error) {
 	text := f.Pod.Annotations[v1.AnnotationIPAddress]
 	if text == "" {
@@ -129,7 +135,9 @@ func lease(f Facts, s *v1.Subnet) ([]netip.Addr, error) {
 	return addrs, f.Leases.Claim(s.Name, unitOf(f), addrs)
 }
 
-// askedAddrs reads one address for each of the Subnet's prefixes.
+// askedAddrs parses a list of addresses, one for each of the Subnet's prefixes,
+// and returns them in the order of the prefixes. It errs if one is missing or is
+// not in the Subnet.
 func askedAddrs(s *v1.Subnet, text string) ([]netip.Addr, error) {
 	prefixes, err := decide.PrefixesOf(&s.Spec)
 	if err != nil {
@@ -151,7 +159,9 @@ func askedAddrs(s *v1.Subnet, text string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// askedMAC is the MAC address that the pod asks for; empty if it asks for none.
+// askedMAC returns the MAC address that the pod asks for; empty if it asks for
+// none. It errs with an intent.Stop if the address is invalid, and with an
+// intent.Wait if another port of the Subnet has it.
 func askedMAC(f Facts, s *v1.Subnet) (intent.MAC, error) {
 	text := f.Pod.Annotations[v1.AnnotationMACAddress]
 	if text == "" {
@@ -169,8 +179,9 @@ func askedMAC(f Facts, s *v1.Subnet) (intent.MAC, error) {
 	return mac, nil
 }
 
-// parseMAC refuses the MAC addresses that decide.MAC derives: another port may
-// get the address that such a one belongs to.
+// parseMAC parses a unicast MAC address. It errs for the MAC addresses that
+// decide.MAC derives from IP addresses, because another port may later get that
+// IP address.
 func parseMAC(text string) (intent.MAC, error) {
 	hw, err := net.ParseMAC(text)
 	switch {

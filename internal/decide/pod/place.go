@@ -9,17 +9,17 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// PlaceFacts say which Subnets the pod's namespace may use, beside the Subnets
-// themselves.
+// PlaceFacts are the facts, besides the Subnets, about which Subnets the pod's
+// namespace may use.
 type PlaceFacts struct {
 	Vpcs []*v1.Vpc
 	// OwnSubnet is true if the namespace is to have a Subnet of its own.
 	OwnSubnet bool
 }
 
-// place finds the Subnet that the pod is to have an address in. It errs if there
-// is none, and also returns the Subnet if the pod may not have an address there,
-// or not yet.
+// place returns the Subnet that the pod is to have an address in. It errs if
+// there is none. It returns both the Subnet and an error if the pod may not have
+// an address there, or not yet.
 func place(f Facts) (*v1.Subnet, error) {
 	s, err := find(f)
 	if err != nil {
@@ -28,10 +28,17 @@ func place(f Facts) (*v1.Subnet, error) {
 	return s, admits(f, s)
 }
 
-// find goes by the pod's annotation, the Subnet that names its namespace, the one
-// that is being made for the namespace, the Vpc that names its namespace and has
-// a default, or the cluster's default. Where several fit, a ready one and then
-// the oldest wins.
+// find returns the first of these:
+//
+//   - the Subnet in the pod's annotation,
+//   - the Subnet that names the pod's namespace,
+//   - the namespace's own Subnet, which is being created,
+//   - the default Subnet of the Vpc that names the namespace,
+//   - a default Subnet that a user created,
+//   - the cluster's default Subnet.
+//
+// If several Subnets match, a ready one wins over one that is not ready, then the
+// oldest wins. It errs with an intent.Wait if the Subnet does not exist.
 func find(f Facts) (*v1.Subnet, error) {
 	if name := f.Pod.Annotations[v1.AnnotationSubnet]; name != "" {
 		return named(f, name, "annotation "+v1.AnnotationSubnet)
@@ -46,7 +53,7 @@ func find(f Facts) (*v1.Subnet, error) {
 	if v := defaultVpc(f); v != nil {
 		return named(f, v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)
 	}
-	// What every cluster has is a default, too: one that the user made comes first.
+	// The cluster's default has spec.default too. A default of the user comes first.
 	always := decide.DefaultSubnet(f.NodeVpc)
 	made := func(s *v1.Subnet) bool { return s.Spec.Default && s.Name != always && mayUse(f, s) == nil }
 	if s := best(f.Subnets, made); s != nil {
@@ -62,8 +69,8 @@ func named(f Facts, name, by string) (*v1.Subnet, error) {
 	return nil, intent.Wait{Reason: "UnknownSubnet", For: fmt.Sprintf("Subnet %s (%s) to be made", name, by)}
 }
 
-// defaultVpc is the oldest Vpc that names the namespace and has a default Subnet;
-// nil if there is none.
+// defaultVpc returns the oldest Vpc that names the namespace and has a default
+// Subnet; nil if there is none.
 func defaultVpc(f Facts) *v1.Vpc {
 	var found *v1.Vpc
 	for _, v := range f.Vpcs {
@@ -112,11 +119,13 @@ func admits(f Facts, s *v1.Subnet) error {
 
 func notBound() error { return intent.Wait{Reason: NotBound, For: "the pod to be bound to a node"} }
 
-// NotBound is the reason of pods that wait for the scheduler: nobody needs to be told.
+// NotBound is the reason of a pod that waits for the scheduler. It is normal, so
+// no event reports it.
 const NotBound = "NotBound"
 
-// mayUse keeps a namespace's pods out of Subnets and Vpcs of others, whatever
-// the pods' annotations say.
+// mayUse returns an intent.Wait if the Subnet or its Vpc is reserved for other
+// namespaces; nil if the pod may use it. The pod's annotation cannot override
+// this.
 func mayUse(f Facts, s *v1.Subnet) error {
 	if len(s.Spec.Namespaces) > 0 {
 		if slices.Contains(s.Spec.Namespaces, f.Namespace) {
@@ -125,7 +134,7 @@ func mayUse(f Facts, s *v1.Subnet) error {
 		return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Subnet %s", f.Namespace, s.Name)}
 	}
 	if decide.External(f.NodeVpc) && s.Name == decide.DefaultSubnet(f.NodeVpc) {
-		return nil // whichever namespaces may have others of that router's
+		return nil // whichever namespaces may use other Subnets of that router
 	}
 	i := slices.IndexFunc(f.Vpcs, func(v *v1.Vpc) bool { return v.Name == s.Spec.Vpc })
 	if i >= 0 && decide.Allows(f.Vpcs[i], f.Namespace, f.NodeVpc) {
@@ -134,7 +143,7 @@ func mayUse(f Facts, s *v1.Subnet) error {
 	return intent.Wait{Reason: "NotAllowed", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", f.Namespace, s.Spec.Vpc)}
 }
 
-// subnet is the one of that name; nil if there is none.
+// subnet returns the Subnet of that name; nil if there is none.
 func subnet(f Facts, name string) *v1.Subnet {
 	if i := slices.IndexFunc(f.Subnets, func(s *v1.Subnet) bool { return s.Name == name }); i >= 0 {
 		return f.Subnets[i]
@@ -142,7 +151,8 @@ func subnet(f Facts, name string) *v1.Subnet {
 	return nil
 }
 
-// vpcOf is the Vpc of the Subnet of that name; empty if there is no such Subnet.
+// vpcOf returns the Vpc of the Subnet of that name; empty if there is no such
+// Subnet.
 func vpcOf(f Facts, name string) string {
 	if s := subnet(f, name); s != nil {
 		return s.Spec.Vpc

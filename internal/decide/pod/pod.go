@@ -1,9 +1,9 @@
 // Package pod decides what one pod asks of the network: one port, and the claim
-// that says so. It reads nothing and knows no fabric.
+// that describes it. It does no I/O and knows no fabric.
 //
-// Decide takes four steps, each with a file and with facts of its own: place
-// finds the Subnet, claim takes an address there, attach says how the pod is
-// attached on its node, port is what the fabric is asked for.
+// Decide takes four steps, each with its own file and its own facts: place finds
+// the Subnet, claim allocates an address there, attach decides how the pod is
+// attached on its node, port returns what the fabric is asked for.
 package pod
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Facts are all that matters to one pod.
+// Facts are the facts about one pod.
 type Facts struct {
 	Namespace, Name string
-	// Pod is nil if there is no such object. Then only the claim's facts matter.
+	// Pod is nil if there is no such object. Then only ClaimFacts matter.
 	Pod *corev1.Pod
 	// Subnets are all Subnets.
 	Subnets []*v1.Subnet
@@ -35,8 +35,8 @@ type Facts struct {
 // Decide returns what a pod asks of the network. Its report is the claim; nil if
 // there must be none.
 //
-// A claim that stands is not moved: what a pod asks for matters when it gets
-// its address, because its interface cannot be exchanged later.
+// A pod with a claim keeps it: what the pod asks for counts only when it gets its
+// address, because its interface cannot be replaced later.
 func Decide(f Facts) intent.Decision[*v1.IP] {
 	switch {
 	case !NeedsPort(f.Pod):
@@ -56,7 +56,7 @@ func Decide(f Facts) intent.Decision[*v1.IP] {
 	}
 	how, err := attach(f, ip)
 	if err != nil {
-		return intent.Withdraw(ip, err) // OpenStack has deleted the port that the pod's port is behind.
+		return intent.Withdraw(ip, err) // OpenStack has deleted the parent port.
 	}
 	want, problem := port(f, ip, how)
 	if want.Empty() {
@@ -65,8 +65,8 @@ func Decide(f Facts) intent.Decision[*v1.IP] {
 	return intent.ApplyWith(want, ip, cmp.Or(problem, how.problem))
 }
 
-// withoutPort is for a pod that can have no port now. What this very pod has
-// stays; what an earlier pod of its name had goes.
+// withoutPort decides for a pod that can get no port now. This very pod keeps
+// what it has; what an earlier pod of its name had is removed.
 func withoutPort(f Facts, problem error) intent.Decision[*v1.IP] {
 	if attached(f) {
 		return intent.Keep(f.Claim, problem)
@@ -74,13 +74,14 @@ func withoutPort(f Facts, problem error) intent.Decision[*v1.IP] {
 	return intent.Withdraw[*v1.IP](nil, problem)
 }
 
-// NeedsPort is false for a pod that is gone, has finished, or is on its node's network.
+// NeedsPort is false for a pod that does not exist, has finished, or uses its
+// node's network.
 func NeedsPort(p *corev1.Pod) bool {
 	return p != nil && !p.Spec.HostNetwork && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
 }
 
-// uid is the pod's UID as its kubelet knows it, which is what the CNI plugin
-// is told. A static pod has another one there than its mirror in the API server.
+// uid returns the pod's UID as the kubelet passes it to the CNI plugin. For a
+// static pod this is not the UID of its mirror pod in the API server.
 func uid(p *corev1.Pod) string {
 	if hash := p.Annotations[corev1.MirrorPodAnnotationKey]; hash != "" {
 		return hash

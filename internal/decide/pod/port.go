@@ -11,24 +11,28 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// PortFacts say whose port it is in Neutron and which security groups it is in.
+// PortFacts are the facts about the project and the security groups of the port
+// in Neutron.
 type PortFacts struct {
-	// Policies are all NetworkPolicies; nil where none are enforced.
+	// Policies are all NetworkPolicies; nil if none are enforced.
 	Policies *policy.Index
 	// InNamespace is the pod's Namespace, for its labels and annotations.
 	InNamespace *corev1.Namespace
-	// Standard are the ids of OpenStack's security groups for pods that ask for
-	// none; CloudGroups the ids of those that the pod asks for, by id or name.
+	// Standard are the ids of the OpenStack security groups of pods that ask for
+	// none. CloudGroups maps the groups that the pod asks for, by id or name, to
+	// their ids.
 	Standard    []string
 	CloudGroups map[string]string
-	// Project is the id of the cloud project that the port is made in; empty for
-	// ours. ProjectProblem is why none can be; nil if one can.
+	// Project is the id of the cloud project that the port is created in; empty
+	// for ours. ProjectProblem says why the port cannot be created there; nil if
+	// it can.
 	Project        string
 	ProjectProblem error
 }
 
-// port is what the fabric is asked for: the claim's port. It returns a problem
-// to report beside it. The want is empty if the pod can have no port for that.
+// port returns what the fabric is asked for: the claim's port, and a problem to
+// report beside it. The want is empty if the problem leaves the pod without a
+// port.
 func port(f Facts, ip *v1.IP, how attachment) (intent.Want, error) {
 	if fabricOf(f, ip) == intent.FabricNeutron {
 		return portNeutron(f, ip, how)
@@ -41,8 +45,8 @@ func port(f Facts, ip *v1.IP, how attachment) (intent.Want, error) {
 	return intent.Want{Ports: []intent.Port{p}}, nil
 }
 
-// fabricOf is what makes the claim's port: the Subnet says it, and where that is
-// gone the claim itself.
+// fabricOf returns the fabric of the claim's port: the Subnet's, or the claim's
+// own if the Subnet does not exist any more.
 func fabricOf(f Facts, ip *v1.IP) intent.Fabric {
 	if s := subnet(f, ip.Spec.Subnet); s != nil {
 		return decide.FabricOf(s)
@@ -50,9 +54,10 @@ func fabricOf(f Facts, ip *v1.IP) intent.Fabric {
 	return decide.FabricOfIP(ip)
 }
 
-// portNeutron wants the claim's port, named as Kuryr names it, in the pod's groups.
-// A pod that asks for groups or a project that it cannot have gets no port; one
-// that has its port is in the groups that it may be in, and stays in its project.
+// portNeutron wants the claim's port, named as in Kuryr, in the pod's groups. A
+// new pod that asks for a group or a project that it cannot have gets no port. A
+// pod that has its port keeps it in its project, in those groups that it may be
+// in.
 func portNeutron(f Facts, ip *v1.IP, how attachment) (intent.Want, error) {
 	m, problem := memberships(f, ip, how)
 	if missing := cmp.Or(f.ProjectProblem, problem); missing != nil && !decide.Attached(ip) {
@@ -64,8 +69,9 @@ func portNeutron(f Facts, ip *v1.IP, how attachment) (intent.Want, error) {
 	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{p}}, problem
 }
 
-// behind puts the port behind that of the pod's node, if it is nested. The fabric
-// waits for it to be up until the claim says so.
+// behind makes a nested pod's port a subport of the node's parent port. The
+// fabric must wait until the port is up, except if the claim already has that
+// parent.
 func behind(f Facts, p *intent.Port, ip *v1.IP, how attachment) {
 	if how.parent == nil {
 		return
@@ -76,9 +82,9 @@ func behind(f Facts, p *intent.Port, ip *v1.IP, how attachment) {
 	p.MustBeUp = was == nil || was.Spec.PodUID != ip.Spec.PodUID || was.Spec.Attach.VLAN == nil || was.Spec.Attach.VLAN.Parent != ip.Spec.Attach.VLAN.Parent
 }
 
-// memberships are the pod's security groups: ours, and OpenStack's own. Nodes
-// have guard groups only where they are in Neutron, too: elsewhere, and from
-// inside a virtual machine, they reach their pods by the host link.
+// memberships returns the pod's security groups: ours, and OpenStack's own. A pod
+// is in its node's guard group only if the nodes are in Neutron and the pod is
+// not nested. Otherwise the node reaches its pods by the host link.
 func memberships(f Facts, ip *v1.IP, how attachment) (policy.Membership, error) {
 	policies := f.Policies
 	if policies == nil {

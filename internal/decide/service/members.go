@@ -20,8 +20,8 @@ type endpoint struct {
 	addr  netip.Addr
 }
 
-// endpoints are those that get traffic: the ready ones; if none is, those that
-// still serve while they end.
+// endpoints returns the endpoints that get traffic: the ready ones, or if none is
+// ready, those that still serve while they terminate.
 func (f Facts) endpoints(vip netip.Addr) []endpoint {
 	var ready, ending []endpoint
 	for _, s := range f.Slices {
@@ -52,8 +52,9 @@ func addressType(a netip.Addr) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv6
 }
 
-// onlyAddress is the only address of an endpoint: the API says that the others, if
-// any, mean nothing.
+// onlyAddress returns the first address of an endpoint. The Kubernetes API
+// defines no meaning for the others. It errs if there is none or if it is
+// invalid.
 func onlyAddress(addrs []string) (netip.Addr, error) {
 	if len(addrs) == 0 {
 		return netip.Addr{}, errors.New("an endpoint without address")
@@ -63,7 +64,8 @@ func onlyAddress(addrs []string) (netip.Addr, error) {
 
 func yes(b *bool) bool { return b != nil && *b }
 
-// members are the endpoints behind one port of the Service, without doubles.
+// members returns the endpoints behind one port of the Service, without
+// duplicates.
 func (f Facts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Member {
 	var out []intent.Member
 	for _, e := range endpoints {
@@ -81,8 +83,8 @@ func (f Facts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Memb
 	return slices.CompactFunc(out, func(a, b intent.Member) bool { return a.Addr == b.Addr && a.Port == b.Port })
 }
 
-// serves tells whether a slice's port is the one behind the Service's: they
-// bear the same name.
+// serves tells whether a slice's port belongs to the Service's port: both have
+// the same name and protocol.
 func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 	name, protocol := "", corev1.ProtocolTCP
 	if e.Name != nil {
@@ -94,9 +96,10 @@ func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 	return e.Port != nil && name == p.Name && protocol == cmp.Or(p.Protocol, corev1.ProtocolTCP)
 }
 
-// at is where an endpoint is reached. A pod on the host's network is reached at
-// its node's address among the pods. What lies in none of the places is
-// reached through the router, as if it lay with the cluster IPs.
+// at returns the address and the network of an endpoint. A pod on its node's
+// network is reached at the node's address on the pods' network. An address in
+// none of EndpointNetworks is reached through the router, as if it were on the
+// network of the cluster IPs.
 func (f Facts) at(e endpoint) (netip.Addr, string) {
 	if p, found := f.placeOf(e.addr); found {
 		return e.addr, cmp.Or(p.Network, f.Network)
@@ -120,7 +123,7 @@ func (f Facts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
 	return EndpointNetwork{}, false
 }
 
-// nameOf is the pod's name; an endpoint that is none has its address for it.
+// nameOf returns the pod's name; for an endpoint that is no pod, its address.
 func (f Facts) nameOf(e endpoint) string {
 	if t := e.TargetRef; t != nil && t.Name != "" {
 		return cmp.Or(t.Namespace, f.Namespace) + "/" + t.Name

@@ -11,8 +11,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Record is the record of a Service's balancer, without its status; nil
-// if the Service has none. It goes with the Service that owns it.
+// Record returns the KuryrLoadBalancer of a Service, without its status; nil if
+// the Service has no load balancer. Kubernetes deletes it with the Service, which
+// owns it. seen may be nil.
 func Record(f Facts, provider string, seen *intent.LoadBalancerStatus) *kuryr.KuryrLoadBalancer {
 	if !needsBalancer(f.Service) {
 		return nil
@@ -73,8 +74,8 @@ func recordSlice(s *discoveryv1.EndpointSlice) kuryr.EndpointSlice {
 	return out
 }
 
-// RecordStatus is what a balancer has in the cloud, in the record's words.
-// The conditions are somebody else's.
+// RecordStatus returns a KuryrLoadBalancer's status for what a load balancer has
+// in the cloud. It sets no conditions; another writer owns them.
 func RecordStatus(b intent.LoadBalancerStatus) kuryr.KuryrLoadBalancerStatus {
 	var out kuryr.KuryrLoadBalancerStatus
 	if b.ID == "" {

@@ -1,7 +1,7 @@
 // Package service decides what one Service asks of the network: one load
-// balancer, and a floating IP if the Service is of type LoadBalancer. It reads
-// nothing and knows no fabric. Begin with Decide; members.go finds who stands
-// behind a Service, record.go writes down what was made.
+// balancer, and a floating IP if the Service is of type LoadBalancer. It does no
+// I/O and knows no fabric. Begin with Decide; members.go finds the members of a
+// Service, record.go describes the load balancer as a KuryrLoadBalancer.
 package service
 
 import (
@@ -22,60 +22,64 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Annotations of a Service: for how long, in milliseconds, a connection may be
-// idle on the client's and on the member's side.
+// Annotations of a Service with the idle timeouts of a connection, in
+// milliseconds, on the client's and on the member's side.
 const (
 	AnnotationClientTimeout = "openstack.org/kuryr-timeout-client-data"
 	AnnotationMemberTimeout = "openstack.org/kuryr-timeout-member-data"
 )
 
-// Facts are all that matters to one Service.
+// Facts are the facts about one Service.
 type Facts struct {
 	Namespace, Name string
 	// Service is nil if there is no such object.
 	Service *corev1.Service
-	// Record is the record of the load balancer; nil if there is none. Of what is
-	// wanted it decides only whose the load balancer is that a refused Service keeps.
+	// Record is the record of the load balancer; nil if there is none. It only
+	// decides whether a refused Service keeps its load balancer.
 	Record *kuryr.KuryrLoadBalancer
-	// Slices are those labelled with the Service's name.
+	// Slices are the EndpointSlices labelled with the Service's name.
 	Slices []*discoveryv1.EndpointSlice
 	// Network is the one that cluster IPs lie in.
 	Network string
-	// EndpointNetworks are the segments that members may lie in, by their networks.
+	// EndpointNetworks are the networks that members may be in, with their
+	// prefixes.
 	EndpointNetworks []EndpointNetwork
-	// Nodes are the addresses that nodes have in one of Places, by the node's name.
+	// Nodes are the addresses that nodes have in EndpointNetworks, by the node's
+	// name.
 	Nodes map[string][]netip.Addr
-	// Project is the id of the cloud project that owns the balancer; empty for
-	// ours. ProjectProblem is why none can, nil if one can.
+	// Project is the id of the cloud project that owns the load balancer; empty
+	// for ours. ProjectProblem says why that project cannot own it; nil if it can.
 	Project        string
 	ProjectProblem error
 	// ExternalNetwork is the id of the network of floating IPs; empty if there is none.
 	ExternalNetwork string
-	// ExternalProblem is why it is not known which network that is; nil if it is.
+	// ExternalProblem says why that network is not known; nil if it is.
 	ExternalProblem error
-	// ClientTimeout and MemberTimeout are for Services without the annotations; 0 for the provider's own.
+	// ClientTimeout and MemberTimeout apply to Services without the annotations; 0
+	// for the provider's default.
 	ClientTimeout, MemberTimeout time.Duration
 }
 
-// EndpointNetwork is a segment and one of its networks. The segment has no name where it is
-// none of Neutron's, but one of ours on the same router.
+// EndpointNetwork is a network and one of its prefixes. Network is empty for a
+// network of ours on the same router, which Neutron does not know.
 type EndpointNetwork struct {
 	Network string
 	Prefix  netip.Prefix
 }
 
-// Unit names a Service's unit.
+// Unit returns the name of a Service's unit.
 func Unit(namespace, service string) intent.Unit {
 	return intent.Unit("service/" + namespace + "/" + service)
 }
 
-// Decide returns what a Service asks of the network: one balancer with the cluster IP, and a floating IP where
-// the Service is of type LoadBalancer and of nobody else's class.
+// Decide returns what a Service asks of the network: one load balancer with the
+// cluster IP, and a floating IP if the Service is of type LoadBalancer without a
+// loadBalancerClass.
 //
-// Balancers are not made for headless ones and for names of something outside.
-// A Service that is refused keeps the balancer and the floating IP that it has. If
-// these are those of an earlier Service of its name, they go: Kubernetes may have
-// given their address to another.
+// A headless Service and one of type ExternalName get no load balancer. A Service
+// that is refused keeps its load balancer and floating IP. Those of an earlier
+// Service of the same name are removed, because Kubernetes may have given their
+// cluster IP to another Service.
 func Decide(f Facts) intent.Decision[struct{}] {
 	if !needsBalancer(f.Service) {
 		return intent.Remove(struct{}{})
@@ -94,14 +98,15 @@ func Decide(f Facts) intent.Decision[struct{}] {
 	return intent.ApplyWith(intent.Want{Fabric: intent.FabricOctavia, LoadBalancers: []intent.LoadBalancer{b}}, struct{}{}, problem)
 }
 
-// hasBalancer tells whether the load balancer that stands is this very Service's,
-// at its cluster IP.
+// hasBalancer tells whether the existing load balancer belongs to this very
+// Service and has its cluster IP.
 func (f Facts) hasBalancer() bool {
 	return f.Record != nil && metav1.IsControlledBy(f.Record, f.Service) &&
 		f.Record.Status.LoadBalancer != nil && f.Record.Status.LoadBalancer.IP == f.Service.Spec.ClusterIP
 }
 
-// presentFloatingIP is the one that the Service has; nil if it has none.
+// presentFloatingIP returns the floating IP that the Service has; nil if it has
+// none.
 func (f Facts) presentFloatingIP() *intent.FloatingIP {
 	for _, in := range f.Service.Status.LoadBalancer.Ingress {
 		if a, err := netip.ParseAddr(in.IP); err == nil {
@@ -111,9 +116,9 @@ func (f Facts) presentFloatingIP() *intent.FloatingIP {
 	return nil
 }
 
-// Frontends is the Service's balancer as far as it says which addresses and
-// ports lead to which members. It returns false if the Service has none. What
-// else a Service asks for, and whether that is refused, does not matter to it.
+// Frontends returns the addresses and ports of the Service's load balancer, with
+// the members behind them. It returns false if the Service has no load balancer.
+// It ignores everything else that a Service asks for, even if that is refused.
 func Frontends(f Facts) (intent.LoadBalancer, bool) {
 	if !needsBalancer(f.Service) {
 		return intent.LoadBalancer{}, false
@@ -159,8 +164,8 @@ func (f Facts) balancer() (intent.LoadBalancer, error) {
 	return b, nil
 }
 
-// listeners are one for each port of the Service, with its members, and like l in
-// all else.
+// listeners returns one listener for each port of the Service, with its members.
+// All other fields are those of l.
 func (f Facts) listeners(vip netip.Addr, l intent.Listener) []intent.Listener {
 	var out []intent.Listener
 	endpoints := f.endpoints(vip)
@@ -175,7 +180,9 @@ func unsupported(what string) error {
 	return intent.Stop{Reason: "Unsupported", Why: "load balancers of OpenStack do not do " + what}
 }
 
-// float asks for the floating IP; the balancer holds without it, too.
+// float adds the floating IP to the load balancer if the Service asks for one. It
+// errs with an intent.Wait or an intent.Stop if it cannot; the load balancer is
+// created without it.
 func (f Facts) float(b *intent.LoadBalancer) error {
 	s := f.Service.Spec
 	if s.Type != corev1.ServiceTypeLoadBalancer || s.LoadBalancerClass != nil {
@@ -204,7 +211,7 @@ func timeout(s *corev1.Service, annotation string, otherwise time.Duration) (tim
 	if !asked {
 		return otherwise, nil
 	}
-	const most = 365 * 24 * 60 * 60 * 1000 // what Octavia takes
+	const most = 365 * 24 * 60 * 60 * 1000 // Octavia's maximum
 	ms, err := strconv.Atoi(text)
 	if err != nil || ms < 0 || ms > most {
 		return 0, decide.BadAnnotation(annotation, fmt.Errorf("%q is not a number of milliseconds from 0 to %d", text, most))
@@ -212,8 +219,9 @@ func timeout(s *corev1.Service, annotation string, otherwise time.Duration) (tim
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// sourcesOf are who may come to a Service of type LoadBalancer, by its spec or
-// by the annotation that says the same.
+// sourcesOf returns the prefixes that may connect to a Service of type
+// LoadBalancer, from its spec or from the annotation with the same meaning; nil
+// if everybody may. It errs with an intent.Stop.
 func sourcesOf(s *corev1.Service) ([]netip.Prefix, error) {
 	if s.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return nil, nil
