@@ -1,7 +1,7 @@
-// Package arch knows how the code is meant to be laid out: which of our packages
-// may import which and why, and the sizes that keep files and functions
-// readable. Its tests hold the module against that. It imports nothing of ours
-// and nothing imports it.
+// Package arch holds the rules of the code's layout: which of our packages may
+// import which and why, and how large files, functions, packages and types may be.
+// Its tests check the module against these rules. It imports none of our packages,
+// and no package imports it.
 package arch
 
 import (
@@ -13,18 +13,18 @@ import (
 // Module is the prefix of all our import paths.
 const Module = "github.com/isthmus-cni/isthmus"
 
-// Rule says what a package of ours may import of ours.
+// Rule says which of our packages one of our packages may import.
 type Rule struct {
-	// May are paths below the module; "internal/ovn" allows what is below it,
-	// too, and "*" allows everything.
+	// May are paths below the module. "internal/ovn" also allows the packages
+	// below it; "*" allows all.
 	May []string
-	// Why is printed to whoever breaks the rule.
+	// Why is the reason, which the test prints when a package breaks the rule.
 	Why string
 }
 
-// Rules are the brackets of the layout in docs/design.md. The longest path that
-// is a package's or is above it holds. A package without a rule fails the test:
-// a new one is a decision, to be written down here.
+// Rules are the rules by path; docs/design.md shows the layout. The rule with the
+// longest path that is the package's own, or above it, applies. A package without a
+// rule fails the test: each new package is a decision, which is recorded here.
 var Rules = map[string]Rule{
 	"api": {
 		Why: "the API is what others import; it drags nothing of ours along",
@@ -176,7 +176,7 @@ var Rules = map[string]Rule{
 	},
 }
 
-// only are rules that hold the other way round: packages that few may import.
+// only has the packages that few others may import, each with these importers.
 var only = map[string][]string{
 	"internal/app":  {"cmd", "internal/app", "test"},
 	"internal/lab":  {"cmd/isthmus-lab", "internal/lab", "test"},
@@ -184,8 +184,8 @@ var only = map[string][]string{
 	"internal/arch": nil,
 }
 
-// Limits on sizes. A package that one developer can read in an afternoon, and a
-// type whose methods fit on one screen, are what a reviewer can hold in the head.
+// Limits on sizes, in lines or methods. A reviewer can keep a package in mind that
+// takes an afternoon to read, and a type whose methods fit on one screen.
 const (
 	fileLines    = 400
 	mainLines    = 30 // of a command's main.go
@@ -196,7 +196,7 @@ const (
 
 // exceptions are the packages ("internal/ovn") and types ("internal/ovn.Fabric")
 // that may be larger than the limits, each with the reason. An exception that is
-// not needed any more fails the test.
+// no longer needed fails the test.
 var exceptions = map[string]string{
 	"internal/neutron.Fabric":            toBeCut,
 	"internal/neutron/neutrontest.call":  toBeCut,
@@ -208,8 +208,8 @@ const toBeCut = "it is being cut into smaller ones"
 // Banned are package names that say nothing.
 var Banned = []string{"util", "utils", "common", "types", "manager", "helpers", "helper", "misc", "base", "core", "lib", "interfaces"}
 
-// Imports returns what is wrong with a package's imports: both are paths below
-// the module; a package may always import what is below "testdata" of its own.
+// Imports returns the errors in a package's imports; nil if there are none. pkg and
+// imports are paths below the module.
 func Imports(pkg string, imports []string) []string {
 	at, rule, ok := ruleOf(pkg)
 	if !ok {
@@ -229,7 +229,8 @@ func Imports(pkg string, imports []string) []string {
 	return wrong
 }
 
-// ruleOf finds the rule of the longest path that is pkg or above it.
+// ruleOf returns the rule with the longest path that is pkg or above it, and that
+// path. ok is false if there is none.
 func ruleOf(pkg string) (string, Rule, bool) {
 	for at := pkg; at != ""; at = parent(at) {
 		if r, ok := Rules[at]; ok {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// pkg is what "go list -json" says of a package.
+// pkg is what "go list -json" prints for a package.
 type pkg struct {
 	ImportPath, Dir, Name, Doc        string
 	Imports                           []string
@@ -28,7 +28,7 @@ func (p pkg) files() []string {
 	return slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles, p.TestGoFiles, p.XTestGoFiles)
 }
 
-// packages lists the module; one that does not compile is listed all the same.
+// packages returns all packages of the module, including those that do not compile.
 func packages(t *testing.T) []pkg {
 	t.Helper()
 	touch(t)
@@ -55,8 +55,8 @@ func packages(t *testing.T) []pkg {
 	}
 }
 
-// touch opens all that "go list" reads, so that "go test" knows that a cached
-// result no longer holds when a file comes or changes.
+// touch reads all files that "go list" reads. Otherwise "go test" would return a
+// cached result after a file was added or changed.
 func touch(t *testing.T) {
 	t.Helper()
 	for _, top := range []string{"api", "cmd", "internal", "test"} {
@@ -91,7 +91,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// The CNI plugin is started by the kubelet for each pod: what it links is paid for each time.
+// The container runtime starts the CNI plugin for each pod, so each package that the
+// plugin links costs time and memory each time.
 func TestPluginStaysSmall(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", "./cmd/isthmus-cni")
@@ -121,7 +122,7 @@ func TestNamesAndComments(t *testing.T) {
 	}
 }
 
-// A rule for what is no package of ours any more misleads its reader.
+// A rule for a package that no longer exists misleads its reader.
 func TestRulesNamePackages(t *testing.T) {
 	t.Parallel()
 	all := packages(t)

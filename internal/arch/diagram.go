@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Diagram draws the packages as a Mermaid flow chart, one box for each rule and
-// an arrow to each that it imports. imports holds what each package imports, as
-// paths below the module. Arrows that follow from others are left out: where a
-// imports b and b imports c, none is drawn from a to c. So are commands, tests
-// and fakes, this package, and what neither imports nor is imported.
+// Diagram returns the packages as a Mermaid flow chart: one box for each rule, and
+// an arrow to each box that it imports. imports has the imports of each package,
+// all as paths below the module. Arrows that follow from others are left out: if a
+// imports b and b imports c, there is no arrow from a to c. Commands, tests, fakes,
+// this package, and packages without any arrow are left out, too.
 func Diagram(imports map[string][]string) string {
 	edges := reduced(byRule(imports))
 	var b strings.Builder
@@ -30,10 +30,10 @@ func Diagram(imports map[string][]string) string {
 	return b.String()
 }
 
-// graph maps each box to those that arrows go to.
+// graph maps each box to the boxes that its arrows lead to.
 type graph map[string]map[string]bool
 
-// byRule folds packages into the paths of their rules.
+// byRule returns the graph whose boxes are the paths of the packages' rules.
 func byRule(imports map[string][]string) graph {
 	g := graph{}
 	for pkg, all := range imports {
@@ -45,7 +45,7 @@ func byRule(imports map[string][]string) graph {
 			g[from] = map[string]bool{}
 		}
 		for _, i := range all {
-			// a part may use what is folded into the package above it, as rows uses ovn's models
+			// No arrow leads to a box above: ovn/rows imports ovn/nbdb, which has ovn's rule.
 			if to, _ := folded(i); !under(from, to) {
 				g[from][to] = true
 			}
@@ -61,7 +61,7 @@ func folded(pkg string) (at string, drawn bool) {
 	return at, ok && !fake && at != "cmd" && at != "test" && at != "internal/arch"
 }
 
-// reduced leaves out each arrow that a longer way replaces.
+// reduced returns g without each arrow that a longer path replaces.
 func reduced(g graph) graph {
 	r := graph{}
 	for from, to := range g {
@@ -75,7 +75,7 @@ func reduced(g graph) graph {
 	return r
 }
 
-// reach returns all that can be reached from a box, without the box itself.
+// reach returns all boxes that arrows lead to from a box, directly or not.
 func reach(g graph, from string) map[string]bool {
 	seen := map[string]bool{}
 	for todo := []string{from}; len(todo) > 0; {

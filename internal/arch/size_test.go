@@ -35,17 +35,17 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// limits knows which exceptions were needed.
+// limits records which exceptions were needed.
 type limits struct{ used map[string]bool }
 
-// excepted tells whether name, which is over a limit, may be.
+// excepted returns whether a package or type that is over a limit has an exception.
 func (l limits) excepted(name string) bool {
 	l.used[name] = true
 	_, ok := exceptions[name]
 	return ok
 }
 
-// measured is the size of a package's own code: no tests, nothing generated.
+// measured is the size of a package's code, without tests and generated files.
 type measured struct {
 	lines   int
 	methods map[string]int
@@ -61,7 +61,8 @@ type source struct {
 	*ast.File
 }
 
-// measure also checks the limits of single files and functions.
+// measure returns the size of a package. It also checks the limits of its files and
+// functions.
 func measure(t *testing.T, p pkg) measured {
 	t.Helper()
 	m := measured{methods: map[string]int{}}

@@ -12,14 +12,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// replicaTimeout is how long the replica may take to show what was committed.
-// The server itself sends it before its answer; a relay or a follower may not.
+// replicaTimeout is how long the replica may take to show a committed change. The
+// server sends the change before its answer; a relay or a follower may be later.
 const replicaTimeout = 5 * time.Second
 
-// Apply makes w true for unit u. It returns when that is committed and the
-// replica shows it. Units that apply at the same time share a transaction; a
-// unit is never spread over two. The error is an intent.Wait, an intent.Stop, or
-// one that a retry may help against.
+// Apply makes w true for unit u. It returns when the change is committed and the
+// replica shows it. Several units may share a transaction; one unit is never split
+// over two. The error is an intent.Wait, an intent.Stop, or an error that is worth a
+// retry.
 func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	f.watcher.begin(u, w)
 	observed, err := f.apply(ctx, u, w)
@@ -39,7 +39,7 @@ func isWaitOrStop(err error) bool {
 func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	p, err := f.commit(ctx, u, w)
 	if err != nil {
-		// The replica may by now explain what the server has refused.
+		// The replica may now show why the server refused the transaction.
 		if _, reason := f.current().plan(u, w, new(rows.Names)); isWaitOrStop(reason) {
 			return intent.Observed{}, reason
 		}
@@ -51,9 +51,9 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want) (inten
 	return f.observe(w, p.Changed)
 }
 
-// commit has the unit's want committed and returns the plan that was. If another
-// client got the VLAN id first, it tries again when the replica shows that: the
-// allocator then takes another id.
+// commit commits the unit's want and returns the plan. If another client got the
+// VLAN id first, commit tries again when the replica shows that client's port: the
+// allocator then chooses another id.
 func (f *Fabric) commit(ctx context.Context, u intent.Unit, w intent.Want) (*rows.Plan, error) {
 	timer := time.NewTimer(replicaTimeout)
 	defer timer.Stop()
@@ -75,7 +75,8 @@ func (f *Fabric) commit(ctx context.Context, u intent.Unit, w intent.Want) (*row
 	}
 }
 
-// awaitReplica returns when nothing is left to do for the unit.
+// awaitReplica returns when the replica shows the want, so that nothing is left to
+// do. It errs after replicaTimeout.
 func (f *Fabric) awaitReplica(ctx context.Context, u intent.Unit, w intent.Want) error {
 	timer := time.NewTimer(replicaTimeout)
 	defer timer.Stop()
@@ -116,7 +117,8 @@ func (f *Fabric) observe(w intent.Want, changed int) (intent.Observed, error) {
 	return o, wait
 }
 
-// notUp returns the Wait for a port that is not up. An event comes when it is.
+// notUp returns the Wait for a port that is not up. The watcher notifies when the
+// port comes up.
 func (f *Fabric) notUp(p intent.Port) error {
 	for _, m := range f.current().view().named(nbdb.LogicalSwitchPortTable, p.Parent) {
 		if !isUp(m) {

@@ -15,15 +15,16 @@ import (
 )
 
 const (
-	// batchLimit is how many units may share a transaction.
+	// batchLimit is the largest number of units in one transaction.
 	batchLimit = 512
-	// transactTimeout is when a transaction without an answer counts as failed.
+	// transactTimeout is the time after which a transaction without an answer has
+	// failed.
 	transactTimeout = 30 * time.Second
 )
 
-// committer turns what units want into transactions, one at a time. While one
-// is under way, the requests for the next one gather: no request waits for more
-// to come.
+// committer turns the units' wants into transactions, one at a time. Requests that
+// arrive during a transaction share the next one. No request waits for others to
+// arrive.
 type committer struct {
 	current func() *session
 	log     *slog.Logger
@@ -34,7 +35,7 @@ type committer struct {
 type request struct {
 	unit      intent.Unit
 	want      intent.Want
-	abandoned <-chan struct{} // closed when nobody waits for it any more
+	abandoned <-chan struct{} // closed when its caller no longer waits
 	plan      *rows.Plan
 	done      chan error // nil: committed, or nothing to do
 }
@@ -43,8 +44,8 @@ func newCommitter(current func() *session, log *slog.Logger) *committer {
 	return &committer{current: current, log: log, queue: make(chan *request, batchLimit)}
 }
 
-// submit has a unit's want committed, and returns the plan that was, which may
-// have nothing to do. It gives up when ctx or the committer ends.
+// submit commits a unit's want and returns the plan, which may be empty. It errs if
+// ctx or the committer ends first.
 func (c *committer) submit(ctx context.Context, ended <-chan struct{}, u intent.Unit, w intent.Want) (*rows.Plan, error) {
 	r := &request{unit: u, want: w, abandoned: ctx.Done(), done: make(chan error, 1)}
 	select {
@@ -64,7 +65,7 @@ func (c *committer) submit(ctx context.Context, ended <-chan struct{}, u intent.
 	}
 }
 
-// run commits until ctx ends: each time all requests that have come.
+// run commits batches of requests until ctx ends.
 func (c *committer) run(ctx context.Context) {
 	var held []*request
 	for {
@@ -82,8 +83,8 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// gather returns the next batch. If a unit comes twice, its second request is
-// held for the transaction after: that plan depends on what the first one does.
+// gather returns the next batch. If a unit has two requests, it holds the second one
+// for the next batch, because its plan depends on the result of the first.
 func (c *committer) gather(waiting []*request) (batch, held []*request) {
 	units := map[intent.Unit]bool{}
 	add := func(r *request) {
@@ -108,7 +109,7 @@ func (c *committer) gather(waiting []*request) (batch, held []*request) {
 	return batch, held
 }
 
-// commit plans a batch and sends what there is to do.
+// commit plans a batch and sends the plans that are not empty.
 func (c *committer) commit(ctx context.Context, batch []*request) {
 	var ready []*request
 	n := new(rows.Names)
@@ -121,8 +122,8 @@ func (c *committer) commit(ctx context.Context, batch []*request) {
 	c.send(ctx, ready)
 }
 
-// prepare plans a request and returns whether there is anything to send. If not,
-// the request is done.
+// prepare plans a request and returns whether it has operations to send. If not, the
+// request is done or abandoned.
 func (c *committer) prepare(r *request, n *rows.Names) bool {
 	select {
 	case <-r.abandoned:
@@ -197,9 +198,9 @@ func (c *committer) transact(ctx context.Context, batch []*request) ([]ovsdb.Ope
 	return results, nil
 }
 
-// failedRequest returns the index of the request that the server has refused and
-// why. The index is -1 if all was committed, or if the server has refused only
-// the commit as a whole; then there is an error.
+// failedRequest returns the index and the error of the request that the server
+// refused. The index is -1 if the server refused none. The error is then nil if all
+// was committed, and not nil if the server refused the commit as a whole.
 func failedRequest(results []ovsdb.OperationResult, batch []*request) (int, error) {
 	i := 0
 	for index, r := range batch {

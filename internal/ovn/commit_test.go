@@ -10,7 +10,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// together commits wants in one batch and gives each one's error.
+// together commits wants in one batch and returns the error of each.
 func together(t *testing.T, f *Fabric, wants ...intent.Want) []error {
 	t.Helper()
 	var batch []*request
@@ -55,7 +55,7 @@ func TestCulpritStandsAlone(t *testing.T) {
 	}
 }
 
-// Of two units that want the same name, one has it and the other is told.
+// If two units want the same name, one gets it and the other gets a Stop.
 func TestCollision(t *testing.T) {
 	f := dial(t, ovntest.New(t, ovntest.Northbound))
 	apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
@@ -72,7 +72,7 @@ func TestCollision(t *testing.T) {
 	}
 }
 
-// Many units at once share transactions, and all is there in the end.
+// Many units that apply at the same time share transactions, and all get their rows.
 func TestMany(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	f := dial(t, s)
@@ -87,7 +87,7 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// crowd applies many pods at once.
+// crowd applies n pods at the same time.
 func crowd(t testing.TB, f *Fabric, n int) {
 	t.Helper()
 	errs := make(chan error, n)
@@ -104,8 +104,8 @@ func crowd(t testing.TB, f *Fabric, n int) {
 	}
 }
 
-// BenchmarkPlan is our own cost for a pod; BenchmarkApply is that and the
-// database's, which copies the switch's set of ports.
+// BenchmarkPlan measures our own time for a pod. BenchmarkApply also measures the
+// time of the database, which copies the switch's set of ports.
 func BenchmarkPlan(b *testing.B) {
 	for _, others := range []int{0, 5000} {
 		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {

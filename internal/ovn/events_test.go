@@ -28,7 +28,7 @@ func isStop(err error, reason string) bool {
 	return errors.As(err, &s) && s.Reason == reason
 }
 
-// news collects what a fabric notifies of.
+// news collects the notifications of a fabric.
 type news struct {
 	units   chan intent.Unit
 	routers chan string
@@ -56,7 +56,7 @@ func next[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// keep applies what is told until the database is again as it was.
+// keep applies the units of the notifications until the database is as before.
 func keep(t *testing.T, s *ovntest.Server, f *Fabric, n news, w world, before string) {
 	t.Helper()
 	for {
@@ -118,7 +118,7 @@ func TestOwnChangesAreNoNews(t *testing.T) {
 	}
 }
 
-// A unit that waits is told when what it waits for is there.
+// The fabric notifies of a waiting unit when the row that it waits for exists.
 func TestWaiting(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	f := dial(t, s)
@@ -142,7 +142,7 @@ func TestWaiting(t *testing.T) {
 		}
 		apply(t, f, c.unit, c.want)
 	}
-	s.Nbctl("lr-del", "neutron-r") // and the port of ours with it
+	s.Nbctl("lr-del", "neutron-r") // this deletes our port on it, too
 	if u := next(t, n.units); u != "subnet/net2" {
 		t.Errorf("%s was told of the router that went", u)
 	}
@@ -172,7 +172,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Routers of others are told as they come, change and go, and no oftener.
+// The fabric notifies of a router of others when it is added, changed or deleted, and
+// not at other times.
 func TestRouterNews(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	s.Nbctl("lr-add", "first")
@@ -200,7 +201,8 @@ func TestRouterNews(t *testing.T) {
 	}
 }
 
-// A load balancer that comes to a router is told to the segments that share it.
+// When a router gets a load balancer, the fabric notifies of the switches that share
+// the router's load balancers.
 func TestBalancerNews(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	neutron(s)
@@ -218,8 +220,8 @@ func TestBalancerNews(t *testing.T) {
 	}
 }
 
-// While the server is away, nothing is done and nothing is lost: what changed
-// meanwhile is told afterwards.
+// While the server is stopped, Apply fails. After the server has started again, the
+// fabric notifies of what has changed meanwhile.
 func TestServerAway(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	neutron(s)
@@ -233,7 +235,7 @@ func TestServerAway(t *testing.T) {
 	if _, err := f.Apply(within(t), "pod/ns/p", intent.Want{}); err == nil || isWaitOrStop(err) {
 		t.Fatalf("without a server: %v", err)
 	}
-	f.watcher.begin("pod/ns/p", w["pod/ns/p"]) // it is wanted after all
+	f.watcher.begin("pod/ns/p", w["pod/ns/p"]) // the unit still wants its port
 	f.watcher.end("pod/ns/p", nil)
 	if _, there := f.Router("neutron-r"); !there {
 		t.Error("a router is forgotten only because the server is away")
@@ -254,7 +256,7 @@ func deleted(table, name string) map[string]any {
 	return map[string]any{"op": "delete", "table": table, "where": []any{[]any{"name", "==", name}}}
 }
 
-// A second controller finds all as the first one left it, and takes over.
+// A second controller finds all rows as the first one left them, and changes none.
 func TestTakeOver(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	neutron(s)
@@ -266,14 +268,14 @@ func TestTakeOver(t *testing.T) {
 	third := dial(t, s)
 	for _, f := range []*Fabric{second, third} {
 		for _, u := range order {
-			if f == third || w[unit(u)].Ports == nil { // the second has not read who is in which group
+			if f == third || w[unit(u)].Ports == nil { // the second connected before the ports joined groups
 				if seen := apply(t, f, unit(u), w[unit(u)]); seen.Changed != 0 {
 					t.Errorf("%s: %d changes", u, seen.Changed)
 				}
 			}
 		}
 	}
-	// Nevertheless it takes p out of them: the row says where it is.
+	// It can still remove p from its groups, because p's row records them.
 	apply(t, second, "pod/ns/p", pod("p.ns", "net2", "node_a"))
 	if got := s.Nbctl("--bare", "--columns=name", "find", "port_group", "ports{>=}"+s.Nbctl("get", "logical_switch_port", "p.ns", "_uuid")); got != "node_a" {
 		t.Errorf("p is in %q", got)

@@ -7,7 +7,7 @@
 //	                  (pure)                 (pure)                           │
 //	     Notify ◀── watcher ◀── replica ◀── ovsdb.Session ◀───────────────────┘
 //
-// Read apply.go first: it has the way of one unit from left to right.
+// Read apply.go first: it follows one unit from left to right.
 package ovn
 
 import (
@@ -26,8 +26,8 @@ import (
 type Options struct {
 	// Owner is the cluster's name; it marks our rows: external_ids:isthmus-owner.
 	Owner string
-	// Addresses are the northbound database's, "tcp:172.31.0.1:6641". Any
-	// member of a cluster will do.
+	// Addresses are those of the northbound database: "tcp:172.31.0.1:6641".
+	// Any member of a cluster of databases works.
 	Addresses []string
 	// Log may be nil.
 	Log *slog.Logger
@@ -45,7 +45,7 @@ type Fabric struct {
 	tasks     sync.WaitGroup
 }
 
-// Router is a logical router, ours or another's.
+// Router is a logical router, whoever owns it.
 type Router struct {
 	Name string
 	Ours bool
@@ -53,7 +53,8 @@ type Router struct {
 	Interfaces []RouterInterface
 	// Networks are the names of the switches that its ports lead to, sorted.
 	Networks []string
-	// MTU is the smallest that Neutron records for one of Networks; 0 if none.
+	// MTU is the smallest that Neutron records for one of Networks, in bytes; 0 if
+	// none.
 	MTU int
 }
 
@@ -68,32 +69,33 @@ type RouterInterface struct {
 // Notify has the calls for changes that others make in the database. They come
 // from one goroutine and must not block.
 type Notify struct {
-	// Unit is called when somebody else has changed or removed rows of the unit,
-	// when a row that it refers to or waits for has changed, and when a port of
-	// it that has a parent port has come up.
+	// Unit is called when another client has changed or removed rows of the unit,
+	// when a row that the unit refers to or waits for has changed, and when one of
+	// its ports that has a parent port has come up.
 	Unit func(intent.Unit)
-	// Router is called when a router has appeared, changed or gone; also once for
-	// each router that exists at first.
+	// Router is called when a router was added, changed or deleted, and once for
+	// each router that exists at the start.
 	Router func(name string)
 	// ParentKey is called when ParentCandidates may return other ports for a key than
-	// before; with an empty key when it may for any key.
+	// before. An empty key means any key.
 	ParentKey func(key string)
-	// SubportUp is called when a subport of somebody else's has come up.
+	// SubportUp, which may be nil, is called when a subport that is not ours has come
+	// up.
 	SubportUp func(port string)
 }
 
 // PortNotUp is the Wait's reason of a unit whose port is not up yet.
 const PortNotUp = "PortNotUp"
 
-// NoVLAN is the Wait's reason of a unit whose port gets no VLAN id behind its
-// parent port, since all are in use.
+// NoVLAN is the Wait's reason of a unit whose port gets no VLAN id, because all ids
+// behind its parent port are in use.
 const NoVLAN = rows.NoVLAN
 
 var errNotConnected = errors.New("the OVN northbound database is not connected")
 
-// Dial connects, and keeps the Fabric connected until ctx ends or Close is
-// called. It returns when the first connection stands; its error says why there
-// was none until ctx ended.
+// Dial returns a Fabric when the first connection is open, and keeps it connected
+// until ctx ends or Close is called. If ctx ends first, the error says why the last
+// attempt failed.
 func Dial(ctx context.Context, o Options) (*Fabric, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -114,7 +116,7 @@ func Dial(ctx context.Context, o Options) (*Fabric, error) {
 	return f, nil
 }
 
-// Close ends the connection and waits for all that Dial started.
+// Close ends the connection and waits until all goroutines of the Fabric have ended.
 func (f *Fabric) Close() {
 	f.stop()
 	f.tasks.Wait()
@@ -123,9 +125,9 @@ func (f *Fabric) Close() {
 // Connected returns whether the database is connected now.
 func (f *Fabric) Connected() bool { return f.current().Alive() }
 
-// Watch sets who is notified. It is also notified of what has changed since Dial.
+// Watch sets the calls of Notify. They also report what has changed since Dial.
 func (f *Fabric) Watch(n Notify) { f.watcher.watch(n) }
 
-// current returns the last session, which may be lost. Its replica is readable
-// nevertheless.
+// current returns the last session. If its connection is lost, its replica can still
+// be read.
 func (f *Fabric) current() *session { return f.last.Load() }

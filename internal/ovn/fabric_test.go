@@ -38,7 +38,7 @@ func apply(t testing.TB, f *Fabric, u intent.Unit, w intent.Want) intent.Observe
 	return seen
 }
 
-// within is a context that is long enough for anything on a slow machine.
+// within returns a context with a timeout that is long enough on a slow machine.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -47,7 +47,7 @@ func within(t testing.TB) context.Context {
 
 func vpc(name string) intent.Want { return intent.Want{Routers: []intent.Router{{Name: name}}} }
 
-// subnet is a segment and its join to a router.
+// subnet is a network and its router interface.
 func subnet(name, router string, foreign bool) intent.Want {
 	return intent.Want{
 		Networks: []intent.Network{{Name: name, LoadBalancersOf: router}},
@@ -105,7 +105,7 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// Without a database, Dial waits for one until its context ends.
+// Dial waits for a database until its context ends.
 func TestNobodyThere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

@@ -13,9 +13,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// groupMembers knows which port groups have our ports. Column Port_Group.ports is
-// too large to replicate: it is read once for each session, and then follows the
-// transactions that we commit.
+// groupMembers knows in which port groups our ports are. Column Port_Group.ports is
+// too large to replicate. groupMembers reads it once for each session, and then
+// records the transactions that we commit.
 type groupMembers struct {
 	mu     sync.Mutex
 	byPort map[string]map[string]bool // port groups by port, all UUIDs
@@ -52,7 +52,7 @@ func (g *groupMembers) read(ctx context.Context, s *session) error {
 	return nil
 }
 
-// references returns the UUIDs of a value of the protocol: one UUID or a set.
+// references returns the UUIDs of a value in OVSDB's notation: one UUID or a set.
 func references(v any) []string {
 	switch v := v.(type) {
 	case ovsdb.UUID:
@@ -67,7 +67,7 @@ func references(v any) []string {
 	return nil
 }
 
-// of returns the port groups that have the port, by UUID.
+// of returns the UUIDs of the port groups that the port is in.
 func (g *groupMembers) of(port string) map[string]bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,7 +89,7 @@ func (g *groupMembers) leave(s rows.Membership) {
 	delete(g.byPort[s.Port], s.Group)
 }
 
-// forget drops a port that is deleted.
+// forget removes a deleted port.
 func (g *groupMembers) forget(port string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

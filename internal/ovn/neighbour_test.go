@@ -9,8 +9,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// neutron fills a database as Neutron (Zed) and Octavia do, with the rows that
-// bear no mark at all, and an operator's own beside them.
+// neutron adds rows as Neutron (Zed) and Octavia make them, including rows without
+// external_ids, and rows of an operator.
 func neutron(s *ovntest.Server) {
 	for _, args := range [][]string{
 		{"init"},
@@ -57,7 +57,7 @@ func neutron(s *ovntest.Server) {
 	}
 }
 
-// everything is a world beside Neutron's that uses all that we can.
+// everything is a world that uses every feature, next to Neutron's rows.
 func everything() world {
 	return world{
 		"vpc/ovn-cluster": vpc("ovn-cluster"),
@@ -69,11 +69,11 @@ func everything() world {
 	}
 }
 
-// order is one in which no unit waits for another.
+// order is an order in which no unit of everything waits for another.
 var order = []string{"vpc/ovn-cluster", "node/a", "subnet/default", "subnet/net2", "pod/ns/p", "pod/ns/q"}
 
-// Whatever others have in the database is byte for byte the same while we are
-// there, but for references to our rows, and just the same when we are gone.
+// The rows of others stay the same, except for references to our rows, while we have
+// rows in the database. After Clear the database is exactly as before.
 func TestNeighbour(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	neutron(s)
@@ -101,7 +101,7 @@ func TestNeighbour(t *testing.T) {
 	}
 }
 
-// Somebody else's port on a switch of ours keeps the switch.
+// Our switch is not deleted while it has a port of another owner.
 func TestForeignPortOnOurSwitch(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	s.Nbctl("init")

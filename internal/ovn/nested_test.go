@@ -13,19 +13,19 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// behind is a pod whose port is behind vm1.
+// behind is a pod whose parent port is vm1.
 func behind(name string, tag int) intent.Want {
 	w := pod(name, "net")
 	w.Ports[0].Parent, w.Ports[0].Tag = "vm1", tag
 	return w
 }
 
-// child is a port of somebody else's behind vm1, as Neutron makes subports.
+// childByHand adds a port with the parent port vm1, as Neutron makes subports.
 func childByHand(s *ovntest.Server, name string, tag int) {
 	s.Nbctl("lsp-add", "neutron-net", name, "--", "set", "logical_switch_port", name, "parent_name=vm1", fmt.Sprint("tag=", tag))
 }
 
-// nest is a database with Neutron's machine vm1 and a switch of ours.
+// nest returns a database with the port vm1 of a Neutron VM and with our switch net.
 func nest(t *testing.T) (*ovntest.Server, *Fabric, news) {
 	t.Helper()
 	s := ovntest.New(t, ovntest.Northbound)
@@ -50,13 +50,13 @@ func TestAPortBehindAnother(t *testing.T) {
 	if row := s.Nbctl("--bare", "--columns=parent_name,options", "list", "logical_switch_port", "p.ns"); strings.TrimSpace(row) != "vm1" {
 		t.Errorf("%q", row)
 	}
-	// Whoever comes after a restart keeps it.
+	// The port keeps its VLAN id after a restart.
 	f.Close()
 	f = dial(t, s)
 	if seen := apply(t, f, "pod/ns/p", behind("p.ns", 0)); seen.Changed != 0 || seen.Ports["p.ns"].Tag != tag {
 		t.Errorf("again: %+v", seen)
 	}
-	// And who is no longer behind it has none.
+	// A port that loses its parent loses its VLAN id.
 	if seen := apply(t, f, "pod/ns/p", pod("p.ns", "net")); len(seen.Ports) != 0 || tagIn(s, "p.ns") != "[]" {
 		t.Errorf("%+v, %s", seen, tagIn(s, "p.ns"))
 	}
@@ -79,7 +79,7 @@ func TestATagIsChosenAgainstAllOthers(t *testing.T) {
 	}
 }
 
-// Those that choose at the same time do not choose the same.
+// Units that apply at the same time get different VLAN ids.
 func TestManyBehindOne(t *testing.T) {
 	s, f, _ := nest(t)
 	const many = 200
@@ -106,7 +106,7 @@ func TestManyBehindOne(t *testing.T) {
 	}
 }
 
-// The database itself refuses a tag that somebody took when we did not see it.
+// The database refuses a VLAN id that another port got before the replica showed it.
 func TestATagThatIsTakenMeanwhile(t *testing.T) {
 	s, f, _ := nest(t)
 	both := []intent.Want{behind("p1", 7), behind("p2", 7)}
@@ -119,7 +119,7 @@ func TestATagThatIsTakenMeanwhile(t *testing.T) {
 	}
 }
 
-// Neutron may give a machine's subport a VLAN id that is ours: ours gives way.
+// If Neutron gives a subport a VLAN id that our port has, our port gets another one.
 func TestNeutronTakesATagOfOurs(t *testing.T) {
 	s, f, n := nest(t)
 	apply(t, f, "pod/ns/p", behind("p.ns", 7))
@@ -157,7 +157,7 @@ func TestNoTagIsLeft(t *testing.T) {
 	}
 }
 
-// until applies a want again with each change that is seen, until it ends as it must.
+// until applies a want after each change of the replica until done returns true.
 func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Observed, error) bool) {
 	t.Helper()
 	for {
@@ -174,7 +174,7 @@ func until(t *testing.T, f *Fabric, w intent.Want, done func(intent.Observed, er
 	}
 }
 
-// A claim is not told before its port is up, and is told then.
+// Apply returns a Wait until the port is up; then the fabric notifies of the unit.
 func TestAPortThatIsAwaited(t *testing.T) {
 	s, f, n := nest(t)
 	w := behind("p.ns", 0)
@@ -216,7 +216,7 @@ func TestWhichPortsMachinesHave(t *testing.T) {
 	}
 }
 
-// What OVN itself makes of a port behind a machine's.
+// ovn-northd makes the flows that a nested pod needs.
 func TestPacketsFindTheirWayIntoMachines(t *testing.T) {
 	nb, sb := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Southbound)
 	neutron(nb)
@@ -249,7 +249,8 @@ func TestPacketsFindTheirWayIntoMachines(t *testing.T) {
 	}
 }
 
-// Neutron's own ports behind another are told of, for Neutron tells nobody.
+// The fabric notifies when a subport of Neutron comes up; Neutron itself sends no
+// event for it.
 func TestAPortOfNeutronsComesUp(t *testing.T) {
 	s, f, n := nest(t)
 	childByHand(s, "theirs", 7)

@@ -9,7 +9,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
 )
 
-// What OVN itself makes of our rows: a packet's way, as northd sees it.
+// ovn-trace shows that ovn-northd makes the flows for our rows that pods need.
 func TestPacketsFindTheirWay(t *testing.T) {
 	nb, sb := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Southbound)
 	neutron(nb)

@@ -25,7 +25,7 @@ type ParentCandidate struct {
 	Addrs  []netip.Addr
 }
 
-// keys returns all by which ParentCandidates finds the port.
+// keys returns the keys by which ParentCandidates finds the port.
 func (p ParentCandidate) keys() []string {
 	keys := []string{p.ID}
 	for _, k := range []string{string(p.MAC), p.Server} {
@@ -39,8 +39,8 @@ func (p ParentCandidate) keys() []string {
 	return keys
 }
 
-// candidateOf returns the parent candidate that a row is; ok is false for other
-// rows and nil.
+// candidateOf returns the parent candidate that the row describes. ok is false for
+// other rows and for nil.
 func candidateOf(m model.Model) (p ParentCandidate, ok bool) {
 	r, ok := m.(*nbdb.LogicalSwitchPort)
 	if !ok || r.Type != "" || r.ParentName != nil || r.ExternalIDs[rows.KeyOwner] != "" {
@@ -51,16 +51,16 @@ func candidateOf(m model.Model) (p ParentCandidate, ok bool) {
 	return ParentCandidate{ID: r.Name, MAC: mac, Server: r.ExternalIDs[rows.NeutronDevice], Addrs: port.Addrs}, true
 }
 
-// parentIndex finds parent candidates by their keys. It follows the replica and
-// has the ports' names only; the replica has the rest.
+// parentIndex finds the names of parent candidates by their keys. It follows the
+// replica, which has the other data of the ports.
 type parentIndex struct {
 	mu    sync.Mutex
-	ports map[string][]string // by key, mostly one
+	ports map[string][]string // names by key, mostly one
 }
 
 func newParentIndex() *parentIndex { return &parentIndex{ports: map[string][]string{}} }
 
-// read adds all ports of the replica. Changes since then come by update.
+// read adds all ports of the replica. update adds later changes.
 func (x *parentIndex) read(v *view) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -109,7 +109,7 @@ func (x *parentIndex) update(before, after model.Model) []string {
 	return keys
 }
 
-// find returns the names of the ports that any of the keys finds, sorted.
+// find returns the sorted names of the ports that have any of the keys.
 func (x *parentIndex) find(keys []string) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -121,9 +121,9 @@ func (x *parentIndex) find(keys []string) []string {
 	return slices.Compact(names)
 }
 
-// ParentCandidates returns the ports of others that any of the keys finds: a port's id, a
-// MAC in lower case, an address, or the id of a virtual machine. They are sorted
-// by id.
+// ParentCandidates returns the ports of others that have any of the keys, sorted by
+// id. A key is a port's id, a MAC in lower case, an address, or the id of a virtual
+// machine.
 func (f *Fabric) ParentCandidates(keys ...string) []ParentCandidate {
 	s := f.current()
 	var found []ParentCandidate
@@ -137,8 +137,8 @@ func (f *Fabric) ParentCandidates(keys ...string) []ParentCandidate {
 	return found
 }
 
-// PortUp returns whether a port is up, ours or another's. known is false if there
-// is no such port or the database is not connected.
+// PortUp returns whether a port is up, whoever owns it. known is false if there is no
+// such port or the database is not connected.
 func (f *Fabric) PortUp(name string) (up, known bool) {
 	s := f.current()
 	for _, m := range s.view().named(nbdb.LogicalSwitchPortTable, name) {

@@ -16,7 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
 )
 
-// world is what all units want at one time.
+// world has the wants of all units at one time.
 type world map[intent.Unit]intent.Want
 
 func drawWorld(t *rapid.T, label string) world {
@@ -75,8 +75,8 @@ func drawPods(t *rapid.T, label string, w world, segments []string) {
 	}
 }
 
-// settle applies a world, what is no longer wanted too, in any order, until no
-// unit waits for another.
+// settle applies a world in any order until no unit waits for another. It also applies
+// the units that exist only in the world before.
 func settle(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
 	units := slices.Sorted(maps.Keys(was))
 	for u := range is {
@@ -103,7 +103,7 @@ func settle(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
 	t.Fatalf("units wait for each other: %v", units)
 }
 
-// neutronsOwn is what the walk finds of Neutron's.
+// neutronsOwn adds the rows of Neutron that TestPathDoesNotMatter uses.
 func neutronsOwn(s *ovntest.Server) {
 	s.Nbctl("lr-add", "neutron", "--", "set", "logical_router", "neutron", `external_ids:"neutron:router_name"=router0`,
 		"--", "lrp-add", "neutron", "lrp-1", "fa:16:3e:00:00:01", "10.10.1.1/24",
@@ -114,9 +114,8 @@ func neutronsOwn(s *ovntest.Server) {
 		"--", "lb-add", "octavia", "10.10.1.9:80", "10.10.1.5:80", "--", "lr-lb-add", "neutron", "octavia")
 }
 
-// Whatever way was taken to a world, with restarts on it, the database is the
-// same as after the straight one from nothing; and after nothing is wanted, what
-// it was at first.
+// The database depends only on the last world, not on earlier worlds or restarts. When
+// all units want nothing, it is as at the start.
 func TestPathDoesNotMatter(t *testing.T) {
 	walked, straight := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Northbound)
 	neutronsOwn(walked)

@@ -7,11 +7,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// pending has what may have to be notified of: each thing once, however often it
-// changes before the watcher takes it.
+// pending collects the changes that the watcher may have to notify of. Each unit,
+// router, key and port is in it once, even if it changes several times before the
+// watcher takes it.
 type pending struct {
 	mu         sync.Mutex
-	units      map[intent.Unit]bool // true: notify without comparing it with its rows
+	units      map[intent.Unit]bool // true: notify without a comparison
 	routers    map[string]bool
 	parentKeys map[string]bool // keys of Fabric.ParentCandidates
 	subportsUp map[string]bool // subports of others
@@ -25,7 +26,7 @@ func newPending() *pending {
 	}
 }
 
-// addUnit adds a unit. One that is to be notified for sure stays so.
+// addUnit adds a unit. sure stays true until the unit is taken.
 func (p *pending) addUnit(u intent.Unit, sure bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,7 +45,7 @@ func (p *pending) add(to map[string]bool, name string) {
 	p.wake.Set()
 }
 
-// takeUnits takes all units but those for which skip returns true.
+// takeUnits removes and returns all units except those for which skip returns true.
 func (p *pending) takeUnits(skip func(intent.Unit) bool) map[intent.Unit]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// routerIndex knows which router has which port, and each router as it was when
-// the watcher notified of it last.
+// routerIndex knows which router has which port. It also has each router as it was
+// at the watcher's last notification.
 type routerIndex struct {
 	mu       sync.Mutex
 	byPort   map[string]string // names of routers by their ports' UUIDs
@@ -19,8 +19,8 @@ func newRouterIndex() *routerIndex {
 	return &routerIndex{byPort: map[string]string{}, notified: map[string]Router{}}
 }
 
-// reopen takes the ports of all routers when a session opens. It returns the
-// routers of the last notifications: some of them may be gone.
+// reopen replaces the ports of all routers when a session opens. It returns the
+// routers of earlier notifications, some of which may no longer exist.
 func (x *routerIndex) reopen(byPort map[string]string) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -37,7 +37,7 @@ func (x *routerIndex) addPorts(router string, ports []string) {
 	}
 }
 
-// removePorts records that no router has these ports.
+// removePorts records that these ports have no router.
 func (x *routerIndex) removePorts(ports []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -54,8 +54,8 @@ func (x *routerIndex) routerOf(port string) (name string, ok bool) {
 	return name, ok
 }
 
-// update records a router as it is now and returns whether that differs from the
-// last notification.
+// update records a router as it is now. It returns whether the router differs from
+// the last notification.
 func (x *routerIndex) update(name string, r Router, exists bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

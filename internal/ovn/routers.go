@@ -27,9 +27,9 @@ func (v *view) ports(r *nbdb.LogicalRouter) []*nbdb.LogicalRouterPort {
 }
 
 // neutronSubnet returns the id of one of Neutron's subnets on a router; empty if
-// there is none. It is always the same one of several, and never one of the
-// external network: Octavia takes the subnet that our port names for an internal
-// one, and would not translate the floating IPs of load balancers there.
+// there is none. If there are several, it always returns the same one. It never
+// returns a subnet of the external network: Octavia treats the subnet that our port
+// names as internal, and would not translate floating IPs of load balancers there.
 func (v *view) neutronSubnet(r *nbdb.LogicalRouter) string {
 	var subnets []string
 	for _, p := range v.ports(r) {
@@ -50,7 +50,7 @@ func isGateway(r *nbdb.LogicalRouter, p *nbdb.LogicalRouterPort) bool {
 	return gateway != "" && p.Name == "lrp-"+gateway || strings.EqualFold(p.ExternalIDs[rows.NeutronExternal], "true")
 }
 
-// router returns a router with what its ports lead to.
+// router returns a router with the networks that its ports lead to.
 func (v *view) router(cluster string, r *nbdb.LogicalRouter) Router {
 	out := Router{Name: r.Name, Ours: r.ExternalIDs[rows.KeyOwner] == cluster}
 	networks := map[string]bool{}
@@ -75,13 +75,14 @@ func (v *view) router(cluster string, r *nbdb.LogicalRouter) Router {
 	return out
 }
 
-// networkOf returns the name of the switch that a router port leads to. The port's
-// external_ids have it, on our ports as well as on Neutron's.
+// networkOf returns the name of the switch that a router port leads to, from the
+// port's external_ids: our ports and Neutron's have it there. It returns empty for other
+// ports.
 func networkOf(p *nbdb.LogicalRouterPort) string {
 	return cmp.Or(p.ExternalIDs[rows.KeyNetwork], p.ExternalIDs[rows.NeutronNetwork])
 }
 
-// mtu returns the MTU that Neutron records for a network; 0 if none.
+// mtu returns the MTU in bytes that Neutron records for a network; 0 if none.
 func (v *view) mtu(network string) int {
 	for _, m := range v.named(nbdb.LogicalSwitchTable, network) {
 		if n, err := strconv.Atoi(m.(*nbdb.LogicalSwitch).ExternalIDs[rows.NeutronMTU]); err == nil {
@@ -99,7 +100,8 @@ func smallerMTU(a, b int) int {
 	return min(a, b)
 }
 
-// router returns the router of that name; if there are several, ours.
+// router returns the router of that name; if there are several, ours. ok is false if
+// there is none.
 func (s *session) router(name string) (Router, bool) {
 	v := s.view()
 	found := v.named(nbdb.LogicalRouterTable, name)
@@ -110,8 +112,8 @@ func (s *session) router(name string) (Router, bool) {
 	return v.router(s.cluster, found[0].(*nbdb.LogicalRouter)), true
 }
 
-// Router returns the router of that name; if there are several, ours. While the
-// database is not connected, it returns the last state.
+// Router returns the router of that name; if there are several, ours. ok is false if
+// there is none. While the database is not connected, it returns the last state.
 func (f *Fabric) Router(name string) (Router, bool) { return f.current().router(name) }
 
 // Routers returns all routers, ours and others', sorted by name. While the

@@ -23,8 +23,8 @@ const (
 	longestPause  = 5 * time.Second
 )
 
-// session is one connection: the replica that came over it, and what is derived
-// from the replica.
+// session is one connection: its replica, and the indexes that are derived from the
+// replica.
 type session struct {
 	*ovsdb.Session
 	cluster string // the cluster that our rows are marked with
@@ -35,7 +35,7 @@ type session struct {
 
 func (s *session) view() *view { return &view{session: s.Session} }
 
-// keeper returns what keeps f connected.
+// keeper returns the Keeper that keeps f connected.
 func (f *Fabric) keeper(o Options) ovsdb.Keeper {
 	return ovsdb.Keeper{
 		Options: ovsdb.Options{
@@ -48,8 +48,8 @@ func (f *Fabric) keeper(o Options) ovsdb.Keeper {
 	}
 }
 
-// open makes a session the current one. Changes from before it went unseen, so
-// the watcher looks at everything again.
+// open makes a session the current one. Changes between two sessions were not seen,
+// so the watcher looks at everything again.
 func (f *Fabric) open(ctx context.Context, connection *ovsdb.Session) error {
 	s := &session{
 		Session: connection, cluster: f.cluster,
@@ -68,8 +68,8 @@ func (f *Fabric) open(ctx context.Context, connection *ovsdb.Session) error {
 	return nil
 }
 
-// plan returns what is to be done for a unit, given the replica as it is now.
-// Its error is that of rows.Translate, or the replica could not be read.
+// plan returns the operations that make w true for a unit, given the replica as it
+// is now. It errs as rows.Translate does, or if the replica cannot be read.
 func (s *session) plan(u intent.Unit, w intent.Want, n *rows.Names) (*rows.Plan, error) {
 	o, v := rows.Owner{Cluster: s.cluster, Unit: u}, s.view()
 	existing := v.rowsOf(o)

@@ -13,8 +13,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// The functions of this file read whole tables: at the start and the end, never
-// for a single unit.
+// The functions of this file read whole tables. They run when the controller
+// starts and when the cluster is removed, not for a single unit.
 
 // units returns all units of the cluster that have rows.
 func (v *view) units(cluster string) map[intent.Unit]bool {
@@ -49,7 +49,8 @@ func (v *view) routersByPort() map[string]string {
 	return names
 }
 
-// Units returns all units that have rows, sorted: for the sweep at a start.
+// Units returns all units that have rows, sorted. It errs while the database is not
+// connected. The controller calls it when it starts, to find units without an object.
 func (f *Fabric) Units(_ context.Context) ([]intent.Unit, error) {
 	s := f.current()
 	if !s.Alive() {
@@ -58,9 +59,10 @@ func (f *Fabric) Units(_ context.Context) ([]intent.Unit, error) {
 	return slices.Sorted(maps.Keys(s.view().units(f.cluster))), nil
 }
 
-// Ports returns the ports of all units as they are in the database, without those
-// of router interfaces: a controller that was killed between a port and its claim
-// finds the address here.
+// Ports returns the ports of all units as they are in the database, without the
+// ports of router interfaces. It errs while the database is not connected. A
+// controller that was killed after it made a port, but before it wrote the claim,
+// finds the port's address here.
 func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error) {
 	s := f.current()
 	if !s.Alive() {
@@ -80,8 +82,9 @@ func (f *Fabric) Ports(_ context.Context) (map[intent.Unit][]intent.Port, error)
 	return ports, nil
 }
 
-// Clear deletes all rows of the cluster and returns the number of units that had
-// some. Switches and routers with ports of others stay; the error then says so.
+// Clear deletes all rows of the cluster and returns the number of units whose rows
+// it deleted. Switches and routers that have ports of others stay; the error then
+// names them.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	cleared := 0
 	for {
@@ -91,7 +94,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 		}
 		done, err := f.clear(ctx, units)
 		cleared += done
-		if done == 0 { // else the units left may have waited for those that are done
+		if done == 0 { // else the other units may have waited for these
 			return cleared, err
 		}
 	}

@@ -7,15 +7,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// unitIndex knows what each unit wanted last and how that ended. So a changed
-// row leads to the units that it matters to, and to no others.
+// unitIndex knows the last want of each unit and the result of its Apply. The watcher
+// uses it to find the units that a changed row matters to.
 type unitIndex struct {
 	mu    sync.Mutex
 	units map[intent.Unit]*applied
 	// users are the units whose want names a row.
 	users map[rows.RowName]map[intent.Unit]bool
 	// inherited are the units that had rows when the first session opened and
-	// have not applied since: whoever sweeps looks after them.
+	// have not applied since. The sweep at the controller's start deals with them.
 	inherited map[intent.Unit]bool
 	opened    bool
 }
@@ -24,7 +24,7 @@ type unitIndex struct {
 type applied struct {
 	want    intent.Want
 	err     error
-	running int // how many Applies have not ended
+	running int // Applies that have not ended
 }
 
 func newUnitIndex() *unitIndex {
@@ -33,7 +33,7 @@ func newUnitIndex() *unitIndex {
 	}
 }
 
-// begin records what a unit wants from now on.
+// begin records a new want of a unit whose Apply starts.
 func (x *unitIndex) begin(u intent.Unit, w intent.Want) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -63,8 +63,8 @@ func (x *unitIndex) removeUser(u intent.Unit, w intent.Want) {
 	}
 }
 
-// end records how an Apply ended. It forgets a unit that wants nothing and has
-// nothing left.
+// end records the result of an Apply. It forgets a unit that wants nothing and has
+// no rows left.
 func (x *unitIndex) end(u intent.Unit, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -76,8 +76,8 @@ func (x *unitIndex) end(u intent.Unit, err error) {
 	}
 }
 
-// last returns what a unit wanted last and how that Apply ended; known is false
-// if the unit has not applied or is forgotten.
+// last returns the unit's last want and the error of its Apply. known is false if the
+// unit has not applied or is forgotten.
 func (x *unitIndex) last(u intent.Unit) (w intent.Want, err error, known bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -96,9 +96,9 @@ func (x *unitIndex) running(u intent.Unit) bool {
 	return a != nil && a.running > 0
 }
 
-// matters returns whether a change of the unit's rows matters to anybody, and
-// whether that is known for sure: nobody has applied a unit that is not known,
-// so any row of it is too many.
+// matters returns whether the watcher must look at a unit whose rows changed. sure
+// is true if it must notify without a comparison: a unit that has not applied wants
+// no rows, so any row of it is wrong.
 func (x *unitIndex) matters(u intent.Unit) (matters, sure bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -117,9 +117,9 @@ func (x *unitIndex) usersOf(r rows.RowName) []intent.Unit {
 	return units
 }
 
-// reopen takes the units that have rows when a session opens. It returns the
-// units to compare with their rows: all known ones; and those that have rows but
-// that nobody has applied.
+// reopen records which units have rows when a session opens. It returns the units
+// that have applied, to compare with their rows, and the units that have rows
+// although they have not applied.
 func (x *unitIndex) reopen(found map[intent.Unit]bool) (known, unknown []intent.Unit) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

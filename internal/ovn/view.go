@@ -29,7 +29,7 @@ type view struct {
 	err     error
 }
 
-// find returns the rows that meet a condition.
+// find returns the rows that meet a condition; none if they cannot be read.
 func (v *view) find(table string, c libovsdb.Condition) []model.Model {
 	found, err := v.session.Table(table).RowsByCondition([]libovsdb.Condition{c})
 	if err != nil {
@@ -38,7 +38,7 @@ func (v *view) find(table string, c libovsdb.Condition) []model.Model {
 	return slices.Collect(maps.Values(found))
 }
 
-// named returns the rows of a table that have a name.
+// named returns the rows of a table that have that name.
 func (v *view) named(table, name string) []model.Model {
 	return v.find(table, libovsdb.Condition{Column: "name", Function: libovsdb.ConditionEqual, Value: name})
 }
@@ -51,7 +51,7 @@ func (v *view) marked(table, key, value string) []model.Model {
 	})
 }
 
-// all returns a whole table by UUID. Its rows are shared: the caller only reads them.
+// all returns a whole table by UUID. The caller must not change its rows.
 func (v *view) all(table string) map[string]model.Model { return v.session.Table(table).RowsShallow() }
 
 // rowsOf returns the rows of one unit.
@@ -69,8 +69,8 @@ func (v *view) rowsOf(o rows.Owner) []rows.Existing {
 	return found
 }
 
-// dependencies looks up what a want refers to, and which of its names are taken.
-// VLAN ids are not looked up here.
+// dependencies returns the existing rows that a want refers to, and those of its
+// names that other owners use. It sets no VLAN ids.
 func (v *view) dependencies(o rows.Owner, w intent.Want, existing []rows.Existing) rows.Dependencies {
 	d := rows.Dependencies{
 		Networks: map[string]string{}, Groups: map[string]string{},
@@ -87,8 +87,8 @@ func (v *view) dependencies(o rows.Owner, w intent.Want, existing []rows.Existin
 	return d
 }
 
-// lookup adds one named row to d. The schema lets several switches or routers
-// have the same name; the cluster's own one counts.
+// lookup adds one named row to d. The schema allows several switches or routers
+// with the same name; lookup prefers the cluster's own.
 func (v *view) lookup(o rows.Owner, n rows.NameRef, d rows.Dependencies) {
 	found := v.named(n.Table, n.Name)
 	slices.SortFunc(found, func(a, b model.Model) int { return compareOwned(o.Cluster, a, b) })

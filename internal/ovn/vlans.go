@@ -17,7 +17,8 @@ type vlan struct {
 	tag    int
 }
 
-// vlanOf returns the VLAN id of a port that has a parent, ours or another's.
+// vlanOf returns the VLAN id of a port that has a parent, whoever owns the port. ok
+// is false for other rows and for nil.
 func vlanOf(m model.Model) (id vlan, ok bool) {
 	r, ok := m.(*nbdb.LogicalSwitchPort)
 	if !ok || r.ParentName == nil || r.Tag == nil {
@@ -26,8 +27,8 @@ func vlanOf(m model.Model) (id vlan, ok bool) {
 	return vlan{*r.ParentName, *r.Tag}, true
 }
 
-// vlanAllocator knows which VLAN ids are in use behind which parent port, by
-// anybody's ports, and chooses free ones. It follows the replica.
+// vlanAllocator knows which VLAN ids the ports of all owners use behind each parent
+// port, and chooses free ones. It follows the replica.
 type vlanAllocator struct {
 	cluster string
 	mu      sync.Mutex
@@ -40,7 +41,7 @@ func newVLANAllocator(cluster string) *vlanAllocator {
 	return &vlanAllocator{cluster: cluster, users: map[vlan]map[string]intent.Unit{}, count: map[string]int{}}
 }
 
-// read adds all ports of the replica. Changes since then come by update.
+// read adds all ports of the replica. update adds later changes.
 func (a *vlanAllocator) read(v *view) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

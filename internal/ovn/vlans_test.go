@@ -8,7 +8,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// What is told twice counts once: else VLAN ids seem free behind a port that has none.
+// A change that is reported twice counts once. Otherwise the allocator would count too
+// few VLAN ids in use.
 func TestATagThatIsTakenAwayTwiceIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	row := func(uuid string, tag int) *nbdb.LogicalSwitchPort {

@@ -13,8 +13,8 @@ import (
 )
 
 // watcher turns changes of the replica into calls of Notify. A changed row marks
-// the units and routers that it may matter to as pending; run compares those
-// with the replica and notifies of the ones that really changed.
+// the units and routers that it may matter to as pending. run compares them with the
+// replica and notifies of those that have changed.
 type watcher struct {
 	current func() *session
 	notify  atomic.Pointer[Notify] // nil until Watch
@@ -34,7 +34,8 @@ func (w *watcher) watch(n Notify) {
 	w.pending.wake.Set()
 }
 
-// begin and end frame an Apply. While it runs, nobody is notified of the unit.
+// begin and end are called before and after an Apply. During an Apply, the watcher
+// does not notify of the unit.
 
 func (w *watcher) begin(u intent.Unit, want intent.Want) { w.units.begin(u, want) }
 
@@ -43,8 +44,9 @@ func (w *watcher) end(u intent.Unit, err error) {
 	w.pending.wake.Set()
 }
 
-// reopen marks everything when a session opens: what is known, and what the
-// database has. routersByPort has the routers' names by their ports' UUIDs.
+// reopen marks all units, routers and parent keys when a session opens: those that
+// are known and those in the database. routersByPort has the routers' names by their
+// ports' UUIDs.
 func (w *watcher) reopen(units map[intent.Unit]bool, routers map[string]bool, routersByPort map[string]string) {
 	known, unknown := w.units.reopen(units)
 	for _, u := range known {
@@ -98,8 +100,8 @@ func (w *watcher) notifyPending(n Notify) {
 	}
 }
 
-// stale returns whether another Apply of the unit would do or return anything
-// else than the last one. Our own changes make no unit stale.
+// stale returns whether another Apply of the unit would change rows or return
+// another error than the last one. Our own changes do not make a unit stale.
 func (w *watcher) stale(u intent.Unit) bool {
 	want, last, known := w.units.last(u)
 	if !known {
@@ -112,7 +114,7 @@ func (w *watcher) stale(u intent.Unit) bool {
 	return last != nil || len(p.Ops) > 0
 }
 
-// rowChanged marks what a changed row may matter to. before is nil for a new row,
+// rowChanged marks all that a changed row may matter to. before is nil for a new row,
 // after for a deleted one.
 func (w *watcher) rowChanged(s *session, before, after model.Model) {
 	for _, m := range []model.Model{before, after} {
@@ -152,8 +154,8 @@ func (w *watcher) markUsers(table, name string) {
 	}
 }
 
-// nameChanged marks the units that name a row if it came or went under that name.
-// Other changes of the row do not matter to them.
+// nameChanged marks the units that name a row if the row was added, deleted or
+// renamed. Other changes of the row do not matter to them.
 func (w *watcher) nameChanged(table, name string, before, after model.Model) {
 	if !sameName(before, after) {
 		w.markUsers(table, name)
@@ -190,7 +192,8 @@ func (w *watcher) portChanged(s *session, r *nbdb.LogicalSwitchPort, before, aft
 		s.groups.forget(r.UUID)
 		return
 	}
-	// No agent sees a port with a parent come up: the parent's node is a hypervisor.
+	// No agent notices that a port with a parent comes up: the parent is bound on a
+	// hypervisor.
 	if r.ParentName == nil || !isUp(after) || isUp(before) {
 		return
 	}
@@ -202,7 +205,7 @@ func (w *watcher) portChanged(s *session, r *nbdb.LogicalSwitchPort, before, aft
 	}
 }
 
-// vlanChanged marks our units that must give up a VLAN id, and those that wait
+// vlanChanged marks our units that must give up a VLAN id, and our units that wait
 // for one.
 func (w *watcher) vlanChanged(s *session, before, after model.Model) {
 	clash, freed := s.vlans.update(before, after)
@@ -214,14 +217,15 @@ func (w *watcher) vlanChanged(s *session, before, after model.Model) {
 	}
 }
 
-// isUp returns whether northd has set a port's column "up"; false for nil.
+// isUp returns whether ovn-northd has set the column "up" of a port. It returns false
+// for nil and for other rows.
 func isUp(m model.Model) bool {
 	p, ok := m.(*nbdb.LogicalSwitchPort)
 	return ok && p.Up != nil && *p.Up
 }
 
-// routerChanged marks all units that name the router, whatever has changed: its
-// load balancers and ports matter to them.
+// routerChanged marks all units that name the router after any change of it, because
+// its load balancers and ports matter to them.
 func (w *watcher) routerChanged(r *nbdb.LogicalRouter, after model.Model) {
 	if model.Model(r) == after {
 		w.routers.addPorts(r.Name, r.Ports)

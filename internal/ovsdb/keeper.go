@@ -9,13 +9,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// Keeper keeps one session open. When a session breaks, the Keeper opens a new
-// one with a new replica; nothing of the old one is trusted.
+// Keeper keeps one session open. When a session is lost, the Keeper opens a new one
+// with a new replica; it uses nothing of the old one.
 type Keeper struct {
 	Options
-	// Open is called with each new session, when its replica is complete. If it
-	// returns an error, the session is closed and another one is tried. Its
-	// context ends after Options.Timeout.
+	// Open is called with each new session when its replica is complete. If it
+	// returns an error, the Keeper closes the session and tries again. Its context
+	// ends after Options.Timeout.
 	Open func(context.Context, *Session) error
 	// Lost, which may be nil, is called when a session that Open accepted has ended.
 	Lost func()
@@ -55,8 +55,8 @@ func (k Keeper) open(ctx context.Context) (*Session, error) {
 	return s, nil
 }
 
-// Stay returns when ctx ends. Until then it replaces each session that breaks,
-// s being the first. It closes the last one.
+// Stay returns when ctx ends. Until then it replaces each session that is lost; s is
+// the first one. It closes the last one.
 func (k Keeper) Stay(ctx context.Context, s *Session) {
 	k.Log = logger(k.Log)
 	for {
@@ -69,7 +69,7 @@ func (k Keeper) Stay(ctx context.Context, s *Session) {
 			return
 		}
 		k.Log.Warn("database connection lost", "database", k.Database, "endpoint", s.Endpoint())
-		// A server that closes each connection at once must not be called without a pause.
+		// If a server closes each connection at once, pause between the attempts.
 		if retry.Pause(ctx, k.Backoff.First) != nil {
 			return
 		}
@@ -81,7 +81,7 @@ func (k Keeper) Stay(ctx context.Context, s *Session) {
 	}
 }
 
-// logFailure logs a failed attempt, but not the same failure again and again.
+// logFailure logs a failed attempt, unless the last attempt failed in the same way.
 func (k Keeper) logFailure(last, err error) {
 	if last == nil || last.Error() != err.Error() {
 		k.Log.Warn("database connection failed, trying again", "database", k.Database, "endpoints", k.Endpoints, "err", err)

@@ -35,7 +35,7 @@ func serve(t *testing.T) *ovsdbtest.Server {
 	return ovsdbtest.New(t, "testdata/items.ovsschema")
 }
 
-// follower is what a test sees of a Keeper: its sessions, changes and losses.
+// follower collects the sessions, changes and losses of a Keeper.
 type follower struct {
 	ovsdb.Keeper
 	opened  chan *ovsdb.Session
@@ -67,7 +67,7 @@ func name(m model.Model) string {
 	return ""
 }
 
-// start dials and stays until the test ends.
+// start dials and keeps the session until the test ends.
 func (f *follower) start(t *testing.T) *ovsdb.Session {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -182,7 +182,7 @@ func TestASessionThatOpenRefusesIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A server that accepts connections and answers nothing is given up by the probe.
+// The probe ends a session whose server accepts connections but sends no answer.
 func TestASilentServerIsGivenUp(t *testing.T) {
 	server := serve(t)
 	silent := make(chan struct{})
@@ -230,7 +230,7 @@ func forward(c net.Conn, address string, silent <-chan struct{}) {
 	<-answered
 }
 
-// pump copies until its source ends, and drops what comes after silent is closed.
+// pump copies until from ends. After silent is closed, it drops what it reads.
 func pump(to, from net.Conn, silent <-chan struct{}) {
 	buffer := make([]byte, 1<<16)
 	for {
@@ -255,7 +255,7 @@ func TestDialSaysWhyThereIsNoSession(t *testing.T) {
 	}
 }
 
-// A server whose schema lacks a column of the model is refused.
+// Dial refuses a server whose schema lacks a column of the model.
 func TestAModelThatDoesNotFit(t *testing.T) {
 	type other struct {
 		UUID  string `ovsdb:"_uuid"`

@@ -1,9 +1,9 @@
 // Package ovsdb keeps a session with an OVSDB server: it connects, replicates
-// the tables that its user names, checks that the connection is alive, and
-// connects again when it breaks. It knows no schema: the user brings the model.
-// A session is one connection (session.go); a Keeper follows one session with
-// the next (keeper.go). docs/decisions/0008 says why the library's own
-// reconnecting is not used.
+// tables, checks that the connection is alive, and connects again when it is lost.
+// It knows no schema: the caller names the tables and gives the model. A session is
+// one connection (session.go). A Keeper replaces a lost session with a new one
+// (keeper.go). docs/decisions/0008 says why the library's own reconnecting is not
+// used.
 package ovsdb
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// Options say which database a session is with, and what of it is replicated.
+// Options say which database a session connects to, and what it replicates.
 type Options struct {
 	// Database is the database's name in logs and errors: "the OVN northbound
 	// database".
@@ -68,7 +68,7 @@ func connect(ctx context.Context, o Options) (*Session, error) {
 	abort, listening := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(s.lost)
-		// The client reports the loss once, and only to somebody who listens.
+		// The client reports the loss once, and only if the channel is being read.
 		close(listening)
 		select {
 		case <-c.DisconnectNotify():
@@ -116,12 +116,12 @@ func (s *Session) replicate(ctx context.Context, columns map[string][]string) er
 	return err
 }
 
-// Table returns the replica of a table, nil for a table that Options.Columns
-// lacks. It stays readable, as it was, when the connection is lost.
+// Table returns the replica of a table; nil if Options.Columns lacks the table. The
+// replica can still be read when the connection is lost; it then stays as it was.
 func (s *Session) Table(name string) *cache.RowCache { return s.tables[name] }
 
-// OnChange has f called for each change of the replica from now on, and perhaps
-// for rows that are in it already. Before is nil for a new row, after for a
+// OnChange makes the session call f for each change of the replica from now on, and
+// perhaps for rows that it has already. before is nil for a new row, after for a
 // deleted one. The calls come one after the other; f must not block.
 func (s *Session) OnChange(f func(before, after model.Model)) error {
 	replica := s.client.Cache()
@@ -136,8 +136,8 @@ func (s *Session) OnChange(f func(before, after model.Model)) error {
 	return nil
 }
 
-// Transact sends one transaction and returns the result of each operation. An
-// operation that the server refuses is in the results, not in the error.
+// Transact sends one transaction and returns the result of each operation. If the
+// server refuses an operation, the result says so, not the error.
 func (s *Session) Transact(ctx context.Context, ops ...ovsdb.Operation) ([]ovsdb.OperationResult, error) {
 	return s.client.Transact(ctx, ops...)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/model"
 )
 
-// The client copies a row each time that it reads or changes it. Rows that cannot
-// copy themselves go through JSON, which takes twenty times as long.
+// The client copies a row each time that it reads or changes it. It copies rows
+// without these methods by way of JSON, which takes 20 times as long.
 
 // CloneModel copies the row.
 func (r *LogicalSwitch) CloneModel() model.Model {

@@ -1,11 +1,11 @@
 // Package nbdb models the tables and columns of OVN's northbound database that we
 // read or write. It knows the rows, not their use.
 //
-// The structs are written by hand. Those of modelgen have every column of one
-// schema, and the client refuses a server that lacks one of them. These columns are
-// in every northbound schema since 7.0.0 (OVN 23.03). The large sets
-// Logical_Switch.ports and Port_Group.ports are left out: the client would copy the
-// whole set at each change of it.
+// The structs are written by hand. The structs that modelgen writes have every column
+// of one schema, and the client refuses a server that lacks one of them. The columns
+// here are in every northbound schema since 7.0.0 (OVN 23.03). The large sets
+// Logical_Switch.ports and Port_Group.ports are left out, because the client would
+// copy the whole set at each change of it.
 package nbdb
 
 import (
@@ -93,8 +93,8 @@ type PortGroup struct {
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
-// Columns returns the columns to monitor, by table: all that the structs have.
-// Without a list the client asks for all that the server has.
+// Columns returns the columns to monitor, by table: those of the structs. Without
+// this list, the client would ask for all columns of the server.
 func Columns() map[string][]string {
 	return map[string][]string{
 		LogicalSwitchTable: {"name", "other_config", "load_balancer", "external_ids"},

@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// What is monitored is what the structs have.
+// The monitored columns are those of the structs.
 func TestColumns(t *testing.T) {
 	m, err := nbdb.Model("key")
 	if err != nil {
@@ -31,7 +31,8 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// A copy is equal and shares nothing: the client counts on both.
+// A copy is equal to its original and shares no memory with it. The client relies on
+// both.
 func TestClone(t *testing.T) {
 	word, yes, n := "word", true, 7
 	list, pairs := []string{"x"}, map[string]string{"k": "v"}

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Dump is the content of the northbound database as text, one row a line, in an
-// order that depends on the content alone. UUIDs are replaced by names, so that
-// two databases with the same content have the same text.
+// Dump returns the content of the northbound database as text, one row on each line,
+// sorted. Names replace UUIDs, so that two databases with the same content have the
+// same text.
 func (s *Server) Dump() string { return s.dump(table.names) }
 
-// DumpExact is the same with the UUIDs.
+// DumpExact returns the same text with the UUIDs.
 func (s *Server) DumpExact() string { return s.dump(func(table, map[string]string) {}) }
 
-// DumpOthers is the same as DumpExact without the rows that bear a key in
-// external_ids, and without the references to them.
+// DumpOthers returns the same text as DumpExact, but without the rows that have a key
+// in external_ids and without references to them.
 func (s *Server) DumpOthers(key string) string {
 	return s.dump(func(t table, names map[string]string) { t.hide(key, names) })
 }
@@ -50,7 +50,7 @@ func (s *Server) dump(name func(table, map[string]string)) string {
 	return strings.Join(lines, "\n")
 }
 
-// names says what each row is called: by its name, or by our key.
+// names adds a name for each row, by UUID: the row's name, else its external_ids.
 func (t table) names(into map[string]string) {
 	for _, row := range t.Data {
 		uuid, name := "", ""
@@ -70,7 +70,7 @@ func (t table) names(into map[string]string) {
 	}
 }
 
-// hide gives the rows with a key no name at all.
+// hide gives the rows with a key an empty name, so that the dump leaves them out.
 func (t table) hide(key string, names map[string]string) {
 	ids, uuid := slices.Index(t.Headings, "external_ids"), slices.Index(t.Headings, "_uuid")
 	for _, row := range t.Data {
@@ -99,7 +99,7 @@ func (t table) lines(names map[string]string) []string {
 	return lines
 }
 
-// value is text for a value in the protocol's form; empty for an empty one.
+// value returns a value in OVSDB's notation as text; empty for an empty value.
 func value(v any, names map[string]string) string {
 	tagged, ok := v.([]any)
 	if !ok {

@@ -1,5 +1,5 @@
 // Package ovntest starts OVN's databases for tests: the real ovsdb-server,
-// never a fake. It knows nothing of what the tests write.
+// not a fake. It knows nothing of the rows that the tests write.
 package ovntest
 
 import (
@@ -16,8 +16,8 @@ const (
 	VSwitch    = "/usr/share/openvswitch/vswitch.ovsschema"
 )
 
-// Start serves an empty northbound database until the test ends, and gives its
-// address, such as "unix:/tmp/.../db.sock".
+// Start serves an empty northbound database until the test ends. It returns the
+// database's address, such as "unix:/tmp/.../db.sock".
 func Start(t testing.TB) string {
 	t.Helper()
 	return New(t, Northbound).Address
@@ -42,19 +42,20 @@ func Northd(t testing.TB, nb, sb *Server) {
 		"--unixctl="+nb.Path("northd"), "-vconsole:off", "-vsyslog:off"))
 }
 
-// Nbctl runs ovn-nbctl on the database and gives what it prints.
+// Nbctl runs ovn-nbctl on the database and returns its output. It ends the test if
+// the command fails.
 func (s *Server) Nbctl(args ...string) string {
 	s.t.Helper()
 	return Run(s.t, "ovn-nbctl", append([]string{"--no-leader-only", "--db=" + s.Address}, args...)...)
 }
 
-// Run runs a program that must succeed and returns what it prints.
+// Run runs a program and returns its output. It ends the test if the program fails.
 func Run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	return ovsdbtest.Run(t, name, args...)
 }
 
-// Transact changes the database while it is not served.
+// Transact changes the database's file while no server uses it.
 func (s *Server) Transact(ops ...any) {
 	s.t.Helper()
 	text, err := json.Marshal(append([]any{"OVN_Northbound"}, ops...))

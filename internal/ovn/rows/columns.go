@@ -11,14 +11,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// Columns are the columns of a row that we write, by name. The values are
-// string, int, set, uuids, ints or pairs, and can be compared with
-// reflect.DeepEqual: sets are sorted and never nil.
+// Columns are the columns of a row that we write, by name. The values are string,
+// int, set, uuids, ints or pairs. reflect.DeepEqual can compare them, because sets
+// are sorted and never nil.
 type Columns map[string]any
 
 type (
 	set   []string          // of strings
-	uuids []string          // of references to rows of others
+	uuids []string          // of references to rows
 	ints  []int             // an optional number
 	pairs map[string]string // a map
 )
@@ -52,7 +52,8 @@ func pairsOf(m map[string]string) pairs {
 	return maps.Clone(m)
 }
 
-// ColumnsOf returns the columns of a row of package nbdb that we may write.
+// ColumnsOf returns the columns that we may write of a row of package nbdb. It panics
+// for other types.
 func ColumnsOf(m model.Model) Columns {
 	switch r := m.(type) {
 	case *nbdb.LogicalSwitch:
@@ -123,7 +124,7 @@ func ovsSet[T any](values []T, atom func(T) any) ovsdb.OvsSet {
 	return s
 }
 
-// isDefault returns whether a new row has the value anyway.
+// isDefault returns whether a new row has the value if it is not set.
 func isDefault(v any) bool {
 	switch v := v.(type) {
 	case nil:

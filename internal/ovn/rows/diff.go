@@ -21,8 +21,8 @@ type Existing struct {
 	InGroups map[string]bool
 }
 
-// Parent returns the parent port and the VLAN id that a switch port has; the
-// second is 0 if it has none.
+// Parent returns the parent port and the VLAN id of a switch port: empty and 0 if it
+// has none.
 func (e Existing) Parent() (port string, vlan int) {
 	parents, _ := e.Columns["parent_name"].(set)
 	tags, _ := e.Columns["tag"].(ints)
@@ -40,31 +40,31 @@ func (e Existing) IsPort(name string) bool {
 	return e.ID == ID{nbdb.LogicalSwitchPortTable, prefixPort + name}
 }
 
-// Plan is what turns the rows that a unit has into those that it wants.
+// Plan has the operations that turn a unit's existing rows into the wanted ones.
 type Plan struct {
 	// Ops are the operations, in order.
 	Ops []Op
 	// Changed counts the rows and memberships that change.
 	Changed int
-	// Joined and Left are the memberships that begin and end.
+	// Joined and Left are the memberships that the plan adds and removes.
 	Joined, Left []Membership
 }
 
-// Op is one operation and how its result is to be read.
+// Op is one operation, and how to judge its result.
 type Op struct {
 	ovsdb.Operation
-	// MustMatch is true if an operation that matched no row has failed.
+	// MustMatch is true if the operation has failed when it matched no row.
 	MustMatch bool
-	// Err is the error if the server refuses this operation; nil for the server's
-	// own words.
+	// Err is the error to return if the server refuses this operation; nil to return
+	// the server's own error.
 	Err error
 }
 
-// Membership says that a port is in a port group. Both are UUIDs, or names inside
-// the transaction that makes them.
+// Membership says that a port is in a port group. Both are UUIDs, or, for new rows,
+// names inside the transaction.
 type Membership struct{ Port, Group string }
 
-// Names makes the names of new rows inside one transaction, for all its units.
+// Names makes the names of new rows, which are unique inside one transaction.
 type Names int
 
 func (n *Names) next() string {
@@ -77,8 +77,8 @@ func (a ID) Compare(b ID) int {
 	return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(a.Key, b.Key))
 }
 
-// Diff returns what turns have into want. Groups has the UUIDs of existing port
-// groups by name, n the names for the transaction's new rows.
+// Diff returns the plan that turns have into want. groups has the UUIDs of existing
+// port groups by name. n makes the names of the transaction's new rows.
 //
 // Deletions come first, so that one transaction can delete a name and use it
 // again; then insertions, then updates and memberships.
@@ -107,9 +107,9 @@ type difference struct {
 	groups map[string]string
 }
 
-// index matches existing rows with wanted ones, and returns those that must go.
-// Rows match by ID or, if somebody has changed a row's external_ids, by name. Of
-// two that match the same wanted row, the second goes.
+// index matches existing rows with wanted ones, and returns the rows to delete. Rows
+// match by ID, or by name if another client has changed a row's external_ids. If two
+// rows match the same wanted row, the second one is deleted.
 func (d *difference) index(have []Existing, want []Row) []Existing {
 	wanted := map[ID]bool{}
 	byName := map[RowName]ID{}
@@ -137,8 +137,8 @@ func (d *difference) index(have []Existing, want []Row) []Existing {
 	return gone
 }
 
-// remove deletes rows. Rows that live by a reference come first: a switch or a
-// router is deleted only when it is empty.
+// remove deletes rows. It first deletes the rows that exist only while another row
+// refers to them, because a switch or router must be empty when it is deleted.
 func (d *difference) remove(gone []Existing) {
 	for _, h := range gone {
 		if parent, ok := referrers[h.Table]; ok {
@@ -158,8 +158,8 @@ func (d *difference) remove(gone []Existing) {
 	}
 }
 
-// referrer is the set column of another table whose references keep a row alive:
-// ovsdb-server(7) deletes a row of a non-root table when nothing refers to it.
+// referrer is the column of another table that refers to a row. ovsdb-server(7)
+// deletes a row of a non-root table when no row refers to it.
 type referrer struct{ table, column string }
 
 var referrers = map[string]referrer{
@@ -169,14 +169,15 @@ var referrers = map[string]referrer{
 	nbdb.LogicalRouterRouteTable:  {nbdb.LogicalRouterTable, "static_routes"},
 }
 
-// mustBeEmpty has the column of references that a row must have lost before it
-// is deleted: the server would delete what it refers to, rows of others included.
+// mustBeEmpty has the column of references that must be empty before a row is
+// deleted. Otherwise the server would also delete the rows that it refers to, even
+// those of others.
 var mustBeEmpty = map[string]string{
 	nbdb.LogicalSwitchTable: "ports",
 	nbdb.LogicalRouterTable: "ports",
 }
 
-// uniqueByGuard has the tables whose names the schema does not keep unique.
+// uniqueByGuard has the tables whose schema allows two rows with the same name.
 var uniqueByGuard = map[string]bool{nbdb.LogicalSwitchTable: true, nbdb.LogicalRouterTable: true}
 
 func (d *difference) insert(w Row) {
@@ -231,9 +232,9 @@ func changesReferrer(h Existing, w Row) bool {
 	return h.Columns.ids()[key] != w.columns.ids()[key]
 }
 
-// members makes a port a member of its groups, and takes it out of all others
-// that it is known to be in. It counts as a member only if both its external_ids
-// and the group say so.
+// members adds a port to its groups, and removes it from all other groups that it is
+// known to be in. It adds the port again unless both the port's external_ids and the
+// group show the membership.
 func (d *difference) members(w Row) {
 	if w.Table != nbdb.LogicalSwitchPortTable {
 		return
@@ -281,8 +282,8 @@ func (d *difference) link(h referrer, to ref, child string) {
 	d.Ops = append(d.Ops, m)
 }
 
-// unlink removes the reference to a row from whichever row has it: the database
-// finds that row, since a record of it could be out of date.
+// unlink removes the reference to a row from the row that has it. The condition lets
+// the database find that row, because our record of it could be out of date.
 func (d *difference) unlink(h referrer, child string) {
 	where := []ovsdb.Condition{{
 		Column: h.column, Function: ovsdb.ConditionIncludes, Value: ovsdb.UUID{GoUUID: child},
@@ -301,9 +302,9 @@ func (d *difference) uuid(r ref) string {
 	return d.names[r.row]
 }
 
-// Rank orders the plans of one transaction: plans that delete nothing, then
-// those that delete, then those that delete a router. A switch must be empty
-// when it is deleted, and switches have the peers of router ports.
+// Rank orders the plans of one transaction: 0 for plans that delete no row, 1 for
+// those that delete rows, 2 for those that delete a router. A switch must be empty
+// when it is deleted, and it has the peers of router ports.
 func (p *Plan) Rank() int {
 	rank := 0
 	for _, o := range p.Ops {

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file anew")
 
-// The very operations that a change of mind costs, in testdata/plans.golden.
+// testdata/plans.golden has the operations of each change.
 func TestPlans(t *testing.T) {
 	moved := pod("p.ns", "net3", "pg_b")
 	moved.Ports[0].Parent, moved.Ports[0].Tag = "vm", 7
@@ -44,7 +44,7 @@ func TestPlans(t *testing.T) {
 		have      intent.Want
 		want      intent.Want
 		now       Dependencies
-		elsewhere bool // the port was taken out of its groups behind our back
+		elsewhere bool // another client took the port out of its groups
 	}{
 		{name: "a subnet on a router of Neutron's", want: subnet("net5", "neutron-r", true), now: a},
 		{name: "the same again", have: subnet("net5", "neutron-r", true), want: subnet("net5", "neutron-r", true), now: a},
@@ -141,7 +141,7 @@ func TestOrderHasNoMeaning(t *testing.T) {
 	}
 }
 
-// Of several reasons, the one that nothing but a new spec mends comes first.
+// If there is a Stop and a Wait, Translate returns the Stop.
 func TestStopBeforeWait(t *testing.T) {
 	w := subnet("net", "r", true)
 	_, err := Translate(Owner{"kubernetes", "subnet/net"}, w, Dependencies{

@@ -5,8 +5,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// NameRef is a row that a want names. Own is true for a row of the unit's own,
-// false for one that it refers to.
+// NameRef is a row that a want names. Own is true if the unit wants the row itself,
+// false if it refers to a row of another owner.
 type NameRef struct {
 	RowName
 	Own bool

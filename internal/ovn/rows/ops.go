@@ -12,8 +12,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// portsLeftAgain is when to try again to delete a switch or router that has ports
-// left: the ports of a switch are not replicated, so no event comes.
+// portsLeftAgain is the time after which to try again to delete a switch or router
+// that still has ports. No event comes, because a switch's ports are not replicated.
 const portsLeftAgain = 5 * time.Second
 
 func byUUID(uuid string) []ovsdb.Condition {
@@ -31,8 +31,8 @@ func mutate(table string, where []ovsdb.Condition, column string, m ovsdb.Mutato
 	}}
 }
 
-// guardName makes the transaction fail if a row of that name exists, as the
-// server itself does for tables that have an index.
+// guardName makes the transaction fail if a row of that name exists. The server does
+// so only for tables that have an index.
 func (d *difference) guardName(w Row) {
 	now := 0
 	name := w.columns.name()
@@ -45,11 +45,11 @@ func (d *difference) guardName(w Row) {
 	})
 }
 
-// ErrVLANTaken is the error of a unit whose VLAN id another port got meanwhile.
+// ErrVLANTaken is the error of a unit whose VLAN id another port got first.
 var ErrVLANTaken = errors.New("another port behind the same one has just got the VLAN id")
 
-// guardTag makes the transaction fail if another port has the VLAN id that this
-// one is about to get: two clients may choose the same one at the same time.
+// guardTag makes the transaction fail if another port has the VLAN id that this port
+// is to get. Two clients may choose the same id at the same time.
 func (d *difference) guardTag(w Row, had Columns) {
 	parent, tag := w.columns["parent_name"], w.columns["tag"]
 	if isDefault(parent) || reflect.DeepEqual(parent, had["parent_name"]) && reflect.DeepEqual(tag, had["tag"]) {
@@ -70,7 +70,7 @@ func (d *difference) guardTag(w Row, had Columns) {
 	})
 }
 
-// guardEmpty makes the transaction fail if the row still refers to others.
+// guardEmpty makes the transaction fail if the row still refers to other rows.
 func (d *difference) guardEmpty(h Existing, column string) {
 	now := 0
 	d.Ops = append(d.Ops, Op{
@@ -85,5 +85,5 @@ func (d *difference) guardEmpty(h Existing, column string) {
 	})
 }
 
-// KindOf names a row of the table in messages: "logical switch port".
+// KindOf returns the name for a row of the table in messages: "logical switch port".
 func KindOf(table string) string { return strings.ToLower(strings.ReplaceAll(table, "_", " ")) }

@@ -9,8 +9,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// Our keys in external_ids. A row is ours if KeyOwner is our cluster's name, and
-// for no other reason.
+// Our keys in external_ids. A row is ours if, and only if, KeyOwner is our cluster's
+// name.
 const (
 	KeyOwner   = "isthmus-owner"
 	KeyUnit    = "isthmus-unit"
@@ -32,7 +32,7 @@ const (
 	NeutronExternal    = "neutron:is_ext_gw"
 )
 
-// ID.Key begins with what the row is for.
+// ID.Key begins with the row's purpose.
 const (
 	prefixNetwork   = "segment/"
 	prefixRouter    = "router/"
@@ -59,8 +59,8 @@ func (o Owner) marks(key string, more ...string) pairs {
 	return p
 }
 
-// OwnerOf returns the owner that a row's external_ids name. It is zero for rows
-// that are not Isthmus's.
+// OwnerOf returns the owner that a row's external_ids name. It is the zero Owner for
+// rows that Isthmus did not make.
 func OwnerOf(ids map[string]string) Owner {
 	return Owner{ids[KeyOwner], intent.Unit(ids[KeyUnit])}
 }
@@ -76,7 +76,8 @@ func (o Owner) String() string {
 	return string(o.Unit) + " of cluster " + o.Cluster
 }
 
-// Header returns what all rows have; name is empty in tables without names.
+// Header returns the columns that all tables have. name is empty in tables without
+// names; all are empty for nil and for other models.
 func Header(m model.Model) (uuid, name string, ids map[string]string) {
 	switch r := m.(type) {
 	case *nbdb.LogicalSwitch:

@@ -15,8 +15,8 @@ const MaxVLAN = 4094
 // NoVLAN is the Wait's reason if all VLAN ids behind a parent port are in use.
 const NoVLAN = "NoVLAN"
 
-// port adds a switch port. Its groups are recorded in the row, since the row's
-// owner must know them when the port leaves a group.
+// port adds a switch port. The row records the port's groups, because its owner must
+// know them when the port leaves a group.
 func (t *translation) port(p intent.Port) {
 	key := prefixPort + p.Name
 	groups := map[string]ref{}
@@ -36,7 +36,7 @@ func (t *translation) port(p intent.Port) {
 	})
 }
 
-// addresses returns column "addresses" of Logical_Switch_Port, as ovn-nb(5) has it.
+// addresses returns column "addresses" of Logical_Switch_Port, see ovn-nb(5).
 func addresses(p intent.Port) set {
 	s := setOf(addressLine(p))
 	if p.UnknownAddresses {
@@ -45,7 +45,7 @@ func addresses(p intent.Port) set {
 	return s
 }
 
-// security returns column "port_security": empty admits any address.
+// security returns column "port_security". An empty column allows any address.
 func security(p intent.Port) set {
 	if p.UnknownAddresses {
 		return set{}
@@ -61,8 +61,8 @@ func addressLine(p intent.Port) string {
 	return strings.Join(words, " ")
 }
 
-// options returns column "options". iface-id-ver admits only the pod's own
-// interface; no interface binds a port that has a parent.
+// options returns column "options". iface-id-ver lets only the pod's own interface
+// bind the port. A port that has a parent is not bound by an interface.
 func options(p intent.Port) pairs {
 	if p.Version == "" || p.Parent != "" {
 		return pairs{}
@@ -89,8 +89,8 @@ func (t *translation) tag(p intent.Port) ints {
 	return ints{tag}
 }
 
-// PortOf returns the port that a row was made for, as far as the row tells: the
-// reverse of Translate.
+// PortOf is the reverse of Translate: it returns the port that a row was made for,
+// with the fields that the row has.
 func PortOf(r *nbdb.LogicalSwitchPort) intent.Port {
 	p := intent.Port{
 		Name: r.Name, Network: r.ExternalIDs[KeyNetwork], Version: r.Options["iface-id-ver"],

@@ -37,9 +37,9 @@ func (t *translation) routePolicy(r intent.RoutePolicy) {
 	}
 }
 
-// staticRoute adds the route without which a packet never reaches the policies:
-// OVN looks up a route first and drops packets that have none. If several routes
-// have the same prefix, OVN picks one by hash for packets that match no policy.
+// staticRoute adds a route to a policy's next hop. OVN looks up a route before the
+// policies, and drops packets that have none. If several routes have the same prefix,
+// OVN chooses one by hash for packets that match no policy.
 func (t *translation) staticRoute(r intent.RoutePolicy, router ref, family, hop string) {
 	destination := cmp.Or(to(r), map[string]string{"ip4": "0.0.0.0/0", "ip6": "::/0"}[family])
 	key := prefixRoute + strings.Join([]string{r.Router, destination, hop}, "/")

@@ -4,8 +4,8 @@
 // output. Translate (this file) turns an intent.Want into rows; Diff (diff.go)
 // compares them with the existing rows.
 //
-// Rows refer to one another by name until Diff: a Ref becomes a UUID if the row
-// exists, and a name inside the transaction if it does not.
+// Rows refer to one another by ref. Diff turns a ref into a UUID if the row exists,
+// and into a name inside the transaction if it does not.
 package rows
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/nbdb"
 )
 
-// ID identifies a row within its unit: the table, and the row's purpose there.
-// It never depends on the row's UUID.
+// ID identifies a row within its unit by the table and the row's purpose. It does not
+// depend on the row's UUID.
 type ID struct{ Table, Key string }
 
 // ref refers to a row: an existing one by UUID, or a wanted one of the same unit.
@@ -30,31 +30,31 @@ type ref struct {
 type Row struct {
 	ID
 	columns Columns
-	// referrer is the row that must refer to this one, if its table is a key of
+	// referrer is the row that must refer to this one. It is set for the tables in
 	// referrers.
 	referrer ref
 	// groups are the port groups that a port is a member of, by name.
 	groups map[string]ref
 }
 
-// Dependencies are the existing things that a unit's rows depend on. What is
-// not in a map does not exist.
+// Dependencies are the existing rows that a unit's rows depend on. A row that is not
+// in a map does not exist.
 type Dependencies struct {
 	// Networks and Groups have the UUIDs of switches and port groups by name.
 	Networks, Groups map[string]string
 	// Routers has the routers by name.
 	Routers map[string]RouterDependency
 	// VLANs has the VLAN ids for the unit's ports that have a parent port, by
-	// port name. A port that is missing gets none: all are in use.
+	// port name. A port is missing if all ids behind its parent are in use.
 	VLANs map[string]int
-	// Taken has the names that the unit wants for a row but another owner uses.
+	// Taken has the names that the unit wants for its rows but other owners use.
 	Taken map[RowName]Owner
 }
 
 // RowName is a row's table and the value of its column "name".
 type RowName struct{ Table, Name string }
 
-// RouterDependency is what the rows depend on of an existing router.
+// RouterDependency has the properties of an existing router that rows depend on.
 type RouterDependency struct {
 	UUID string
 	// Ours is true if a unit of our cluster owns the router.
@@ -65,9 +65,9 @@ type RouterDependency struct {
 	NeutronSubnet string
 }
 
-// Translate returns the rows that make w true for owner o, sorted by ID. Its
-// error is an intent.Stop if only another spec helps, or else an intent.Wait if
-// something must exist first. The Wait has no time: an event will come.
+// Translate returns the rows that make w true for owner o, sorted by ID. The error is
+// an intent.Stop if only a new spec helps; otherwise an intent.Wait if another row
+// must exist first. The Wait has no time, because an event reports that row.
 func Translate(o Owner, w intent.Want, d Dependencies) ([]Row, error) {
 	t := &translation{Owner: o, Dependencies: d, rows: map[ID]Row{}}
 	for _, r := range w.Routers {
@@ -91,7 +91,7 @@ func Translate(o Owner, w intent.Want, d Dependencies) ([]Row, error) {
 	return t.result()
 }
 
-// translation collects the rows of one unit, and the first reason against them.
+// translation collects the rows of one unit, the first Stop and the first Wait.
 type translation struct {
 	Owner
 	Dependencies
@@ -115,15 +115,15 @@ func (t *translation) result() ([]Row, error) {
 	return rows, nil
 }
 
-// stopFor records why only another spec helps; the first reason counts.
+// stopFor records why only a new spec helps, unless a reason is recorded already.
 func (t *translation) stopFor(reason, format string, args ...any) {
 	if t.stop == nil {
 		t.stop = intent.Stop{Reason: reason, Why: fmt.Sprintf(format, args...)}
 	}
 }
 
-// waitFor records what must exist first; the first reason counts. It returns an
-// empty ref, for the caller to return.
+// waitFor records which row must exist first, unless a reason is recorded already. It
+// returns an empty ref, for the caller to return.
 func (t *translation) waitFor(reason, format string, args ...any) ref {
 	if t.wait == nil {
 		t.wait = intent.Wait{Reason: reason, For: fmt.Sprintf(format, args...)}
@@ -192,8 +192,8 @@ func (t *translation) routerInterface(j intent.RouterInterface) {
 	})
 }
 
-// refSwitch returns a reference to the switch of that name: an existing one, or
-// one of the unit's own rows. Without either the translation waits for it.
+// refSwitch returns a reference to the switch of that name: an existing one, or one
+// that the unit wants. If there is neither, the translation waits for the switch.
 func (t *translation) refSwitch(name string) ref {
 	own := ID{nbdb.LogicalSwitchTable, prefixNetwork + name}
 	if uuid, ok := t.Networks[name]; ok {
@@ -217,7 +217,7 @@ func (t *translation) refGroup(name string) ref {
 	return t.waitFor("WaitingForGroup", "the port group %s", name)
 }
 
-// refRouter does the same for routers. It refuses a router of another owner
+// refRouter does the same for routers. It refuses a router that is not our cluster's
 // unless foreign is set.
 func (t *translation) refRouter(name string, foreign bool) ref {
 	own := ID{nbdb.LogicalRouterTable, prefixRouter + name}

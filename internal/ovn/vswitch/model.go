@@ -24,8 +24,8 @@ type OpenVSwitch struct {
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
-// Bridge is a row of table Bridge, without its ports: the client would pay for
-// the whole set at each change to it.
+// Bridge is a row of table Bridge, without its ports: the client would copy the whole
+// set of ports at each change of it.
 type Bridge struct {
 	UUID         string `ovsdb:"_uuid"`
 	Name         string `ovsdb:"name"`
@@ -37,7 +37,7 @@ type Interface struct {
 	UUID        string            `ovsdb:"_uuid"`
 	Name        string            `ovsdb:"name"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
-	// OFPort is -1 when the interface could not be made; Error says why.
+	// OFPort is -1 if the switch could not make the interface; Error says why.
 	OFPort *int    `ovsdb:"ofport"`
 	Error  *string `ovsdb:"error"`
 }
@@ -52,8 +52,8 @@ func Model() (model.ClientDBModel, error) {
 	})
 }
 
-// Columns returns the columns to monitor, by table: all that the structs have.
-// Without a list the client asks for all that the server has.
+// Columns returns the columns to monitor, by table: those of the structs. Without
+// this list, the client would ask for all columns of the server.
 func Columns() map[string][]string {
 	return map[string][]string{
 		OpenVSwitchTable: {"external_ids"},

@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/vswitch"
 )
 
-// The model fits a real server, and a monitor of its columns fills all of it.
+// A real server accepts the model, and its columns fill all fields of the structs.
 func TestModel(t *testing.T) {
 	m, err := vswitch.Model()
 	if err != nil {

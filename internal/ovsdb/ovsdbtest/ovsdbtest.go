@@ -24,8 +24,8 @@ type Server struct {
 	stop func()
 }
 
-// New creates an empty database with a schema and serves it until the test
-// ends. It skips the test where the schema's file is missing.
+// New creates an empty database with a schema and serves it until the test ends. It
+// skips the test if the schema's file is missing.
 func New(t testing.TB, schema string) *Server {
 	t.Helper()
 	if _, err := os.Stat(schema); err != nil {
@@ -44,8 +44,8 @@ func New(t testing.TB, schema string) *Server {
 	return s
 }
 
-// Start serves the database, which must not be served, and returns when it
-// accepts connections.
+// Start starts the server, which must not run, and returns when it accepts
+// connections.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.stop = Daemon(s.t, "ovsdb-server", "--remote=p"+s.Address, "--unixctl="+s.Path("ctl"), "--no-chdir",
@@ -75,14 +75,14 @@ func (s *Server) Stop() {
 // Path returns the path of a file in the server's directory; "db" is the database.
 func (s *Server) Path(name string) string { return filepath.Join(s.dir, name) }
 
-// Daemon starts a program that ends with the test, also if the test is killed.
-// The returned function ends it earlier; calling it twice is no error.
+// Daemon starts a program that ends with the test, even if the test is killed. stop
+// ends it earlier; calling stop twice is no error.
 func Daemon(t testing.TB, name string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, over := make(chan error, 1), make(chan struct{})
-	go func() { // The signal is sent when the thread ends that started the program.
+	go func() { // The kernel kills the program when the thread that started it ends.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		started <- cmd.Start()
@@ -102,7 +102,7 @@ func Daemon(t testing.TB, name string, args ...string) (stop func()) {
 	}
 }
 
-// Run runs a program that must succeed and returns what it prints.
+// Run runs a program and returns its output. It ends the test if the program fails.
 func Run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
