@@ -14,27 +14,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// rounds is how often a unit is looked at after its steps: a new security group
-// brings rules along that nobody asked for.
+// rounds is how often Apply compares a unit's objects with what it wants and runs the
+// steps. Once is not enough: Neutron creates rules of its own in a new security group.
 const rounds = 3
 
-// bulk is how many objects go into one call at most: Neutron takes a third of
-// a second for each port.
+// bulk is the maximum number of objects in one call: Neutron takes a third of a second
+// for each port.
 const bulk = 10
 
-// entry is what is known of a unit's objects.
+// entry has the objects of one unit.
 type entry struct {
-	sync.Mutex // of all but uses: held while the unit is worked on
+	sync.Mutex // held while the unit is worked on; guards everything but uses
 	uses       int
-	// sure is false when Neutron may hold something else than objects.
+	// sure is false when Neutron may hold other objects than these.
 	sure    bool
 	objects []plan.Object
 	want    []plan.Object
 }
 
-// Apply makes w true for unit u, and returns when it is so. A port that the
-// pool has ready costs no call; its name is written soon after. Its errors are
-// intent.Wait, intent.Stop, or such that trying again may help.
+// Apply makes Neutron hold what w asks for unit u, and returns when it does. A port from
+// the pool costs no call; its name and tags are written soon after. Apply returns
+// intent.Wait, intent.Stop, or an error that a retry may resolve.
 func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	e := f.enter(u)
 	defer f.leave(u, e)
@@ -74,7 +74,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 	return seen, f.awaitUp(u, w, seen)
 }
 
-// know makes sure that what the entry says is there, is, and nothing else.
+// know reads the unit's objects from Neutron, unless the entry's objects are certain.
 func (f *Fabric) know(ctx context.Context, a *client.Client, m plan.Owner, e *entry) error {
 	if e.sure {
 		return nil
@@ -94,7 +94,7 @@ func (f *Fabric) know(ctx context.Context, a *client.Client, m plan.Owner, e *en
 	return nil
 }
 
-// bring does what is missing, and counts the steps.
+// bring runs the missing steps and returns how many it ran.
 func (f *Fabric) bring(ctx context.Context, a *client.Client, u intent.Unit, e *entry) (int, error) {
 	changed := 0
 	for range rounds {
@@ -119,8 +119,8 @@ func (f *Fabric) bring(ctx context.Context, a *client.Client, u intent.Unit, e *
 	return changed, errors.New("neutron does not show what it was told: somebody else changes it, too")
 }
 
-// urgent leaves out of what is to be done to ports from the pool what can wait:
-// a pod waits for one call that changes its port's groups, not for its tags.
+// urgent drops the steps that only write tags of ports from the pool: a pod waits for the
+// call that changes its port's groups, but not for its tags.
 func (f *Fabric) urgent(steps []plan.Step) []plan.Step {
 	if !f.areHandedOut(steps) {
 		return steps
@@ -128,7 +128,7 @@ func (f *Fabric) urgent(steps []plan.Step) []plan.Step {
 	return slices.DeleteFunc(steps, func(s plan.Step) bool { return s.Verb == plan.Tag })
 }
 
-// run does steps in order. Until all are done, nobody knows what is there.
+// run does steps in order. The entry is not sure until all are done.
 func (f *Fabric) run(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	e.sure = false
 	for len(steps) > 0 {
@@ -179,11 +179,12 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 	return fmt.Errorf("no such step: %s", s)
 }
 
-// create makes the steps' objects in one call and notes those that were made.
+// create creates the steps' objects in one call and adds those that Neutron made to the
+// entry.
 func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	s := steps[0]
 	if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
-		return nil // it came with its group
+		return nil // Neutron created it together with its group
 	}
 	made, err := a.Create(ctx, steps)
 	for _, w := range made {
@@ -192,7 +193,7 @@ func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps [
 	return err
 }
 
-// tag writes an object's tags and notes them.
+// tag writes an object's tags and stores them in the entry.
 func (f *Fabric) tag(ctx context.Context, a *client.Client, e *entry, s plan.Step) error {
 	err := a.Tag(ctx, s)
 	if i := e.index(s.Object); err == nil && i >= 0 {
@@ -203,7 +204,8 @@ func (f *Fabric) tag(ctx context.Context, a *client.Client, e *entry, s plan.Ste
 	return err
 }
 
-// resolved puts ids in place of refs to what is there by now.
+// resolved returns the step's object with ids in place of references to the entry's
+// objects.
 func (e *entry) resolved(s plan.Step) plan.Object {
 	o := s.Object
 	id := func(r plan.Ref) string {
@@ -214,7 +216,7 @@ func (e *entry) resolved(s plan.Step) plan.Object {
 		}
 		return ""
 	}
-	if o.ID == "" && (s.Verb == plan.Tag || s.Verb == plan.Attach) { // it has just been made
+	if o.ID == "" && (s.Verb == plan.Tag || s.Verb == plan.Attach) { // an earlier step created it
 		o.ID = id(plan.Ref{Kind: o.Kind, Name: o.Name})
 	}
 	f := plan.Fields{}
@@ -245,8 +247,8 @@ func (f *Fabric) made(e *entry, w client.Resource, k plan.Kind) {
 	e.objects = plan.Named(append(append(e.objects, o), w.GroupRules()...))
 }
 
-// changed keeps the tags: the answer to a change may show old ones. It does not
-// show what a port is behind.
+// changed stores an updated object. It keeps the tags, because the answer to an update
+// may show old ones, and the parent and the VLAN, because the answer has neither.
 func (f *Fabric) changed(e *entry, o plan.Object) {
 	f.touch(o.ID)
 	if i := e.index(o); i >= 0 {
@@ -277,14 +279,15 @@ func (f *Fabric) touch(id string) {
 	f.touched[id] = true
 }
 
-// areHandedOut tells whether all steps change ports from the pool that have no name yet.
+// areHandedOut reports whether all steps change ports from the pool that have no name
+// yet.
 func (f *Fabric) areHandedOut(steps []plan.Step) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !slices.ContainsFunc(steps, func(s plan.Step) bool { return f.handedOut[s.ID] == "" })
 }
 
-// forget: nobody may refer to what is gone.
+// forget drops the id of a deleted object, so that no unit refers to it.
 func (f *Fabric) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -293,14 +296,14 @@ func (f *Fabric) forget(id string) {
 	maps.DeleteFunc(f.segments, func(_ string, s plan.Network) bool { return s.ID == id })
 }
 
-// markNamed: the tags tell whose a port is, or there is none.
+// markNamed notes that the port's tags show its unit, or that the port is gone.
 func (f *Fabric) markNamed(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.handedOut, id)
 }
 
-// remember keeps what others refer to.
+// remember stores the ids of the unit's networks and groups, to which other units refer.
 func (f *Fabric) remember(u intent.Unit, w intent.Want, e *entry) {
 	for _, s := range w.Networks {
 		if s.Existing == "" {

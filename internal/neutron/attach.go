@@ -11,7 +11,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
-// placed says of subports where they are attached. Neutron is asked only if nobody knows.
+// placed adds to subports the trunk that they are attached to. It asks Neutron only if
+// the trunk of one is unknown.
 func (f *Fabric) placed(ctx context.Context, a *client.Client, all []plan.Object) ([]plan.Object, error) {
 	all = plan.Place(all, f.trunks.Find)
 	if !slices.ContainsFunc(all, plan.Unplaced) {
@@ -61,10 +62,11 @@ func subports(steps []plan.Step) []trunk.Subport {
 	return out
 }
 
-// PortNotUp is the reason of units whose port has not been up yet.
+// PortNotUp is the reason of the intent.Wait for a port that has not been up yet.
 const PortNotUp = "PortNotUp"
 
-// awaitUp returns an intent.Wait if a unit's ports must have been up and have not.
+// awaitUp returns an intent.Wait if one of the unit's ports must have been up once and
+// has not.
 func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, seen intent.Observed) error {
 	for _, p := range w.Ports {
 		if b, exists := seen.Ports[p.Name]; exists && p.MustBeUp && p.Parent != "" && !seen.Up[p.Name] {
@@ -77,13 +79,14 @@ func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, seen intent.Observed) err
 
 func (f *Fabric) isUp(o plan.Object) bool { return f.pending.IsUp(o.ID, o.Text("status") == "ACTIVE") }
 
-// Rose is to be called when OVN says that a port is up.
+// Rose records that OVN reports the port as up.
 func (f *Fabric) Rose(port string) { f.pending.Up(port) }
 
-// pendingPorts is what trunk.Pending asks and tells of ports.
+// pendingPorts gives trunk.Pending access to Neutron's ports and to the units that wait
+// for them.
 type pendingPorts struct{ f *Fabric }
 
-// Active is that of trunk.Ports.
+// Active implements trunk.Ports.
 func (p pendingPorts) Active(ctx context.Context, ids []string) (map[string]bool, error) {
 	a, err := p.f.api(ctx)
 	if err != nil {
@@ -97,10 +100,11 @@ func (p pendingPorts) Active(ctx context.Context, ids []string) (map[string]bool
 	return active, err
 }
 
-// CameUp is that of trunk.Ports.
+// CameUp implements trunk.Ports.
 func (p pendingPorts) CameUp(units []intent.Unit) { p.f.wake(units) }
 
-// Reattach is that of trunk.Ports: an event was lost. A port of the pool is replaced.
+// Reattach implements trunk.Ports. Neutron has lost the event that the port is up, so the
+// port is detached and attached again. A port of the pool is replaced.
 func (p pendingPorts) Reattach(ctx context.Context, port trunk.PendingPort) {
 	f := p.f
 	if port.Unit == "" {
@@ -110,7 +114,7 @@ func (p pendingPorts) Reattach(ctx context.Context, port trunk.PendingPort) {
 	}
 	a, err := f.api(ctx)
 	if err != nil {
-		return // the next look tries again
+		return // the next check tries again
 	}
 	e := f.enter(port.Unit)
 	defer f.leave(port.Unit, e)

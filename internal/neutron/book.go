@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// enter begins work on a unit, when nobody else works on it.
+// enter locks a unit's entry and returns it. It creates the entry if there is none.
 func (f *Fabric) enter(u intent.Unit) *entry {
 	f.mu.Lock()
 	e := f.units[u]
@@ -29,7 +29,7 @@ func (f *Fabric) enter(u intent.Unit) *entry {
 	return e
 }
 
-// leave ends it, and forgets a unit that has nothing.
+// leave unlocks the entry, and drops it if the unit has no objects.
 func (f *Fabric) leave(u intent.Unit, e *entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,8 +40,8 @@ func (f *Fabric) leave(u intent.Unit, e *entry) {
 	e.Unlock()
 }
 
-// stillThere are those of a unit's ports that Neutron cannot know as its own,
-// because they came from the pool and have not been named yet.
+// stillThere returns those of a unit's ports that Neutron still has but does not show as
+// the unit's: they came from the pool and have no name yet.
 func stillThere(ctx context.Context, a *client.Client, have []plan.Object, m plan.Owner) ([]plan.Object, error) {
 	query := url.Values{}
 	for _, o := range have {
@@ -56,7 +56,7 @@ func stillThere(ctx context.Context, a *client.Client, have []plan.Object, m pla
 	return client.AppendNew(nil, plan.KindPort, found, func(o plan.Object) bool { return !m.Owns(o) }), err
 }
 
-// Units are all that own anything, sorted: for the sweep at a start.
+// Units returns all units that own an object, sorted, for the sweep at start.
 func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	a, err := f.api(ctx)
 	if err != nil {
@@ -70,12 +70,12 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	return slices.Sorted(maps.Keys(all)), nil
 }
 
-// Refresh reads all that is ours, and returns the units that have something
-// else than they had: somebody changed or deleted it. Held says which unit has
-// a port, by the port's id: what was handed out of the pool and not named yet
-// before a crash. To be called at a start, before units are applied, and every
-// few minutes: a call of one that died may be done after all, and people do
-// things. It costs a handful of calls.
+// Refresh reads all objects of this owner, and returns the units whose objects have
+// changed or are gone. held maps a port's id to the unit that has the port: after a
+// crash, it identifies ports that were handed out of the pool and have no name yet. Call
+// it at start, before units are applied, and every few minutes: Neutron may complete a
+// call after the process that made it has died, and people change objects by hand. It
+// costs a handful of calls.
 func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
 	f.looking.Lock()
 	defer f.looking.Unlock()
@@ -105,8 +105,8 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	return slices.Compact(changed), nil
 }
 
-// lend says of ports whose name is not written yet whose they are: a unit has
-// them from the pool, or the pool has them back.
+// lend assigns ports whose name is not written yet: to the unit that has them from the
+// pool, or to the pool if it has them back.
 func (f *Fabric) lend(all map[intent.Unit][]plan.Object, held map[string]intent.Unit) {
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range slices.Clone(all[u]) {
@@ -118,7 +118,7 @@ func (f *Fabric) lend(all map[intent.Unit][]plan.Object, held map[string]intent.
 			case !pooled(u) && f.PortPool.Has(o.ID):
 				to = poolUnit(f.nodeOf(o))
 			case !pooled(u) || !lent || f.PortPool.Has(o.ID):
-				continue // what the pool has back, nobody holds: held may be of a moment ago
+				continue // the pool has it back; held may be outdated
 			default:
 				f.handedOut[o.ID] = to
 			}
@@ -128,8 +128,9 @@ func (f *Fabric) lend(all map[intent.Unit][]plan.Object, held map[string]intent.
 	}
 }
 
-// compare puts what is there in the place of what was known. What is being
-// worked on, or was since the look began, is left alone.
+// compare replaces the known objects by those that were read, and returns the units that
+// have changed. It skips units that are worked on now, or that changed an object since
+// the read began.
 func (f *Fabric) compare(all map[intent.Unit][]plan.Object) []intent.Unit {
 	var changed []intent.Unit
 	for u := range f.units {
@@ -163,7 +164,7 @@ func (f *Fabric) worked(objects []plan.Object) bool {
 	return slices.ContainsFunc(objects, func(o plan.Object) bool { return f.touched[o.ID] })
 }
 
-// same tells whether objects are the same, whatever their status is.
+// same reports whether a and b have the same objects. It ignores their status.
 func same(a, b []plan.Object) bool {
 	sort := func(all []plan.Object) []plan.Object {
 		out := slices.Clone(all)

@@ -12,7 +12,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// Owned says in words what is ours, in about the order in which Clear deletes it.
+// Owned describes all objects of this owner, in about the order in which Clear deletes
+// them.
 func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	a, err := f.api(ctx)
 	if err != nil {
@@ -33,12 +34,13 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// called is an object for people.
+// called describes an object for people.
 func called(o plan.Object) string {
 	return fmt.Sprintf("%s (%s)", client.Describe([]plan.Step{{Object: o}}), o.ID)
 }
 
-// inward puts who has ports before who has what ports are on.
+// inward sorts the units with ports first: networks and groups cannot be deleted while
+// ports use them.
 func inward(all map[intent.Unit][]plan.Object) []intent.Unit {
 	units := slices.Sorted(maps.Keys(all))
 	without := func(u intent.Unit) int {
@@ -51,9 +53,9 @@ func inward(all map[intent.Unit][]plan.Object) []intent.Unit {
 	return units
 }
 
-// Clear deletes all that is ours, the pool included, and counts the units that
-// are gone. What holds others' ports stays, and the error says so. It ends when
-// nothing moves any more: whether to try again is for the caller to say.
+// Clear deletes all objects of this owner, the pool included, and returns how many units
+// it has cleared. Networks that hold foreign ports stay, and the error names them. Clear
+// returns when a pass clears no unit; the caller decides whether to try again.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	if err := f.PortPool.Stop(ctx); err != nil {
 		return 0, err
@@ -70,7 +72,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 		}
 		done, err := f.clearAll(ctx, all)
 		cleared += done
-		if done == 0 { // a unit may wait for another, but not all for nobody
+		if done == 0 { // units may wait for others; if none could be cleared, another pass does not help
 			return cleared, err
 		}
 	}

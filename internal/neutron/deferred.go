@@ -11,13 +11,12 @@ import (
 )
 
 // A pod that gets a port from the pool does not wait until Neutron shows the port's new
-// name and tags: nothing but people and the next start depends on them. They are
-// written afterwards.
+// name and tags: only people and the next start need them. They are written afterwards.
 
-// nameWriters is how many units' names are written at the same time.
+// nameWriters is the number of goroutines that write names.
 const nameWriters = 2
 
-// unitQueue has units in the order in which they came, each at most once. It is safe for
+// unitQueue is a FIFO queue of units. Each unit is in it at most once. It is safe for
 // concurrent use.
 type unitQueue struct {
 	added signal.Signal
@@ -34,7 +33,7 @@ func (q *unitQueue) add(u intent.Unit) {
 	q.added.Set()
 }
 
-// next takes the first unit out; false if there is none.
+// next removes the first unit and returns it, or false if the queue is empty.
 func (q *unitQueue) next() (intent.Unit, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -49,7 +48,8 @@ func (q *unitQueue) next() (intent.Unit, bool) {
 	return u, true
 }
 
-// wait returns true when next is worth a try, and false when ctx ends.
+// wait blocks until a unit has been added and returns true. It returns false when ctx
+// ends.
 func (q *unitQueue) wait(ctx context.Context) bool {
 	select {
 	case <-q.added.C():
@@ -81,8 +81,8 @@ func (f *Fabric) writeNames(ctx context.Context) {
 	writers.Wait()
 }
 
-// writeName does the steps that Apply has left for later. If one fails, the unit is
-// applied again, and that returns the error.
+// writeName runs the steps that Apply has deferred. If one fails, the unit is applied
+// again, and that Apply returns the error.
 func (f *Fabric) writeName(ctx context.Context, u intent.Unit) {
 	e := f.enter(u)
 	defer f.leave(u, e)

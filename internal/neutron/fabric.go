@@ -1,11 +1,11 @@
-// Package neutron makes intents true in OpenStack's Neutron, beside whoever
-// else uses it. It knows Neutron's objects, which of them are ours, how to
-// change them in few calls, and how to have ports ready before they are asked
-// for; it knows nothing of Kubernetes, and never changes what is not ours.
+// Package neutron makes Neutron hold what intent.Want asks for, beside the other users of
+// the same cloud. It knows Neutron's objects, which of them belong to this owner, how to
+// change them in few calls, and how to keep ports ready before pods ask for them. It
+// knows nothing of Kubernetes, and never changes foreign objects.
 //
 //	intent.Want ──translate──▶ objects ──diff(have)──▶ steps ──send──▶ Neutron
 //	                 (pure)               (pure)          ▲
-//	                        pool of ready ports ──────────┘ no call in a pod's path
+//	                        pool of ready ports ──────────┘ a pod waits for no call
 package neutron
 
 import (
@@ -25,47 +25,46 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// Options of a Fabric.
+// Options configure a Fabric.
 type Options struct {
-	// Owner marks all that is ours: tag isthmus-owner.
+	// Owner is the value of tag isthmus-owner on all our objects.
 	Owner string
-	// Cloud is the name in CloudsFile, a clouds.yaml, of whom we are to OpenStack.
+	// Cloud names the cloud and our credentials in CloudsFile, a clouds.yaml.
 	Cloud, CloudsFile string
-	// Pool has the limits of each pool of ready ports; nil: no port is created before
-	// a pod asks for it.
+	// Pool has the limits of each pool of ready ports. If nil, ports are created only
+	// when a pod asks for one.
 	Pool *portpool.Limits
-	// AlwaysFilled tells of the names of security groups whether the pool of a node's
-	// ports in exactly these is kept filled however little it is used; node is empty for
-	// subports. A group that is not ours has its id for a name. It must not block, and
-	// may be nil.
+	// AlwaysFilled reports whether the pool of a node's ports in exactly these security
+	// groups stays filled even if it is hardly used. groups has the groups' names, and
+	// the id of a group that is not ours. node is empty for subports. AlwaysFilled must
+	// not block, and may be nil.
 	AlwaysFilled func(node string, groups []string) bool
-	// NodeExists tells whether AlwaysFilled is to be asked for a node: pods end later
-	// than their node, and a pool that was filled for them then would stay. It must not
-	// block; nil: every node exists.
+	// NodeExists reports whether a node exists. AlwaysFilled is not called for a node
+	// that does not: pods end later than their node, and a pool that is filled for them
+	// would stay. NodeExists must not block. If nil, every node exists.
 	NodeExists func(node string) bool
-	// Pause is how long the pool rests at most after Neutron has refused it
-	// something; as long as what was refused takes to change if 0.
+	// Pause is the longest time that the pool waits after Neutron has refused a call. If
+	// 0, it depends on what was refused.
 	Pause time.Duration
-	// Changed is called when a unit should be applied again though nothing of
-	// Kubernetes has changed: what was put off has failed. It must not block,
-	// and may be nil.
+	// Changed is called when a unit must be applied again although nothing in Kubernetes
+	// has changed, for example because a deferred step has failed. It must not block, and
+	// may be nil.
 	Changed func(intent.Unit)
-	// Up tells what OVN says of a port: whether it is up. It does not know if it
-	// does not see the port now, and Neutron is asked. It must not block, and may
-	// be nil.
+	// Up returns whether a port is up according to OVN. known is false if OVN does not
+	// see the port now; then Neutron is asked. Up must not block, and may be nil.
 	Up func(port string) (up, known bool)
-	// Count hears of each call to OpenStack. It may be nil.
+	// Count is called for each call to OpenStack. It may be nil.
 	Count openstack.Count
-	// Removed is told, in words, of each object that has been deleted. It must
+	// Removed is called with a description of each object that has been deleted. It must
 	// not block, and may be nil.
 	Removed func(what string)
 	// Log may be nil.
 	Log *slog.Logger
 
-	pace trunk.Pace // zero: the default one
+	pace trunk.Pace // zero value: trunk.DefaultPace
 }
 
-// Fabric is Neutron as one owner sees it.
+// Fabric is the objects of one owner in Neutron.
 type Fabric struct {
 	Options
 	// PortPool has the pools of ready ports.
@@ -73,36 +72,36 @@ type Fabric struct {
 	session  *openstack.Lazy[client.Client]
 	tasks    sync.WaitGroup
 	stop     context.CancelFunc
-	// unnamed are the units whose ports from the pool have no name yet.
+	// unnamed has the units whose ports from the pool have no name yet.
 	unnamed unitQueue
-	looking sync.Mutex // of Refresh
+	looking sync.Mutex // held during Refresh
 	quiet   quiet
 	trunks  *trunk.Trunks
 	pending *trunk.Pending
 
-	mu    sync.Mutex // of all below
+	mu    sync.Mutex // guards the fields below
 	units map[intent.Unit]*entry
-	// listed is true once all that is ours has been read: what is not in units
-	// is not there.
+	// listed is true once all objects of ours have been read. From then on, a unit that
+	// is missing from units has no objects.
 	listed bool
-	// touched are the ids that were made, changed or deleted since Refresh began.
+	// touched has the ids of objects created, changed or deleted since Refresh began.
 	touched map[string]bool
-	// found are units that the pool has found to have changed.
+	// found has the units that a read for the pool has found to have changed.
 	found []intent.Unit
-	// handedOut are the units of ports from the pool that have no name yet, by the
-	// port's id.
+	// handedOut has the units of ports from the pool that have no name yet, by the port's
+	// id.
 	handedOut map[string]intent.Unit
-	// nodes are where the parent ports are, by id.
+	// nodes has the nodes of the parent ports, by the port's id.
 	nodes    map[string]string
 	segments map[string]plan.Network
 	groups   *register
-	// doubtful are the units of which something is gone that they still know.
+	// doubtful has the units whose entry has an object that is gone from Neutron.
 	doubtful map[intent.Unit]bool
-	standard map[string]string // ids of the default groups by project
+	standard map[string]string // ids of the default security groups, by project
 }
 
-// New returns a Fabric. It signs in when first used, and again when needed;
-// until ctx ends or Close is called it looks after the pool.
+// New returns a Fabric that works until ctx ends or Close is called. It signs in to
+// OpenStack when first used, and again when needed.
 func New(ctx context.Context, o Options) *Fabric {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -134,16 +133,16 @@ func New(ctx context.Context, o Options) *Fabric {
 	return f
 }
 
-// Close ends what New started and waits for it.
+// Close stops what New started and waits for its end.
 func (f *Fabric) Close() {
 	f.stop()
 	f.tasks.Wait()
 }
 
-// Connected says whether we have ever signed in.
+// Connected reports whether the Fabric has signed in to OpenStack.
 func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 
-// Network is a network that a unit has been applied with, by its name.
+// Network returns the network of that name, or false if no unit has been applied with it.
 func (f *Fabric) Network(name string) (plan.Network, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,10 +150,9 @@ func (f *Fabric) Network(name string) (plan.Network, bool) {
 	return s, known
 }
 
-// api signs in if nobody has yet.
+// api returns the client. It signs in to OpenStack if that has not happened yet.
 func (f *Fabric) api(ctx context.Context) (*client.Client, error) { return f.session.Get(ctx) }
 
-// signIn signs in to OpenStack.
 func (f *Fabric) signIn(ctx context.Context) (*client.Client, error) {
 	a, err := client.Connect(ctx, f.Cloud, f.CloudsFile, f.Count)
 	if err != nil {
@@ -164,8 +162,8 @@ func (f *Fabric) signIn(ctx context.Context) (*client.Client, error) {
 	return a, nil
 }
 
-// around is what a unit's objects depend on. Most of it is known; what is not
-// is asked for once.
+// around returns what a unit's objects depend on. It asks Neutron once for what is not
+// known yet.
 func (f *Fabric) around(ctx context.Context, a *client.Client, w intent.Want, e *entry) (plan.Dependencies, error) {
 	out := plan.Dependencies{
 		Project: a.Project, Networks: map[string]plan.Network{}, Groups: map[string]string{}, DefaultGroups: map[string]string{}, Pools: map[string]plan.PrefixPool{},
@@ -201,7 +199,8 @@ func (f *Fabric) around(ctx context.Context, a *client.Client, w intent.Want, e 
 	return out, f.askGroups(ctx, a, w, out)
 }
 
-// askTrunk learns of the trunk on a port that a pod's port is to be attached to.
+// askTrunk ensures that the parent port of p, if any, has a trunk. It returns an
+// intent.Stop if this Neutron has no trunks.
 func (f *Fabric) askTrunk(ctx context.Context, a *client.Client, p intent.Port) error {
 	switch {
 	case p.Parent == "":
@@ -218,7 +217,7 @@ func (f *Fabric) learn(name string, s plan.Network) {
 	f.segments[name] = s
 }
 
-// askStandard learns which is a project's default security group.
+// askStandard finds the id of a project's default security group.
 func (f *Fabric) askStandard(ctx context.Context, a *client.Client, project string) error {
 	f.mu.Lock()
 	_, known := f.standard[project]

@@ -7,7 +7,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 )
 
-// Kinds of things that are found by name.
+// Kinds of objects that Find finds by name.
 const (
 	Router        = "router"
 	Network       = "network"
@@ -15,12 +15,12 @@ const (
 	SubnetPool    = "subnetpool"
 )
 
-// NotFound is the reason of Find's Wait for what is not there.
+// NotFound is the reason of the intent.Wait that Find returns if no object has the name.
 const NotFound = client.ReasonNotFound
 
-// Find is the id of what somebody else made, by its name: in our own project,
-// or in any that we see if ours has none of that name. What looks like an id
-// is one, and nobody is asked. Its errors are as those of Apply.
+// Find returns the id of a foreign object, by its name: one in our own project, or one in
+// any project that we see if ours has none of that name. A name in the form of an id is
+// returned without a call. Find returns the same errors as Apply.
 func (f *Fabric) Find(ctx context.Context, what, name string) (string, error) {
 	if client.UUID.MatchString(name) {
 		return name, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// askGroups learns the ids of the groups of ours that a unit refers to. Once all
-// that is ours has been read, nobody need be asked.
+// askGroups adds to out the ids of our groups that a unit refers to. It asks Neutron only
+// before all objects of ours have been read.
 func (f *Fabric) askGroups(ctx context.Context, a *client.Client, w intent.Want, out plan.Dependencies) error {
 	for _, name := range groupsIn(w) {
 		if err := f.askOne(ctx, a, name); err != nil {
@@ -53,7 +53,7 @@ func (f *Fabric) askOne(ctx context.Context, a *client.Client, name string) erro
 	return nil
 }
 
-// groupsIn are the names of the groups that a unit refers to.
+// groupsIn returns the names of the groups of other units that w refers to.
 func groupsIn(w intent.Want) []string {
 	var names []string
 	for _, p := range w.Ports {
@@ -73,8 +73,8 @@ func groupsIn(w intent.Want) []string {
 	return plan.Sorted(names)
 }
 
-// name notes which groups a unit names, so that it hears of them; and has it
-// look anew if it holds something that is gone.
+// name notes which groups a unit refers to, so that it is applied again when one of them
+// changes. If the entry has an object that is gone, name marks the entry as not sure.
 func (f *Fabric) name(u intent.Unit, w intent.Want, e *entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +85,8 @@ func (f *Fabric) name(u intent.Unit, w intent.Want, e *entry) {
 	}
 }
 
-// deserted waits for those who are in a group that is to be deleted.
+// deserted returns an intent.Wait if other units' ports, or ports of the pool, are in a
+// group that is to be deleted.
 func (f *Fabric) deserted(u intent.Unit, steps []plan.Step) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,7 +105,7 @@ func (f *Fabric) deserted(u intent.Unit, steps []plan.Step) error {
 	return nil
 }
 
-// some names some units.
+// some names up to three units, and counts the others.
 func some(units []intent.Unit) string {
 	const most = 3
 	var names []string
@@ -117,8 +118,8 @@ func some(units []intent.Unit) string {
 	return strings.Join(names, ", ")
 }
 
-// runAs runs steps, and notes which groups the unit's ports are in. While that
-// is not sure, they are in those of before and in those of after.
+// runAs runs steps, and notes which groups the unit's ports are in. Until all steps are
+// done, they count as members of the groups of before and of those of after.
 func (f *Fabric) runAs(ctx context.Context, a *client.Client, u intent.Unit, e *entry, steps []plan.Step) error {
 	f.mu.Lock()
 	f.groups.joins(u, append(plan.GroupsOf(e.objects), plan.GroupsOf(e.want)...))
@@ -126,8 +127,8 @@ func (f *Fabric) runAs(ctx context.Context, a *client.Client, u intent.Unit, e *
 	return f.run(ctx, a, e, steps)
 }
 
-// rememberGroups keeps the ids of a unit's groups, and which groups its ports are
-// in. Who has waited for either is told.
+// rememberGroups stores the ids of a unit's groups, and which groups its ports are in. It
+// wakes the units that have waited for either.
 func (f *Fabric) rememberGroups(u intent.Unit, e *entry) {
 	f.mu.Lock()
 	told := f.groups.is(u, plan.GroupsOf(e.objects))
@@ -140,7 +141,7 @@ func (f *Fabric) rememberGroups(u intent.Unit, e *entry) {
 	f.wake(slices.DeleteFunc(told, func(w intent.Unit) bool { return w == u }))
 }
 
-// wake has units applied again.
+// wake causes units to be applied again.
 func (f *Fabric) wake(units []intent.Unit) {
 	if f.Changed == nil {
 		return
@@ -151,9 +152,9 @@ func (f *Fabric) wake(units []intent.Unit) {
 	}
 }
 
-// missed looks whether a call has failed because a group of ours is gone that we
-// thought was there. Then who had it makes it again; who names it is told when
-// that is done.
+// missed checks whether a call has failed because one of our groups is gone. If so, it
+// wakes the unit that owns the group, which creates the group again. The units that refer
+// to the group are woken after that.
 func (f *Fabric) missed(err error) {
 	var gone client.MissingGroups
 	if !errors.As(err, &gone) {
@@ -172,8 +173,8 @@ func (f *Fabric) missed(err error) {
 	f.wake(makers)
 }
 
-// regroup takes over which groups are there, and returns who names one that is
-// not, or one that is new.
+// regroup stores which groups exist. It returns the units that refer to a group that is
+// gone or new.
 func (f *Fabric) regroup(all map[intent.Unit][]plan.Object) []intent.Unit {
 	there := map[string]bool{}
 	for _, objects := range all {

@@ -13,21 +13,21 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// isPod tells whether a unit's ports may come from the pool.
+// isPod reports whether a unit's ports may come from the pool.
 func isPod(u intent.Unit) bool { return strings.HasPrefix(string(u), "pod/") }
 
-// poolUnit is the unit in the tags of a pool's ports: they belong to no object of
-// Kubernetes.
+// poolUnit returns the unit in the tags of a pool's ports, which belong to no Kubernetes
+// object.
 func poolUnit(node string) intent.Unit { return intent.Unit("pool/" + node) }
 
 func nodeOfPool(u intent.Unit) (string, bool) { return strings.CutPrefix(string(u), "pool/") }
 
-// pooled tells whether a unit is a pool. A port without a unit is taken for a pool's.
+// pooled reports whether a unit is a pool. A port without a unit counts as a pool's.
 func pooled(u intent.Unit) bool { _, is := nodeOfPool(u); return is || u == "" }
 
 func split(ids string) []string { return strings.Split(ids, ",") }
 
-// fromPool gives a unit ready ports for those that it wants and has not.
+// fromPool gives the unit ready ports in place of those that it would have to create.
 func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 	if !isPod(u) {
 		return
@@ -48,7 +48,7 @@ func (f *Fabric) fromPool(u intent.Unit, e *entry) {
 	}
 }
 
-// askPool tells the pool that a pod wants such a port. f.mu is held.
+// askPool notifies the pool that a pod wants such a port. f.mu is held.
 func (f *Fabric) askPool(want plan.Fields) {
 	r := requestOf(want)
 	if r.Key.Parent != "" {
@@ -57,7 +57,7 @@ func (f *Fabric) askPool(want plan.Fields) {
 	f.PortPool.Ask(r, f.alwaysFilled(r))
 }
 
-// alwaysFilled tells whether the pool of such ports is kept filled however little it is
+// alwaysFilled reports whether the pool of such ports stays filled even if it is hardly
 // used. f.mu is held.
 func (f *Fabric) alwaysFilled(r portpool.Request) bool {
 	if f.AlwaysFilled == nil || r.Key.Groups == "" || f.NodeExists != nil && !f.NodeExists(r.Key.Node) {
@@ -74,7 +74,7 @@ func (f *Fabric) alwaysFilled(r portpool.Request) bool {
 	return f.AlwaysFilled(node, plan.Sorted(names))
 }
 
-// toPool leaves out the steps that delete what the pool can use.
+// toPool returns ports to the pool, and the steps without the deletion of these ports.
 func (f *Fabric) toPool(e *entry, steps []plan.Step) []plan.Step {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *Fabric) toPool(e *entry, steps []plan.Step) []plan.Step {
 	return slices.DeleteFunc(steps, func(s plan.Step) bool { return returned[s.ID] && s.Kind == plan.KindPort })
 }
 
-// drainPools ends the pools on what is about to be deleted.
+// drainPools drains the pools whose network, subnet or group is about to be deleted.
 func (f *Fabric) drainPools(steps []plan.Step) {
 	for _, s := range steps {
 		if s.Verb != plan.Delete || s.Kind == plan.KindPort {
@@ -116,9 +116,10 @@ func (f *Fabric) addressesFree(steps []plan.Step) error {
 	return nil
 }
 
-// syncPool tells the pool which ports exist, and which of them are its own. f.mu is held.
+// syncPool passes to the pool which ports exist, and which of them are the pool's. f.mu
+// is held.
 func (f *Fabric) syncPool(all map[intent.Unit][]plan.Object) {
-	parents := map[string]string{} // by the id of what exists
+	parents := map[string]string{} // by the object's id
 	for u, objects := range all {
 		for _, o := range objects {
 			parents[o.ID] = o.Text("parent")
@@ -140,14 +141,14 @@ func (f *Fabric) syncPool(all map[intent.Unit][]plan.Object) {
 	}, found)
 }
 
-// learnNode learns from a pool's subport on which node its parent port is. f.mu is held.
+// learnNode stores the node of the parent port of a pool's subport. f.mu is held.
 func (f *Fabric) learnNode(u intent.Unit, o plan.Object) {
 	if node, is := nodeOfPool(u); is && o.Text("parent") != "" && f.nodes[o.Text("parent")] == "" {
 		f.nodes[o.Text("parent")] = node
 	}
 }
 
-// nodeOf is the node that a port is for; empty if nobody knows. f.mu is held.
+// nodeOf returns the node that a port is for, empty if unknown. f.mu is held.
 func (f *Fabric) nodeOf(o plan.Object) string {
 	if parent := o.Text("parent"); parent != "" {
 		return f.nodes[parent]
@@ -155,7 +156,7 @@ func (f *Fabric) nodeOf(o plan.Object) string {
 	return o.Text("binding:host_id")
 }
 
-// portOf is a port as the pool knows it. f.mu is held.
+// portOf returns the pool's record of a port. f.mu is held.
 func (f *Fabric) portOf(o plan.Object) portpool.Port {
 	key, fits := keyOf(o.Fields, f.nodeOf(o))
 	return portpool.Port{
@@ -165,7 +166,7 @@ func (f *Fabric) portOf(o plan.Object) portpool.Port {
 	}
 }
 
-// requestOf is what a wanted port asks of the pool.
+// requestOf returns the pool's request for a wanted port.
 func requestOf(want plan.Fields) portpool.Request {
 	o := plan.Object{Kind: plan.KindPort, Fields: want}
 	node := o.Text("binding:host_id")
@@ -179,7 +180,8 @@ func requestOf(want plan.Fields) portpool.Request {
 	}
 }
 
-// keyOf is the pool of a port on a node; false if no pool can have the port.
+// keyOf returns the key of the pool that a port on a node belongs to, and false if no
+// pool can have the port.
 func keyOf(f plan.Fields, node string) (portpool.Key, bool) {
 	o := plan.Object{Fields: f}
 	groups, _ := f["security_groups"].(plan.Set)
@@ -197,7 +199,7 @@ func keyOf(f plan.Fields, node string) (portpool.Key, bool) {
 	return k, k.Complete() && !foreign && f["port_security_enabled"] != false && !slices.Contains(subnets, "")
 }
 
-// addressOf has the addresses that fields name.
+// addressOf returns the MAC and the addresses in a port's fields.
 func addressOf(f plan.Fields) portpool.Address {
 	o := plan.Object{Fields: f}
 	a := portpool.Address{Network: o.Text("network_id"), MAC: intent.MAC(o.Text("mac_address"))}
@@ -211,15 +213,15 @@ func addressOf(f plan.Fields) portpool.Address {
 	return a
 }
 
-// PoolOf is the pool that a pod's port would come from. Its errors are as those of
-// Apply; it is intent.Stop if no pool has such ports.
+// PoolOf returns the key of the pool that a pod's port would come from. It returns the
+// same errors as Apply, and an intent.Stop if no pool has such ports.
 func (f *Fabric) PoolOf(ctx context.Context, p intent.Port) (portpool.Key, error) {
 	want, err := f.poolable(ctx, p)
 	return requestOf(want).Key, err
 }
 
-// Expect has a pool filled before a pod asks for such a port. Its errors are as those of
-// PoolOf.
+// Expect has the pool for such a port filled before a pod asks for one. It returns the
+// same errors as PoolOf.
 func (f *Fabric) Expect(ctx context.Context, p intent.Port) error {
 	want, err := f.poolable(ctx, p)
 	if err != nil {
@@ -231,8 +233,8 @@ func (f *Fabric) Expect(ctx context.Context, p intent.Port) error {
 	return nil
 }
 
-// poolable is a pod's port in Neutron's words. Its error is intent.Stop if no pool has
-// such ports.
+// poolable returns the Neutron fields of a pod's port. It returns an intent.Stop if no
+// pool has such ports.
 func (f *Fabric) poolable(ctx context.Context, p intent.Port) (plan.Fields, error) {
 	a, err := f.api(ctx)
 	if err != nil {

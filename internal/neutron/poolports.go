@@ -10,12 +10,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// poolPorts makes and deletes the pools' ports in Neutron. Its calls count as
-// background calls: no pod waits for them.
+// poolPorts creates and deletes the pools' ports in Neutron. Its calls count as
+// background calls, because no pod waits for them.
 type poolPorts struct{ f *Fabric }
 
-// CreatePorts is that of portpool.Neutron. Subports are attached to their trunk at once,
-// all in one call, so that they are up before a pod gets them.
+// CreatePorts implements portpool.Neutron. It attaches subports to their trunk in one
+// call, so that they are up before a pod gets them.
 func (p poolPorts) CreatePorts(ctx context.Context, k portpool.Key, n int) ([]portpool.Port, error) {
 	ctx = openstack.Background(ctx)
 	a, err := p.f.api(ctx)
@@ -38,8 +38,8 @@ func (p poolPorts) CreatePorts(ctx context.Context, k portpool.Key, n int) ([]po
 	return p.created(k, e.objects), err
 }
 
-// poolPort has the fields of a pool's ports. Unless Neutron takes tags when a port is
-// created, the ports bear none: the description says whose they are.
+// poolPort returns the fields of a pool's ports. If Neutron takes no tags on creation,
+// the ports have none, and only the description names the owner.
 func poolPort(k portpool.Key, m plan.Owner, portSecurity bool) plan.Fields {
 	var ips plan.FixedIPs
 	for _, id := range split(k.Subnets) {
@@ -60,8 +60,8 @@ func poolPort(k portpool.Key, m plan.Owner, portSecurity bool) plan.Fields {
 	return f
 }
 
-// attach attaches new ports to a trunk. They are tagged first: once they are detached
-// again, nothing else tells whose they are.
+// attach attaches new ports to a trunk. It tags them first: after they are detached
+// again, only the tags name the owner.
 func (p poolPorts) attach(ctx context.Context, a *client.Client, e *entry, k portpool.Key, tags []string) error {
 	var tagging, attachments []plan.Step
 	for _, o := range e.objects {
@@ -72,12 +72,13 @@ func (p poolPorts) attach(ctx context.Context, a *client.Client, e *entry, k por
 	}
 	err := p.f.run(ctx, a, e, append(tagging, attachments...))
 	if err != nil && !openstack.IsOutcome(err) {
-		e.objects = nil // FindPorts will tell which of them are attached
+		e.objects = nil // FindPorts finds which of them are attached
 	}
 	return err
 }
 
-// created has new subports watched until they are up.
+// created returns the pool's records of new ports, and has subports watched until they
+// are up.
 func (p poolPorts) created(k portpool.Key, objects []plan.Object) []portpool.Port {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
@@ -92,7 +93,7 @@ func (p poolPorts) created(k portpool.Key, objects []plan.Object) []portpool.Por
 	return p.f.portsOf(objects)
 }
 
-// CleanPort is that of portpool.Neutron.
+// CleanPort implements portpool.Neutron.
 func (p poolPorts) CleanPort(ctx context.Context, port portpool.Port) (portpool.Port, error) {
 	ctx = openstack.Background(ctx)
 	a, err := p.f.api(ctx)
@@ -112,7 +113,7 @@ func (p poolPorts) CleanPort(ctx context.Context, port portpool.Port) (portpool.
 	return p.f.portOf(e.objects[0]), err
 }
 
-// DeletePorts is that of portpool.Neutron.
+// DeletePorts implements portpool.Neutron.
 func (p poolPorts) DeletePorts(ctx context.Context, ports []portpool.Port) ([]portpool.Port, error) {
 	ctx = openstack.Background(ctx)
 	a, err := p.f.api(ctx)
@@ -129,8 +130,8 @@ func (p poolPorts) DeletePorts(ctx context.Context, ports []portpool.Port) ([]po
 	return p.f.portsOf(e.objects), err
 }
 
-// FindPorts is that of portpool.Neutron. What else the look finds to have changed is
-// told at once, and again by the next Refresh.
+// FindPorts implements portpool.Neutron. It wakes the units that the read shows to have
+// changed; the next Refresh returns them again.
 func (p poolPorts) FindPorts(ctx context.Context) error {
 	changed, err := p.f.Refresh(ctx, nil)
 	p.f.mu.Lock()
@@ -140,7 +141,7 @@ func (p poolPorts) FindPorts(ctx context.Context) error {
 	return err
 }
 
-// portsOf are ports as the pool knows them. f.mu is held.
+// portsOf returns the pool's records of ports. f.mu is held.
 func (f *Fabric) portsOf(objects []plan.Object) []portpool.Port {
 	var out []portpool.Port
 	for _, o := range objects {
@@ -149,7 +150,8 @@ func (f *Fabric) portsOf(objects []plan.Object) []portpool.Port {
 	return out
 }
 
-// GroupName is the name of a security group of ours, by its id.
+// GroupName returns the name of one of our security groups, by its id. It returns false
+// if the group is not ours.
 func (f *Fabric) GroupName(id string) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

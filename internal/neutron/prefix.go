@@ -11,10 +11,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// extPools is the extension that takes subnets' prefixes from pools.
+// extPools is the Neutron extension for subnet pools.
 const extPools = "subnet_allocation"
 
-// askPool learns which pool a segment means, if something is to be taken from it.
+// askPool finds the subnet pool of a network, if a prefix has to be allocated from it.
 func askPool(ctx context.Context, a *client.Client, s intent.Network, e *entry, out plan.Dependencies) error {
 	if s.SubnetPool == "" || len(s.Prefixes) > 0 && e.hasAll(s) {
 		return nil
@@ -31,7 +31,7 @@ func askPool(ctx context.Context, a *client.Client, s intent.Network, e *entry, 
 	return err
 }
 
-// hasAll tells whether a segment's subnets are there.
+// hasAll reports whether all subnets of a network exist.
 func (e *entry) hasAll(s intent.Network) bool {
 	for _, p := range s.Prefixes {
 		if !slices.ContainsFunc(e.objects, func(o plan.Object) bool { return o.Kind == plan.KindSubnet && o.Text("cidr") == p.Masked().String() }) {

@@ -7,24 +7,22 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// sideBySide is how many calls about ports are with Neutron at a time. Its workers
-// are few, and each call takes them as long as if it were alone: of thirty at
-// once all would wait for all, until their time is over.
+// sideBySide is the maximum number of concurrent calls for ports. Neutron has few
+// workers, and thirty concurrent calls slow each other down until all time out.
 const sideBySide = 8
 
-// quiet lets a few calls about ports through at a time, and keeps deletions of
-// security groups away from them. Neutron takes a port out of a group before OVN
-// has heard of it; where the group is deleted in between, OVN refuses all that
-// Neutron writes of the port, and what its other groups say does not hold for
-// minutes.
+// quiet limits the concurrent calls for ports, and runs deletions of security groups
+// alone. Neutron removes a port from a group before OVN has it; if the group is deleted
+// in between, OVN refuses everything that Neutron writes for the port, and the rules of
+// the port's other groups do not apply for minutes.
 //
-// Who comes first goes first, so neither starves the other.
+// Calls run in the order in which they came, so neither kind starves the other.
 type quiet struct{ all *semaphore.Weighted }
 
 func newQuiet() quiet { return quiet{semaphore.NewWeighted(sideBySide)} }
 
-// enter waits until steps may be done, and returns what to call when they are. A
-// change of a trunk waits for the trunk first: see trunk.Trunks.
+// enter waits until the step may run, and returns a function to call after it. Steps that
+// change a trunk are limited by trunk.Trunks.
 func (q quiet) enter(ctx context.Context, s plan.Step) (leave func(), err error) {
 	switch {
 	case s.Kind == plan.KindGroup && s.Verb == plan.Delete:

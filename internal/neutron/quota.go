@@ -6,8 +6,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/client"
 )
 
-// Quotas are our project's by Neutron's word for the kind, "security_group"; none
-// where this Neutron does not tell.
+// Quotas returns the quotas of our project by Neutron's name of the kind, such as
+// "security_group". It returns none if this Neutron does not report them.
 func (f *Fabric) Quotas(ctx context.Context) (map[string]client.Quota, error) {
 	a, err := f.api(ctx)
 	if err != nil {

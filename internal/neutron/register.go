@@ -9,20 +9,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// register is what is known of our security groups: their ids, and which units
-// name them. It decides and calls nobody; whoever uses it sees to it that only
-// one does at a time. Groups are known by what Neutron takes of their names.
+// register has the ids of our security groups and the units that refer to them. It makes
+// no calls. It is not safe for concurrent use. Groups are known by their shortened names,
+// as Neutron stores them.
 type register struct {
 	groups map[string]held
-	// users are the groups that a unit's want names, members those that its
-	// ports are in, by id, or may be.
+	// users has the names of the groups that each unit's want refers to, members the ids
+	// of those that its ports are in or may be in.
 	users   map[intent.Unit][]string
 	members map[intent.Unit][]string
-	// leaving are units that wait until nobody is in their group any more, by its id.
+	// leaving has, by a group's id, the unit that waits until the group has no member.
 	leaving map[string]intent.Unit
 }
 
-// held is a group's id and the unit that has it.
+// held is a group's id and the unit that owns the group.
 type held struct {
 	id string
 	by intent.Unit
@@ -32,8 +32,7 @@ func newRegister() *register {
 	return &register{map[string]held{}, map[intent.Unit][]string{}, map[intent.Unit][]string{}, map[string]intent.Unit{}}
 }
 
-// learn notes who has a group. It returns the units that know it by another id,
-// or have waited for it.
+// learn stores a group. If its id has changed, learn returns the units that refer to it.
 func (r *register) learn(name string, h held) []intent.Unit {
 	was := r.groups[name]
 	r.groups[name] = h
@@ -57,7 +56,8 @@ func unitsWith(all map[intent.Unit][]string, word string) []intent.Unit {
 	return out
 }
 
-// forget: no such group is there. It returns who had it, empty if it was none of ours.
+// forget removes a group that is gone. It returns the unit that owned it, empty if the
+// group was not ours.
 func (r *register) forget(id string) intent.Unit {
 	for name, h := range r.groups {
 		if h.id == id {
@@ -68,7 +68,7 @@ func (r *register) forget(id string) intent.Unit {
 	return ""
 }
 
-// nameOf is a group's name, or its id if it is none of ours.
+// nameOf returns a group's name, or its id if the group is not ours.
 func (r *register) nameOf(id string) string {
 	for name, h := range r.groups {
 		if h.id == id {
@@ -78,7 +78,7 @@ func (r *register) nameOf(id string) string {
 	return id
 }
 
-// lose forgets the groups that are not there, and returns who names them.
+// lose removes the groups that are gone, and returns the units that refer to them.
 func (r *register) lose(there func(id string) bool) []intent.Unit {
 	var out []intent.Unit
 	for name, h := range r.groups {
@@ -90,7 +90,7 @@ func (r *register) lose(there func(id string) bool) []intent.Unit {
 	return out
 }
 
-// names notes which groups a unit's want names.
+// names stores which groups a unit's want refers to.
 func (r *register) names(u intent.Unit, groups []string) {
 	if len(groups) == 0 {
 		delete(r.users, u)
@@ -102,15 +102,15 @@ func (r *register) names(u intent.Unit, groups []string) {
 	}
 }
 
-// joins notes which groups a unit's ports are in, or may be soon.
+// joins adds groups that a unit's ports are in, or may be in soon.
 func (r *register) joins(u intent.Unit, ids []string) {
 	if all := plan.Sorted(append(slices.Clone(r.members[u]), ids...)); len(all) > 0 {
 		r.members[u] = all
 	}
 }
 
-// is notes which groups a unit's ports are in, and no other. It returns the units
-// that have waited for that.
+// is sets the groups that a unit's ports are in. It returns the units that waited for a
+// group to have no member.
 func (r *register) is(u intent.Unit, ids []string) []intent.Unit {
 	r.members[u] = plan.Sorted(ids)
 	if len(ids) == 0 {
@@ -126,8 +126,8 @@ func (r *register) is(u intent.Unit, ids []string) []intent.Unit {
 	return out
 }
 
-// leave says which units have ports in a group that u wants to delete. If there
-// are any, u is to be told when they have left.
+// leave returns the units with ports in a group that u wants to delete. If there are any,
+// u is woken when they have left.
 func (r *register) leave(u intent.Unit, id string) []intent.Unit {
 	in := unitsWith(r.members, id)
 	if len(in) > 0 {
