@@ -20,7 +20,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// controllers is the Deployment that puts back whatever is cleaned up.
+// controllers is the name of the controller's Deployment, which would restore what the
+// cleanup deletes.
 const controllers = "isthmus-controller"
 
 type cleanup struct {
@@ -94,19 +95,19 @@ func (t *tool) cleanDatabase(ctx context.Context, o cleanup, addresses []string)
 	return err
 }
 
-// cleanupTarget is what is cleaned.
+// cleanupTarget says what to clean up.
 type cleanupTarget struct {
 	northbounds []string
-	// here is whether the cluster that is cleaned is the one that kubectl reaches; it
-	// may be another one, or gone.
+	// here is true if the cluster to clean up is the one that kubectl reaches. That may
+	// be another cluster, or the cluster may be gone.
 	here bool
-	// noSettings is true if here is a guess: the cluster that kubectl reaches has no
-	// settings with its name.
+	// noSettings is true if here is a guess, because the cluster that kubectl reaches has
+	// no settings with its name.
 	noSettings bool
 }
 
-// cleanable returns what to clean. It errs while the cluster's controller would undo
-// the cleanup.
+// cleanable returns what to clean up. It returns an error while the cluster's controller
+// would undo the cleanup.
 func (t *tool) cleanable(ctx context.Context, o cleanup) (cleanupTarget, error) {
 	target := cleanupTarget{northbounds: o.northbounds}
 	client, err := t.connect()
@@ -120,7 +121,7 @@ func (t *tool) cleanable(ctx context.Context, o cleanup) (cleanupTarget, error) 
 	if err != nil && len(o.northbounds) == 0 {
 		return target, fmt.Errorf("%w; or say where the database is: --nb", err)
 	}
-	// Without settings, the uninstallation has gone further already.
+	// Without settings, an earlier step of the uninstallation has already deleted them.
 	target.noSettings = errors.Is(err, errNoSettings)
 	target.here = err == nil && s.Cluster == o.cluster || target.noSettings
 	if target.here {
@@ -134,7 +135,7 @@ func (t *tool) cleanable(ctx context.Context, o cleanup) (cleanupTarget, error) 
 	return target, nil
 }
 
-// unguarded fails while the controller is there.
+// unguarded returns an error while the controller's Deployment has replicas.
 func unguarded(ctx context.Context, client kubernetes.Interface) error {
 	d, err := client.AppsV1().Deployments(settings.Namespace).Get(ctx, controllers, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -149,7 +150,8 @@ func unguarded(ctx context.Context, client kubernetes.Interface) error {
 	return fmt.Errorf("the controller still runs and would put everything back: kubectl -n %s delete deployment %s", settings.Namespace, controllers)
 }
 
-// confirm says what will go and asks.
+// confirm lists what will be deleted, and asks. It returns an error if the answer is not
+// the cluster's name.
 func (t *tool) confirm(o cleanup, units []intent.Unit) error {
 	slices.Sort(units)
 	_, _ = fmt.Fprintf(t.Out, "Cluster %s owns in OVN:\n", o.cluster)
@@ -166,7 +168,8 @@ func (t *tool) confirm(o cleanup, units []intent.Unit) error {
 	return nil
 }
 
-// confirmRelease asks whether the cluster that kubectl reaches is the one to clean.
+// confirmRelease asks whether the cluster that kubectl reaches is the one to clean up. It
+// returns an error if the answer is not the cluster's name.
 func (t *tool) confirmRelease(o cleanup) error {
 	_, _ = fmt.Fprintf(t.Out, "The cluster that kubectl reaches has no settings of Isthmus. Type %q if it is that cluster, to release its Subnets and Vpcs: ", o.cluster)
 	if !t.answers(o.cluster) {
@@ -175,7 +178,8 @@ func (t *tool) confirmRelease(o cleanup) error {
 	return nil
 }
 
-// answers reports whether the next line is what is expected. No line is a no.
+// answers reports whether the next line of input is expected. At the end of input it is
+// not.
 func (t *tool) answers(expected string) bool {
 	answer, _ := bufio.NewReader(t.In).ReadString('\n')
 	return strings.TrimSpace(answer) == expected

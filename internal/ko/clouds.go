@@ -21,12 +21,13 @@ const (
 
 func where(name string) string { return settings.Namespace + "/" + name }
 
-// cloudName is a cloud and its user: a name in the file of a clouds.yaml.
+// cloudName is the name of a cloud, with its credentials, and the path of the clouds.yaml
+// that has it.
 type cloudName struct{ name, file string }
 
-// cloudOf completes what the flags name: from the environment and the files that
-// OpenStack's own client reads, or else from the cluster. Call done when the file
-// is not needed any more; it is never nil.
+// cloudOf completes the flags: from the environment and the files that OpenStack's own
+// client reads, or else from the cluster. The caller calls done when it no longer needs
+// the file. done is never nil.
 func (t *tool) cloudOf(ctx context.Context, flags cloudName) (name, file string, done func(), err error) {
 	name = cmp.Or(flags.name, t.getenv("OS_CLOUD"))
 	file = cmp.Or(flags.file, t.getenv("OS_CLIENT_CONFIG_FILE"))
@@ -43,8 +44,8 @@ func (t *tool) cloudOf(ctx context.Context, flags cloudName) (name, file string,
 	return name, file, done, err
 }
 
-// usualFile returns the path of the clouds.yaml that OpenStack's own client would
-// read; empty if there is none.
+// usualFile returns the path of the clouds.yaml that OpenStack's own client would read,
+// empty if there is none.
 func (t *tool) usualFile() string {
 	config := cmp.Or(t.getenv("XDG_CONFIG_HOME"), filepath.Join(t.getenv("HOME"), ".config"))
 	for _, dir := range []string{".", filepath.Join(config, "openstack"), "/etc/openstack"} {
@@ -82,7 +83,7 @@ func (t *tool) cloudOfCluster(ctx context.Context, name string) (_, file string,
 	if !has {
 		return "", "", done, withHint(fmt.Errorf("there is no key %s in Secret %s", cloudsKey, where(cloudsSecret)))
 	}
-	dir, err := os.MkdirTemp("", "kubectl-ko-") // for its owner only
+	dir, err := os.MkdirTemp("", "kubectl-ko-") // readable by its owner only
 	if err != nil {
 		return "", "", done, err
 	}

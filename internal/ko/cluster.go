@@ -12,7 +12,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// cluster returns the client and the settings that stand in the cluster.
+// cluster returns a client of the cluster and the settings in it.
 func (t *tool) cluster(ctx context.Context) (kubernetes.Interface, settings.Settings, error) {
 	client, err := t.connect()
 	if err != nil {
@@ -22,10 +22,11 @@ func (t *tool) cluster(ctx context.Context) (kubernetes.Interface, settings.Sett
 	return client, s, err
 }
 
-// errNoSettings says that this cluster has no settings of ours.
+// errNoSettings means that this cluster has no settings of Isthmus.
 var errNoSettings = errors.New("there is no ConfigMap " + settings.Namespace + "/" + settings.ConfigMap + " in this cluster: is Isthmus installed here, and is this the right context?")
 
-// readSettings returns errNoSettings if the ConfigMap does not exist.
+// readSettings reads the settings in the cluster. It returns errNoSettings if the
+// ConfigMap does not exist.
 func readSettings(ctx context.Context, client kubernetes.Interface) (settings.Settings, error) {
 	where := settings.Namespace + "/" + settings.ConfigMap
 	m, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, settings.ConfigMap, metav1.GetOptions{})

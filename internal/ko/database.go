@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// database is one of OVN's databases, with the program that talks to it.
+// database is one of OVN's databases, with its command-line program.
 type database struct {
 	command, program, holds, key string
 	addresses                    func(settings.Settings) []string
@@ -51,7 +51,7 @@ a short-lived pod; OVN must be installed there.`, d.program, settings.Namespace,
 	}
 }
 
-// ask runs the program here, or on a node if it is not installed here.
+// ask runs the program on this machine, or on a node if it is not installed here.
 func (t *tool) ask(ctx context.Context, d database, args []string) error {
 	if err := d.refuse(args, os.Getenv("OVN_NBCTL_OPTIONS")); err != nil {
 		return err
@@ -72,9 +72,9 @@ func (t *tool) ask(ctx context.Context, d database, args []string) error {
 	return t.askOnNode(ctx, client, argv)
 }
 
-// refuse errs if the arguments or the environment have --wait, also abbreviated.
-// With --wait, ovn-nbctl writes nb_cfg in NB_Global. Neutron and OVN use that
-// column to see whether the chassis are alive, and we promise never to write it.
+// refuse returns an error if the arguments or the environment have --wait, also
+// abbreviated. With --wait, ovn-nbctl writes nb_cfg in NB_Global. Neutron and OVN use
+// that column to check whether the chassis are alive, so Isthmus never writes it.
 func (d database) refuse(args []string, environment string) error {
 	if !d.waits {
 		return nil
@@ -91,8 +91,8 @@ func (d database) refuse(args []string, environment string) error {
 
 func lookPath(name string) (string, error) { return exec.LookPath(name) }
 
-// runHere runs a program on the user's machine. Its output goes to s. The error
-// is Exit if the program ends with a status other than 0.
+// runHere runs a program on the user's machine, with the input and output of s. It
+// returns Exit if the program ends with a status other than 0.
 func runHere(ctx context.Context, s Streams, argv []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err

@@ -19,7 +19,7 @@ import (
 	osv1 "github.com/isthmus-cni/isthmus/api/openstack/v1"
 )
 
-// ownKinds are all kinds that our CRDs define.
+// ownKinds returns all kinds that our CRDs define.
 func ownKinds() []schema.GroupVersionResource {
 	return []schema.GroupVersionResource{
 		v1.GroupVersion.WithResource("subnets"), v1.GroupVersion.WithResource("vpcs"), v1.GroupVersion.WithResource("ips"),
@@ -27,10 +27,10 @@ func ownKinds() []schema.GroupVersionResource {
 	}
 }
 
-// releaseObjects removes our finalizer from every object of our own kinds: the
-// controller, which else removes it, is gone, and what the objects had in the
-// network is deleted. Without this, deleting the CRDs would wait for ever. It
-// deletes no object. A cluster without our CRDs is no error.
+// releaseObjects removes our finalizer from every object of our own kinds. The
+// controller, which usually does that, is gone, and the objects' resources in the network
+// are deleted. With the finalizers, a deletion of the CRDs would never end.
+// releaseObjects deletes no object, and returns nil in a cluster without our CRDs.
 func (t *tool) releaseObjects(ctx context.Context) error {
 	client, err := t.objects()
 	if err != nil {
@@ -65,8 +65,8 @@ func (t *tool) releaseKind(ctx context.Context, client dynamic.NamespaceableReso
 	return err
 }
 
-// release patches at the version that was read, so that no other finalizer is lost.
-// An object that is gone meanwhile is no error.
+// release removes our finalizer from an object. The patch has the resourceVersion that
+// was read, so that no other finalizer is lost. It returns nil if the object is gone.
 func release(ctx context.Context, client dynamic.ResourceInterface, o metav1.Object) error {
 	others := slices.DeleteFunc(slices.Clone(o.GetFinalizers()), func(f string) bool { return f == v1.Finalizer })
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": others, "resourceVersion": o.GetResourceVersion()}})

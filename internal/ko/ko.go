@@ -1,7 +1,7 @@
-// Package ko has the operator's commands, "kubectl ko ...". It finds the cluster
-// as kubectl does, reads the settings there, and asks OVN, OpenStack or the
-// controller. Only the cleanups change something. Read ko.go first; each command
-// has a file.
+// Package ko has the operator's commands, "kubectl ko ...". It finds the cluster as
+// kubectl does, reads the settings there, and asks OVN, OpenStack or the controller. The
+// cleanups and "pool fill" and "pool free" change something, and so may the arguments of
+// nbctl and sbctl. Read ko.go first; each command has a file.
 package ko
 
 import (
@@ -20,14 +20,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// Streams are where a command reads and writes.
+// Streams are the input and the outputs of a command.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// Exit is the exit status of a program that was run for the user and has already
-// printed what is wrong.
+// Exit is the exit status of a program that the command has run and that has already
+// printed its error.
 type Exit int
 
 func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
@@ -37,18 +37,18 @@ type tool struct {
 	Streams
 	overrides clientcmd.ConfigOverrides
 	rules     *clientcmd.ClientConfigLoadingRules
-	// connect returns a client of the cluster; tests have their own.
+	// connect returns a client of the cluster. Tests replace it.
 	connect func() (kubernetes.Interface, error)
-	// objects makes the client for objects of our own kinds.
+	// objects returns a client for objects of our own kinds.
 	objects func() (dynamic.Interface, error)
 	// look returns the path of a program on the user's machine; run runs it.
 	look func(name string) (string, error)
 	run  func(ctx context.Context, s Streams, argv []string) error
 	// getenv reads the user's environment.
 	getenv func(name string) string
-	// socket is where a controller outside the cluster serves its pools; empty for none.
+	// socket is the pool socket of a controller outside the cluster, empty for none.
 	socket string
-	// pauses are those between two attempts at a cleanup in OpenStack.
+	// pauses are the pauses between two attempts of a cleanup in OpenStack.
 	pauses retry.Backoff
 }
 
@@ -93,8 +93,8 @@ func (t *tool) execute(ctx context.Context, args []string) error {
 	root := &cobra.Command{
 		Use:   "kubectl-ko",
 		Short: "Look after a network that Kubernetes and OpenStack share",
-		// kubectl's own flags come before the command, so that all that follows
-		// nbctl and sbctl is theirs.
+		// kubectl's own flags come before the command, because all arguments after nbctl
+		// and sbctl belong to these programs.
 		TraverseChildren: true,
 		SilenceErrors:    true,
 		SilenceUsage:     true,

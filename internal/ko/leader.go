@@ -17,11 +17,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// askTimeout is how long the API server may take to answer.
+// askTimeout is the time limit for the API server's answers.
 const askTimeout = 10 * time.Second
 
-// nobodyLeads errs while a controller of the cluster runs. If no API server
-// answers, it prints that this is unknown and returns nil: the cluster may be gone.
+// nobodyLeads returns an error while a controller of the cluster runs. If no API server
+// answers, it prints that this is unknown and returns nil, because the cluster may be
+// gone.
 func (t *tool) nobodyLeads(ctx context.Context, cluster string) error {
 	unknown := func(err error) error {
 		_, err = fmt.Fprintf(t.Err, "It is unknown whether a controller of cluster %s still runs, because the cluster cannot be reached: %v\n", cluster, err)
@@ -43,18 +44,18 @@ func (t *tool) nobodyLeads(ctx context.Context, cluster string) error {
 		return fmt.Errorf("look for a controller: %w; if there is none: --force", err)
 	}
 	if s, err := readSettings(ctx, client); err == nil && s.Cluster != cluster {
-		return nil // the lease is another cluster's
+		return nil // the lease belongs to another cluster
 	}
 	return errors.Join(unguarded(ctx, client), free(lease))
 }
 
-// unreachable reports whether err is no answer of an API server.
+// unreachable reports whether err is not an answer of an API server.
 func unreachable(err error) bool {
 	var answer apierrors.APIStatus
 	return err != nil && !errors.As(err, &answer)
 }
 
-// free errs while somebody holds the lease.
+// free returns an error while the lease is held.
 func free(l *coordinationv1.Lease) error {
 	if l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "" || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
 		return nil
@@ -66,8 +67,8 @@ func free(l *coordinationv1.Lease) error {
 	return fmt.Errorf("controller %s still holds Lease %s and would put everything back: stop it, or say --force", *l.Spec.HolderIdentity, where(controllers))
 }
 
-// leader returns the pod of the controller that holds the lease. It errs if no
-// controller leads.
+// leader returns the pod of the controller that holds the lease, or an error if no
+// controller does.
 func leader(ctx context.Context, client kubernetes.Interface) (*corev1.Pod, error) {
 	lease, err := client.CoordinationV1().Leases(settings.Namespace).Get(ctx, controllers, metav1.GetOptions{})
 	if err != nil {
@@ -92,9 +93,9 @@ func leader(ctx context.Context, client kubernetes.Interface) (*corev1.Pod, erro
 	return holding(holder, all.Items)
 }
 
-// holding returns the pod of a lease's holder, "HOST_UID". The controller is on
-// the host's network, so HOST is the name of the machine, mostly that of the
-// node. If only one controller runs, it is that one.
+// holding returns the pod of the lease's holder, "HOST_UID". The controller uses the
+// host's network, so HOST is the machine's name, usually the node's. If only one
+// controller runs, holding returns its pod.
 func holding(holder string, pods []corev1.Pod) (*corev1.Pod, error) {
 	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase != corev1.PodRunning || len(p.Spec.Containers) == 0 })
 	if holder == "" || len(pods) == 0 {

@@ -39,11 +39,11 @@ func (t *tool) neutronConfig(ctx context.Context) error {
 	return err
 }
 
-// host is a node as Open vSwitch must know it.
+// host is a node in the configuration of Open vSwitch.
 type host struct{ Name, Address string }
 
-// hosts are the nodes by name, with their first internal address; not those
-// that are virtual machines and have no switch.
+// hosts returns the nodes sorted by name, with their first internal address. It omits
+// nested nodes, which are virtual machines without Open vSwitch of OVN.
 func hosts(nodes []corev1.Node) []host {
 	var all []host
 	for _, n := range nodes {
@@ -62,8 +62,8 @@ func hosts(nodes []corev1.Node) []host {
 	return all
 }
 
-// neutronText is the whole answer. Lines that begin with # are for the reader;
-// all others are to be taken as they are.
+// neutronText returns the output of the command. Lines that begin with # are for the
+// reader; the others can be copied unchanged.
 func neutronText(s settings.Settings, hosts []host) string {
 	var b strings.Builder
 	southbound := strings.Join(s.SBAddresses, ",")

@@ -18,14 +18,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// agents is the DaemonSet whose image every node has.
+// agents is the name of the agent's DaemonSet, whose image every node has.
 const agents = "isthmus-agent"
 
-// nodeTimeout is how long a program on a node may take, with the start of its pod.
+// nodeTimeout is the time limit for a program on a node, including the start of its pod.
 const nodeTimeout = time.Minute
 
-// askOnNode runs argv on a node where the agent runs, because OVN is installed
-// there, and prints the output. Its errors say what to do instead.
+// askOnNode runs argv on a node where the agent runs, because OVN is installed there, and
+// prints the output. Its errors say what to do instead.
 func (t *tool) askOnNode(ctx context.Context, client kubernetes.Interface, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
@@ -40,8 +40,8 @@ func (t *tool) askOnNode(ctx context.Context, client kubernetes.Interface, argv 
 	return fmt.Errorf("there is no %s on your PATH, and none could be run on a node: %w; install it here (Debian: apt install ovn-common)", argv[0], err)
 }
 
-// onNode returns a pod that runs argv from a node's own file system. It uses the
-// agent's image, which is on every node and contains nothing that is in the way.
+// onNode returns a pod that runs argv from a node's own file system. It uses the agent's
+// image, because that is on every node and has no files that would hide the node's.
 func onNode(ctx context.Context, client kubernetes.Interface, argv []string) (*corev1.Pod, error) {
 	set, err := client.AppsV1().DaemonSets(settings.Namespace).Get(ctx, agents, metav1.GetOptions{})
 	if err != nil {
@@ -67,9 +67,9 @@ func onNode(ctx context.Context, client kubernetes.Interface, argv []string) (*c
 	return nil, fmt.Errorf("no pod of DaemonSet %s runs on a node with OVN", agents)
 }
 
-// nestedNodes returns the nodes that are virtual machines: OVN is not installed
-// there. It returns none if the user may not list nodes; on such a node the
-// program then fails to start.
+// nestedNodes returns the nodes that are virtual machines, where OVN is not installed. It
+// returns nil if the user may not list nodes; a program on such a node then fails to
+// start.
 func nestedNodes(ctx context.Context, client kubernetes.Interface) (map[string]bool, error) {
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
@@ -102,7 +102,7 @@ func podFor(node, image string, argv []string) *corev1.Pod {
 			}},
 		},
 	}
-	// The program's loader is found at /lib or /lib64, which are links into /usr.
+	// The program's loader is in /lib or /lib64, which are links into /usr.
 	for name, path := range map[string]string{"usr": "/usr", "lib": "/lib", "lib64": "/lib64"} {
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
 			Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}},
@@ -113,8 +113,8 @@ func podFor(node, image string, argv []string) *corev1.Pod {
 	return pod
 }
 
-// runPod runs pod to its end, prints its output, and deletes it. The error is Exit
-// if the program ends with a status other than 0.
+// runPod runs pod to its end, prints its output, and deletes it. It returns Exit if the
+// program ends with a status other than 0.
 func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) error {
 	pods := client.CoreV1().Pods(pod.Namespace)
 	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
@@ -122,7 +122,7 @@ func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *cor
 		return fmt.Errorf("create a pod: %w", err)
 	}
 	defer func() {
-		// also when ctx has ended
+		// A fresh context, so that the pod is deleted even if ctx has ended.
 		now, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		_ = pods.Delete(now, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
@@ -145,8 +145,8 @@ func (t *tool) runPod(ctx context.Context, client kubernetes.Interface, pod *cor
 	return nil
 }
 
-// waitEnded watches the pod until its only container has ended. It errs if the
-// program could not be started, and if the pod is deleted.
+// waitEnded watches the pod until its only container has ended. It returns an error if
+// the program could not be started, or if the pod is deleted.
 func waitEnded(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
 	w, err := client.CoreV1().Pods(pod.Namespace).Watch(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, pod.Name).String(),
@@ -177,7 +177,7 @@ func waitEnded(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod
 	}
 }
 
-// started errs if the program could not be started.
+// started returns s, or an error if the program could not be started.
 func started(s *corev1.ContainerStateTerminated) (*corev1.ContainerStateTerminated, error) {
 	if s.Reason == "StartError" || s.Reason == "ContainerCannotRun" {
 		return nil, fmt.Errorf("could not be started (is OVN installed on that node?): %s", s.Message)

@@ -51,12 +51,12 @@ is the cluster's own user, from Secret ` + where(cloudsSecret) + `.`,
 	return c
 }
 
-// cloudFabric is a fabric in OpenStack, as far as the cleanup needs it.
+// cloudFabric has the methods of a fabric in OpenStack that the cleanup needs.
 type cloudFabric interface {
 	// Owned describes what the cluster owns, for people.
 	Owned(ctx context.Context) ([]string, error)
-	// Clear deletes what it can, and returns how many units have nothing left. It
-	// errs if something is left.
+	// Clear deletes what it can, and returns how many units have nothing left. It returns
+	// an error if something is left.
 	Clear(ctx context.Context) (int, error)
 }
 
@@ -76,7 +76,7 @@ func (c cloudCleanup) run(ctx context.Context) error {
 	removed := func(what string) { _, _ = fmt.Fprintf(c.Out, "deleted %s\n", what) }
 	network := neutron.New(ctx, neutron.Options{Owner: c.cluster, Cloud: name, CloudsFile: file, Removed: removed})
 	defer network.Close()
-	// Load balancers first: their ports are on the networks.
+	// Load balancers come first: their ports are on the networks.
 	fabrics := []cloudFabric{
 		octavia.New(octavia.Options{Owner: c.cluster, Cloud: name, CloudsFile: file, Removed: removed, ApplyTimeout: balancerTimeout}),
 		network,
@@ -96,11 +96,11 @@ func (c cloudCleanup) run(ctx context.Context) error {
 	return err
 }
 
-// balancerTimeout is how long Octavia may take to delete one load balancer.
+// balancerTimeout is the time limit for the deletion of one load balancer.
 const balancerTimeout = time.Minute
 
-// confirm prints what will be deleted, and asks. It returns false if there is
-// nothing to delete, and errs if the answer is not the cluster's name.
+// confirm lists what will be deleted, and asks. It returns false if there is nothing to
+// delete, and an error if the answer is not the cluster's name.
 func (c cloudCleanup) confirm(ctx context.Context, fabrics []cloudFabric) (bool, error) {
 	var all []string
 	for _, f := range fabrics {
@@ -122,24 +122,24 @@ func (c cloudCleanup) confirm(ctx context.Context, fabrics []cloudFabric) (bool,
 		return true, nil
 	}
 	_, _ = fmt.Fprintf(c.Out, "Pods that still run lose their network. Type %q to delete all of it: ", c.cluster)
-	answer, _ := bufio.NewReader(c.In).ReadString('\n') // no answer is a no
+	answer, _ := bufio.NewReader(c.In).ReadString('\n') // at the end of input, the answer is no
 	if strings.TrimSpace(answer) != c.cluster {
 		return false, errors.New("nothing was deleted")
 	}
 	return true, nil
 }
 
-// maxIdleAttempts is how many attempts in a row may delete nothing: OpenStack may
-// need half a minute to release what depends on something else.
+// maxIdleAttempts is the number of attempts in a row that may delete nothing. OpenStack
+// may need half a minute to release a dependency.
 const maxIdleAttempts = 6
 
-// clearPauses are the pauses between attempts. They grow while nothing is deleted.
+// clearPauses returns the pauses between attempts. They grow while nothing is deleted.
 func clearPauses() retry.Backoff {
 	return retry.Backoff{First: time.Second, Longest: 16 * time.Second}
 }
 
-// clear deletes everything of a fabric. It returns the last error if
-// maxIdleAttempts attempts in a row deleted nothing.
+// clear deletes everything of a fabric. It returns the last error if maxIdleAttempts
+// attempts in a row deleted nothing.
 func (c cloudCleanup) clear(ctx context.Context, f cloudFabric) error {
 	for {
 		progress, err := c.clearSome(ctx, f)
@@ -149,10 +149,10 @@ func (c cloudCleanup) clear(ctx context.Context, f cloudFabric) error {
 	}
 }
 
-// clearSome tries until something is deleted. It errs if something is left.
+// clearSome tries until something is deleted. It returns an error if something is left.
 func (c cloudCleanup) clearSome(ctx context.Context, f cloudFabric) (progress bool, err error) {
 	attempts := 0
-	_ = c.pauses.Until(ctx, func(ctx context.Context) error { // err says more
+	_ = c.pauses.Until(ctx, func(ctx context.Context) error { // err has the details
 		var n int
 		n, err = f.Clear(ctx)
 		attempts++

@@ -16,14 +16,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// poolFlags select pools.
+// poolFlags are the flags that select pools.
 type poolFlags struct {
 	node, subnet string
 	n            int
 	all          bool
 }
 
-// args returns the flags as the controller takes them.
+// args returns the flags as arguments for the controller.
 func (f poolFlags) args() []string {
 	var out []string
 	if f.node != "" {
@@ -167,10 +167,10 @@ func (f *poolFlags) addTo(c *cobra.Command) *cobra.Command {
 // names returns the cells that name a pool in a table.
 func names(p poolwire.Pool) []any { return []any{p.Node, p.Subnet, strings.Join(p.Groups, ",")} }
 
-// table prints n rows below a head; cells are separated by tabs in it.
+// table prints n rows below head, in which tabs separate the columns.
 func (t poolCommands) table(head string, n int, row func(i int) []any) error {
 	w := tabwriter.NewWriter(t.Out, 0, 0, 3, ' ', 0)
-	_, _ = fmt.Fprintln(w, head) // Flush says what fails
+	_, _ = fmt.Fprintln(w, head) // Flush returns the error
 	for i := range n {
 		cells := row(i)
 		_, _ = fmt.Fprintf(w, strings.TrimSuffix(strings.Repeat("%v\t", len(cells)), "\t")+"\n", cells...)
@@ -178,8 +178,8 @@ func (t poolCommands) table(head string, n int, row func(i int) []any) error {
 	return w.Flush()
 }
 
-// askLeader asks the leading controller and decodes its answer into the value at
-// into.
+// askLeader sends a request to the leading controller and decodes its answer into into, a
+// pointer.
 func (t poolCommands) askLeader(ctx context.Context, into any, verb string, args ...string) error {
 	var out bytes.Buffer
 	who, err := t.askPools(ctx, append([]string{verb}, args...), &out)
@@ -192,8 +192,9 @@ func (t poolCommands) askLeader(ctx context.Context, into any, verb string, args
 	return nil
 }
 
-// askPools asks the controller at the socket if one is given. Otherwise it runs
-// "pool" in the pod of the leading controller. It returns who was asked.
+// askPools sends the request to the controller at the socket if there is one. Otherwise
+// it runs "pool" in the pod of the leading controller. It returns a description of the
+// controller that it asked.
 func (t poolCommands) askPools(ctx context.Context, args []string, out *bytes.Buffer) (string, error) {
 	if t.socket != "" {
 		return "the controller at " + t.socket, poolwire.Ask(ctx, t.socket, args, out)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// workTimeout is how long the work of one Apply goes on after Apply returned.
+	// workTimeout is how long the work of one Apply may go on after Apply returned.
 	workTimeout = 3 * time.Minute
 	// maxRounds is how often one Apply reads, plans and executes.
 	maxRounds = 4
@@ -28,10 +28,10 @@ type result struct {
 	err      error
 }
 
-// Apply makes w true for unit u; of w it takes the load balancers only. It
-// returns when that is done, or with intent.Wait after ApplyTimeout, and then
-// the work goes on in the background. Other errors are intent.Stop, or plain
-// errors, which are to be retried.
+// Apply makes Octavia hold the load balancers that w asks for for unit u; it ignores the
+// rest of w. It returns when that is done, or an intent.Wait after ApplyTimeout; the work
+// then goes on in the background. Other errors are intent.Stop, or plain errors, which
+// are retried.
 func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	timeout, cancel := context.WithTimeout(ctx, f.ApplyTimeout)
 	defer cancel()
@@ -133,8 +133,8 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, state 
 	return observe(b.Name, have, floating, changed+released), nil
 }
 
-// observe returns what Kubernetes is told of a load balancer; floating is nil
-// without a floating IP.
+// observe returns the report for a load balancer. floating is nil if it has no floating
+// IP.
 func observe(name string, have loadBalancer, floating *intent.FloatingIPStatus, changed int) intent.Observed {
 	out := intent.Observed{Changed: changed, LoadBalancers: map[string]intent.LoadBalancerStatus{name: have.status(floating)}}
 	if floating != nil {
@@ -152,8 +152,8 @@ func (f *Fabric) remember(state *unitState, b loadBalancer, floating *intent.Flo
 	}
 }
 
-// reconcile makes want true. It returns the load balancer as it is then, and how
-// many changes that took.
+// reconcile turns the owner's load balancers into want. It returns the resulting load
+// balancer, and the number of changes.
 func (f *Fabric) reconcile(ctx context.Context, c *client, owner openstack.Owner, want loadBalancer, state *unitState) (loadBalancer, int, error) {
 	changed := 0
 	for range maxRounds {
@@ -179,8 +179,8 @@ func (f *Fabric) reconcile(ctx context.Context, c *client, owner openstack.Owner
 	return loadBalancer{}, changed, intent.Wait{Reason: "Pending", For: "Octavia to finish changing load balancer " + want.Name, After: shortDelay}
 }
 
-// limitRecreation returns intent.Wait if a load balancer has failed again too
-// soon to be deleted and created once more.
+// limitRecreation returns intent.Wait if a failed load balancer was recreated too
+// recently to be recreated again.
 func (f *Fabric) limitRecreation(state *unitState, have []loadBalancer) error {
 	i := slices.IndexFunc(have, loadBalancer.hasFailed)
 	if i < 0 {
@@ -198,8 +198,7 @@ func (f *Fabric) limitRecreation(state *unitState, have []loadBalancer) error {
 	return nil
 }
 
-// readOwned returns the owner's load balancers with all their parts, the oldest
-// first.
+// readOwned returns the owner's load balancers with all their parts, the oldest first.
 func (c *client) readOwned(ctx context.Context, owner openstack.Owner) ([]loadBalancer, error) {
 	have, err := c.listOwned(ctx, owner)
 	if err != nil {
@@ -234,7 +233,7 @@ func (c *client) deleteAll(ctx context.Context, owner openstack.Owner) (intent.O
 	return intent.Observed{Changed: changed + len(steps)}, nil
 }
 
-// status returns the load balancer in the words of intents.
+// status returns the load balancer's status for the report.
 func (b loadBalancer) status(floating *intent.FloatingIPStatus) intent.LoadBalancerStatus {
 	out := intent.LoadBalancerStatus{
 		ID: b.ID, Name: b.Name, VIP: b.VIP, Port: b.VIPPort, Subnet: b.Subnet, Project: b.Project, Provider: b.Provider, FloatingIP: floating,

@@ -12,8 +12,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// Owned describes, for people, what the cluster owns, and the user's floating
-// IPs that lead to it. In a cloud without Octavia that is nothing.
+// Owned describes what the cluster owns, and the user's floating IPs that point to it,
+// for people. It returns nil in a cloud without Octavia.
 func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	c, err := f.session.Get(ctx)
 	if octaviaMissing(err) {
@@ -41,9 +41,9 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// Clear deletes what all units have. It returns the number of units that have
-// nothing left. If Octavia has not finished, or a call failed, it errs: call it
-// again.
+// Clear deletes everything that the units have. It returns the number of units that have
+// nothing left. It returns an error if Octavia has not finished or a call failed; the
+// caller then calls it again.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	units, err := f.Units(ctx)
 	if octaviaMissing(err) {

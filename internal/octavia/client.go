@@ -11,8 +11,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// callTimeout is how long one call may take. Provider ovn processes the members
-// of a pool while the call waits, half a second for each member.
+// callTimeout is the time limit of one call. Provider ovn processes the members of a pool
+// while the call waits, half a second for each member.
 const callTimeout = 90 * time.Second
 
 // client is the session of one user with Octavia, and with Neutron for floating
@@ -25,7 +25,7 @@ type client struct {
 	removed          func(what string)
 }
 
-// connect signs in and reads what this Octavia can do.
+// connect signs in and reads the version of this Octavia.
 func (f *Fabric) connect(ctx context.Context) (*client, error) {
 	session, err := openstack.SignIn(ctx, openstack.Options{Cloud: f.Cloud, CloudsFile: f.CloudsFile, Timeout: callTimeout, Count: f.Count})
 	if err != nil {

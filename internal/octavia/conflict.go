@@ -14,19 +14,18 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// vipPortPrefix begins the name of the port that provider ovn creates for a
+// vipPortPrefix is the prefix of the name of the port that provider ovn creates for a
 // virtual IP. The rest of the name is the id of the load balancer.
 const vipPortPrefix = "ovn-lb-vip-"
 
-// creationTime is how long Octavia may take to create a load balancer. A port of
-// that age may belong to one that Octavia does not show yet.
+// creationTime is how long Octavia may take to create a load balancer. A younger port may
+// belong to a load balancer that Octavia does not show yet.
 const creationTime = 2 * time.Minute
 
-// resolveAddressConflict handles a virtual IP that was taken when want was to be
-// created. It adopts a load balancer that we created in a call whose answer was
-// lost, or that Kuryr created, and deletes a port that Octavia left behind after
-// a failure; then the next round creates want. If anybody else has the address,
-// it returns intent.Wait.
+// resolveAddressConflict handles a virtual IP that was taken when want was to be created.
+// It adopts a load balancer that Kuryr created, or that we created in a call whose answer
+// was lost. It deletes a port that Octavia left behind after a failure; then the next
+// round creates want. If the address belongs to anything else, it returns intent.Wait.
 func (c *client) resolveAddressConflict(ctx context.Context, want loadBalancer) error {
 	found, err := c.listLoadBalancers(ctx, loadbalancers.ListOpts{VipAddress: want.VIP.String(), VipSubnetID: want.Subnet})
 	if err != nil {
@@ -47,8 +46,8 @@ func (c *client) resolveAddressConflict(ctx context.Context, want loadBalancer) 
 	return nil
 }
 
-// deleteIfLeftover deletes the port that has want's address, or returns
-// intent.Wait if the port is in use.
+// deleteIfLeftover deletes the port that has want's address. It returns intent.Wait if
+// the port is in use.
 func (c *client) deleteIfLeftover(ctx context.Context, want loadBalancer, p ports.Port) error {
 	leftover, err := c.isLeftover(ctx, p)
 	if err != nil {
@@ -61,8 +60,8 @@ func (c *client) deleteIfLeftover(ctx context.Context, want loadBalancer, p port
 	return c.deletePort(ctx, p)
 }
 
-// adopt makes a load balancer with our address ours. It returns intent.Wait if
-// the load balancer is somebody else's.
+// adopt makes us the owner of a load balancer that has our address. It returns
+// intent.Wait if the load balancer is foreign.
 func (c *client) adopt(ctx context.Context, have, want loadBalancer) error {
 	if !openstack.HasOwnerTag(have.Tags) && have.Name == want.Name || hasAll(have.Tags, want.Tags) {
 		e := execution{client: c, target: have.ID, name: want.Name}

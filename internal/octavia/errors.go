@@ -11,29 +11,29 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// When a unit that waits is applied again: Octavia sends no events.
+// Delays until a waiting unit is applied again. Octavia sends no events.
 const (
-	shortDelay    = time.Second      // for what is nearly done
+	shortDelay    = time.Second      // for something that is almost done
 	busyDelay     = 5 * time.Second  // for Octavia to finish a change
-	operatorDelay = 30 * time.Second // for what only a person changes
+	operatorDelay = 30 * time.Second // for something that only a person can change
 )
 
-// Answers of Octavia that this package acts on.
+// Answers of Octavia that this package handles.
 var (
-	// errBusy: the load balancer is immutable while Octavia changes it.
+	// errBusy means that the load balancer is immutable while Octavia changes it.
 	errBusy = errors.New("still being changed by Octavia")
-	// errAddressTaken: somebody else has the virtual IP.
+	// errAddressTaken means that the virtual IP is in use.
 	errAddressTaken = errors.New("the address is taken")
-	// errNotFound: there is no such resource.
+	// errNotFound means that the resource does not exist.
 	errNotFound = errors.New("not found")
-	// errFailed: the load balancer has status ERROR and can only be deleted.
+	// errFailed means that the load balancer has status ERROR and can only be deleted.
 	errFailed = errors.New("status ERROR")
 )
 
-// classifyError maps the error of a call to one of the errors above,
-// intent.Wait, intent.Stop, or a plain error, which is retried; nil stays nil.
-// It knows the answers of Octavia, and of Neutron about addresses; the answers
-// that mean the same in all of OpenStack are openstack.ClassifyError's.
+// classifyError maps the error of a call to one of the errors above, intent.Wait,
+// intent.Stop, or a plain error, which is retried. nil stays nil. It knows Octavia's
+// answers, and Neutron's about addresses. openstack.ClassifyError knows those that all of
+// OpenStack shares.
 func classifyError(doing string, err error) error {
 	a, answered := openstack.AnswerOf(err)
 	switch {
@@ -48,8 +48,8 @@ func classifyError(doing string, err error) error {
 	return openstack.ClassifyError(doing, err)
 }
 
-// ignoreNotFound returns nil if err says that a resource does not exist: there
-// is nothing left to delete. It takes errors of classifyError and of gophercloud.
+// ignoreNotFound returns nil if err says that a resource does not exist, so that nothing
+// is left to delete. It accepts errors of classifyError and of gophercloud.
 func ignoreNotFound(err error) error {
 	if errors.Is(err, errNotFound) || errors.Is(classifyError("", err), errNotFound) {
 		return nil

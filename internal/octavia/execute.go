@@ -19,20 +19,20 @@ import (
 // because it is still changing the load balancer.
 var conflictPause = retry.Backoff{First: 50 * time.Millisecond, Longest: 50 * time.Millisecond}
 
-// execution is the execution of one plan.
+// execution runs one plan.
 type execution struct {
 	client *client
-	// createdPools are the ids of the pools that the plan created, by name.
+	// createdPools has the ids of the pools that the plan created, by name.
 	createdPools map[string]string
-	// target is the id of the load balancer that the plan changes or creates;
-	// empty before it is created.
+	// target is the id of the load balancer that the plan changes or creates. It is empty
+	// before the creation.
 	target string
 	// name is the name of that load balancer, for messages.
 	name string
 }
 
-// execute runs the steps and waits until Octavia has finished them. It returns
-// nil if somebody else was quicker or Octavia failed: the next look shows that.
+// execute runs the steps and waits until Octavia has finished them. It returns nil if
+// another client interfered or Octavia failed: the next read shows that.
 func (c *client) execute(ctx context.Context, have []loadBalancer, want loadBalancer, steps []step) error {
 	e := &execution{client: c, name: want.Name, createdPools: map[string]string{}}
 	if i := slices.IndexFunc(have, func(h loadBalancer) bool { return reusable(h, want) }); i >= 0 {
@@ -69,9 +69,9 @@ func (c *client) finishDeletions(ctx context.Context, steps []step) error {
 	return nil
 }
 
-// ignoreRaces returns nil for what the next look at the load balancer shows:
-// somebody else deleted a resource, or Octavia failed. If Octavia is still busy
-// it returns intent.Wait.
+// ignoreRaces returns nil for an error that the next read of the load balancer explains:
+// another client deleted a resource, or Octavia failed. It returns intent.Wait if Octavia
+// is still busy, and any other err unchanged.
 func ignoreRaces(err error, name string) error {
 	switch {
 	case errors.Is(err, errNotFound), errors.Is(err, errFailed):
@@ -82,8 +82,8 @@ func ignoreRaces(err error, name string) error {
 	return err
 }
 
-// run executes one step. While Octavia is still changing the load balancer, it
-// waits and tries again until ctx ends; then the error is errBusy.
+// run executes one step. While Octavia is still changing the load balancer, run waits and
+// tries again. It returns errBusy if ctx ends before that.
 func (e *execution) run(ctx context.Context, s step) error {
 	var result error
 	if conflictPause.Until(ctx, func(ctx context.Context) error {
@@ -99,9 +99,9 @@ func (e *execution) run(ctx context.Context, s step) error {
 	return result
 }
 
-// attempt makes the call of a step. If Octavia refuses it because it is still
-// changing the load balancer, attempt waits for that and returns true: the step
-// is to be tried again.
+// attempt makes the call of a step. If Octavia refuses it because it is still changing
+// the load balancer, attempt waits for that, and returns true if the step should be tried
+// again.
 func (e *execution) attempt(ctx context.Context, s step) (again bool, err error) {
 	err = classifyError(s.String(), e.call(ctx, s))
 	id := e.changed(s)
@@ -109,14 +109,14 @@ func (e *execution) attempt(ctx context.Context, s step) (again bool, err error)
 		return false, err
 	}
 	idle := e.client.waitUntilIdle(ctx, id, e.name)
-	if idle == nil || errors.Is(idle, errFailed) && s.verb == deleteLoadBalancer { // what has failed can be deleted
+	if idle == nil || errors.Is(idle, errFailed) && s.verb == deleteLoadBalancer { // a failed load balancer can be deleted
 		return true, err
 	}
 	return false, idle
 }
 
-// changed returns the id of the load balancer that a step changes; empty if it
-// is to be created.
+// changed returns the id of the load balancer that a step changes, empty if it has not
+// been created yet.
 func (e *execution) changed(s step) string {
 	if s.verb == deleteLoadBalancer {
 		return s.id
@@ -124,7 +124,7 @@ func (e *execution) changed(s step) string {
 	return e.target
 }
 
-// call makes the one call that a step is.
+// call makes the call of a step.
 func (e *execution) call(ctx context.Context, s step) error {
 	c := e.client.octavia
 	switch s.verb {
@@ -189,8 +189,8 @@ func (e *execution) callMember(ctx context.Context, s step) error {
 	}
 }
 
-// poolID returns the id of the pool of a step: one that exists, or one that an
-// earlier step created.
+// poolID returns the id of a step's pool, which existed before or was created by an
+// earlier step.
 func (e *execution) poolID(s step) string {
 	if s.listener.Pool.ID != "" {
 		return s.listener.Pool.ID
@@ -198,7 +198,7 @@ func (e *execution) poolID(s step) string {
 	return e.createdPools[s.name]
 }
 
-// loadBalancerOpts are for a load balancer with all its parts.
+// loadBalancerOpts returns the options to create a load balancer with all its parts.
 func loadBalancerOpts(b loadBalancer) loadbalancers.CreateOpts {
 	opts := loadbalancers.CreateOpts{
 		Name: b.Name, ProjectID: b.Project, Provider: b.Provider, VipSubnetID: b.Subnet, VipAddress: b.VIP.String(), Tags: b.Tags,
@@ -261,7 +261,8 @@ func orNoPersistence(p *pools.SessionPersistence) *pools.SessionPersistence {
 	return p
 }
 
-// millis returns nil for 0, which leaves the timeout to the provider.
+// millis returns d in milliseconds, or nil for 0, which leaves the timeout to the
+// provider.
 func millis(d time.Duration) *int {
 	if d == 0 {
 		return nil

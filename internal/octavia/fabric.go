@@ -1,8 +1,8 @@
-// Package octavia makes the load balancers of intents true in OpenStack's
-// Octavia, with their floating IPs in Neutron. It knows Octavia's resources,
-// which of them are ours, what each provider really supports, and how to get to
-// the wanted state in few calls. It knows nothing of Kubernetes, and never
-// changes a resource that is not ours. Read apply.go first.
+// Package octavia makes OpenStack's Octavia hold the load balancers that intent.Want asks
+// for, with their floating IPs in Neutron. It knows Octavia's resources, which of them
+// belong to this owner, what each provider really supports, and how to reach the wanted
+// state in few calls. It knows nothing of Kubernetes, and never changes a foreign
+// resource. Read apply.go first.
 //
 //	intent.LoadBalancer ──translate──▶ loadBalancer ──plan(have)──▶ steps ──execute──▶ Octavia
 //	                       (pure)                       (pure)
@@ -18,35 +18,33 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// Options of a Fabric.
+// Options configure a Fabric.
 type Options struct {
-	// Owner is the name of our cluster. It is in the tags of all that is ours.
+	// Owner is the name of our cluster. It is in the tags of all our resources.
 	Owner string
 	// Cloud is the name of the cloud in CloudsFile, the path of a clouds.yaml.
 	Cloud, CloudsFile string
-	// Provider is Octavia's provider driver; "ovn" if empty.
+	// Provider is Octavia's provider driver, "ovn" if empty.
 	Provider string
-	// Subnet returns the id of the Neutron subnet of a network that contains an
-	// address; if none does, that of the network's subnet of the same family.
-	// Apply returns its errors as they are.
+	// Subnet returns the id of the Neutron subnet of a network that contains an address,
+	// or of the network's subnet of the same family if none contains it. Apply returns
+	// its errors unchanged.
 	Subnet func(network string, a netip.Addr) (string, error)
-	// ApplyTimeout is how long Apply may take before it returns intent.Wait; 3
-	// seconds if 0.
+	// ApplyTimeout is the time after which Apply returns intent.Wait, 3 s if 0.
 	ApplyTimeout time.Duration
-	// RecreateDelay is how long to wait before a load balancer with status ERROR
-	// is created a second time. It doubles each time, up to 64 times itself; 5
-	// seconds if 0.
+	// RecreateDelay is the pause before a load balancer with status ERROR is created a
+	// second time, 5 s if 0. It doubles with each recreation, up to 64 times itself.
 	RecreateDelay time.Duration
-	// Count hears of each call to OpenStack. It may be nil.
+	// Count is called for each call to OpenStack. It may be nil.
 	Count openstack.Count
-	// Removed is called with a description of each load balancer and floating IP
-	// that was deleted or released. It must not block, and may be nil.
+	// Removed is called with a description of each load balancer and floating IP that has
+	// been deleted or released. It must not block, and may be nil.
 	Removed func(what string)
 	// Log may be nil.
 	Log *slog.Logger
 }
 
-// Fabric is Octavia as one owner sees it.
+// Fabric is the resources of one owner in Octavia.
 type Fabric struct {
 	Options
 	session *openstack.Lazy[client]
@@ -55,24 +53,25 @@ type Fabric struct {
 	units map[intent.Unit]*unitState
 }
 
-// unitState is what a Fabric remembers of a unit.
+// unitState is the state of a unit between calls of Apply.
 type unitState struct {
-	// running is closed when the work on the unit ends; nil if there is none.
+	// running is closed when the work on the unit ends. It is nil if there is none.
 	running chan struct{}
-	// applied is the load balancer as it was when nothing was left to do.
+	// applied is the load balancer after the last successful Apply.
 	applied loadBalancer
-	// floatingIP is where its floating IP led then; the zero value without one.
+	// floatingIP is its floating IP's association at that time, the zero value if it had
+	// none.
 	floatingIP association
 	// noFloatingIP is true if the unit is known to have no floating IP.
 	noFloatingIP bool
-	// recreateDelay returns the next pause between two recreations; nil if the
-	// load balancer has not failed since it was last applied.
+	// recreateDelay returns the next pause between two recreations. It is nil if the load
+	// balancer has not failed since the last successful Apply.
 	recreateDelay func() time.Duration
 	// nextRecreation is the earliest time of the next recreation.
 	nextRecreation time.Time
 }
 
-// association is a floating IP and the port that it leads to, both by id.
+// association is the ids of a floating IP and of the port that it points to.
 type association struct{ id, port string }
 
 // New returns a Fabric. It signs in when it is first used, and again when its
@@ -98,7 +97,7 @@ func New(o Options) *Fabric {
 	return f
 }
 
-// Connected reports whether the fabric has ever signed in.
+// Connected reports whether the Fabric has signed in to OpenStack.
 func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 
 func (f *Fabric) owner(u intent.Unit) openstack.Owner {

@@ -13,20 +13,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// A floating IP that we create has its owner in the description from the start,
-// because Neutron takes tags only later. A floating IP of the user's keeps its
-// description, and has our tags as long as it leads to a load balancer of ours.
+// A floating IP that we create has its owner in the description from the start, because
+// Neutron takes tags only later. A user's floating IP keeps its description, and has our
+// tags while it points to one of our load balancers.
 
-// floatingIPs is Neutron, for the floating IPs of one user.
+// floatingIPs makes the calls to Neutron for floating IPs.
 type floatingIPs struct {
 	neutron *gophercloud.ServiceClient
 	removed func(what string)
 }
 
-// ensure makes the owner's floating IP lead to port, or releases it if
-// want is nil. It returns the floating IP, nil without one, and the number of
-// changes. It sets none once it knows that the owner wants none and has none;
-// after that it makes no call until one is wanted.
+// ensure makes the owner's floating IP point to port, or releases it if want is nil. It
+// returns the floating IP, nil if there is none, and the number of changes. It sets *none
+// when the owner neither wants nor has one; the next call with a nil want then asks
+// nothing.
 func (n floatingIPs) ensure(ctx context.Context, owner openstack.Owner, port string, want *intent.FloatingIP, none *bool) (*intent.FloatingIPStatus, int, error) {
 	if want == nil && *none {
 		return nil, 0, nil
@@ -61,8 +61,8 @@ func (n floatingIPs) ensure(ctx context.Context, owner openstack.Owner, port str
 	return &intent.FloatingIPStatus{ID: kept.ID, Addr: addr, Own: own}, changed, err
 }
 
-// releaseOthers releases all floating IPs in have except the wanted one. It
-// returns that one, nil if it is not among them, and the number of released ones.
+// releaseOthers releases all floating IPs in have except the wanted one. It returns the
+// wanted one, nil if it is not among them, and the number of released ones.
 func (n floatingIPs) releaseOthers(ctx context.Context, owner openstack.Owner, port string, want *intent.FloatingIP, have []floatingips.FloatingIP) (*floatingips.FloatingIP, int, error) {
 	var kept *floatingips.FloatingIP
 	changed := 0
@@ -79,7 +79,7 @@ func (n floatingIPs) releaseOthers(ctx context.Context, owner openstack.Owner, p
 	return kept, changed, nil
 }
 
-// isWanted reports whether a floating IP of the owner's is the wanted one.
+// isWanted reports whether the owner's floating IP fip is the wanted one.
 func isWanted(fip floatingips.FloatingIP, owner openstack.Owner, want *intent.FloatingIP) bool {
 	switch {
 	case want == nil:
@@ -90,8 +90,8 @@ func isWanted(fip floatingips.FloatingIP, owner openstack.Owner, want *intent.Fl
 	return fip.Description == owner.Description() && fip.FloatingNetworkID == want.Network
 }
 
-// listOwned returns the floating IPs that were created for the owner,
-// and those of the user's that lead to the owner's load balancer.
+// listOwned returns the floating IPs that were created for the owner, and the user's
+// floating IPs that point to the owner's load balancer.
 func (n floatingIPs) listOwned(ctx context.Context, owner openstack.Owner) ([]floatingips.FloatingIP, error) {
 	created, err := n.list(ctx, floatingips.ListOpts{Description: owner.Description()})
 	if err != nil {
@@ -115,7 +115,7 @@ func (n floatingIPs) list(ctx context.Context, q floatingips.ListOpts) ([]floati
 	return floatingips.ExtractFloatingIPs(pages)
 }
 
-// find creates a floating IP, or tags the user's if want names one.
+// find creates a floating IP, or tags the user's one if want names it.
 func (n floatingIPs) find(ctx context.Context, owner openstack.Owner, port string, want intent.FloatingIP) (*floatingips.FloatingIP, error) {
 	if !want.Addr.IsValid() {
 		created, err := floatingips.Create(ctx, n.neutron, floatingips.CreateOpts{
@@ -136,11 +136,11 @@ func (n floatingIPs) find(ctx context.Context, owner openstack.Owner, port strin
 	return &found[0], n.tag(ctx, found[0], openstack.ReplaceTags(found[0].Tags, owner.Tags()))
 }
 
-// tag replaces all tags in one call: a tag of ours contains slashes,
-// which the path of the call for a single tag cannot contain.
+// tag replaces all tags in one call. The call for a single tag has the tag in its path,
+// which cannot contain the slashes of our tags.
 func (n floatingIPs) tag(ctx context.Context, fip floatingips.FloatingIP, tags []string) error {
 	if tags == nil {
-		tags = []string{} // a list, not null
+		tags = []string{} // JSON needs a list, not null
 	}
 	_, err := attributestags.ReplaceAll(ctx, n.neutron, "floatingips", fip.ID, attributestags.ReplaceAllOpts{Tags: tags}).Extract()
 	return classifyError("tag floating IP "+fip.FloatingIP, err)
@@ -150,15 +150,15 @@ func floatingIPInUse(fip floatingips.FloatingIP) error {
 	return intent.Wait{Reason: "AddressTaken", After: operatorDelay, For: fmt.Sprintf("floating IP %s: it leads to port %s", fip.FloatingIP, fip.PortID)}
 }
 
-// associate makes a floating IP lead to a port; to none if port is empty.
+// associate makes a floating IP point to a port, or to none if port is empty.
 func (n floatingIPs) associate(ctx context.Context, fip floatingips.FloatingIP, port string) error {
 	_, err := floatingips.Update(ctx, n.neutron, fip.ID, floatingips.UpdateOpts{PortID: &port}).Extract()
 	return classifyError("set the port of floating IP "+fip.FloatingIP, err)
 }
 
-// release deletes a floating IP that we created. From the user's it
-// removes our tags, and the association with port; if the user has associated
-// it with another port, that stays.
+// release deletes a floating IP that we created. From a user's floating IP it removes our
+// tags and the association with port. If the user has associated it with another port,
+// that association stays.
 func (n floatingIPs) release(ctx context.Context, owner openstack.Owner, port string, fip floatingips.FloatingIP) error {
 	if fip.Description == owner.Description() {
 		err := classifyError("delete floating IP "+fip.FloatingIP, floatingips.Delete(ctx, n.neutron, fip.ID).ExtractErr())

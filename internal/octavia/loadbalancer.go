@@ -12,24 +12,23 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// loadBalancer is a load balancer as it is or should be. IDs and statuses, which
-// Octavia assigns, are empty in one that is wanted.
+// loadBalancer is an existing or a wanted load balancer. A wanted one has no ids and
+// statuses, which Octavia assigns.
 type loadBalancer struct {
 	ID, Name, Project, Provider string
 	VIP                         netip.Addr
 	Subnet, VIPPort             string
 	Tags                        []string
 	Listeners                   []listener
-	// UnusedPools are behind no listener; always empty in one that is wanted.
+	// UnusedPools are the pools without a listener. A wanted load balancer has none.
 	UnusedPools []pool
-	// Status is Octavia's provisioning status. Changed is when Octavia last changed
-	// the load balancer.
+	// Status is Octavia's provisioning status. Changed is the time of Octavia's last
+	// change of the load balancer.
 	Status  string
 	Changed time.Time
 }
 
-// listener is one port of a load balancer and the pool behind it. The pool has
-// the same name.
+// listener is one port of a load balancer with its pool, which has the same name.
 type listener struct {
 	ID, Name, Protocol           string
 	Port                         int
@@ -39,7 +38,7 @@ type listener struct {
 	Pool                         pool
 }
 
-// pool is the set of members behind a listener.
+// pool is the set of a listener's members.
 type pool struct {
 	ID, Name, Protocol, Algorithm string
 	Affinity                      bool
@@ -47,7 +46,7 @@ type pool struct {
 	Members                       []member
 }
 
-// member is one address in a pool. Address and port identify it.
+// member is one member of a pool. Address and port identify it.
 type member struct {
 	ID, Name, Addr string
 	Port           int
@@ -55,15 +54,15 @@ type member struct {
 	Status         string
 }
 
-// key identifies a member in its pool. The subnet is no part of it: Octavia's
-// status tree does not have it, and it follows from the address.
+// key identifies a member in its pool. The subnet is not in it: Octavia's status tree
+// does not show it, and it follows from the address.
 func (m member) key() string { return m.Addr + " " + strconv.Itoa(m.Port) }
 
-// Octavia's provisioning statuses that we act on.
+// Octavia's provisioning statuses that this package handles.
 const (
 	failed  = "ERROR"
 	deleted = "DELETED"
-	// pendingPrefix begins all others: Octavia is changing the resource.
+	// pendingPrefix is the prefix of the statuses while Octavia changes the resource.
 	pendingPrefix = "PENDING"
 )
 
@@ -72,9 +71,8 @@ func listenerName(b string, l intent.Listener) string {
 	return b + ":" + l.Protocol + ":" + strconv.Itoa(l.Port)
 }
 
-// translate returns a load balancer of an intent in Octavia's terms. Subnet is
-// Options.Subnet; its errors are returned. A listener that is there twice is an
-// intent.Stop.
+// translate returns the wanted load balancer for b. subnet is Options.Subnet, whose
+// errors are returned. translate returns an intent.Stop if b has the same listener twice.
 func translate(owner openstack.Owner, provider string, b intent.LoadBalancer, subnet func(network string, a netip.Addr) (string, error)) (loadBalancer, error) {
 	at, err := subnet(b.Network, b.VIP)
 	if err != nil {

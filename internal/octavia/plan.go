@@ -8,7 +8,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// verb is what a step does.
+// verb is the operation of a step.
 type verb string
 
 const (
@@ -30,8 +30,8 @@ const (
 // step is one call. Octavia refuses the next one until it has finished this one.
 type step struct {
 	verb verb
-	// id is the id of what is updated or deleted. It is empty for the members of
-	// a pool that an earlier step creates; that pool is found by its name.
+	// id is the id of the resource to update or delete. It is empty for the members of a
+	// pool that an earlier step creates; that pool is found by its name.
 	id, name string
 	balancer loadBalancer
 	listener listener
@@ -49,12 +49,12 @@ func (s step) String() string {
 	}
 }
 
-// plan returns the steps that turn have into want; want is nil if there should be
-// no load balancer. It keeps at most one of have, the first that can be changed
-// into want, and deletes the others.
+// plan returns the steps that turn have into want. want is nil if no load balancer is
+// wanted. plan keeps at most one of have, the first that can be changed into want, and
+// deletes the others.
 //
-// A pool gets its members before its listener is created, so that no client is
-// refused in between.
+// A pool gets its members before its listener is created, so that no client is refused in
+// between.
 func plan(have []loadBalancer, want *loadBalancer) []step {
 	var steps []step
 	kept := -1
@@ -77,10 +77,10 @@ func plan(have []loadBalancer, want *loadBalancer) []step {
 	return append(steps, planUpdate(have[kept], *want)...)
 }
 
-// reusable reports whether h can be changed into w. Octavia cannot change an
-// address or a provider, and nothing of a load balancer with status ERROR. It
-// cannot change the project either; but then h stays in its project, because
-// creating it again would interrupt the Service.
+// reusable reports whether h can be changed into w. Octavia cannot change an address or a
+// provider, or anything of a load balancer with status ERROR. It cannot change the
+// project either, but then h stays in its project, because creating it again would
+// interrupt the Service.
 func reusable(h, w loadBalancer) bool {
 	return h.VIP == w.VIP && h.Subnet == w.Subnet && h.Status != failed && w.Provider == h.Provider
 }
@@ -151,8 +151,8 @@ func updateListenerSteps(h, w listener, a capabilities) []step {
 	return steps
 }
 
-// memberSteps returns the steps that give h the members of w: a call for each
-// member where the provider is quicker with those, otherwise one call for all.
+// memberSteps returns the steps that give h the members of w: a call for each changed
+// member where that is faster with the provider, else one call for all.
 func memberSteps(h, w listener, a capabilities) []step {
 	one := func(v verb, m member) step {
 		return step{verb: v, id: m.ID, name: w.Name, listener: w, member: m}
@@ -185,6 +185,5 @@ func memberSteps(h, w listener, a capabilities) []step {
 	return []step{{verb: setMembers, id: w.Pool.ID, name: w.Name, listener: w}}
 }
 
-// timeoutOK reports whether a timeout need not be changed; 0 wants none in
-// particular.
+// timeoutOK reports whether a timeout need not be changed. 0 means any timeout.
 func timeoutOK(have, want time.Duration) bool { return want == 0 || have == want }

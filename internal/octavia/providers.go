@@ -17,39 +17,38 @@ func (v Version) atLeast(o Version) bool {
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
-// parseVersion reads "v2.26".
+// parseVersion parses a version such as "v2.26". It returns false if id has another form.
 func parseVersion(id string) (Version, bool) {
 	var v Version
 	n, _ := fmt.Sscanf(id, "v%d.%d", &v.Major, &v.Minor)
 	return v, n == 2
 }
 
-// capabilities are what a provider really does. That is less than what it
-// accepts: provider ovn answers 201 to session persistence and to timeouts, and
-// ignores both.
+// capabilities are what a provider really supports. That is less than what it accepts:
+// provider ovn answers 201 to session persistence and to timeouts, and ignores both.
 type capabilities struct {
 	algorithm string
-	// protocols are the protocols other than TCP and UDP, each with the first
+	// protocols has the supported protocols other than TCP and UDP, each with the first
 	// version of the API that has it.
 	protocols map[string]Version
-	// sharedPorts is the first version in which listeners of two protocols may have
-	// the same port.
+	// sharedPorts is the first version in which two listeners with different protocols
+	// may have the same port.
 	sharedPorts                 Version
 	affinity, timeouts, sources bool
-	// singleMembers is true if a small change of a pool is quicker by a call for
-	// each changed member than by one call for all: ovn takes an eighth of a second
-	// for each member in that call, also for those that do not change.
+	// singleMembers is true if a small change of a pool is faster with a call for each
+	// changed member than with one call for all. In a call for all, ovn takes an eighth
+	// of a second for each member, changed or not.
 	singleMembers bool
 }
 
-// providers are the capabilities that are known, by provider. Those of ovn were
-// tested with version 3.0.0 of the provider (Zed). With session persistence
-// SOURCE_IP, 12 connections of one client went to two members in turn. With
-// timeouts of one second, a connection was still open after eight. allowed_cidrs
-// is refused only after the address is taken, and the address stays taken. TCP
-// and UDP were tested with traffic, SCTP by the row that the provider writes into
-// OVN. The API has no version of the provider, so what a newer ovn can do in
-// addition is not used. Those of amphora are from Octavia's documentation.
+// providers has the known capabilities by provider. Those of ovn were tested with version
+// 3.0.0 of the provider (Zed). With session persistence SOURCE_IP, 12 connections of one
+// client went to two members in turn. With timeouts of 1 s, a connection was still open
+// after 8 s. ovn refuses allowed_cidrs only after it has taken the address, and the
+// address stays taken. TCP and UDP were tested with traffic, SCTP by the row that the
+// provider writes into OVN. The API does not show the provider's version, so this package
+// does not use what a newer ovn supports in addition. The capabilities of amphora are
+// from Octavia's documentation.
 var providers = map[string]capabilities{
 	"ovn": {
 		algorithm:     "SOURCE_IP_PORT",
@@ -65,8 +64,8 @@ var providers = map[string]capabilities{
 	},
 }
 
-// capabilitiesOf returns what is known of a provider; the least that every
-// provider has if it is unknown.
+// capabilitiesOf returns the capabilities of a provider. For an unknown provider it
+// returns those that every provider has.
 func capabilitiesOf(provider string) capabilities {
 	if a, known := providers[provider]; known {
 		return a
@@ -74,8 +73,8 @@ func capabilitiesOf(provider string) capabilities {
 	return capabilities{algorithm: "ROUND_ROBIN", sharedPorts: Version{2, 13}}
 }
 
-// checkSupport returns intent.Stop if the provider does not support something
-// that b needs. It is called before anything is created.
+// checkSupport returns intent.Stop if b needs something that the provider does not
+// support. It is called before anything is created.
 func checkSupport(provider string, v Version, b intent.LoadBalancer) error {
 	a := capabilitiesOf(provider)
 	var missing []string
@@ -95,7 +94,7 @@ func checkSupport(provider string, v Version, b intent.LoadBalancer) error {
 		"load balancer %s: Octavia's provider %s does not support %s: remove it from the Service", b.Name, provider, strings.Join(slices.Compact(missing), ", "))}
 }
 
-// missing returns what of a listener the provider does not support.
+// missing returns the features of a listener that the provider does not support.
 func (a capabilities) missing(l intent.Listener, v Version) []string {
 	var out []string
 	if since, known := a.protocols[l.Protocol]; l.Protocol != "TCP" && l.Protocol != "UDP" && (!known || !v.atLeast(since)) {

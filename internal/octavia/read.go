@@ -17,8 +17,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// listLoadBalancers returns the load balancers that a query finds, without their
-// parts.
+// listLoadBalancers returns the load balancers that match a query, without their parts.
 func (c *client) listLoadBalancers(ctx context.Context, q loadbalancers.ListOpts) ([]loadbalancers.LoadBalancer, error) {
 	pages, err := loadbalancers.List(c.octavia, q).AllPages(ctx)
 	if err != nil {
@@ -82,7 +81,7 @@ func (c *client) readParts(ctx context.Context, b *loadBalancer) error {
 	return nil
 }
 
-// assemble puts into b what three calls returned. Tree may be nil.
+// assemble fills b from the answers of three calls. tree may be nil.
 func assemble(b *loadBalancer, ls []listeners.Listener, ps []pools.Pool, tree *loadbalancers.LoadBalancer) {
 	members := map[string][]member{} // by pool
 	if tree != nil {
@@ -129,19 +128,18 @@ func fromMembers(p pools.Pool) []member {
 	return sortMembers(out)
 }
 
-// stepTimeout is how long one change in Octavia is waited for.
+// stepTimeout is the longest wait for one change in Octavia.
 const stepTimeout = 20 * time.Second
 
-// The pauses between two looks at a change: Octavia sends no events.
+// Pauses between two reads of a change. Octavia sends no events.
 var (
 	updatePauses   = retry.Backoff{First: 50 * time.Millisecond, Longest: time.Second}
 	deletionPauses = retry.Backoff{First: 100 * time.Millisecond, Longest: time.Second}
 )
 
-// waitUntilIdle waits until Octavia has finished changing a load balancer, at
-// most stepTimeout. It errs with errBusy if Octavia has not finished then, with
-// errFailed if the load balancer itself has failed, and with errNotFound if
-// there is none.
+// waitUntilIdle waits until Octavia has finished changing a load balancer, at most
+// stepTimeout. It returns errBusy if Octavia has not finished by then, errFailed if the
+// load balancer itself has failed, and errNotFound if it does not exist.
 func (c *client) waitUntilIdle(ctx context.Context, id, name string) error {
 	return until(ctx, updatePauses, errBusy, func() (bool, error) {
 		tree, err := loadbalancers.GetStatuses(ctx, c.octavia, id).Extract()
@@ -156,8 +154,8 @@ func (c *client) waitUntilIdle(ctx context.Context, id, name string) error {
 	})
 }
 
-// waitUntilDeleted waits until a load balancer is gone, at most stepTimeout. It
-// errs with intent.Wait if it is not gone then or has failed.
+// waitUntilDeleted waits until a load balancer is gone, at most stepTimeout. It returns
+// intent.Wait if the load balancer is not gone by then or has failed.
 func (c *client) waitUntilDeleted(ctx context.Context, id, name string) error {
 	late := intent.Wait{Reason: "Deleting", For: "Octavia to delete load balancer " + name, After: shortDelay}
 	return until(ctx, deletionPauses, late, func() (bool, error) {
@@ -174,8 +172,8 @@ func (c *client) waitUntilDeleted(ctx context.Context, id, name string) error {
 	})
 }
 
-// until calls done until it returns true or an error. It returns late if that
-// takes longer than stepTimeout or ctx ends.
+// until calls done until it returns true or an error. It returns late if that takes
+// longer than stepTimeout or ctx ends.
 func until(ctx context.Context, pauses retry.Backoff, late error, done func() (bool, error)) error {
 	bound, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()

@@ -43,9 +43,9 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	return slices.Compact(out), nil
 }
 
-// Drifted returns the units whose load balancer or floating IP is not as Apply
-// left it: somebody deleted or changed it or one of its parts. That takes one
-// call for all load balancers, and one for all floating IPs if there are any.
+// Drifted returns the units whose load balancer or floating IP is not as Apply left it,
+// because it or one of its parts was deleted or changed. Drifted makes one call for all
+// load balancers, and one for all floating IPs if there are any.
 func (f *Fabric) Drifted(ctx context.Context) ([]intent.Unit, error) {
 	c, err := f.session.Get(ctx)
 	if err != nil {
@@ -74,15 +74,15 @@ func (f *Fabric) Drifted(ctx context.Context) ([]intent.Unit, error) {
 	return out, nil
 }
 
-// changed reports whether Octavia has changed a load balancer or one of its
-// parts. A change of any part changes the load balancer's status for a while,
-// and with it the time of its last change.
+// changed reports whether Octavia has changed a load balancer or one of its parts. A
+// change of a part changes the load balancer's status for a while, and with it the time
+// of its last change.
 func changed(before, now loadBalancer) bool {
 	return now.Status != before.Status || !now.Changed.Equal(before.Changed)
 }
 
-// readAssociations returns the ports of all floating IPs by the id of the
-// floating IP; nothing, without a call, if none of the units has a floating IP.
+// readAssociations returns the ports of all floating IPs by the floating IP's id. It
+// returns an empty map, without a call, if none of the units has a floating IP.
 func (c *client) readAssociations(ctx context.Context, states map[intent.Unit]unitState) (map[string]string, error) {
 	out := map[string]string{}
 	if !slices.ContainsFunc(slices.Collect(maps.Values(states)), func(s unitState) bool { return s.floatingIP.id != "" }) {
@@ -108,10 +108,10 @@ func (f *Fabric) applied() map[intent.Unit]unitState {
 	return out
 }
 
-// Watch calls drifted, until ctx ends, for each unit that should be applied
-// again because somebody changed its resources in Octavia. Octavia sends no
-// events, so Watch looks once per interval. It also deletes ports that Octavia
-// left behind in our subnets after a failure. Drifted must not block.
+// Watch calls drifted, until ctx ends, for each unit that must be applied again because
+// its resources in Octavia were changed. Octavia sends no events, so Watch reads once per
+// interval. It also deletes ports that Octavia left behind in our subnets after a
+// failure. drifted must not block.
 func (f *Fabric) Watch(ctx context.Context, interval time.Duration, drifted func(intent.Unit)) {
 	ctx = openstack.Background(ctx)
 	for retry.Pause(ctx, interval) == nil {
@@ -128,8 +128,8 @@ func (f *Fabric) Watch(ctx context.Context, interval time.Duration, drifted func
 	}
 }
 
-// deleteLeftoverPorts deletes the ports of load balancers that Octavia failed to
-// create, in the subnets of our load balancers.
+// deleteLeftoverPorts deletes the ports of load balancers that Octavia failed to create,
+// in the subnets of our load balancers.
 func (f *Fabric) deleteLeftoverPorts(ctx context.Context) error {
 	c, err := f.session.Get(ctx)
 	if err != nil {

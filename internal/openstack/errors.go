@@ -13,11 +13,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// operatorDelay is when to look again after something that only an operator of
-// OpenStack changes: a quota, a password. OpenStack sends no event.
+// operatorDelay is the time until the next attempt after an error that only an operator
+// of OpenStack can resolve, such as a quota or a password. OpenStack sends no event.
 const operatorDelay = 30 * time.Second
 
-// Answer is what OpenStack said about a call that failed.
+// Answer is OpenStack's answer to a failed call.
 type Answer struct {
 	// Code is the HTTP status.
 	Code int
@@ -28,9 +28,9 @@ type Answer struct {
 	Text string
 }
 
-// AnswerOf finds the answer in an error of gophercloud's. It returns false if
-// there was no answer: the connection failed, or the call took too long. Of the
-// call it takes nothing that was sent, so no password gets into a message.
+// AnswerOf returns the answer in a gophercloud error. It returns false if there was no
+// answer: the connection failed, or the call timed out. The answer has no part of the
+// request, so that no password gets into a message.
 func AnswerOf(err error) (Answer, bool) {
 	if again, is := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err); is {
 		err = again.ErrReauth
@@ -41,7 +41,7 @@ func AnswerOf(err error) (Answer, bool) {
 	}
 	a := Answer{Code: code.Actual, Text: http.StatusText(code.Actual)}
 	var body struct {
-		Faultstring  string `json:"faultstring"` // Octavia's
+		Faultstring  string `json:"faultstring"` // of Octavia
 		NeutronError struct{ Type, Message string }
 	}
 	if json.Unmarshal(code.Body, &body) != nil {
@@ -57,10 +57,10 @@ func AnswerOf(err error) (Answer, bool) {
 	return a, true
 }
 
-// ClassifyError maps the error of a call to intent.Wait, intent.Stop, or a
-// plain error, which is retried; nil stays nil. Doing says what the call was
-// for and begins the message. It knows the answers that mean the same in all
-// services; a fabric looks at the answers of its own service first.
+// ClassifyError maps the error of a call to intent.Wait, intent.Stop, or a plain error,
+// which is retried. nil stays nil. doing names the call and begins the message.
+// ClassifyError knows the answers that all services share; a fabric checks for the
+// answers of its own service first.
 func ClassifyError(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -83,14 +83,14 @@ func ClassifyError(doing string, err error) error {
 	return fmt.Errorf("%s: %s (HTTP status %d)", doing, a.Text, a.Code)
 }
 
-// overQuota reports whether a quota is used up. Neutron has a name for that;
-// Octavia has only the text, and sends it with status 403.
+// overQuota reports whether a quota is used up. Neutron has an error type for that.
+// Octavia has only a text, with status 403.
 func (a Answer) overQuota() bool {
 	return a.Type == "OverQuota" || a.Type == "" && strings.Contains(strings.ToLower(a.Text), "quota")
 }
 
-// IsOutcome reports whether err is, or wraps, an intent.Wait or an intent.Stop:
-// an answer about the object rather than an accident on the way.
+// IsOutcome reports whether err is, or wraps, an intent.Wait or an intent.Stop: an answer
+// about the object, not a failure of the call.
 func IsOutcome(err error) bool {
 	var wait intent.Wait
 	var stop intent.Stop

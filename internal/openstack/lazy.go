@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Lazy is a value that is made when it is first needed, for example what a
-// fabric has after it has signed in. Make one with NewLazy.
+// Lazy is a value that is created when it is first needed, for example the client of a
+// fabric. Use NewLazy.
 type Lazy[T any] struct {
 	create func(context.Context) (*T, error)
 	one    *semaphore.Weighted

@@ -9,27 +9,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Tags of resources that are ours. Most resources take tags only after they are
-// created; until then their description says the same, if they have one.
+// Tags of resources that we own. Most resources take tags only after they are created.
+// Until then their description names the owner, if they have one.
 const (
-	// TagOwner begins the tag with the name of the cluster that owns a resource.
+	// TagOwner is the prefix of the tag with the name of the cluster that owns a
+	// resource.
 	TagOwner = "isthmus-owner="
-	// TagPrefix begins all tags of ours.
+	// TagPrefix is the prefix of all our tags.
 	TagPrefix = "isthmus-"
 
 	tagUnit     = "isthmus-unit="
 	tagUnitRest = "isthmus-unit-more=" // of a unit that is too long for one tag
 )
 
-// maxText is the number of bytes that Neutron takes for a name, a description,
-// or a tag.
+// maxText is the maximum length of a name, a description or a tag in Neutron, in bytes.
 const maxText = 255
 
 // Owner is the cluster and the unit that own a resource.
 type Owner struct {
 	// Cluster is the name of our cluster.
 	Cluster string
-	// Unit is what the resource was created for.
+	// Unit is the unit that the resource was created for.
 	Unit intent.Unit
 }
 
@@ -54,8 +54,8 @@ func (o Owner) Description() string {
 	return Shorten(TagOwner + o.Cluster + "," + tagUnit + string(o.Unit))
 }
 
-// UnitOf returns the unit of cluster that owns a resource; false if cluster does
-// not own it. The description counts only if no tag names an owner.
+// UnitOf returns the unit of cluster that owns a resource, and false if cluster does not
+// own it. The description counts only if no tag names an owner.
 func UnitOf(cluster string, tags []string, description string) (intent.Unit, bool) {
 	if owner, has := tagged(tags, TagOwner); has {
 		first, _ := tagged(tags, tagUnit)
@@ -82,8 +82,8 @@ func tagged(tags []string, prefix string) (rest string, has bool) {
 	return rest, has
 }
 
-// ReplaceTags returns have with ours in place of all tags of ours; what others
-// tagged stays. The result is sorted, and nil if it is empty.
+// ReplaceTags returns have with ours in place of all tags with our prefix. Tags of other
+// users stay. The result is sorted, and nil if it is empty.
 func ReplaceTags(have, ours []string) []string {
 	all := slices.DeleteFunc(slices.Clone(have), func(t string) bool { return strings.HasPrefix(t, TagPrefix) })
 	all = append(all, ours...)
@@ -94,8 +94,8 @@ func ReplaceTags(have, ours []string) []string {
 	return slices.Compact(all)
 }
 
-// Shorten cuts a text to the length that Neutron takes. A hash at the end keeps
-// different texts apart.
+// Shorten cuts a text to the length that Neutron takes. A hash at the end makes different
+// texts differ.
 func Shorten(text string) string {
 	if len(text) <= maxText {
 		return text

@@ -1,6 +1,6 @@
-// Package openstack has the session with OpenStack that all its users share:
-// sign in, time limits, the count of calls, and what a failed call means. Read
-// session.go first, then errors.go. It knows no resource of Neutron or Octavia.
+// Package openstack has the session with OpenStack that all fabrics share: sign-in, time
+// limits, the count of calls, and the meaning of failed calls. Read session.go first,
+// then errors.go. It knows no resource of Neutron or Octavia.
 package openstack
 
 import (
@@ -18,11 +18,11 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 )
 
-// Options say who signs in, and where.
+// Options name the user and the cloud.
 type Options struct {
 	// Cloud is the name of the cloud in CloudsFile, the path of a clouds.yaml.
 	Cloud, CloudsFile string
-	// Timeout is how long one call may take; 0 means no limit.
+	// Timeout is the time limit of one call; 0 means none.
 	Timeout time.Duration
 	// Count is called before each call. It may be nil.
 	Count Count
@@ -40,8 +40,8 @@ type Session struct {
 }
 
 // SignIn gets a token from Keystone. When the token expires, the session reads
-// clouds.yaml and signs in again, because the password may have changed. The
-// errors are those of ClassifyError; a token without a project is an error, too.
+// clouds.yaml and signs in again, because the password may have changed. SignIn returns
+// the errors of ClassifyError, and an error if the token has no project.
 func SignIn(ctx context.Context, o Options) (*Session, error) {
 	s, err := o.signIn(ctx)
 	if err != nil {
@@ -53,7 +53,7 @@ func SignIn(ctx context.Context, o Options) (*Session, error) {
 	return s, nil
 }
 
-// read returns what clouds.yaml says now.
+// read returns the current content of clouds.yaml.
 func (o Options) read() (gophercloud.AuthOptions, gophercloud.EndpointOpts, *tls.Config, error) {
 	auth, endpoint, config, err := clouds.Parse(clouds.WithCloudName(o.Cloud), clouds.WithLocations(o.CloudsFile))
 	if err != nil {
@@ -104,7 +104,7 @@ func projectOf(p *gophercloud.ProviderClient) (string, error) {
 	return project.ID, nil
 }
 
-// Network returns a client of Neutron. It errs if the cloud has no Neutron.
+// Network returns a client of Neutron, or an error if the cloud has no Neutron.
 func (s *Session) Network() (*gophercloud.ServiceClient, error) {
 	c, err := clients.NewNetworkV2(s.provider, s.endpoint)
 	return c, ClassifyError("find Neutron of cloud "+s.Cloud, err)

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// Count hears of each call to OpenStack before it is made: the kind of resource
-// ("port"), the verb (list, create, update, tag, delete), and whether the call
-// is made in the background, so that no unit waits for it.
+// Count is called before each call to OpenStack, with the kind of resource ("port"), the
+// verb (list, create, update, tag, delete), and whether the call is made in the
+// background, so that no unit waits for it.
 type Count func(kind, verb string, background bool)
 
 type backgroundKey struct{}
 
-// Background returns a context for calls that no unit waits for. Count hears of
-// them as background calls.
+// Background returns a context for calls that no unit waits for. Count gets them as
+// background calls.
 func Background(ctx context.Context) context.Context {
 	return context.WithValue(ctx, backgroundKey{}, true)
 }
@@ -27,7 +27,8 @@ type countingTransport struct {
 	count Count
 }
 
-// counted returns next with a count of its calls; next itself if count is nil.
+// counted returns a transport that counts its calls and passes them to next, or next
+// itself if count is nil.
 func counted(next http.RoundTripper, count Count) http.RoundTripper {
 	if count == nil {
 		return next
@@ -43,7 +44,7 @@ func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-// CloseIdleConnections is what http.Client calls on its transport.
+// CloseIdleConnections closes idle connections. http.Client calls it.
 func (c countingTransport) CloseIdleConnections() {
 	if t, can := c.next.(interface{ CloseIdleConnections() }); can {
 		t.CloseIdleConnections()

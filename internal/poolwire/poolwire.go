@@ -45,7 +45,8 @@ type Pool struct {
 	Project string `json:"project"`
 	Network string `json:"network"`
 
-	// How many ports are ready, are coming back from pods, and are being created.
+	// Ready, Returning and Making are the numbers of ports that are ready, are coming
+	// back from pods, and are being created.
 	Ready     int `json:"ready"`
 	Returning int `json:"returning"`
 	Making    int `json:"making"`
@@ -64,13 +65,13 @@ type Port struct {
 type Made struct {
 	Pool
 	Made int `json:"made"`
-	// Problem is why fewer ports were created than requested, else empty.
+	// Problem says why fewer ports were created than requested, else it is empty.
 	Problem string `json:"problem,omitempty"`
 }
 
-// Freed is how many ports were deleted from pools.
+// Freed is the number of ports that were deleted from pools.
 type Freed struct {
 	Ports int `json:"ports"`
-	// Problem is why some ports are not deleted yet, else empty.
+	// Problem says why some ports are not deleted yet, else it is empty.
 	Problem string `json:"problem,omitempty"`
 }

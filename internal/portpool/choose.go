@@ -8,13 +8,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// usesUntilHalved is how many uses of a node's pools it takes until an earlier use
-// counts half.
+// usesUntilHalved is the number of uses of a node's pools after which all counts of
+// earlier uses are halved.
 const usesUntilHalved = 64
 
-// obtain returns a port for a pod that needs one; false if there is none. The port may
-// have other security groups than the pod asks for, or, if the pod asks for an
-// address, be in another pool altogether: the caller changes it before the pod gets it.
+// obtain returns a port for a pod, and false if there is none. The port may have other
+// security groups than the pod asks for or, if the pod asks for an address, come from a
+// different pool. The caller changes the port before the pod gets it.
 func (s *pools) obtain(r Request) (Port, bool) {
 	if o, found := s.withAddress(r); found {
 		return o, true
@@ -26,7 +26,7 @@ func (s *pools) obtain(r Request) (Port, bool) {
 	return s.borrow(r)
 }
 
-// use notes that a pod needs a port of a pool, or one created for it.
+// use counts a use of a pool, also if the pod's port has to be created.
 func (s *pools) use(r Request) {
 	if s.limits == nil || !r.poolable() {
 		return
@@ -38,8 +38,8 @@ func (s *pools) use(r Request) {
 	}
 }
 
-// halveUses makes what was used long ago count less, and forgets pools that have no
-// port and are not used.
+// halveUses halves the counts of a node's pools, so that old uses count less. It removes
+// pools that have no port and are not used.
 func (s *pools) halveUses(node string) {
 	for k, p := range s.byKey {
 		if k.Node != node {
@@ -75,9 +75,9 @@ func (s *pools) borrow(r Request) (Port, bool) {
 	return from.takeFirst(s.up), true
 }
 
-// withAddress takes the ready port with an address or the MAC that a pod asks for:
-// Neutron would refuse to create another one with them. A port that cannot be changed
-// to what is asked for becomes surplus, and is deleted first.
+// withAddress takes the ready port with an address or the MAC that a pod asks for,
+// because Neutron refuses to create another port with them. A port that cannot be changed
+// into the requested one becomes surplus, and is deleted before others.
 func (s *pools) withAddress(r Request) (Port, bool) {
 	for _, k := range s.byKey.keys() {
 		p := s.byKey[k]
@@ -95,8 +95,8 @@ func (s *pools) withAddress(r Request) (Port, bool) {
 	return Port{}, false
 }
 
-// addressFree returns nil, or an intent.Wait while a port that cannot be handed out now
-// has an address or the MAC that is asked for: it is being cleaned or deleted.
+// addressFree returns an intent.Wait while a port that is being cleaned or deleted has an
+// address or the MAC that r asks for, else nil.
 func (s *pools) addressFree(r Request) error {
 	all := s.surplus
 	for _, p := range s.byKey {

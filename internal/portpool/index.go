@@ -9,25 +9,26 @@ import (
 // pool has the ports with one key.
 type pool struct {
 	ready, returning []Port
-	// making is how many ports are being created or cleaned.
+	// making is the number of ports that are being created or cleaned.
 	making int
 	// wanted is true once a pod has asked for such ports.
 	wanted bool
-	// always is true if the pool is kept filled however little it is used.
+	// always is true if the pool is kept filled even if it is hardly used.
 	always bool
-	// createPaused and cleanPaused last until resume: Neutron has refused to create a
-	// port, or a port that came back could not be cleaned or is still plugged.
+	// createPaused and cleanPaused last until resume. They are set when Neutron refused
+	// to create a port, or when a returned port could not be cleaned or was still
+	// plugged.
 	createPaused, cleanPaused bool
-	// attempts counts how often a port has been cleaned in vain, by id.
+	// attempts counts the failed attempts to clean a port, by the port's id.
 	attempts map[string]int
-	// used is how often pods have needed such a port; older uses count less.
+	// used counts how often pods have needed such a port. Older uses count less.
 	used int
 }
 
 func (p *pool) size() int { return len(p.ready) + len(p.returning) + p.making }
 
-// takeFirst takes out the port that has been ready for longest; of subports, the
-// first one that has been up, if there is one.
+// takeFirst removes and returns the port that has been ready for the longest time. If one
+// of the subports has been up, it returns the first of those.
 func (p *pool) takeFirst(up func(Port) bool) Port {
 	i := max(0, slices.IndexFunc(p.ready, func(o Port) bool { return !o.subport() || up(o) }))
 	o := p.ready[i]
@@ -35,10 +36,10 @@ func (p *pool) takeFirst(up func(Port) bool) Port {
 	return o
 }
 
-// index is all pools by their keys.
+// index has all pools by their keys.
 type index map[Key]*pool
 
-// pool returns the pool with a key, which is made if need be.
+// pool returns the pool with key k. It creates the pool if there is none.
 func (x index) pool(k Key) *pool {
 	if x[k] == nil {
 		x[k] = &pool{attempts: map[string]int{}}
@@ -48,8 +49,8 @@ func (x index) pool(k Key) *pool {
 
 func (x index) keys() []Key { return slices.SortedFunc(maps.Keys(x), compareKeys) }
 
-// filled are the pools that are kept filled, of those that pods have asked for: the
-// ones that always are, and in each place the most used ones, sets of them.
+// filled returns the pools that are kept filled, of those that pods have asked for: the
+// ones that always are, and the sets most used ones in each place.
 func (x index) filled(sets int) map[Key]bool {
 	wanted := slices.DeleteFunc(x.keys(), func(k Key) bool { return !x[k].wanted })
 	slices.SortStableFunc(wanted, func(a, b Key) int { return cmp.Compare(x[b].used, x[a].used) })
@@ -65,7 +66,7 @@ func (x index) filled(sets int) map[Key]bool {
 	return filled
 }
 
-// keep drops the ports that Neutron no longer has.
+// keep drops the ports that no longer exist in Neutron.
 func (x index) keep(exists func(Port) bool) {
 	gone := func(o Port) bool { return !exists(o) }
 	for _, p := range x {
@@ -83,7 +84,7 @@ func (x index) status() []Status {
 	return out
 }
 
-// ports are the ports of a pool in the order in which they are handed out.
+// ports returns the ports of a pool in the order in which they are handed out.
 func (x index) ports(k Key) []PortStatus {
 	p := x[k]
 	if p == nil {
@@ -99,7 +100,7 @@ func (x index) ports(k Key) []PortStatus {
 	return out
 }
 
-// resume lets paused pools try again.
+// resume ends the pause of all pools.
 func (x index) resume() {
 	for _, p := range x {
 		p.createPaused, p.cleanPaused = false, false

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// pools are all pools of one owner. They decide and call nobody. They are not safe
-// for concurrent use.
+// pools has all pools of one owner. It makes decisions but no calls. It is not safe for
+// concurrent use.
 type pools struct {
 	limits *Limits // nil: nothing is pooled
 	byKey  index
-	// surplus are ports to be deleted.
+	// surplus has the ports to be deleted.
 	surplus []Port
-	// inTask are the ports that a task is working on, by id.
+	// inTask has the ports that a task works on, by id.
 	inTask map[string]Port
 	// uses counts, by node, how often pods needed a port.
 	uses      map[string]int
 	creations creations
-	// up tells whether a subport has been up.
+	// up reports whether a subport has been up.
 	up func(Port) bool
 }
 
@@ -62,7 +62,7 @@ func (s *pools) has(id string) bool {
 	return false
 }
 
-// groupInUse tells whether any known port is in a security group.
+// groupInUse reports whether any known port is in a security group.
 func (s *pools) groupInUse(id string) bool {
 	for o := range s.all() {
 		if o.inGroup(id) {
@@ -72,9 +72,9 @@ func (s *pools) groupInUse(id string) bool {
 	return false
 }
 
-// ask notes that a pod asks for such a port: the pool is kept filled from now on if
-// it is among the most used ones. With always it is kept filled in any case, also
-// for a pod that asks for an address of its own.
+// ask notes that a pod asks for a port of a pool. The pool is kept filled from now on if
+// it is among the most used ones. With always it is kept filled in any case, even for a
+// pod that asks for an address.
 func (s *pools) ask(r Request, always bool) {
 	if s.limits == nil || !r.Fits || !always && !r.poolable() {
 		return
@@ -83,7 +83,8 @@ func (s *pools) ask(r Request, always bool) {
 	p.wanted, p.always = true, always
 }
 
-// take returns the port that has been ready for longest; false if there is none.
+// take returns the port that has been ready for the longest time, and false if there is
+// none.
 func (s *pools) take(r Request) (Port, bool) {
 	p := s.byKey[r.Key]
 	if !r.poolable() || p == nil || len(p.ready) == 0 {
@@ -92,8 +93,8 @@ func (s *pools) take(r Request) (Port, bool) {
 	return p.takeFirst(s.up), true
 }
 
-// giveBack takes a port that its pod no longer needs; false if no pool has use
-// for it: then the caller deletes it.
+// giveBack takes a port that its pod no longer needs. It returns false if no pool needs
+// the port; then the caller deletes it.
 func (s *pools) giveBack(o Port) bool {
 	if s.has(o.ID) {
 		return true // a port that is in a pool twice would be handed out twice
@@ -106,8 +107,8 @@ func (s *pools) giveBack(o Port) bool {
 	return true
 }
 
-// add takes in ports that were found in Neutron. Those with a pod's name must be
-// cleaned before they are handed out.
+// add adds ports that were found in Neutron. Those with a pod's name are cleaned before
+// they are handed out.
 func (s *pools) add(found ...Port) {
 	for _, o := range found {
 		if s.limits == nil || s.has(o.ID) || s.creations.ignore(o) {
@@ -126,14 +127,14 @@ func (s *pools) add(found ...Port) {
 	}
 }
 
-// keep drops the ports that Neutron no longer has.
+// keep drops the ports that no longer exist in Neutron.
 func (s *pools) keep(exists func(Port) bool) {
 	s.byKey.keep(exists)
 	s.surplus = slices.DeleteFunc(s.surplus, func(o Port) bool { return !exists(o) })
 }
 
-// drain ends the selected pools: their ports become surplus. It returns how many
-// ports those are.
+// drain removes the selected pools. Their ports become surplus. It returns the number of
+// these ports.
 func (s *pools) drain(selected func(Key) bool) int {
 	drained := 0
 	for _, k := range s.byKey.keys() {

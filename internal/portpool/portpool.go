@@ -5,10 +5,10 @@
 //	created ──▶ ready ──Obtain──▶ a pod's ──Return──▶ returning ──cleaned──▶ ready
 //	              └────── Drain, or more than Max ──────┴──▶ surplus ──deleted──▶ gone
 //
-// The type pools (pools.go, tasks.go) is the value that decides; it calls nobody.
-// Worker (worker.go) runs the tasks that pools decides on, and is safe for
-// concurrent use. The package knows Neutron by the interface Neutron only, and
-// knows nothing of Kubernetes.
+// The type pools (pools.go, tasks.go) is the value that makes the decisions, without
+// calls. Worker (worker.go) runs the tasks that pools decides on, and is safe for
+// concurrent use. The package knows only the interface Neutron, and nothing of
+// Kubernetes.
 package portpool
 
 import (
@@ -20,23 +20,23 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Key is what all ports of one pool have in common.
+// Key identifies a pool. All ports of the pool have these values.
 type Key struct {
 	Node, Project, Network string
-	// Parent is the id of their parent port. It is empty for ports that are bound
-	// to the node themselves.
+	// Parent is the id of the subports' parent port. It is empty for ports that are bound
+	// to the node.
 	Parent string
 	// Subnets and Groups are ids, sorted and joined with commas.
 	Subnets, Groups string
 }
 
-// Complete tells whether a pool can have this key.
+// Complete reports whether a pool can have this key.
 func (k Key) Complete() bool {
 	return k.Node != "" && k.Network != "" && k.Subnets != "" && k.Groups != ""
 }
 
-// place is the key without the security groups. A ready port can serve another
-// pool of the same place once its groups have been changed.
+// place returns the key without the security groups. A ready port can serve another pool
+// in the same place after its groups have been changed.
 func (k Key) place() Key {
 	k.Groups = ""
 	return k
@@ -47,17 +47,18 @@ func compareKeys(a, b Key) int {
 		strings.Compare(a.Parent, b.Parent), strings.Compare(a.Groups, b.Groups), strings.Compare(a.Project, b.Project))
 }
 
-// Limits of each pool.
+// Limits are the limits of each pool.
 type Limits struct {
-	// Min ready ports are kept. If there are fewer, more are created, Batch in one
-	// task; Batch is 5 if 0.
+	// Min is the number of ready ports that a pool keeps. If there are fewer, one task
+	// creates Batch ports. 0 means a Batch of 5.
 	Min, Batch int
-	// Max is how many ports a pool may have when one comes back; 0 for any number.
+	// Max is the number of ports in a pool above which returned ports are deleted; 0
+	// means no limit.
 	Max int
-	// Sets is how many pools with different security groups are kept filled in each
-	// place (node, network, subnets, project, parent port), the most used first: 8 if
-	// 0. A pod whose pool has no port takes one from another pool of the place, and
-	// waits until the groups of that port are changed.
+	// Sets is the number of pools, with different security groups, that are kept filled
+	// in each place (node, network, subnets, project, parent port). The most used ones
+	// are. 0 means 8. A pod whose pool has no port gets one from another pool in the
+	// place, and waits until that port's groups are changed.
 	Sets int
 }
 
@@ -66,16 +67,16 @@ const (
 	defaultSets  = 8
 )
 
-// Address is what makes a port unique in its network.
+// Address has the addresses that are unique in a network.
 type Address struct {
 	Network string
 	// MAC is empty in a Request for any MAC.
 	MAC intent.MAC
-	// Addrs are sorted. In a Request they are only the addresses that were asked for.
+	// Addrs are sorted. A Request has only the addresses that the pod asks for.
 	Addrs []netip.Addr
 }
 
-// conflicts tells whether Neutron would refuse two ports with these addresses.
+// conflicts reports whether Neutron would refuse two ports with these addresses.
 func (a Address) conflicts(b Address) bool {
 	if a.Network != b.Network {
 		return false
@@ -84,52 +85,53 @@ func (a Address) conflicts(b Address) bool {
 		slices.ContainsFunc(a.Addrs, func(addr netip.Addr) bool { return slices.Contains(b.Addrs, addr) })
 }
 
-// Port is a port of Neutron, as far as pools need to know it.
+// Port is a Neutron port, with the fields that the pools need.
 type Port struct {
 	ID string
 	Address
-	// Key is the pool that the port belongs to; it may be incomplete if Fits is false.
+	// Key is the key of the port's pool. It may be incomplete if Fits is false.
 	Key Key
 	// Fits is false for a port that no pool can hand out.
 	Fits bool
-	// Clean is true if the port bears the pool's name, and no pod's.
+	// Clean is true if the port has the pool's name, and false if it has a pod's.
 	Clean bool
-	// Plugged is true if Neutron says that an interface is attached. It is always
-	// true of a subport whose parent port is up, so it says nothing there.
+	// Plugged is true if Neutron reports an attached interface. A subport is always
+	// plugged while its parent port is up, so the field means nothing there.
 	Plugged bool
-	// Record is what Neutron's side knows of the port. It comes back unchanged.
+	// Record is the record of the implementation of Neutron. The pools never change it.
 	Record any
 }
 
 func (p Port) subport() bool { return p.Key.Parent != "" }
 
-// unattached tells whether a subport was created and is not on its trunk yet.
+// unattached reports whether the port was created as a subport and is not on its trunk
+// yet.
 func (p Port) unattached() bool { return p.Clean && p.Key.Node == "" && !p.subport() }
 
 func (p Port) inGroup(id string) bool { return slices.Contains(strings.Split(p.Key.Groups, ","), id) }
 
-// Request is a port that a pod asks for.
+// Request describes the port that a pod asks for.
 type Request struct {
-	// Address has what the pod asks for in particular, if anything.
+	// Address has the addresses that the pod asks for, if any.
 	Address
-	// Key is the pool that such ports come from, were they asked for without
-	// addresses. It may be incomplete if Fits is false.
+	// Key is the key of the pool that has such ports, without regard to Address. It may
+	// be incomplete if Fits is false.
 	Key Key
 	// Fits is false if no pool has such ports.
 	Fits bool
-	// Accepts tells whether a ready port can be changed to what is asked for. It is
-	// only called for a port with one of the addresses that are asked for.
+	// Accepts reports whether a ready port can be changed into the requested one. It is
+	// only called for a port with one of the requested addresses.
 	Accepts func(Port) bool
 }
 
-// poolable tells whether any port of the pool will do.
+// poolable reports whether any port of the pool meets the request.
 func (r Request) poolable() bool { return r.Fits && r.MAC == "" && len(r.Addrs) == 0 }
 
-// Status is one pool, for people.
+// Status is the state of one pool, for people.
 type Status struct {
 	Key
-	// Ready ports can be handed out, Returning ones must be cleaned first, Making
-	// counts those that are being created or cleaned.
+	// Ready ports can be handed out. Returning ports must be cleaned first. Making is the
+	// number of ports that are being created or cleaned.
 	Ready, Returning, Making int
 }
 

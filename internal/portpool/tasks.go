@@ -7,7 +7,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// verb is what a task does.
+// verb is the operation of a task.
 type verb string
 
 const (
@@ -16,7 +16,7 @@ const (
 	deletePorts verb = "delete"
 )
 
-// task is something to do for a pool; the zero task is nothing.
+// task is something to do for a pool. The zero task means nothing.
 type task struct {
 	verb verb
 	key  Key    // of the pool; zero for deletePorts
@@ -25,17 +25,17 @@ type task struct {
 	gone []Port // to delete, all with the same parent port if they have one
 }
 
-// perTask is how many ports a task creates or deletes at most: Neutron takes a third
-// of a second for each, and more urgent tasks wait meanwhile.
+// perTask is the maximum number of ports that a task creates or deletes. Neutron takes a
+// third of a second for each, and more urgent tasks wait in the meantime.
 const perTask = 10
 
-// cleanAttempts is how often a port is cleaned that is still plugged. After that it
-// is deleted.
+// cleanAttempts is the number of attempts to clean a port that is still plugged. After
+// that it is deleted.
 const cleanAttempts = 5
 
-// next returns the most urgent task and counts what it is about as being worked on:
-// done must be called afterwards. A port that comes back is ready sooner than a new
-// one. Without create no ports are created.
+// next returns the most urgent task and counts its ports as being worked on. The caller
+// must call done after the task. Cleaning comes first, because it yields a ready port
+// sooner than a creation. If create is false, next creates no ports.
 func (s *pools) next(create bool) task {
 	if s.limits == nil {
 		return task{}
@@ -58,8 +58,8 @@ func (s *pools) next(create bool) task {
 	return task{}
 }
 
-// deleteSurplus deletes a surplus port. Of subports it deletes several of one parent
-// port at once: they are detached from the trunk in one call.
+// deleteSurplus returns the task that deletes a surplus port. It deletes subports of one
+// parent port together: they are detached from the trunk in one call.
 func (s *pools) deleteSurplus() task {
 	if len(s.surplus) == 0 {
 		return task{}
@@ -78,7 +78,7 @@ func (s *pools) deleteSurplus() task {
 	return t
 }
 
-// refill creates ports for the pool that has the fewest.
+// refill returns the task that creates ports for the pool with the fewest ports.
 func (s *pools) refill() task {
 	var t task
 	fewest, filled := 0, s.byKey.filled(s.limits.Sets)
@@ -93,7 +93,7 @@ func (s *pools) refill() task {
 	return s.begin(t)
 }
 
-// room is how many ports may be added to a pool by one task.
+// room returns how many ports one task may add to a pool.
 func (l *Limits) room(p *pool) int {
 	if l.Max <= 0 {
 		return perTask
@@ -101,8 +101,8 @@ func (l *Limits) room(p *pool) int {
 	return min(perTask, max(l.Max, l.Min)-p.size())
 }
 
-// more creates up to n ports for a pool, whether or not pods ask for such ports. It
-// returns the zero task if the pool is full or no pool can have this key.
+// more returns the task that creates up to n ports for a pool, even if no pod asks for
+// such ports. It returns the zero task if the pool is full or no pool can have key k.
 func (s *pools) more(k Key, n int) task {
 	if s.limits == nil || !k.Complete() {
 		return task{}
@@ -110,7 +110,7 @@ func (s *pools) more(k Key, n int) task {
 	return s.begin(task{verb: createPorts, key: k, n: min(n, s.limits.room(s.byKey.pool(k)))})
 }
 
-// begin counts the ports that a task is going to create.
+// begin counts the ports that a task is going to create, and returns the task.
 func (s *pools) begin(t task) task {
 	if t.n <= 0 {
 		return task{}
@@ -120,9 +120,9 @@ func (s *pools) begin(t task) task {
 	return t
 }
 
-// done ends a task. result are the ports as they are now: those created, the one
-// cleaned, or those that could not be deleted. If the pool was drained meanwhile,
-// its ports are surplus.
+// done records the end of a task. result has the ports after it: those that were created,
+// the one that was cleaned, or those that could not be deleted. If the pool was drained
+// in the meantime, its ports are surplus.
 func (s *pools) done(t task, result []Port, err error) {
 	delete(s.inTask, t.port.ID)
 	for _, o := range t.gone {
@@ -139,8 +139,8 @@ func (s *pools) done(t task, result []Port, err error) {
 	}
 }
 
-// created puts new ports into their pool. A subport that could not be attached to its
-// trunk is surplus.
+// created adds new ports to their pool. A subport that could not be attached to its trunk
+// is surplus.
 func (s *pools) created(t task, ports []Port, err error) {
 	p := s.byKey[t.key]
 	if p == nil {
@@ -160,17 +160,17 @@ func (s *pools) created(t task, ports []Port, err error) {
 	}
 }
 
-// hopeless tells whether no such port can be created as long as nothing changes: it
-// is invalid, or what it refers to does not exist.
+// hopeless reports whether no such port can be created until something else changes: the
+// port is invalid, or what it refers to does not exist.
 func hopeless(err error) bool {
 	var stop intent.Stop
 	var wait intent.Wait
 	return errors.As(err, &stop) || errors.As(err, &wait) && wait.Reason == "NotFound"
 }
 
-// cleaned makes a port ready that came back, unless it is still plugged: the next pod
-// would share it with the old one. Whether a subport is plugged only its node knows,
-// and sees to it.
+// cleaned makes a cleaned port ready, unless it is still plugged: the next pod would
+// share it with the old one. For subports Neutron does not show this; their node ensures
+// it.
 func (s *pools) cleaned(t task, result []Port, err error) {
 	p := s.byKey[t.key]
 	if p == nil {
@@ -193,11 +193,11 @@ func (s *pools) cleaned(t task, result []Port, err error) {
 	s.surplus = append(s.surplus, t.port)
 }
 
-// creations are the tasks that create ports just now. A look may find their ports before
-// the answer comes, and a pod may have them by then.
+// creations are the running tasks that create ports. FindPorts may find their ports
+// before the answer comes, and pods may get these ports by then.
 type creations struct {
 	running int
-	// found are the ports that were found since the first of them began, by id.
+	// found has the ports that were found since the first of the tasks began, by id.
 	found map[string]bool
 }
 
@@ -207,8 +207,8 @@ func (c *creations) begin() {
 	}
 }
 
-// ignore tells whether a port that was found is left to the task that creates it: it is
-// still to be attached to its trunk. If not, the task leaves the port alone.
+// ignore reports whether a found port is left to the task that creates it, because the
+// port has to be attached to its trunk first. If it is not, the task ignores the port.
 func (c *creations) ignore(o Port) bool {
 	if c.running == 0 || o.unattached() {
 		return c.running > 0
@@ -217,7 +217,8 @@ func (c *creations) ignore(o Port) bool {
 	return false
 }
 
-// end ends a task. It returns which ports were found meanwhile.
+// end records the end of a task, and returns a function that reports whether a port was
+// found in the meantime.
 func (c *creations) end() func(id string) bool {
 	found := c.found
 	c.running--

@@ -15,60 +15,60 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// Neutron is what a Worker asks of Neutron. Its errors are intent.Wait, intent.Stop, or
-// others after which the call may have been done or not.
+// Neutron has the calls to Neutron that a Worker needs. They return intent.Wait or
+// intent.Stop if nothing was done, or other errors after which the call may have been
+// done or not.
 type Neutron interface {
-	// CreatePorts creates n ports for a pool, which bear the pool's name. It returns
-	// those that it knows to exist, also with an error.
+	// CreatePorts creates n ports with the pool's name. It returns the ports that it
+	// knows to exist, also with an error.
 	CreatePorts(ctx context.Context, k Key, n int) ([]Port, error)
-	// CleanPort gives a port the pool's name, and returns it as it is then.
+	// CleanPort gives a port the pool's name, and returns the changed port.
 	CleanPort(ctx context.Context, p Port) (Port, error)
-	// DeletePorts deletes ports that are all in the same place, and returns those that
+	// DeletePorts deletes ports that are all in the same place. It returns the ports that
 	// are left, also with an error.
 	DeletePorts(ctx context.Context, ports []Port) ([]Port, error)
-	// FindPorts has Sync called with all ports of the pools: some may have been created
-	// by a call whose answer was lost.
+	// FindPorts calls Sync with all ports of the pools: some may have been created by a
+	// call whose answer was lost.
 	FindPorts(ctx context.Context) error
 }
 
-// Options of a Worker. Neutron and Log must be set.
+// Options configure a Worker. Neutron and Log must be set.
 type Options struct {
 	Neutron Neutron
-	// Limits are nil if no ports are pooled.
+	// Limits is nil if no ports are pooled.
 	Limits *Limits
-	// Pause is the longest pause after a failure. It is as long as the failure asks
-	// for if 0.
+	// Pause is the longest pause after a failure. If 0, the failure determines it.
 	Pause time.Duration
-	// Busy tells whether Neutron has more urgent calls to answer: then no ports are
-	// created until Wake is called. It may be nil.
+	// Busy reports whether Neutron has more urgent calls to answer. If so, no ports are
+	// created until Wake is called. Busy may be nil.
 	Busy func() bool
-	// Up tells whether a subport has been up: such ports are handed out first. It must
+	// Up reports whether a subport has been up. Such ports are handed out first. Up must
 	// not call the Worker, and may be nil.
 	Up  func(Port) bool
 	Log *slog.Logger
 }
 
-// Worker has the pools, and does what they need.
+// Worker has the pools, and runs their tasks.
 type Worker struct {
 	options Options
 	wake    signal.Signal
-	// running is held once by each task that runs, and wholly by Stop.
+	// running is held once by each running task, and completely by Stop.
 	running *semaphore.Weighted
 
-	mu    sync.Mutex // of pools, held while they decide and never during a call
+	mu    sync.Mutex // guards pools; never held during a call
 	pools *pools
 }
 
-// moreThanTasks is more than the tasks that ever run at the same time.
+// moreThanTasks is more than the number of tasks that can run at the same time.
 const moreThanTasks = math.MaxInt64
 
-// Pauses after a failure that names none.
+// Pauses after a failure that does not name one.
 const (
 	shortPause = time.Second
 	longPause  = 10 * time.Second
 )
 
-// New returns a Worker without ports. It does nothing by itself until Run is called.
+// New returns a Worker without ports. Only Run starts tasks by itself.
 func New(o Options) *Worker {
 	if o.Busy == nil {
 		o.Busy = func() bool { return false }
@@ -76,12 +76,12 @@ func New(o Options) *Worker {
 	return &Worker{options: o, wake: signal.New(), running: semaphore.NewWeighted(moreThanTasks), pools: newPools(o.Limits, o.Up)}
 }
 
-// Wake has Run look again for something to do.
+// Wake makes Run check for tasks again.
 func (w *Worker) Wake() { w.wake.Set() }
 
 // Run keeps the pools filled until ctx ends.
 func (w *Worker) Run(ctx context.Context) {
-	var again <-chan time.Time // nil: nothing is paused
+	var again <-chan time.Time // nil: no pool is paused
 	for {
 		select {
 		case <-w.wake.C():
@@ -97,8 +97,8 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// work does tasks until there are none, and returns when to try the paused ones
-// again; 0 if none is paused.
+// work runs tasks until there are none. It returns after what time to resume the paused
+// pools, 0 if none is paused.
 func (w *Worker) work(ctx context.Context) time.Duration {
 	pause := time.Duration(0)
 	for ctx.Err() == nil {
@@ -133,8 +133,8 @@ func (w *Worker) pauseAfter(err error) time.Duration {
 	return pause
 }
 
-// doNext does the task that next returns, and returns it; the zero task if there is
-// nothing to do.
+// doNext runs the task that next returns, and returns it. It returns the zero task if
+// there is none.
 func (w *Worker) doNext(ctx context.Context, next func(*pools) task) (t task, err error) {
 	if err := w.running.Acquire(ctx, 1); err != nil {
 		return task{}, err
@@ -169,15 +169,15 @@ func (w *Worker) call(ctx context.Context, t task) ([]Port, error) {
 	return nil, fmt.Errorf("no such task: %s", t.verb)
 }
 
-// refused tells whether an error is Neutron's answer: then nothing was done.
+// refused reports whether an error is Neutron's answer, so that nothing was done.
 func refused(err error) bool {
 	var wait intent.Wait
 	var stop intent.Stop
 	return errors.As(err, &wait) || errors.As(err, &stop)
 }
 
-// Stop waits for the tasks that are running, and ends all pools for good. Without that,
-// ports that are just being created would be left over. Its error is ctx's.
+// Stop waits for the running tasks, and removes all pools for good. Otherwise ports that
+// are just being created would be left over. It returns ctx's error.
 func (w *Worker) Stop(ctx context.Context) error {
 	if err := w.running.Acquire(ctx, moreThanTasks); err != nil {
 		return fmt.Errorf("wait for the pools of ports: %w", err)
@@ -189,9 +189,9 @@ func (w *Worker) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Fill creates up to n ports for a pool, beyond the number that is kept ready, as far
-// as Max allows. The pool need not exist yet. It returns how many were created when
-// they are. Its errors are those of Neutron, and intent.Stop.
+// Fill creates up to n ports for a pool, in addition to the number that is kept ready, as
+// far as Max allows. The pool need not exist yet. It returns the number of ports created,
+// and the errors of Neutron or an intent.Stop.
 func (w *Worker) Fill(ctx context.Context, k Key, n int) (int, error) {
 	switch {
 	case w.options.Limits == nil:
@@ -199,7 +199,7 @@ func (w *Worker) Fill(ctx context.Context, k Key, n int) (int, error) {
 	case !k.Complete():
 		return 0, intent.Stop{Reason: "InvalidSpec", Why: fmt.Sprintf("%+v is no pool: name its node, network, subnets and security groups", k)}
 	}
-	defer w.Wake() // to try again what fails
+	defer w.Wake() // Run retries what fails here
 	for made := 0; ; {
 		t, err := w.doNext(ctx, func(s *pools) task { return s.more(k, n-made) })
 		if err != nil || t.verb == "" {
@@ -209,9 +209,9 @@ func (w *Worker) Fill(ctx context.Context, k Key, n int) (int, error) {
 	}
 }
 
-// Free ends the selected pools and deletes their ports. A pool comes back when a pod
-// asks for such ports. It returns how many ports there were, when all are deleted that
-// no running task works on. What it cannot delete is deleted later.
+// Free removes the selected pools and deletes their ports. A pool comes back when a pod
+// asks for such ports. Free returns the number of ports, after all of them but those in
+// running tasks are deleted. Ports that cannot be deleted now are deleted later.
 func (w *Worker) Free(ctx context.Context, selected func(Key) bool) (freed int, err error) {
 	w.locked(func(s *pools) { freed = s.drain(selected) })
 	defer w.Wake()

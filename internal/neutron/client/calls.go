@@ -12,7 +12,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// Create makes objects of one kind in one call, and returns them as they are.
+// Create creates objects of one kind in one call, and returns them as Neutron shows them.
+// It also returns those if the call fails.
 func (a *Client) Create(ctx context.Context, steps []plan.Step) ([]Resource, error) {
 	one := string(steps[0].Kind)
 	if len(steps) > 1 {
@@ -37,14 +38,14 @@ func (a *Client) createMany(ctx context.Context, steps []plan.Step) ([]Resource,
 	return made[many], classifyError(plan.Create, Describe(steps), err)
 }
 
-// birth is what an object is made of.
+// birth returns the body of the call that creates the step's object.
 func birth(s plan.Step) plan.Fields {
 	f := maps.Clone(s.Fields)
 	for _, k := range []string{"parent", "vlan", "node"} {
-		delete(f, k) // not said of a port
+		delete(f, k) // Neutron's ports have no such fields
 	}
 	for k, v := range f {
-		// what a rule leaves out must not be sent as null
+		// Neutron refuses null in a rule's fields.
 		if v == nil && s.Kind == plan.KindRule {
 			delete(f, k)
 		}
@@ -67,7 +68,7 @@ func (a *Client) putRouter(ctx context.Context, s plan.Step, deed string) (Resou
 	return w, err
 }
 
-// Update changes fields of an object, and returns it as it is then.
+// Update changes fields of an object, and returns the changed object.
 func (a *Client) Update(ctx context.Context, s plan.Step) (Resource, error) {
 	var made map[string]Resource
 	body := map[string]any{string(s.Kind): s.Fields}
@@ -81,7 +82,7 @@ func (a *Client) Tag(ctx context.Context, s plan.Step) error {
 	return classifyError(plan.Tag, Describe([]plan.Step{s}), err)
 }
 
-// Delete removes the step's object. It succeeds if there is none.
+// Delete deletes the step's object. It returns nil if the object does not exist.
 func (a *Client) Delete(ctx context.Context, s plan.Step) error {
 	if s.Kind == plan.KindRouterInterface {
 		_, err := a.putRouter(ctx, s, "remove_router_interface")
@@ -93,7 +94,7 @@ func (a *Client) Delete(ctx context.Context, s plan.Step) error {
 
 func ok(code int) *gophercloud.RequestOpts { return &gophercloud.RequestOpts{OkCodes: []int{code}} }
 
-// Describe names what a call is about, for people.
+// Describe names the objects of a call, for people.
 func Describe(steps []plan.Step) string {
 	s := steps[0]
 	if len(steps) > 1 {

@@ -1,6 +1,6 @@
-// Package client is Neutron's API as one user sees it: lists, one method for each kind of
-// step, and what the errors of calls mean. It sends what it is told, remembers nothing, and
-// does not know which steps are needed.
+// Package client makes calls to Neutron's API as one user: lists, one method for each
+// kind of step, and the classification of errors. It keeps no state and does not decide
+// which steps are needed.
 package client
 
 import (
@@ -19,20 +19,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// callTimeout is how long one call may take: Neutron makes ten ports in three
-// seconds, and a slow one in thirty.
+// callTimeout is the longest time for one call. A fast Neutron creates ten ports in 3 s,
+// a slow one in 30 s.
 const callTimeout = time.Minute
 
-// Client is Neutron as one user sees it. It sends what it is told.
+// Client makes calls to Neutron as one user.
 type Client struct {
 	Networking *gophercloud.ServiceClient
-	// Identity is Keystone, nil where the catalog does not say where it is.
+	// Identity is Keystone, nil if the catalog has no address of it.
 	Identity   *gophercloud.ServiceClient
 	Project    string
-	Extensions map[string]bool // of Neutron's extensions
+	Extensions map[string]bool // the aliases of Neutron's extensions
 }
 
-// Extensions that we ask for.
+// Aliases of the extensions that we use.
 const (
 	ExtTags         = "standard-attr-tag"
 	ExtDescription  = "standard-attr-description"
@@ -44,8 +44,8 @@ const (
 	ExtTrunk        = "trunk"
 )
 
-// Connect signs in to a cloud and asks what its Neutron can do. count is told of each call, and
-// may be nil.
+// Connect signs in to a cloud and reads Neutron's extensions. count is called for each
+// call, and may be nil.
 func Connect(ctx context.Context, cloud, cloudsFile string, count func(kind, verb string, background bool)) (*Client, error) {
 	session, err := openstack.SignIn(ctx, openstack.Options{Cloud: cloud, CloudsFile: cloudsFile, Timeout: callTimeout, Count: count})
 	if err != nil {
@@ -58,7 +58,7 @@ func Connect(ctx context.Context, cloud, cloudsFile string, count func(kind, ver
 	return a, a.ask(ctx)
 }
 
-// ask lists Neutron's extensions, and says which it cannot do without.
+// ask reads Neutron's extensions. It returns an error if a required one is missing.
 func (a *Client) ask(ctx context.Context) error {
 	pages, err := extensions.List(a.Networking).AllPages(ctx)
 	if err != nil {
@@ -85,14 +85,14 @@ func (a *Client) ask(ctx context.Context) error {
 	return nil
 }
 
-// TagsOnCreate tells which kinds get their tags in the call that creates them.
+// TagsOnCreate returns the kinds that get their tags in the call that creates them.
 func (a *Client) TagsOnCreate() plan.TagsOnCreate {
 	return plan.TagsOnCreate{plan.KindPort: a.Extensions[ExtPortTags]}
 }
 
 func path(k plan.Kind) string { return strings.ReplaceAll(string(k), "_", "-") + "s" }
 
-// page is one page of a list of any kind.
+// page is one page of a list of objects of one kind.
 type page struct {
 	pagination.LinkedPageBase
 	kind plan.Kind
@@ -122,7 +122,7 @@ func (p page) items() ([]Resource, error) {
 	return items, p.ExtractIntoSlicePtr(&items, string(p.kind)+"s")
 }
 
-// List are all objects of a kind that a query finds.
+// List returns all objects of a kind that match a query.
 func (a *Client) List(ctx context.Context, k plan.Kind, query url.Values) ([]Resource, error) {
 	address := a.Networking.ServiceURL(path(k)) + "?" + query.Encode()
 	pager := pagination.NewPager(a.Networking, address, func(r pagination.PageResult) pagination.Page {

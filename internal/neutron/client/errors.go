@@ -14,16 +14,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// How long to wait where Neutron sends no event.
+// Waiting times for changes of which Neutron sends no event.
 const (
 	ShortWait = time.Second
 	LongWait  = 10 * time.Second
 	rareWait  = 30 * time.Second
 )
 
-// classifyError maps the error of a call to nil, intent.Wait, intent.Stop, or a
-// plain error, which is retried. It knows Neutron's names of errors; what means
-// the same in all of OpenStack is openstack.ClassifyError's.
+// classifyError maps the error of a call to nil, intent.Wait, intent.Stop, or a plain
+// error, which is retried. It knows Neutron's own error types; openstack.ClassifyError
+// knows those that all of OpenStack shares.
 func classifyError(v plan.Verb, what string, err error) error {
 	doing := fmt.Sprintf("%s %s", v, what)
 	a, answered := openstack.AnswerOf(err)
@@ -34,15 +34,18 @@ func classifyError(v plan.Verb, what string, err error) error {
 	case a.Type == "TrunkNotFound":
 		return intent.Wait{Reason: trunk.NoTrunk, For: doing + ": " + a.Text, After: LongWait}
 	case a.Type == "SecurityGroupNotFound":
-		// a port or a rule names it; or it is itself what we change
+		// The missing group is one that a port or a rule refers to, or the changed one
+		// itself.
 		return MissingGroups{anyUUID.FindAllString(a.Text, -1), intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: LongWait}}
 	case a.Code == http.StatusNotFound && v == plan.Create:
-		// what we refer to may come; if what we change is gone, looking again tells
+		// The object that we refer to may be created later. If the changed object itself
+		// is gone, the next read shows that.
 		return intent.Wait{Reason: "NotFound", For: doing + ": " + a.Text, After: LongWait}
 	case a.Code == http.StatusNotFound:
 		return fmt.Errorf("%s: %s", doing, a.Text)
 	case a.Code == http.StatusBadRequest && strings.Contains(a.Text, "already has a port on subnet"):
-		// we ourselves did it, in a call whose answer was lost: the next look shows it
+		// An earlier call of ours succeeded, but its answer was lost. The next read shows
+		// it.
 		return fmt.Errorf("%s: %s", doing, a.Text)
 	case a.Code == http.StatusConflict:
 		return cmp.Or(conflict(a, doing), openstack.ClassifyError(doing, err))
@@ -50,7 +53,7 @@ func classifyError(v plan.Verb, what string, err error) error {
 	return openstack.ClassifyError(doing, err)
 }
 
-// alreadyGone is what it means that nothing was found to delete or to detach.
+// alreadyGone returns the result of deleting or detaching what does not exist.
 func alreadyGone(v plan.Verb, doing string, a openstack.Answer) error {
 	if v == plan.Delete {
 		return nil
@@ -58,8 +61,8 @@ func alreadyGone(v plan.Verb, doing string, a openstack.Answer) error {
 	return trunk.NotAttached{Err: fmt.Errorf("%s: %s", doing, a.Text)}
 }
 
-// conflict returns what a conflict waits for: somebody has, or holds, what we
-// need. It returns nil if the call is wrong for good.
+// conflict returns the intent.Wait for a conflict with another object. It returns nil if
+// waiting does not help.
 func conflict(a openstack.Answer, doing string) error {
 	wait := func(reason string, after time.Duration) error {
 		return intent.Wait{Reason: reason, For: doing + ": " + a.Text, After: after}
@@ -77,7 +80,7 @@ func conflict(a openstack.Answer, doing string) error {
 	return nil
 }
 
-// MissingGroups is the failure of a call because security groups are not there.
+// MissingGroups is the error of a call that failed because security groups do not exist.
 type MissingGroups struct {
 	IDs []string
 	error

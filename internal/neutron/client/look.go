@@ -14,8 +14,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// OfUnit reads what a unit has: what bears its tags, and what died before it got
-// them and has the description instead.
+// OfUnit reads a unit's objects: those with the unit's tags, and those with its
+// description and no tags, because an earlier process died before it wrote them.
 func (a *Client) OfUnit(ctx context.Context, m plan.Owner) ([]plan.Object, error) {
 	queries := []url.Values{
 		{"tags": {strings.Join(m.Tags(), ",")}},
@@ -34,13 +34,13 @@ func (a *Client) OfUnit(ctx context.Context, m plan.Owner) ([]plan.Object, error
 	return a.lookWithin(ctx, all)
 }
 
-// AppendNew adds those of found, of kind k, that meant is true for and that are not
-// in all yet.
+// AppendNew appends to all those of found, of kind k, for which meant returns true and
+// that are not in all yet.
 func AppendNew(all []plan.Object, k plan.Kind, found []Resource, meant func(plan.Object) bool) []plan.Object {
 	for _, w := range found {
 		o := w.Object(k)
 		same := func(h plan.Object) bool { return h.Kind == k && h.ID == o.ID }
-		if meant(o) && !slices.ContainsFunc(all, same) { // of others' there may be many
+		if meant(o) && !slices.ContainsFunc(all, same) { // meant first: found may have many foreign objects
 			all = append(all, o)
 			all = append(all, w.GroupRules()...)
 		}
@@ -48,7 +48,8 @@ func AppendNew(all []plan.Object, k plan.Kind, found []Resource, meant func(plan
 	return all
 }
 
-// lookWithin adds what bears no mark, but belongs to what does.
+// lookWithin adds the router interfaces of the unit's networks: they have no tags or
+// description of ours.
 func (a *Client) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Object, error) {
 	for _, n := range slices.Clone(all) {
 		if n.Kind != plan.KindNetwork {
@@ -65,15 +66,15 @@ func (a *Client) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Obje
 	return plan.Named(all), nil
 }
 
-// joinsOf are a router port's places on subnets of ours.
+// joinsOf returns the router interfaces of a router's port on our subnets.
 func joinsOf(w Resource, all []plan.Object) []plan.Object {
 	return slices.DeleteFunc(w.joins(), func(j plan.Object) bool {
 		return !slices.ContainsFunc(all, func(s plan.Object) bool { return s.Kind == plan.KindSubnet && s.ID == j.Fields["subnet_id"] })
 	})
 }
 
-// OfCluster reads all that is an owner's, by unit, and the trunks if any of it is
-// behind another port.
+// OfCluster reads all objects of an owner, by unit. It also returns all trunks if one of
+// the ports is a subport, else nil.
 func (a *Client) OfCluster(ctx context.Context, owner string) (map[intent.Unit][]plan.Object, []trunk.Trunk, error) {
 	var all []plan.Object
 	ours := func(o plan.Object) bool { _, is := plan.UnitOf(owner, o); return is }
@@ -85,8 +86,8 @@ func (a *Client) OfCluster(ctx context.Context, owner string) (map[intent.Unit][
 		{plan.KindNetwork, nil},
 		{plan.KindSubnet, nil},
 		{plan.KindPort, url.Values{"device_owner": {plan.DeviceOwner}}},
-		// What is behind another was tagged before it was put there: of others'
-		// subports in the cloud there may be many.
+		// Subports get their tag before they are attached. Listing by device_owner would
+		// also return the foreign subports in the cloud, of which there may be many.
 		{plan.KindPort, url.Values{"tags": {openstack.TagOwner + owner + "," + plan.SubportTag}}},
 	}
 	for _, q := range queries {
@@ -107,7 +108,8 @@ func (a *Client) OfCluster(ctx context.Context, owner string) (map[intent.Unit][
 	return byUnit(owner, all), trunks, err
 }
 
-// placeAll says of the ports which they are behind, if any of them is.
+// placeAll adds to the subports where they are attached. It reads the trunks only if
+// there are subports.
 func (a *Client) placeAll(ctx context.Context, all []plan.Object) ([]plan.Object, []trunk.Trunk, error) {
 	if !slices.ContainsFunc(all, func(o plan.Object) bool { return o.Kind == plan.KindPort && plan.IsSubport(o.Fields) }) {
 		return all, nil, nil
@@ -117,9 +119,9 @@ func (a *Client) placeAll(ctx context.Context, all []plan.Object) ([]plan.Object
 	return plan.Place(all, func(port string) (trunk.Attachment, bool) { at, is := attached[port]; return at, is }), found, err
 }
 
-// byUnit sorts objects by who has them; what bears no mark goes with what it
-// belongs to. Each unit's are named as if there were no others: what a rule
-// says of another unit's group is the group's id.
+// byUnit groups objects by their unit. Router interfaces belong to their subnet's unit,
+// rules to their group's. Objects are named within their unit: a rule that refers to
+// another unit's group has the group's id in its name.
 func byUnit(owner string, all []plan.Object) map[intent.Unit][]plan.Object {
 	holder, units := map[string]intent.Unit{}, map[intent.Unit][]plan.Object{}
 	for _, o := range all {
@@ -144,9 +146,10 @@ func byUnit(owner string, all []plan.Object) map[intent.Unit][]plan.Object {
 	return units
 }
 
-// NetworksEmpty waits for those who are on a network that is to be deleted: before it
-// is taken off its router, not when that has cut them off. A network takes
-// others' subnets along, so it waits for those, too.
+// NetworksEmpty returns an intent.Wait if a network to be deleted has foreign ports or
+// subnets. It is called before the network is detached from its router, so that these
+// ports stay connected. Foreign subnets count because Neutron deletes them with the
+// network.
 func (a *Client) NetworksEmpty(ctx context.Context, steps []plan.Step) error {
 	for _, s := range steps {
 		if s.Verb != plan.Delete || s.Kind != plan.KindNetwork {
@@ -170,7 +173,7 @@ func (a *Client) NetworksEmpty(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-// examples names some of Neutron's objects.
+// examples names up to three objects.
 func examples(all []Resource) string {
 	const most = 3
 	var names []string
@@ -184,7 +187,8 @@ func examples(all []Resource) string {
 	return strings.Join(names, ", ")
 }
 
-// Network reads a network that is somebody else's, and its subnets.
+// Network reads a foreign network and its subnets. It returns an intent.Wait if the
+// network does not exist, and an intent.Stop if it lacks a subnet of s.
 func (a *Client) Network(ctx context.Context, s intent.Network) (plan.Network, error) {
 	found, err := a.List(ctx, plan.KindNetwork, url.Values{"id": {s.Existing}})
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// ExtQuotas is the extension that tells how much of a quota is used.
+// ExtQuotas is the extension that shows how much of a quota is used.
 const ExtQuotas = "quota_details"
 
-// Quota is how many things of a kind our project may have, less than 0 for any
-// number, and how many it has.
+// Quota has the limit of a kind of object in our project, negative if unlimited, and the
+// number in use.
 type Quota struct{ Limit, Used int }
 
-// Quotas are our project's by Neutron's word for the kind, "security_group"; none
-// where this Neutron does not tell.
+// Quotas returns the quotas of our project by Neutron's name of the kind, such as
+// "security_group". It returns none if this Neutron does not report them.
 func (a *Client) Quotas(ctx context.Context) (map[string]Quota, error) {
 	if !a.Extensions[ExtQuotas] {
 		return nil, nil
@@ -40,8 +40,8 @@ func (a *Client) Quotas(ctx context.Context) (map[string]Quota, error) {
 	return out, classifyError("ask for", "the quotas of project "+a.Project, err)
 }
 
-// CheckProject returns nil if our user may use a project. An administrator
-// may use any, others those that they have a role in.
+// CheckProject returns nil if our user may use a project. Administrators may use any
+// project, other users those in which they have a role.
 func (a *Client) CheckProject(ctx context.Context, id string) error {
 	err := projects.Get(ctx, a.Identity, id).Err
 	answer, answered := openstack.AnswerOf(err)
@@ -56,8 +56,8 @@ func (a *Client) CheckProject(ctx context.Context, id string) error {
 	return classifyError("find", "project "+id, err)
 }
 
-// member is nil if our user has a role in the project: whoever is no
-// administrator may ask for those projects only.
+// member returns nil if our user has a role in the project. Users who are not
+// administrators may list only such projects.
 func (a *Client) member(ctx context.Context, id string) error {
 	var all []projects.Project
 	err := projects.ListAvailable(a.Identity).EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
@@ -74,13 +74,15 @@ func (a *Client) member(ctx context.Context, id string) error {
 	return nil
 }
 
-// ReasonNotFound is the reason of the Wait for what is not there.
+// ReasonNotFound is the reason of the intent.Wait for an object that does not exist.
 const ReasonNotFound = "NotFound"
 
-// UUID matches what looks like an id.
+// UUID matches a text in the form of an id.
 var UUID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// Find is the one thing that a query finds, ours before others'.
+// Find returns the one object that matches a query. An object of our project is
+// preferred. Find returns an intent.Wait if there is no match, and an intent.Stop if
+// there are several.
 func (a *Client) Find(ctx context.Context, what string, query url.Values, name string) (Resource, error) {
 	found, err := a.List(ctx, plan.Kind(what), query)
 	if own := slices.DeleteFunc(slices.Clone(found), func(w Resource) bool { return w.Project != a.Project }); len(own) > 0 {
@@ -97,8 +99,9 @@ func (a *Client) Find(ctx context.Context, what string, query url.Values, name s
 	return found[0], nil
 }
 
-// exhausted maps the error of a call that makes an object, as classifyError does.
-// If a subnet pool has no prefix left, Neutron answers status 500 and no more.
+// exhausted maps the error of a call that creates an object, as classifyError does. It
+// also knows that Neutron answers with status 500, and without a reason, when a subnet
+// pool has no prefix left.
 func exhausted(s plan.Step, err error) error {
 	doing := Describe([]plan.Step{s})
 	a, answered := openstack.AnswerOf(err)

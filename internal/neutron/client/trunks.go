@@ -10,7 +10,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
-// describeSubports names what a call is about, as describe does.
+// describeSubports names the subports of a call, as Describe does.
 func describeSubports(ports []trunk.Subport) string {
 	var steps []plan.Step
 	for _, p := range ports {
@@ -19,8 +19,8 @@ func describeSubports(ports []trunk.Subport) string {
 	return Describe(steps)
 }
 
-// Trunks is that of trunk.API. gophercloud's own list of trunks does not follow the links
-// from one page to the next.
+// Trunks implements trunk.API. It does not use gophercloud's list of trunks, which does
+// not follow the links between pages.
 func (a *Client) Trunks(ctx context.Context, parent string) ([]trunk.Trunk, error) {
 	query := url.Values{}
 	if parent != "" {
@@ -38,7 +38,7 @@ func (a *Client) Trunks(ctx context.Context, parent string) ([]trunk.Trunk, erro
 	return out, err
 }
 
-// AddSubports is that of trunk.API.
+// AddSubports implements trunk.API.
 func (a *Client) AddSubports(ctx context.Context, id string, ports []trunk.Subport) error {
 	var opts trunks.AddSubportsOpts
 	for _, p := range ports {
@@ -47,7 +47,7 @@ func (a *Client) AddSubports(ctx context.Context, id string, ports []trunk.Subpo
 	return classifyError(plan.Attach, describeSubports(ports), trunks.AddSubports(ctx, a.Networking, id, opts).Err)
 }
 
-// RemoveSubports is that of trunk.API.
+// RemoveSubports implements trunk.API.
 func (a *Client) RemoveSubports(ctx context.Context, id string, ports []trunk.Subport) error {
 	var opts trunks.RemoveSubportsOpts
 	for _, p := range ports {

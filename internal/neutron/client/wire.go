@@ -8,7 +8,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// Resource is any of Neutron's objects as its API shows it.
+// Resource is any Neutron object in the API's JSON.
 type Resource struct {
 	ID          string   `json:"id"`
 	Name        string   `json:"name"`
@@ -45,15 +45,15 @@ type Resource struct {
 	Remote      *string    `json:"remote_ip_prefix"`
 	RemoteGroup *string    `json:"remote_group_id"`
 
-	// Subports are behind a trunk's Port.
+	// Subports are the subports of a trunk, whose parent port is Port.
 	Subports []trunks.Subport `json:"sub_ports"`
 
-	// Port and Subnet are in the answer to a join.
+	// Port and Subnet are in the answer to the call that adds a router interface.
 	Port   string `json:"port_id"`
 	Subnet string `json:"subnet_id"`
 }
 
-// Object is what of it matters to us.
+// Object returns the object with the fields that we use.
 func (w Resource) Object(k plan.Kind) plan.Object {
 	o := plan.Object{Kind: k, Name: w.Name, ID: w.ID, Tags: w.Tags}
 	o.Fields = plan.Fields{"name": w.Name, "description": w.Description, "project_id": w.Project}
@@ -66,7 +66,7 @@ func (w Resource) Object(k plan.Kind) plan.Object {
 		w.port(o.Fields)
 	case plan.KindRule:
 		o.Fields = w.rule()
-	case plan.KindRouterInterface: // the answer to a join names the router as id
+	case plan.KindRouterInterface: // the answer to add_router_interface has the router's id in field id
 		o.ID, o.Fields = w.Port, plan.Fields{"router_id": w.ID, "subnet_id": w.Subnet}
 	case plan.KindGroup, plan.KindTrunk:
 	}
@@ -103,7 +103,7 @@ func value[T any](p *T) any {
 	return *p
 }
 
-// joins are a router port's places: one for each subnet that it has.
+// joins returns a router port's interfaces: one for each of its subnets.
 func (w Resource) joins() []plan.Object {
 	var out []plan.Object
 	for _, ip := range w.FixedIPs {
@@ -112,7 +112,7 @@ func (w Resource) joins() []plan.Object {
 	return out
 }
 
-// GroupRules are those that came with a group.
+// GroupRules returns the rules that Neutron created with a group.
 func (w Resource) GroupRules() []plan.Object {
 	var out []plan.Object
 	for _, r := range w.Rules {

@@ -12,7 +12,7 @@ import (
 
 var collections = []string{"subnetpools", "networks", "subnets", "ports", "routers", "security-groups", "security-group-rules", "trunks"}
 
-// call is one that is being answered.
+// call is one API call.
 type call struct {
 	*Cloud
 	collection, one string
@@ -32,7 +32,7 @@ func camel(one string) string {
 	return b.String()
 }
 
-// refusal is an answer that is an error.
+// refusal is an error answer.
 type refusal struct {
 	code int
 	body thing
@@ -67,8 +67,8 @@ func (c call) list(address *url.URL) (int, any) {
 	return http.StatusOK, out
 }
 
-// matches tells whether a query finds an object: all of several keys, one of
-// several values; but all tags.
+// matches reports whether an object matches a query: every key must match, with one of
+// its values; of tags all must match.
 func matches(o thing, query url.Values) bool {
 	for key, values := range query {
 		switch key {
@@ -103,7 +103,7 @@ func (c call) create() (int, any) {
 	var made []thing
 	for _, raw := range raws {
 		o, refused := c.make(raw)
-		if refused != nil { // all or none
+		if refused != nil { // all objects or none
 			for _, m := range made {
 				delete(c.all, m["id"].(string))
 			}
@@ -134,7 +134,7 @@ func (c call) make(raw json.RawMessage) (thing, *refusal) {
 	return o, nil
 }
 
-// check refuses what is too long.
+// check refuses values that are too long.
 func (c call) check(asked thing) *refusal {
 	for _, k := range []string{"name", "description"} {
 		if s, _ := asked[k].(string); len(s) > 255 {
@@ -144,10 +144,10 @@ func (c call) check(asked thing) *refusal {
 	return nil
 }
 
-// born makes an object of its kind.
+// born completes a new object according to its kind.
 func (c call) born(o, asked thing) *refusal {
 	if tags, asks := asked["tags"]; asks {
-		delete(asked, "tags") // without the extension Neutron takes them and forgets them
+		delete(asked, "tags") // without the extension Neutron accepts and ignores them
 		if c.collection == "ports" && c.has("tag-ports-during-bulk-creation") {
 			o["tags"] = words(tags)
 		}
@@ -203,7 +203,7 @@ func (c call) update(o thing) (int, any) {
 	return http.StatusOK, thing{c.one: o}
 }
 
-// deed is a call on one object that is more than a change.
+// deed handles a call on one object other than read, update and delete.
 func (c call) deed(o thing, name string) (int, any) {
 	switch name {
 	case "tags":
@@ -246,7 +246,8 @@ func (c call) remove(o thing) (int, any) {
 	return http.StatusNoContent, nil
 }
 
-// removeRules deletes the rules of a group, and those of others that name it.
+// removeRules deletes the rules of a group, and the rules of other groups that refer to
+// it.
 func (c call) removeRules(group string) {
 	goes := func(r thing) bool { return r["security_group_id"] == group || r["remote_group_id"] == group }
 	maps.DeleteFunc(c.things["security-group-rules"], func(_ string, r thing) bool { return goes(r) })
@@ -255,7 +256,7 @@ func (c call) removeRules(group string) {
 	}
 }
 
-// inUse refuses to delete what others need.
+// inUse refuses to delete an object that others refer to.
 func (c call) inUse(id string) *refusal {
 	if c.collection == "ports" {
 		if refused := c.inTrunk(id); refused != nil {

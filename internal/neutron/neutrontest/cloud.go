@@ -1,7 +1,7 @@
-// Package neutrontest is a Neutron, with as much of Keystone as signing in
-// needs, that keeps its state in memory: for tests of what calls Neutron, and
-// of what happens when Neutron fails. It answers as Neutron does, errors
-// included, and knows nothing of who calls.
+// Package neutrontest is a fake Neutron, with as much of Keystone as signing in needs,
+// that keeps its state in memory. It is for tests of Neutron's clients, and of failures
+// of Neutron. It answers as Neutron does, errors included, and knows nothing of its
+// clients.
 package neutrontest
 
 import (
@@ -20,18 +20,18 @@ import (
 	"time"
 )
 
-// Project is the id of the project that everybody is in who signs in.
+// Project is the id of the project of every user who signs in.
 const Project = "11110000111100001111000011110000"
 
-// Secret is the password. No error and no log may have it.
+// Secret is the user's password. No error and no log may contain it.
 const Secret = "the-very-secret"
 
-// Name is that of the cloud in CloudsFile.
+// Name is the name of the cloud in CloudsFile.
 const Name = "fake"
 
-// Cloud is a Neutron.
+// Cloud is a fake Neutron.
 type Cloud struct {
-	// CloudsFile is a clouds.yaml for it.
+	// CloudsFile is the path of a clouds.yaml for this cloud.
 	CloudsFile string
 
 	server *httptest.Server
@@ -40,7 +40,7 @@ type Cloud struct {
 	things  map[string]map[string]thing // by collection and id
 	ids     int
 	quotas  map[string]map[string]int // by project and kind
-	tenants map[string]int            // what is answered to who asks for another project
+	tenants map[string]int            // Keystone's HTTP status for a project, by its id
 	aliases []string
 	token   int
 	revoked bool
@@ -50,26 +50,26 @@ type Cloud struct {
 	ended   chan struct{}
 }
 
-// thing is an object as its JSON is.
+// thing is an object as JSON.
 type thing map[string]any
 
-// Fault is what happens to a call instead of an answer.
+// Fault replaces the answer to a call.
 type Fault struct {
-	// After is true if the call is done all the same, and only the answer lost.
+	// After is true if the call is executed, and only its answer is lost.
 	After bool
-	// Code is the HTTP status of the answer; 0 for none at all.
+	// Code is the HTTP status of the answer. With 0 there is no answer.
 	Code int
-	// Word and Text are Neutron's.
+	// Word and Text are the type and the message of Neutron's error.
 	Word, Text string
-	// Slow is how long it takes.
+	// Slow is how long the answer takes.
 	Slow time.Duration
-	// Reached is closed when the call is there, and done; its answer comes when
-	// Until is closed. Both or none are nil.
+	// Reached is closed when the call has been executed. Its answer comes when Until is
+	// closed. Either both or none are nil.
 	Reached chan<- struct{}
 	Until   <-chan struct{}
 }
 
-// New starts a Neutron that ends with the test.
+// New starts a fake Neutron, which ends with the test.
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
@@ -91,35 +91,36 @@ func New(t testing.TB) *Cloud {
 	return c
 }
 
-// Fail says what happens to calls to Neutron, counted from 1; nil for nothing.
+// Fail sets what replaces the answers to calls to Neutron, counted from 1. A nil Fault
+// replaces nothing.
 func (c *Cloud) Fail(f func(call int, r *http.Request) *Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fault, c.calls = f, nil
 }
 
-// Calls are those since the last Fail: "POST /ports".
+// Calls returns the calls since the last Fail, such as "POST /ports".
 func (c *Cloud) Calls() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.calls)
 }
 
-// Extend adds one of Neutron's extensions.
+// Extend adds an extension.
 func (c *Cloud) Extend(alias string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aliases = append(c.aliases, alias)
 }
 
-// Lack takes one away.
+// Lack removes an extension.
 func (c *Cloud) Lack(alias string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aliases = slices.DeleteFunc(c.aliases, func(a string) bool { return a == alias })
 }
 
-// Page limits lists to so many objects at a time.
+// Page sets the maximum number of objects in one page of a list.
 func (c *Cloud) Page(size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +134,7 @@ func (c *Cloud) Expire() {
 	c.token++
 }
 
-// Revoke is Expire, and the password is no good any more either.
+// Revoke makes all tokens and the password invalid.
 func (c *Cloud) Revoke() {
 	c.Expire()
 	c.mu.Lock()
@@ -141,7 +142,7 @@ func (c *Cloud) Revoke() {
 	c.revoked = true
 }
 
-// Set changes an object as Neutron itself may: its status.
+// Set sets a field that Neutron itself changes, such as the status.
 func (c *Cloud) Set(collection, id, field string, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,13 +151,13 @@ func (c *Cloud) Set(collection, id, field string, value any) {
 	}
 }
 
-// Add makes an object as somebody else would, and returns its id.
+// Add creates an object as another client would, and returns its id.
 func (c *Cloud) Add(collection string, fields map[string]any) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	text, err := json.Marshal(fields)
 	if err != nil {
-		panic(err) // a test's mistake
+		panic(err) // a mistake in a test
 	}
 	o, refused := call{c, collection, one(collection), c.things[collection], nil}.make(text)
 	if refused != nil {
@@ -165,7 +166,7 @@ func (c *Cloud) Add(collection string, fields map[string]any) string {
 	return o["id"].(string)
 }
 
-// Remove deletes an object as somebody else would.
+// Remove deletes an object as another client would.
 func (c *Cloud) Remove(collection, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,14 +176,14 @@ func (c *Cloud) Remove(collection, id string) {
 	delete(c.things[collection], id)
 }
 
-// Thing is an object by its id, nil if there is none.
+// Thing returns an object by its id, nil if there is none.
 func (c *Cloud) Thing(collection, id string) map[string]any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.things[collection][id])
 }
 
-// Names are the names of what there is of a collection, sorted.
+// Names returns the sorted names of the objects in a collection.
 func (c *Cloud) Names(collection string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,7 +195,7 @@ func (c *Cloud) Names(collection string) []string {
 	return names
 }
 
-// Snapshot is all there is, as JSON, in the order in which it was made.
+// Snapshot returns all objects as JSON, in the order of their creation.
 func (c *Cloud) Snapshot() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -236,7 +237,7 @@ func (c *Cloud) current() string {
 	return fmt.Sprintf("token-%d", c.token)
 }
 
-// neutron does a call, or has it fail.
+// neutron executes a call, or applies its Fault.
 func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	path := strings.TrimPrefix(r.URL.Path, "/v2.0")
@@ -277,7 +278,7 @@ func (f *Fault) happen(r *http.Request, ended chan struct{}) {
 		}
 		return
 	}
-	_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the caller went
+	_, _ = io.Copy(io.Discard, r.Body) // the server notices that the client is gone only after the body is read
 	timer := time.NewTimer(f.Slow)
 	defer timer.Stop()
 	select {
@@ -287,7 +288,7 @@ func (f *Fault) happen(r *http.Request, ended chan struct{}) {
 	}
 }
 
-// frozen is an answer that what happens next does not change any more.
+// frozen returns a copy of an answer, which later calls do not change.
 func frozen(body any) any {
 	if body == nil {
 		return nil
@@ -307,11 +308,11 @@ func reply(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	if body != nil {
-		_ = json.NewEncoder(w).Encode(body) // the caller may have gone
+		_ = json.NewEncoder(w).Encode(body) // the client may be gone
 	}
 }
 
-// answer routes a call.
+// answer routes a call and returns the status and the body.
 func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if parts[0] == "extensions" {
@@ -358,7 +359,7 @@ func (c *Cloud) extensions() (int, any) {
 
 func (c *Cloud) has(alias string) bool { return slices.Contains(c.aliases, alias) }
 
-// sorted are the things of a collection in the order in which they were made.
+// sorted returns the objects of a collection in the order of their creation.
 func (c *Cloud) sorted(collection string) []thing {
 	return slices.SortedFunc(maps.Values(c.things[collection]), func(a, b thing) int {
 		return strings.Compare(a["id"].(string), b["id"].(string))

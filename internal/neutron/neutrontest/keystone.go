@@ -6,15 +6,15 @@ import (
 	"net/http"
 )
 
-// Tenant says what Keystone answers to who asks for another project: its own
-// status of HTTP is 404 unless something else is said.
+// Tenant sets the HTTP status with which Keystone answers a request for another project.
+// The default is 404.
 func (c *Cloud) Tenant(id string, code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tenants[id] = code
 }
 
-// keystone gives out a token.
+// keystone answers a request for a token.
 func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		Auth struct {
@@ -44,7 +44,7 @@ func (c *Cloud) endpoint(kind, name, path string) thing {
 	}}
 }
 
-// tenant shows a project.
+// tenant answers a request for a project.
 func (c *Cloud) tenant(w http.ResponseWriter, id string) {
 	c.mu.Lock()
 	code := cmp.Or(c.tenants[id], http.StatusNotFound)

@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// subnet makes a subnet, with an allocation pool of all that is left if none is asked for.
+// subnet completes a new subnet. Without allocation pools it gets one with all free
+// addresses.
 func (c call) subnet(o, asked thing) *refusal {
 	network, _ := asked["network_id"].(string)
 	if c.things["networks"][network] == nil {
@@ -37,7 +38,7 @@ func (c call) subnet(o, asked thing) *refusal {
 	return nil
 }
 
-// last is the last address that a host may have, or one far enough.
+// last returns the last host address of a prefix, or one far enough from the first.
 func last(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
@@ -50,7 +51,7 @@ func last(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// port makes a port with its addresses.
+// port completes a new port with its addresses.
 func (c call) port(o, asked thing) *refusal {
 	network, _ := asked["network_id"].(string)
 	if c.things["networks"][network] == nil {
@@ -82,7 +83,7 @@ func orEmpty(v any) any {
 	return v
 }
 
-// anywhere is one address of each family.
+// anywhere returns one free address of each family.
 func (c call) anywhere(network string) []any {
 	var out []any
 	families := map[any]bool{}
@@ -95,7 +96,7 @@ func (c call) anywhere(network string) []any {
 	return out
 }
 
-// changePort puts what is asked for in the form in which it is kept.
+// changePort converts the requested fields of a port into the stored form.
 func (c call) changePort(o, asked thing) *refusal {
 	if mac, asks := asked["mac_address"]; asks && mac != o["mac_address"] && o["binding:host_id"] != "" {
 		return refuse(http.StatusConflict, "PortBound", "Unable to complete operation on port %s, port is already bound.", o["id"])
@@ -152,7 +153,7 @@ func (c call) subnetFor(network any, id, addr string) thing {
 	return nil
 }
 
-// user is who has an address: a port, or nobody.
+// user returns the id of the port that has an address, empty if there is none.
 func (c call) user(subnet any, addr string) string {
 	for _, p := range c.things["ports"] {
 		for _, ip := range p["fixed_ips"].([]thing) {
@@ -183,7 +184,7 @@ func (c call) free(s, o thing) string {
 	return ""
 }
 
-// join puts a subnet on a router.
+// join attaches a subnet to a router.
 func (c call) join(router thing, subnet string) (int, any) {
 	s := c.things["subnets"][subnet]
 	switch {
@@ -222,7 +223,7 @@ func (c call) part(router thing, subnet string) (int, any) {
 	return http.StatusOK, thing{"id": router["id"], "port_id": p["id"], "subnet_id": subnet}
 }
 
-// standardGroup is a project's default security group.
+// standardGroup returns the id of a project's default security group.
 func (c *Cloud) standardGroup(project string) string {
 	id := "default-of-" + project
 	if c.things["security-groups"][id] == nil {
@@ -234,7 +235,8 @@ func (c *Cloud) standardGroup(project string) string {
 	return id
 }
 
-// standardRules let everything out: Neutron makes them with each group.
+// standardRules returns the rules that Neutron creates with each group. They allow all
+// egress traffic.
 func (c call) standardRules(group thing) []thing {
 	var out []thing
 	for _, family := range []string{"IPv4", "IPv6"} {
@@ -252,7 +254,7 @@ func (c call) standardRules(group thing) []thing {
 
 var ruleFields = []string{"direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id"}
 
-// rule makes a rule, if there is none that says the same.
+// rule completes a new rule. It refuses a duplicate.
 func (c call) rule(o, asked thing) *refusal {
 	group, _ := asked["security_group_id"].(string)
 	if c.things["security-groups"][group] == nil {

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// pool makes a subnet pool.
+// pool completes a new subnet pool.
 func (c call) pool(o, asked thing) *refusal {
 	prefixes := words(asked["prefixes"])
 	if len(prefixes) == 0 {
@@ -24,9 +24,9 @@ func family(p netip.Prefix) int {
 	return 6
 }
 
-// fromPool gives a subnet a prefix of a pool that it asks for, and keeps others
-// from having one that is taken. A real Neutron has no better words for a pool
-// that is exhausted.
+// fromPool allocates a prefix from the requested subnet pool, or checks that the
+// requested prefix is free. A real Neutron also gives no better error for an exhausted
+// pool.
 func (c call) fromPool(asked thing) *refusal {
 	id, asks := asked["subnetpool_id"].(string)
 	if !asks {
@@ -67,7 +67,7 @@ func (c call) freePrefix(pool string, within netip.Prefix, bits int) (netip.Pref
 	return netip.Prefix{}, false
 }
 
-// end is the very last address of a prefix.
+// end returns the last address of a prefix.
 func end(p netip.Prefix) netip.Addr {
 	if a := last(p); p.Contains(a.Next()) {
 		return a.Next()

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// quota sets a project's quotas, takes them away, or shows what is used of them.
+// quota sets, resets or shows a project's quotas.
 func (c *Cloud) quota(method, project string, raw json.RawMessage) (int, any) {
 	switch method {
 	case http.MethodGet:
@@ -48,7 +48,7 @@ func (c *Cloud) count(collection, project string) int {
 	return n
 }
 
-// room is nil if a project may have one more.
+// room returns nil if the project's quota allows one more object.
 func (c call) room(project string) *refusal {
 	quota, limited := c.quotas[project][c.one]
 	if limited && quota >= 0 && c.count(c.collection, project) >= quota {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// trunk makes a trunk on a port.
+// trunk completes a new trunk.
 func (c call) trunk(o, asked thing) *refusal {
 	port, _ := asked["port_id"].(string)
 	if c.things["ports"][port] == nil {
@@ -22,14 +22,14 @@ func (c call) trunk(o, asked thing) *refusal {
 	return nil
 }
 
-// subports are those that a call names.
+// subports returns the subports in the call's body.
 func (c call) subports() []thing {
 	var all []thing
 	_ = json.Unmarshal(c.body["sub_ports"], &all)
 	return all
 }
 
-// attach puts ports behind a trunk's port: all or none.
+// attach adds subports to a trunk, all or none.
 func (c call) attach(trunk thing) (int, any) {
 	subs := slices.Clone(trunk["sub_ports"].([]thing))
 	for _, s := range c.subports() {
@@ -65,7 +65,7 @@ func (c call) checkSubport(trunk thing, subs []thing, s thing) *refusal {
 	return nil
 }
 
-// trunkOf is the trunk that a port is behind.
+// trunkOf returns the trunk that a subport is attached to, nil if there is none.
 func (c *Cloud) trunkOf(port string) thing {
 	for _, t := range c.things["trunks"] {
 		if slices.ContainsFunc(t["sub_ports"].([]thing), func(s thing) bool { return s["port_id"] == port }) {
@@ -75,7 +75,7 @@ func (c *Cloud) trunkOf(port string) thing {
 	return nil
 }
 
-// detach takes ports from behind a trunk's: all or none.
+// detach removes subports from a trunk, all or none.
 func (c call) detach(trunk thing) (int, any) {
 	subs := slices.Clone(trunk["sub_ports"].([]thing))
 	for _, s := range c.subports() {
@@ -98,14 +98,14 @@ func (c *Cloud) loosen(port string) {
 	}
 }
 
-// trunkGone has the ports behind a trunk be behind none.
+// trunkGone detaches all subports of a deleted trunk.
 func (c *Cloud) trunkGone(trunk thing) {
 	for _, s := range trunk["sub_ports"].([]thing) {
 		c.loosen(s["port_id"].(string))
 	}
 }
 
-// inTrunk refuses to delete a port of a trunk's.
+// inTrunk refuses to delete a parent port or a subport.
 func (c call) inTrunk(port string) *refusal {
 	if t := c.trunkOf(port); t != nil {
 		return refuse(http.StatusConflict, "PortInUseAsSubPort", "Port %s is currently a subport for trunk %s.", port, t["id"])
@@ -118,7 +118,7 @@ func (c call) inTrunk(port string) *refusal {
 	return nil
 }
 
-// Behind are the VLAN ids of the ports behind another, by their ids.
+// Behind returns the VLAN ids of a parent port's subports, by the subport's id.
 func (c *Cloud) Behind(parent string) map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,8 +133,8 @@ func (c *Cloud) Behind(parent string) map[string]int {
 	return vlans
 }
 
-// Trunk makes a network with a machine's port, which is up, and a trunk on that
-// as somebody else would. It returns the ids of the port and the trunk.
+// Trunk creates a network with a virtual machine's port, which is up, and a trunk on that
+// port, as another client would. It returns the ids of the port and the trunk.
 func (c *Cloud) Trunk(name string) (port, trunk string) {
 	network := c.Add("networks", map[string]any{"name": "net-of-" + name})
 	port = c.Add("ports", map[string]any{"name": name, "network_id": network, "device_id": "server-" + name, "device_owner": "compute:nova"})
@@ -142,7 +142,7 @@ func (c *Cloud) Trunk(name string) (port, trunk string) {
 	return port, c.Add("trunks", map[string]any{"name": name + "-trunk", "port_id": port})
 }
 
-// AddSubport puts a port behind a trunk's as somebody else would.
+// AddSubport attaches a port to a trunk as another client would.
 func (c *Cloud) AddSubport(trunk, port string, vlan int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,21 +7,22 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// SubportTag is on ports that are created as subports: once such a port is on no trunk any
-// more, Neutron clears its device_owner, by which other ports of ours are found.
+// SubportTag is the tag of ports that are created as subports. Other ports of ours are
+// found by their device_owner, but Neutron clears the device_owner of a port that is
+// detached from its trunk.
 const SubportTag = openstack.TagPrefix + "subport"
 
 // Owner is the cluster and the unit that own an object.
 type Owner struct {
-	// Name is that of our cluster.
+	// Name is the name of our cluster.
 	Name string
 	Unit intent.Unit
 }
 
-// Tags are the tags of an object that o owns, sorted.
+// Tags returns the tags of an object that o owns, sorted.
 func (o Owner) Tags() []string { return openstack.Owner{Cluster: o.Name, Unit: o.Unit}.Tags() }
 
-// TagsOf are the tags of an object with such fields that o owns, sorted.
+// TagsOf returns the tags of an object with fields f that o owns, sorted.
 func (o Owner) TagsOf(f Fields) []string {
 	if IsSubport(f) {
 		return Sorted(append(o.Tags(), SubportTag))
@@ -29,17 +30,18 @@ func (o Owner) TagsOf(f Fields) []string {
 	return o.Tags()
 }
 
-// Description is that of an object that o owns and that may have no tags yet.
+// Description returns the description of an object that o owns. It names the owner while
+// the object has no tags.
 func (o Owner) Description() string {
 	return openstack.Owner{Cluster: o.Name, Unit: o.Unit}.Description()
 }
 
-// UnitOf returns the unit of a cluster that owns an object; false if none does.
+// UnitOf returns the unit that owns an object, and false if no unit of the cluster does.
 func UnitOf(cluster string, object Object) (intent.Unit, bool) {
 	return openstack.UnitOf(cluster, object.Tags, object.Text("description"))
 }
 
-// Owns tells whether o owns an object.
+// Owns reports whether o owns an object.
 func (o Owner) Owns(object Object) bool {
 	if !IsTagged(object) {
 		return object.Fields["description"] == o.Description()
@@ -48,10 +50,10 @@ func (o Owner) Owns(object Object) bool {
 	return ours && unit == o.Unit
 }
 
-// IsTagged tells whether an object's tags say who owns it.
+// IsTagged reports whether an object's tags name an owner.
 func IsTagged(object Object) bool { return openstack.HasOwnerTag(object.Tags) }
 
-// Sorted is a set's one form: in order, no word twice, nil if empty.
+// Sorted returns the words in order and without duplicates, nil if there are none.
 func Sorted(words []string) []string {
 	if len(words) == 0 {
 		return nil

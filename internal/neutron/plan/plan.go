@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// Verb is what a step does.
+// Verb is the operation of a step.
 type Verb string
 
 // The verbs.
@@ -19,22 +19,22 @@ const (
 	Create Verb = "create"
 	Update Verb = "update"
 	Tag    Verb = "tag"
-	// Attach puts a port behind another, detach takes it away from there.
+	// Attach attaches a port to a parent port's trunk, Detach detaches it.
 	Attach Verb = "attach"
 	Detach Verb = "detach"
 	Delete Verb = "delete"
 )
 
-// Removes tells whether nothing is left to do if what the step is about is gone.
+// Removes reports whether a step with this verb has nothing to do if its object is gone.
 func (v Verb) Removes() bool { return v == Delete || v == Detach }
 
-// Step is one call, or one of several that go in one.
+// Step is one call to Neutron, or a part of a call that is made for several steps.
 type Step struct {
 	Verb Verb
 	Object
 }
 
-// String is a step for people and for golden files.
+// String describes the step, for people and for golden files.
 func (s Step) String() string {
 	words := []string{string(s.Verb), string(s.Kind), s.Name}
 	if s.ID != "" {
@@ -64,8 +64,8 @@ func show(v any) string {
 	return strings.Trim(fmt.Sprintf("%v", v), "[]")
 }
 
-// immutable are the fields that Neutron cannot change, or not of a port that is
-// bound: another value needs another object.
+// immutable are the fields that Neutron cannot change, or cannot change on a bound port.
+// Another value needs another object.
 var immutable = map[Kind][]string{
 	KindSubnet:          {"network_id", "cidr", "ip_version"},
 	KindRouterInterface: {"router_id", "subnet_id"},
@@ -73,12 +73,13 @@ var immutable = map[Kind][]string{
 	KindRule:            append([]string{"security_group_id"}, ruleFields...),
 }
 
-// TagsOnCreate tells which kinds can be tagged in the call that makes them.
+// TagsOnCreate has the kinds that can be tagged in the call that creates them.
 type TagsOnCreate map[Kind]bool
 
-// Diff says which steps turn have into want: what must go, in reverse order of
-// creation, for it may hold addresses that others want; then, in order, what
-// is missing or differs. Of several that have the same name one stays.
+// Diff returns the steps that turn have into want. It begins with the deletions, in
+// reverse order of creation, because a deleted object may hold an address that another
+// one wants. Creations and changes follow, in order of creation. Of several objects with
+// the same name, one stays.
 func Diff(have, want []Object, born TagsOnCreate) []Step {
 	d := &differ{have: have, kept: map[Ref]Object{}, born: born}
 	for _, w := range slices.SortedFunc(slices.Values(want), byOrder) {
@@ -89,12 +90,12 @@ func Diff(have, want []Object, born TagsOnCreate) []Step {
 
 type differ struct {
 	have  []Object
-	kept  map[Ref]Object // by what is wanted
+	kept  map[Ref]Object // by the reference to the wanted object
 	born  TagsOnCreate
 	steps []Step
 }
 
-// object finds the one that is wanted, or makes it.
+// object adds the steps that create w or turn an existing object into it.
 func (d *differ) object(w Object) {
 	w.Fields = d.resolve(w.Fields)
 	h, found := d.choose(w)
@@ -120,8 +121,9 @@ func (d *differ) object(w Object) {
 	}
 }
 
-// AttachStep puts a port behind another, with a VLAN id that it had if that is
-// free. All that is to be so from the start comes before.
+// AttachStep returns the step that attaches a port to a parent port's trunk. The port
+// gets VLAN id vlan if that is free. The steps that prepare the port come before this
+// one.
 func AttachStep(o Object, parent, vlan any) Step {
 	o.Fields = Fields{"parent": parent, "vlan": vlan}
 	return Step{Verb: Attach, Object: o}
@@ -141,8 +143,8 @@ func (d *differ) create(w Object) {
 	}
 }
 
-// choose is the object that can become what is wanted; the one with the least
-// to change, and of equals the first by id.
+// choose returns the existing object that can become w with the fewest changes; of
+// equals, the first by id. It returns false if there is none.
 func (d *differ) choose(w Object) (Object, bool) {
 	var best Object
 	least := -1
@@ -157,8 +159,8 @@ func (d *differ) choose(w Object) (Object, bool) {
 	return best, least >= 0
 }
 
-// CanBecome tells whether have can be changed to want. A port from the pool has
-// no name of its own yet.
+// CanBecome reports whether object h can be changed into w. A port from the pool may have
+// the pool's name.
 func CanBecome(h, w Object) bool {
 	if h.Name != w.Name && (h.Kind != KindPort || h.Name != PooledName) {
 		return false
@@ -170,8 +172,8 @@ func CanBecome(h, w Object) bool {
 	return !slices.ContainsFunc(immutable[w.Kind], func(k string) bool { _, differs := changed[k]; return differs })
 }
 
-// canBeSubport: a port that is bound to a node by itself never gets behind another,
-// nor the other way round.
+// canBeSubport reports whether h suits w as a subport: a port that is bound to a node
+// cannot become a subport, and a subport cannot be bound to a node.
 func canBeSubport(h, w Object) bool {
 	if IsSubport(w.Fields) {
 		return IsSubport(h.Fields) || h.Text("binding:host_id") == ""
@@ -179,7 +181,7 @@ func canBeSubport(h, w Object) bool {
 	return !IsSubport(h.Fields)
 }
 
-// resolve puts ids in place of refs to what stays.
+// resolve returns f with ids in place of references to objects that stay.
 func (d *differ) resolve(f Fields) Fields {
 	out := maps.Clone(f)
 	for k, v := range f {
@@ -192,7 +194,8 @@ func (d *differ) resolve(f Fields) Fields {
 	return out
 }
 
-// deletes begins with the ports behind others: Neutron deletes none that is.
+// deletes returns the steps that delete what is not wanted. Detachments come first,
+// because Neutron does not delete a subport.
 func (d *differ) deletes() []Step {
 	var steps, detaches []Step
 	for _, h := range slices.SortedFunc(slices.Values(d.have), func(a, b Object) int { return byOrder(b, a) }) {
@@ -207,7 +210,8 @@ func (d *differ) deletes() []Step {
 	return append(detaches, steps...)
 }
 
-// Match returns which of the objects that are there are, or can become, the wanted ones.
+// Match returns, for each wanted object that has one, the existing object that is it or
+// can become it.
 func Match(have, want []Object) map[Ref]Object {
 	d := &differ{have: have, kept: map[Ref]Object{}}
 	for _, w := range want {
@@ -227,13 +231,13 @@ func (d *differ) stays(h Object) bool {
 	return false
 }
 
-// Is tells whether both are the same of Neutron's. A router's port may join
-// several subnets.
+// Is reports whether o and h are the same object in Neutron. A router's port may be the
+// interface of several subnets.
 func (o Object) Is(h Object) bool {
 	return o.Kind == h.Kind && o.ID == h.ID && (o.Kind != KindRouterInterface || o.Name == h.Name)
 }
 
-// goesWith tells whether an object goes by itself, with another.
+// goesWith reports whether Neutron deletes h together with another object, its group.
 func (d *differ) goesWith(h Object) bool {
 	if h.Kind != KindRule {
 		return false
@@ -243,16 +247,16 @@ func (d *differ) goesWith(h Object) bool {
 	})
 }
 
-// createOnly are fields that matter when an object is made, and cannot be changed
-// or asked for: whose project it is in, and where its prefix comes from.
+// createOnly are the fields that are only used on creation: Neutron cannot change them, or
+// does not show them.
 var createOnly = []string{"project_id", "subnetpool_id", "prefixlen", "vlan", "node"}
 
-// differing are the wanted fields that are not so.
+// differing returns the wanted fields that have another value in have.
 func differing(have, want Fields) Fields {
 	out := Fields{}
 	for k, w := range want {
 		if k == "device_owner" && IsSubport(want) {
-			continue // Neutron says it, and takes nobody else's word
+			continue // Neutron sets it, and refuses it from users
 		}
 		if !slices.Contains(createOnly, k) && !satisfies(have[k], w) {
 			out[k] = w
@@ -261,7 +265,7 @@ func differing(have, want Fields) Fields {
 	return out
 }
 
-// satisfies tells whether a field is as it is wanted.
+// satisfies reports whether a field's value is the wanted one.
 func satisfies(have, want any) bool {
 	switch w := want.(type) {
 	case Set:
@@ -274,8 +278,8 @@ func satisfies(have, want any) bool {
 	return reflect.DeepEqual(have, want)
 }
 
-// met tells whether addresses are those that are wanted, where a wanted one
-// may leave open what Neutron chooses.
+// met reports whether the addresses are the wanted ones. A wanted address or subnet that
+// is empty matches any.
 func (w FixedIPs) met(have FixedIPs) bool {
 	left := slices.Clone(have)
 	for _, ip := range w {
@@ -298,8 +302,8 @@ func (w FixedIPs) texts() []string {
 	return out
 }
 
-// OnlyNames tells whether steps only write whose a port is: those can wait, for nothing
-// depends on them.
+// OnlyNames reports whether the steps only write a port's name and owner. Those can wait,
+// because no traffic depends on them.
 func OnlyNames(steps []Step) bool {
 	for _, s := range steps {
 		if s.Kind != KindPort || s.Verb != Update && s.Verb != Tag {
@@ -314,8 +318,8 @@ func OnlyNames(steps []Step) bool {
 	return true
 }
 
-// Together is how many of the first steps go in one call, at most limit: ports that
-// are created, or attached to the same parent, or detached from it.
+// Together returns how many of the first steps fit into one call, at most limit: ports
+// that are created, or attached to the same parent, or detached from it.
 func Together(steps []Step, limit int) int {
 	n := 1
 	for n < len(steps) && n < limit && joins(steps[0], steps[n]) {

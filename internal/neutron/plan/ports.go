@@ -10,7 +10,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// How long to wait for what other units make.
+// Waiting times for objects of other units.
 const (
 	shortWait = time.Second
 	longWait  = 10 * time.Second
@@ -23,7 +23,7 @@ func (t *translation) port(p intent.Port) {
 	}
 	t.place(p, f)
 	t.protect(p, f)
-	if p.Parent != "" { // Neutron takes no port that is somebody's behind another, so it gets no device_id
+	if p.Parent != "" { // Neutron refuses to attach a port with a device_id, so a subport has none
 		f["device_id"], f["parent"], f["vlan"], f["node"] = "", p.Parent, p.Tag, p.Node
 	} else if t.Binding {
 		f["binding:host_id"] = p.Node
@@ -36,7 +36,7 @@ func (t *translation) port(p intent.Port) {
 	t.add(Object{Kind: KindPort, Name: openstack.Shorten(p.Name), Fields: f})
 }
 
-// ProjectOf is the id of the project that a port is to be in.
+// ProjectOf returns the id of the project for the port.
 func ProjectOf(p intent.Port, a Dependencies) string {
 	if p.Project != "" {
 		return p.Project
@@ -44,8 +44,8 @@ func ProjectOf(p intent.Port, a Dependencies) string {
 	return a.Project
 }
 
-// place says where a port lies: on a segment of the same unit, or on one that
-// is known.
+// place sets the port's network and addresses. The network is the unit's own, or a known
+// one.
 func (t *translation) place(p intent.Port, f Fields) {
 	own := Ref{Kind: KindNetwork, Name: openstack.Shorten(p.Network)}
 	if _, ours := t.objects[own]; ours {
@@ -67,7 +67,7 @@ func (t *translation) place(p intent.Port, f Fields) {
 	}
 }
 
-// at are fixed addresses, in the subnets that have them.
+// at returns the fixed addresses, each with the subnet that contains it.
 func at(addrs []netip.Addr, s Network) FixedIPs {
 	var out FixedIPs
 	for _, a := range addrs {
@@ -82,7 +82,7 @@ func at(addrs []netip.Addr, s Network) FixedIPs {
 	return out
 }
 
-// anyOf is one address of each of the segment's subnets.
+// anyOf returns one address in each of the network's subnets, for Neutron to choose.
 func anyOf(s Network) FixedIPs {
 	var out FixedIPs
 	for _, n := range s.Subnets {
@@ -91,7 +91,7 @@ func anyOf(s Network) FixedIPs {
 	return out
 }
 
-// protect says what may come to a port and leave it.
+// protect sets the port's security groups and port security.
 func (t *translation) protect(p intent.Port, f Fields) {
 	if p.UnknownAddresses {
 		t.unprotect(p, f)
@@ -102,11 +102,11 @@ func (t *translation) protect(p intent.Port, f Fields) {
 	}
 	f["security_groups"] = t.groupsOf(p)
 	if len(f["security_groups"].(Set)) == 0 {
-		delete(f, "security_groups") // Neutron's own default
+		delete(f, "security_groups") // Neutron uses its default
 	}
 }
 
-// groupsOf are the ids of a port's security groups.
+// groupsOf returns the ids of the port's security groups.
 func (t *translation) groupsOf(p intent.Port) Set {
 	ids := slices.Clone(p.CloudGroups)
 	for _, g := range p.Groups {
@@ -132,7 +132,7 @@ func (t *translation) unprotect(p intent.Port, f Fields) {
 	f["port_security_enabled"], f["security_groups"] = false, Set{}
 }
 
-// group makes a security group. Without rules it lets nothing through.
+// group adds a security group. Without rules it allows no traffic.
 func (t *translation) group(g intent.Group) {
 	r := t.add(Object{Kind: KindGroup, Name: openstack.Shorten(g.Name), Fields: Fields{}})
 	for _, rule := range g.Rules {
@@ -172,12 +172,12 @@ func (t *translation) rule(group Ref, r intent.Rule, family string) {
 	}
 	o := Object{Kind: KindRule, Fields: f}
 	o.Name = ruleName(group.Name, f)
-	if _, twice := t.objects[Ref{Kind: KindRule, Name: o.Name}]; !twice { // Neutron refuses doubles
+	if _, twice := t.objects[Ref{Kind: KindRule, Name: o.Name}]; !twice { // Neutron refuses duplicates
 		t.add(o)
 	}
 }
 
-// remote is the id of a group of ours, or a ref to one of the same unit.
+// remote returns the id of one of our groups, or a Ref to a group of the same unit.
 func (t *translation) remote(name string) any {
 	if slices.ContainsFunc(t.want.Groups, func(g intent.Group) bool { return g.Name == name }) {
 		return Ref{Kind: KindGroup, Name: openstack.Shorten(name)}
@@ -197,12 +197,12 @@ func orNil[T comparable](v T) any {
 	return v
 }
 
-// ruleFields are all that a rule says, in the order of its name.
+// ruleFields are all fields of a rule but its group, in the order of its name.
 var ruleFields = []string{
 	"direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id",
 }
 
-// ruleName is what a rule says: two rules that say the same are one.
+// ruleName returns a rule's name, made of all its fields: equal rules have equal names.
 func ruleName(group string, f Fields) string {
 	words := []string{group}
 	for _, k := range ruleFields {

@@ -10,8 +10,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
-// Named gives those objects a name that Neutron gives none, made of what they
-// join or say: in the same words as translate.
+// Named returns the objects with names for those that have none in Neutron: router
+// interfaces and rules. The names are the same as Translate gives.
 func Named(all []Object) []Object {
 	names := map[string]Ref{}
 	for _, o := range all {
@@ -39,13 +39,14 @@ func Named(all []Object) []Object {
 	return out
 }
 
-// Text is a field that holds a string; empty if it holds none.
+// Text returns a field's string, empty if the field holds no string.
 func (o Object) Text(field string) string {
 	s, _ := o.Fields[field].(string)
 	return s
 }
 
-// NetworkOf is a network with those of its subnets that are meant.
+// NetworkOf returns a network with those of its subnets whose prefix is in meant; with
+// all of them if meant is empty.
 func NetworkOf(network Object, subnets []Object, meant []netip.Prefix) Network {
 	mtu, _ := network.Fields["mtu"].(int)
 	s := Network{ID: network.ID, MTU: mtu}
@@ -54,7 +55,7 @@ func NetworkOf(network Object, subnets []Object, meant []netip.Prefix) Network {
 		if err != nil || len(meant) > 0 && !slices.Contains(meant, p) {
 			continue
 		}
-		gateway, _ := netip.ParseAddr(o.Text("gateway_ip")) // the zero Addr for none
+		gateway, _ := netip.ParseAddr(o.Text("gateway_ip")) // the zero Addr if there is none
 		s.Subnets = append(s.Subnets, Subnet{o.ID, p, gateway})
 	}
 	slices.SortFunc(s.Subnets, func(a, b Subnet) int {
@@ -66,7 +67,7 @@ func NetworkOf(network Object, subnets []Object, meant []netip.Prefix) Network {
 	return s
 }
 
-// PortStatus is a port for who attaches it.
+// PortStatus returns what an agent needs to attach the port.
 func PortStatus(port Object, s Network) intent.PortStatus {
 	b := intent.PortStatus{ID: port.ID, MAC: intent.MAC(port.Text("mac_address")), MTU: s.MTU}
 	b.Tag, _ = port.Fields["vlan"].(int)
@@ -84,7 +85,7 @@ func PortStatus(port Object, s Network) intent.PortStatus {
 	return b
 }
 
-// GroupsOf are the groups that ports are in.
+// GroupsOf returns the ids of the groups that the objects' ports are in, sorted.
 func GroupsOf(objects []Object) []string {
 	var ids []string
 	for _, o := range objects {
@@ -94,14 +95,14 @@ func GroupsOf(objects []Object) []string {
 	return Sorted(ids)
 }
 
-// OnTrunk is a port that is attached to a trunk.
+// OnTrunk returns the port as a subport, attached to a trunk.
 func (o Object) OnTrunk(at trunk.Attachment) Object {
 	o.Fields = maps.Clone(o.Fields)
 	o.Fields["device_owner"], o.Fields["parent"], o.Fields["vlan"] = SubportOwner, at.Parent, at.VLAN
 	return o
 }
 
-// OffTrunk is a port that is on no trunk any more.
+// OffTrunk returns the port as one that has been detached from its trunk.
 func (o Object) OffTrunk() Object {
 	o.Fields = maps.Clone(o.Fields)
 	o.Fields["device_owner"] = ""
@@ -110,18 +111,19 @@ func (o Object) OffTrunk() Object {
 	return o
 }
 
-// IsSubport tells whether a port is, or was made to be, a subport.
+// IsSubport reports whether a port is a subport or was created to be one.
 func IsSubport(f Fields) bool {
 	_, is := f["parent"]
 	return is || f["device_owner"] == SubportOwner
 }
 
-// Unplaced tells whether an object is a subport, and nobody knows of which port.
+// Unplaced reports whether an object is a subport of an unknown trunk.
 func Unplaced(o Object) bool {
 	return o.Kind == KindPort && o.Text("device_owner") == SubportOwner && o.Fields["parent"] == nil
 }
 
-// Place says of subports where they are attached: Neutron says it of trunks only.
+// Place adds to each subport its parent and VLAN id, which find returns. Neutron shows
+// them only on the trunk.
 func Place(all []Object, find func(port string) (trunk.Attachment, bool)) []Object {
 	out := slices.Clone(all)
 	for i, o := range out {

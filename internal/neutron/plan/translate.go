@@ -1,11 +1,12 @@
-// Package plan knows what a unit's wishes are in Neutron's words, and which steps make them
-// true. It is pure: it reads nothing and calls nobody.
+// Package plan translates what a unit wants into Neutron's objects, and computes the
+// steps from the objects that exist to those that are wanted. It is pure: it reads
+// nothing and makes no calls.
 //
 //	intent.Want ──Translate──▶ []Object ──Diff(have)──▶ []Step
 //
-// Read translate.go and ports.go for the objects, plan.go for the steps and their order, and
-// owner.go for the tags that say whose an object is. The package does not know how a step is
-// done, nor what another unit has.
+// Read translate.go and ports.go for the objects, plan.go for the steps and their order,
+// and owner.go for the tags that name an object's owner. The package does not know how a
+// step is executed or what other units have.
 package plan
 
 import (
@@ -20,7 +21,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// Kind is a kind of object in Neutron's own word.
+// Kind is a kind of object, by Neutron's name.
 type Kind string
 
 // The kinds.
@@ -29,23 +30,23 @@ const (
 	KindRule    Kind = "security_group_rule"
 	KindNetwork Kind = "network"
 	KindSubnet  Kind = "subnet"
-	// KindRouterInterface is a subnet's place on a router. It is no object of Neutron's own.
+	// KindRouterInterface is a subnet's attachment to a router. Neutron has no object of
+	// its own for it.
 	KindRouterInterface Kind = "router_interface"
 	KindPort            Kind = "port"
-	// KindTrunk is somebody else's: a port that others may be behind.
+	// KindTrunk is a foreign object: a trunk with subports.
 	KindTrunk Kind = "trunk"
 )
 
-// order is that of creation: each after what it may refer to. Deletion goes
-// the other way.
+// order is the order of creation: each kind comes after those that it may refer to.
+// Deletion uses the reverse order.
 var order = []Kind{KindGroup, KindRule, KindNetwork, KindSubnet, KindRouterInterface, KindPort}
 
-// Tagged tells whether Neutron can tag objects of that kind.
+// Tagged reports whether Neutron can tag objects of kind k.
 func (k Kind) Tagged() bool { return k != KindRule && k != KindRouterInterface }
 
-// Object is one of Neutron's, as it is or as it is wanted. An object that is
-// wanted has the fields that matter, and no id. Within a unit, kind and name
-// say which it is.
+// Object is a Neutron object, existing or wanted. A wanted object has no id, and only the
+// fields that matter. Kind and name identify an object within a unit.
 type Object struct {
 	Kind   Kind
 	Name   string
@@ -54,10 +55,9 @@ type Object struct {
 	Fields Fields
 }
 
-// Fields are an object's attributes by Neutron's names: string, bool, int, nil,
-// set, fixedIPs, ranges, or a ref to another object of the same unit. A port that
-// is behind another has parent and vlan besides; node says of one that is wanted
-// on which that is.
+// Fields are an object's attributes by Neutron's names. Values are string, bool, int,
+// nil, Set, FixedIPs, Ranges, or a Ref to another object of the same unit. A subport also
+// has parent and vlan, and a wanted subport has node, the parent's node.
 type Fields map[string]any
 
 type (
@@ -67,12 +67,12 @@ type (
 	FixedIPs []FixedIP
 	// Ranges are a subnet's allocation pools, in any order.
 	Ranges []Range
-	// Ref stands for the id of another object of the same unit.
+	// Ref stands for the id of another object of the same unit that has no id yet.
 	Ref struct {
 		Kind Kind
 		Name string
 	}
-	// FixedIP is an address in a subnet; either may be left to Neutron.
+	// FixedIP is an address in a subnet. Neutron chooses whichever of the two is empty.
 	FixedIP struct {
 		Subnet string `json:"subnet_id,omitempty"`
 		Addr   string `json:"ip_address,omitempty"`
@@ -84,44 +84,45 @@ type (
 	}
 )
 
-// What Kuryr calls things.
+// Names that Kuryr uses.
 const (
 	DeviceOwner = "compute:kuryr"
-	// SubportOwner is Neutron's own word for a port behind another, as long as it is.
+	// SubportOwner is the device_owner that Neutron gives a port while it is a subport.
 	SubportOwner         = "trunk:subport"
 	PooledName           = "kuryr-pool-port"
 	RouterInterfaceOwner = "network:router_interface"
 )
 
-// Network is a network as it stands in Neutron, ours or not.
+// Network is a network in Neutron, ours or foreign.
 type Network struct {
 	ID      string
 	MTU     int
 	Subnets []Subnet
 }
 
-// Subnet is an address range of a Segment.
+// Subnet is a subnet of a Network.
 type Subnet struct {
 	ID      string
 	Prefix  netip.Prefix
 	Gateway netip.Addr // the zero Addr if it has none
 }
 
-// Dependencies is what a unit's objects depend on that is not the unit's own.
+// Dependencies are the objects outside the unit that its objects refer to.
 type Dependencies struct {
 	Project  string
 	Networks map[string]Network
-	// Groups are our security groups by name; standard is the id of each
-	// project's default group.
+	// Groups has the ids of our security groups by name, DefaultGroups the id of each
+	// project's default group by the project's id.
 	Groups, DefaultGroups map[string]string
-	// Pools are those that the unit's segments take prefixes from, as it calls them.
+	// Pools has the subnet pools that the unit's networks name, by that name.
 	Pools map[string]PrefixPool
-	// PortSecurity and binding are Neutron's extensions.
+	// PortSecurity and Binding report whether Neutron has the extension of that name.
 	PortSecurity, Binding bool
 }
 
-// Translate says which objects make a want true. It calls nobody. Its errors
-// are intent.Wait and intent.Stop.
+// Translate returns the objects that w asks for, in order of creation. It returns an
+// intent.Stop if Neutron cannot provide them, and an intent.Wait if a dependency is
+// missing.
 func Translate(m Owner, w intent.Want, a Dependencies) ([]Object, error) {
 	t := &translation{Owner: m, want: w, Dependencies: a, objects: map[Ref]Object{}}
 	t.refuseUnknown()
@@ -158,7 +159,7 @@ func (t *translation) result() ([]Object, error) {
 	return slices.SortedFunc(maps.Values(t.objects), byOrder), nil
 }
 
-// byOrder sorts objects as they are to be made.
+// byOrder compares objects in the order of their creation.
 func byOrder(a, b Object) int {
 	if d := slices.Index(order, a.Kind) - slices.Index(order, b.Kind); d != 0 {
 		return d
@@ -189,7 +190,7 @@ func (t *translation) refuseUnknown() {
 	}
 }
 
-// add finishes an object that is wanted.
+// add adds a wanted object, with its tags, name, description and project.
 func (t *translation) add(o Object) Ref {
 	r := Ref{Kind: o.Kind, Name: o.Name}
 	if _, twice := t.objects[r]; twice {
@@ -209,7 +210,7 @@ func (t *translation) add(o Object) Ref {
 
 func (t *translation) segment(s intent.Network) {
 	if s.Existing != "" {
-		return // looked at, not made
+		return // a foreign network is read, not created
 	}
 	network := t.add(Object{Kind: KindNetwork, Name: openstack.Shorten(s.Name), Fields: Fields{"admin_state_up": true}})
 	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
@@ -231,7 +232,7 @@ func (t *translation) segment(s intent.Network) {
 	}
 }
 
-// subnetName is Kuryr's way to tell the families apart.
+// subnetName returns the name that Kuryr gives a network's subnet of the prefix's family.
 func subnetName(segment string, p netip.Prefix) string {
 	return subnetOf(segment, map[bool]int{true: 4, false: 6}[p.Addr().Is4()])
 }
@@ -240,7 +241,8 @@ func subnetOf(segment string, family int) string {
 	return openstack.Shorten(fmt.Sprintf("%s-IPv%d", segment, family))
 }
 
-// gateway is the router's address in a segment's prefix, nil if it has none.
+// gateway returns the router's address in the network's i-th prefix, nil if there is
+// none.
 func (t *translation) gateway(s intent.Network, i int) any {
 	if i < len(s.Gateways) && s.Gateways[i].IsValid() {
 		return s.Gateways[i].String()
@@ -266,7 +268,8 @@ func within(all []intent.Range, p netip.Prefix) Ranges {
 	return out
 }
 
-// join puts each of a segment's subnets on a router: Neutron makes the port.
+// join attaches each of a network's subnets to a router. Neutron creates the router's
+// port.
 func (t *translation) join(j intent.RouterInterface) {
 	i := slices.IndexFunc(t.want.Networks, func(s intent.Network) bool { return s.Name == j.Network && s.Existing == "" })
 	if i < 0 {
@@ -281,18 +284,18 @@ func (t *translation) join(j intent.RouterInterface) {
 	}
 }
 
-// routerID is the id in a Vpc's name.
+// routerID returns the router's id in the name of a Vpc.
 func routerID(router string) string { return strings.TrimPrefix(router, "neutron-") }
 
 func joinName(router, subnet string) string { return router + "/" + subnet }
 
-// PrefixPool is a subnet pool of Neutron's.
+// PrefixPool is a subnet pool in Neutron.
 type PrefixPool struct {
 	ID     string
 	Family int
 }
 
-// chosen is a subnet whose prefix Neutron chooses.
+// chosen adds a subnet whose prefix Neutron allocates from a subnet pool.
 func (t *translation) chosen(s intent.Network, network Ref) {
 	pool := t.Pools[s.SubnetPool]
 	t.add(Object{Kind: KindSubnet, Name: subnetOf(s.Name, pool.Family), Fields: Fields{
@@ -300,7 +303,7 @@ func (t *translation) chosen(s intent.Network, network Ref) {
 	}})
 }
 
-// subnetsOf are the names of a segment's subnets.
+// subnetsOf returns the names of a network's subnets.
 func (t *translation) subnetsOf(s intent.Network) []string {
 	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
 		return []string{subnetOf(s.Name, t.Pools[s.SubnetPool].Family)}

@@ -13,61 +13,63 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// Pace says how often Neutron is asked for the status of pending ports.
+// Pace has the intervals at which Pending checks ports.
 type Pace struct {
-	// Looks bounds the pauses between two looks. They are short after a new port, and
+	// Looks bounds the pauses between two checks. They are short after a new port, and
 	// become longer.
 	Looks retry.Backoff
-	// Stuck is after what time a port whose parent is up does not come up by itself any
-	// more.
+	// Stuck is the time after which a port that is not up, although its parent is, is
+	// attached again.
 	Stuck time.Duration
 }
 
-// DefaultPace is for a Neutron that shows a port up a fraction of a second after OVN does.
+// DefaultPace suits a Neutron that shows a port as up a fraction of a second after OVN.
 var DefaultPace = Pace{Looks: retry.Backoff{First: 250 * time.Millisecond, Longest: 10 * time.Second}, Stuck: 30 * time.Second}
 
-// portsPerCall is of how many ports one call asks: its address must not get too long.
+// portsPerCall is the maximum number of ports in one call. It limits the length of the
+// URL.
 const portsPerCall = 50
 
 // PendingPort is a subport that has not been up yet.
 type PendingPort struct {
 	ID string
-	// Unit is empty for a port of the pool.
+	// Unit is the unit that waits for the port, empty for a port of the pool.
 	Unit   intent.Unit
 	Parent string
 	since  time.Time
 }
 
-// Ports is what Pending asks and tells of ports.
+// Ports is what Pending needs to know and do about ports.
 type Ports interface {
-	// Active asks Neutron which of the ports are up. It says nothing of ports that do not
-	// exist.
+	// Active returns which of the ports are up in Neutron. The map lacks ports that do
+	// not exist.
 	Active(ctx context.Context, ids []string) (map[string]bool, error)
-	// CameUp is called with the units whose port has come up, or is gone.
+	// CameUp is called with the units whose port has come up or is gone.
 	CameUp(units []intent.Unit)
-	// Reattach is called for a port that has never come up though its parent is up.
+	// Reattach is called for a port that has not come up although its parent is up.
 	Reattach(ctx context.Context, p PendingPort)
 }
 
-// Pending are the subports that have not been up yet. OVN tells when one comes up. Where OVN
-// does not know the port, Neutron is polled, for it sends no event: one call asks for many. A
-// port that was up once counts as up: it comes up again with its virtual machine. It is safe
-// for concurrent use.
+// Pending watches the subports that have not been up yet. OVN reports when one comes up.
+// Ports that OVN does not know are polled in Neutron, which sends no event, many in one
+// call. A port that was up once counts as up: after a restart of its virtual machine it
+// comes up again. Pending is safe for concurrent use.
 type Pending struct {
 	ports Ports
-	// ovn is what OVN says of a port, if it knows the port.
+	// ovn returns whether OVN sees a port as up. known is false if OVN does not know the
+	// port.
 	ovn     func(port string) (up, known bool)
 	pace    Pace
 	log     *slog.Logger
 	changed signal.Signal
 
-	mu      sync.Mutex // of all below
+	mu      sync.Mutex // guards the fields below
 	waiting map[string]PendingPort
 	up      map[string]bool
 }
 
-// NewPending returns Pending without ports. ovn says whether OVN sees the port up; known is
-// false if OVN does not know the port. It must not block, and may be nil.
+// NewPending returns a Pending without ports. ovn returns whether OVN sees a port as up;
+// known is false if OVN does not know the port. ovn must not block, and may be nil.
 func NewPending(ports Ports, ovn func(port string) (up, known bool), pace Pace, log *slog.Logger) *Pending {
 	if ovn == nil {
 		ovn = func(string) (bool, bool) { return false, false }
@@ -77,14 +79,14 @@ func NewPending(ports Ports, ovn func(port string) (up, known bool), pace Pace, 
 	}
 }
 
-// Await has CameUp called once a port is up.
+// Await watches a unit's port. CameUp is called with the unit when the port is up.
 func (p *Pending) Await(port string, u intent.Unit, parent string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.await(port, u, parent)
 }
 
-// await is Await. p.mu is held.
+// await implements Await. p.mu is held.
 func (p *Pending) await(port string, u intent.Unit, parent string) {
 	was, known := p.waiting[port]
 	if known && was.Unit == u || p.up[port] {
@@ -98,7 +100,7 @@ func (p *Pending) await(port string, u intent.Unit, parent string) {
 	p.changed.Set()
 }
 
-// AwaitPooled watches a port of the pool, unless a unit has it by now.
+// AwaitPooled watches a port of the pool, unless a unit has the port by now.
 func (p *Pending) AwaitPooled(port, parent string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +109,7 @@ func (p *Pending) AwaitPooled(port, parent string) {
 	}
 }
 
-// Forget forgets a port: it does not exist any more, or starts anew.
+// Forget stops watching a port, and no longer counts it as up.
 func (p *Pending) Forget(port string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +117,7 @@ func (p *Pending) Forget(port string) {
 	delete(p.up, port)
 }
 
-// ForgetPooled forgets a port of the pool, unless a unit waits for it by now.
+// ForgetPooled stops watching a port of the pool, unless a unit waits for it by now.
 func (p *Pending) ForgetPooled(port string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,15 +126,15 @@ func (p *Pending) ForgetPooled(port string) {
 	}
 }
 
-// Keep forgets which ports were up, but for those that exist.
+// Keep drops the ports that do not exist from those that count as up.
 func (p *Pending) Keep(exists func(port string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.up, func(id string, _ bool) bool { return !exists(id) })
 }
 
-// IsUp tells whether a port is up, or was once. active is Neutron's word; OVN's counts more,
-// for Neutron calls a subport up as soon as its parent is.
+// IsUp reports whether a port is or was up. active is Neutron's status. OVN's status
+// takes precedence, because Neutron shows a subport as active as soon as its parent is.
 func (p *Pending) IsUp(port string, active bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +144,7 @@ func (p *Pending) IsUp(port string, active bool) bool {
 	return active || p.up[port]
 }
 
-// Up is to be called when OVN says that a port is up.
+// Up records that OVN reports the port as up.
 func (p *Pending) Up(port string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,14 +153,14 @@ func (p *Pending) Up(port string) {
 	}
 }
 
-// Count is how many ports have not been up yet.
+// Count returns how many ports have not been up yet.
 func (p *Pending) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.waiting)
 }
 
-// Run looks at the ports until ctx ends.
+// Run checks the ports until ctx ends.
 func (p *Pending) Run(ctx context.Context) {
 	again := time.NewTimer(p.pace.Looks.Longest)
 	defer again.Stop()
@@ -178,7 +180,7 @@ func (p *Pending) Run(ctx context.Context) {
 	}
 }
 
-// look asks once for all ports.
+// look checks all ports once.
 func (p *Pending) look(ctx context.Context) {
 	p.mu.Lock()
 	ids := slices.Sorted(maps.Keys(p.waiting))
@@ -200,8 +202,8 @@ func (p *Pending) look(ctx context.Context) {
 	}
 }
 
-// active tells of ports and their parents whether they are up; nothing of those that are
-// gone. Neutron is asked for what OVN does not know.
+// active returns whether the ports and their parents are up. The map lacks ports that are
+// gone. It asks Neutron only for ports that OVN does not know.
 func (p *Pending) active(ctx context.Context, ids []string) (map[string]bool, error) {
 	p.mu.Lock()
 	all := map[string]bool{}
@@ -209,7 +211,7 @@ func (p *Pending) active(ctx context.Context, ids []string) (map[string]bool, er
 		all[id], all[p.waiting[id].Parent] = true, true
 	}
 	p.mu.Unlock()
-	delete(all, "") // of a port that has just been forgotten
+	delete(all, "") // the parent of a port that was forgotten meanwhile
 	active := map[string]bool{}
 	for id := range all {
 		if up, known := p.ovn(id); known {
@@ -225,8 +227,9 @@ func (p *Pending) active(ctx context.Context, ids []string) (map[string]bool, er
 	return active, err
 }
 
-// note notes which ports are up, or gone. It returns the units that wait for them, and the
-// ports that have not come up although their parent is up.
+// note removes the ports that are up or gone from those that are watched, and returns the
+// units that wait for them. It also returns the ports that are not up although their
+// parent is.
 func (p *Pending) note(ids []string, active map[string]bool, before time.Time) (up []intent.Unit, stuck []PendingPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,35 +12,38 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// vlanAttempts is how often VLAN ids are chosen anew before the caller gets to know that
-// they are always taken.
+// vlanAttempts is how often Attach chooses VLAN ids before it returns the error that they
+// are taken.
 const vlanAttempts = 3
 
-// Trunks is what is known of all trunks. It is safe for concurrent use.
+// Trunks caches all trunks, and attaches and detaches subports. It is safe for concurrent
+// use.
 type Trunks struct {
-	// limit waits until another call may be made, and returns how to end it.
+	// limit waits until another call may be made, and returns a function to call after
+	// it.
 	limit func(context.Context) (release func(), err error)
 
-	mu       sync.Mutex // of all below
+	mu       sync.Mutex // guards the fields below
 	byParent map[string]*trunk
 }
 
-// trunk is what is known of one trunk.
+// trunk is the cache of one trunk.
 type trunk struct {
-	// one is held by who changes the subports: Neutron refuses two changes at once.
+	// one is held while the subports are changed: Neutron refuses concurrent changes of
+	// one trunk.
 	one *semaphore.Weighted
 	id  string
 	vlanAllocator
 }
 
-// New returns Trunks that know none yet. limit is called before each change; it waits until
-// one more call may be made, and returns what to call afterwards.
+// New returns Trunks with an empty cache. limit is called before each change. It waits
+// until another call may be made, and returns a function to call after it.
 func New(limit func(context.Context) (release func(), err error)) *Trunks {
 	return &Trunks{limit: limit, byParent: map[string]*trunk{}}
 }
 
-// Ensure reads the trunk of a parent port unless it is known. Its error is an intent.Wait
-// with reason NoTrunk if there is none.
+// Ensure reads the trunk of a parent port unless it is in the cache. It returns an
+// intent.Wait with reason NoTrunk if the port has no trunk.
 func (t *Trunks) Ensure(ctx context.Context, api API, parent string) error {
 	_, err := t.trunkOf(ctx, api, parent)
 	return err
@@ -70,7 +73,7 @@ func (t *Trunks) read(ctx context.Context, api API, parent string) (*trunk, erro
 	return t.learn(found[0]), nil
 }
 
-// learn takes over what Neutron says of a trunk. t.mu is held.
+// learn puts a trunk into the cache. t.mu is held.
 func (t *Trunks) learn(found Trunk) *trunk {
 	known := t.byParent[found.Parent]
 	if known == nil {
@@ -84,7 +87,7 @@ func (t *Trunks) learn(found Trunk) *trunk {
 	return known
 }
 
-// Learn takes over trunks that have just been read, and keeps what is known of others.
+// Learn puts trunks into the cache, and keeps the others.
 func (t *Trunks) Learn(found []Trunk) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,8 +96,9 @@ func (t *Trunks) Learn(found []Trunk) {
 	}
 }
 
-// Sync takes over all trunks as they were when somebody began to read them. changed tells
-// of the id of a port whether it was attached or detached since: that is known better.
+// Sync replaces the cache by all trunks in Neutron. changed reports whether a port was
+// attached or detached after the caller began to read them; for such a port the cache is
+// newer and stays.
 func (t *Trunks) Sync(all []Trunk, changed func(port string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -116,7 +120,7 @@ func (t *Trunks) Sync(all []Trunk, changed func(port string) bool) {
 	maps.DeleteFunc(t.byParent, func(parent string, _ *trunk) bool { return !exists[parent] })
 }
 
-// Find returns where a subport is attached; false if it is on no trunk that is known.
+// Find returns where a subport is attached, and false if it is on no known trunk.
 func (t *Trunks) Find(port string) (Attachment, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,9 +132,10 @@ func (t *Trunks) Find(port string) (Attachment, bool) {
 	return Attachment{}, false
 }
 
-// Attach attaches ports to the trunk of a parent port, all in one call, and returns them with
-// their VLAN ids. If somebody else has taken one of these meanwhile, the trunk is read again
-// and other ids are tried. Its errors are those of API, and intent.Wait.
+// Attach attaches ports to the trunk of a parent port in one call, and returns them with
+// their VLAN ids. If another client has taken one of the ids, Attach reads the trunk
+// again and tries other ids. It returns an intent.Wait if there is no trunk or no free
+// VLAN id, and the errors of api.
 func (t *Trunks) Attach(ctx context.Context, api API, parent string, ports []Subport) ([]Subport, error) {
 	on, leave, err := t.enter(ctx, api, parent)
 	if err != nil {
@@ -156,8 +161,8 @@ func (t *Trunks) Attach(ctx context.Context, api API, parent string, ports []Sub
 	}
 }
 
-// Detach detaches ports from the trunk of a parent port, all in one call. Ports that are not
-// attached, or whose trunk does not exist, are no error.
+// Detach detaches ports from the trunk of a parent port in one call. It returns nil if
+// the ports are not attached or there is no trunk.
 func (t *Trunks) Detach(ctx context.Context, api API, parent string, ports []Subport) error {
 	on, leave, err := t.enter(ctx, api, parent)
 	if isNoTrunk(err) {
@@ -177,7 +182,7 @@ func (t *Trunks) Detach(ctx context.Context, api API, parent string, ports []Sub
 	return err
 }
 
-// detachRest detaches those ports that are still attached.
+// detachRest detaches those of the ports that are still attached.
 func (t *Trunks) detachRest(ctx context.Context, api API, parent string, ports []Subport) error {
 	found, err := api.Trunks(ctx, parent)
 	if err != nil || len(found) == 0 {
@@ -191,8 +196,9 @@ func (t *Trunks) detachRest(ctx context.Context, api API, parent string, ports [
 	return api.RemoveSubports(ctx, found[0].ID, left)
 }
 
-// enter begins a change of a trunk's subports; leave ends it. Who waits for the trunk is not
-// yet counted by the limit: calls for others go on meanwhile.
+// enter waits until a trunk's subports may be changed, and returns a function to call
+// after that. It acquires the trunk before the limit, so that changes that wait for this
+// trunk do not block calls for others.
 func (t *Trunks) enter(ctx context.Context, api API, parent string) (on *trunk, leave func(), err error) {
 	if on, err = t.trunkOf(ctx, api, parent); err != nil {
 		return nil, nil, err
@@ -209,8 +215,8 @@ func (t *Trunks) enter(ctx context.Context, api API, parent string) (on *trunk, 
 	return on, func() { release(); one.Release(1) }, nil
 }
 
-// reserve returns the trunk's id, which changes when the trunk is created anew, and the ports
-// with VLAN ids.
+// reserve returns the trunk's id, which changes when the trunk is created again, and the
+// ports with VLAN ids.
 func (t *Trunks) reserve(on *trunk, parent string, ports []Subport) (id string, reserved []Subport, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,8 +239,8 @@ func (t *Trunks) idOf(on *trunk) string {
 	return on.id
 }
 
-// forgetMissing forgets a trunk if a call failed because it does not exist, and says so in
-// the same words as Ensure.
+// forgetMissing removes a trunk from the cache if err says that it does not exist, and
+// returns the same error as Ensure. It returns any other err unchanged.
 func (t *Trunks) forgetMissing(parent string, err error) error {
 	if !isNoTrunk(err) {
 		return err

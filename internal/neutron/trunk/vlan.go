@@ -1,22 +1,22 @@
 package trunk
 
-// The VLAN ids that exist.
+// The range of valid VLAN ids.
 const (
 	FirstVLAN = 1
 	LastVLAN  = 4094
 )
 
-// vlanAllocator chooses the VLAN ids of one trunk's subports.
+// vlanAllocator allocates the VLAN ids of one trunk's subports.
 type vlanAllocator struct {
-	// vlans has the VLAN ids of all subports, whoever owns them, by the port's id.
+	// vlans has the VLAN ids of all subports, ours and foreign ones, by the port's id.
 	vlans map[string]int
-	// last was allocated last. The next one is another: a pod that is just being
-	// unplugged may still use its VLAN id.
+	// last is the id that was allocated last. The search starts after it, because a pod
+	// that is being removed may still use a released id.
 	last int
 }
 
-// reserve returns the ports with VLAN ids; false if there are not enough ids. A port keeps
-// the VLAN id that it comes with if nobody else has it.
+// reserve returns the ports with VLAN ids, and false if there are not enough ids. A port
+// keeps the VLAN id that it has if no other port uses it.
 func (v *vlanAllocator) reserve(ports []Subport) ([]Subport, bool) {
 	taken := map[int]bool{}
 	for _, vlan := range v.vlans {

@@ -9,22 +9,21 @@ import (
 	"time"
 )
 
-// service is Octavia with provider ovn, and Neutron's floating IPs and ports. It
-// answers calls and changes the store; a change ends after it was read a number of
-// times.
+// service is Octavia with provider ovn, and Neutron's floating IPs and ports. It answers
+// calls and changes the store. A change ends after it has been read a number of times.
 type service struct {
 	store
-	reads  int            // how often a change is seen PENDING
-	turns  map[string]int // how often each load balancer will still be seen PENDING
-	failed int            // how many of the next changes end in ERROR
-	quota  int            // of load balancers; 0 for any number
+	reads  int            // number of reads during which a change is PENDING
+	turns  map[string]int // by load balancer, how many reads are left
+	failed int            // number of changes from now on that end in ERROR
+	quota  int            // maximum number of load balancers; 0 means no limit
 }
 
 func newService() service {
 	return service{store: store{things: map[string][]thing{}}, reads: 1, turns: map[string]int{}}
 }
 
-// balancerOf returns the load balancer that a thing belongs to; nil if there is none.
+// balancerOf returns the load balancer that a thing belongs to, nil if there is none.
 func (c *service) balancerOf(collection string, o thing) thing {
 	switch collection {
 	case "loadbalancers":
@@ -54,7 +53,7 @@ func (c *service) begin(status string, lb thing, what ...thing) {
 	}
 }
 
-// look counts that a change was seen, and ends it after the last time.
+// look counts a read of lb, and ends its change after the last one.
 func (c *service) look(lb thing) {
 	id := lb["id"].(string)
 	if !strings.HasPrefix(lb["provisioning_status"].(string), "PENDING") {
@@ -146,7 +145,7 @@ func immutable(lb thing) (int, any) {
 }
 
 // createBalancer creates a load balancer with all its parts. Like provider ovn, it
-// creates the port of the address first, and leaves it behind if it fails then.
+// creates the port of the address first, and leaves it behind if the creation then fails.
 func (c *service) createBalancer(asked thing) (int, any) {
 	if c.quota > 0 && len(c.things["loadbalancers"]) >= c.quota {
 		return fault(http.StatusForbidden, "Quota has been met for resources: Load Balancer")
@@ -180,7 +179,7 @@ func (c *service) createBalancer(asked thing) (int, any) {
 	return http.StatusCreated, thing{"loadbalancer": lb}
 }
 
-// projectOf returns the project that is asked for, or else the caller's own.
+// projectOf returns the requested project, or else the caller's own.
 func projectOf(asked thing) any {
 	if id := asked["project_id"]; id != nil {
 		return id
@@ -328,7 +327,7 @@ func (c *service) dropPart(collection string, o thing) {
 	c.drop(collection, o)
 }
 
-// tree returns what the status call shows: only pools behind a listener.
+// tree returns the status tree, which has only pools with a listener.
 func (c *service) tree(lb thing) thing {
 	ls := []thing{}
 	for _, l := range c.things["listeners"] {

@@ -28,10 +28,9 @@ const (
 	External = "network-external"
 )
 
-// Fault is how a call fails. The zero Fault lets it pass.
+// Fault makes a call fail. The zero Fault does nothing.
 type Fault struct {
-	// Code and Text are the answer instead of the real one; without a Code the
-	// connection breaks.
+	// Code and Text replace the answer. If Code is 0, the connection breaks.
 	Code int
 	Text string
 	// After is true if the call is executed before it fails.
@@ -90,10 +89,10 @@ func (c *Cloud) Calls() []string {
 // Break makes the next n changes end in status ERROR.
 func (c *Cloud) Break(n int) { c.set(func() { c.failed = n }) }
 
-// Slow sets how often a change is seen PENDING before it ends; 1 at the start.
+// Slow sets for how many reads a change is PENDING. The default is 1.
 func (c *Cloud) Slow(reads int) { c.set(func() { c.reads = reads }) }
 
-// Quota sets how many load balancers there may be; 0 for any number.
+// Quota sets the maximum number of load balancers; 0 means no limit.
 func (c *Cloud) Quota(n int) { c.set(func() { c.quota = n }) }
 
 func (c *Cloud) set(f func()) {
@@ -140,8 +139,8 @@ func (c *Cloud) Snapshot() []string {
 	return out
 }
 
-// Edit changes all resources of a collection that have a name, as somebody else
-// would. A nil f deletes them.
+// Edit changes all resources of a collection that have a name, as another client would. A
+// nil f deletes them.
 func (c *Cloud) Edit(collection, name string, f func(map[string]any)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,7 +162,7 @@ func (c *Cloud) Edit(collection, name string, f func(map[string]any)) {
 	}
 }
 
-// Add adds a resource that somebody else created, and returns its id.
+// Add creates a resource as another client would, and returns its id.
 func (c *Cloud) Add(collection string, o map[string]any) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
-// Front joins two clouds: Octavia, floating IPs and the ports of virtual IPs are
-// o's, the rest of Neutron is n's. It returns the path of a clouds.yaml with cloud
+// Front joins two clouds: o answers for Octavia, floating IPs and the ports of virtual
+// IPs, n for the rest of Neutron. It returns the path of a clouds.yaml with cloud
 // neutrontest.Name.
 func Front(tb testing.TB, n *neutrontest.Cloud, o *Cloud) (string, error) {
 	tb.Helper()
@@ -50,7 +50,7 @@ func Front(tb testing.TB, n *neutrontest.Cloud, o *Cloud) (string, error) {
 
 var authURL = regexp.MustCompile(`auth_url: (\S+)/v3`)
 
-// proxyTo returns a proxy to the server of a clouds.yaml.
+// proxyTo returns a proxy to the server in a clouds.yaml.
 func proxyTo(cloudsFile, prefix string) (http.Handler, error) {
 	text, err := os.ReadFile(cloudsFile)
 	if err != nil {

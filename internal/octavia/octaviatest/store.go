@@ -13,10 +13,10 @@ type thing = map[string]any
 // "members", "ports", "floatingips".
 type store struct {
 	things map[string][]thing
-	next   int // makes ids
+	next   int // the number in the next id
 }
 
-// byID returns a resource; nil if there is none.
+// byID returns a resource, nil if there is none.
 func (s *store) byID(collection string, id any) thing {
 	i := slices.IndexFunc(s.things[collection], func(o thing) bool { return o["id"] == id })
 	if i < 0 {
@@ -38,7 +38,7 @@ func (s *store) drop(collection string, o thing) {
 	s.things[collection] = slices.DeleteFunc(s.things[collection], func(x thing) bool { return x["id"] == o["id"] })
 }
 
-// nameOf returns the address of a port; empty if there is none.
+// nameOf returns the address of a port, empty if there is none.
 func (s *store) nameOf(collection string, id any) any {
 	if o := s.byID(collection, id); o != nil {
 		return o["address"]
