@@ -7,7 +7,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// The units, by the objects that they are named after.
+// A unit has the name of its Kubernetes object.
 
 // PodUnit returns the name of a pod's unit.
 func PodUnit(namespace, pod string) intent.Unit {

@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
-// LoadBalancerStatus is a balancer as the fabric made it. Ids are the cloud's.
+// LoadBalancerStatus is a load balancer as the fabric made it. All ids are
+// OpenStack's.
 type LoadBalancerStatus struct {
 	ID, Name string
 	VIP      netip.Addr
-	// Port is the VIP's, Subnet the one that it lies in.
+	// Port is the id of the VIP's port, Subnet the id of the subnet that the VIP
+	// is in.
 	Port, Subnet, Project, Provider string
 	Listeners                       []ListenerStatus
-	// FloatingIP is nil where there is none.
+	// FloatingIP is nil if there is none.
 	FloatingIP *FloatingIPStatus
 }
 
@@ -33,10 +35,10 @@ type MemberStatus struct {
 	Subnet   string
 }
 
-// FloatingIPStatus is an address from outside as the fabric made or found it.
+// FloatingIPStatus is a floating IP as the fabric created or found it.
 type FloatingIPStatus struct {
 	ID   string
 	Addr netip.Addr
-	// Own is true if we made it, false if it is the user's.
+	// Own is true if we created it, false if it is the user's.
 	Own bool
 }

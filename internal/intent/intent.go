@@ -1,6 +1,6 @@
-// Package intent holds the words that both fabrics share: what a unit wants of
-// the network, in neither OVN's nor Neutron's terms, and what was seen.
-// It knows no database, no API and no machine.
+// Package intent holds the types that all fabrics share: what a unit wants of the
+// network, in neither OVN's nor Neutron's terms, and what a fabric observed. It
+// does no I/O and knows no database and no API.
 package intent
 
 import (
@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// Unit names the Kubernetes object that owns things in the network, as
-// "<kind>/<name>" or "<kind>/<namespace>/<name>": "pod/net2/ubuntu".
+// Unit is the name of the Kubernetes object that owns something in the network,
+// as "<kind>/<name>" or "<kind>/<namespace>/<name>", for example
+// "pod/net2/ubuntu".
 type Unit string
 
-// Want is everything that one unit wants. A zero Want asks that nothing of the
-// unit be left. Order has no meaning in any of the lists.
+// Want is everything that one unit wants. A zero Want means that nothing of the
+// unit may remain. The order of the lists has no meaning.
 type Want struct {
-	// Fabric is what makes it; empty for FabricOVN. It does not matter in a Want
+	// Fabric is what makes it; FabricOVN if empty. It has no meaning in a Want
 	// that is otherwise zero.
 	Fabric           Fabric
 	Routers          []Router
@@ -27,10 +28,10 @@ type Want struct {
 	LoadBalancers    []LoadBalancer
 }
 
-// Fabric names one way in which networks come to exist.
+// Fabric is one implementation of networks.
 type Fabric string
 
-// The fabrics. A unit has things in one of them at a time.
+// The fabrics. A unit has resources in one of them at a time.
 const (
 	FabricOVN     Fabric = "ovn"
 	FabricNeutron Fabric = "neutron"
@@ -50,20 +51,20 @@ type Network struct {
 	Name string
 	// Prefixes are its networks, at most one of each family.
 	Prefixes []netip.Prefix
-	// LoadBalancersOf names a router (ours or not) whose load balancers the
-	// segment refers to, too; empty for none. The fabric keeps that true as
-	// the router's load balancers come and go.
+	// LoadBalancersOf is the name of a router, ours or not, whose load balancers
+	// this network also uses; empty for none. The fabric keeps this true when the
+	// router's load balancers change.
 	LoadBalancersOf string
-	// Existing is the id of a cloud's network that stands already: it is used
-	// and never changed. Empty for a network that we make.
+	// Existing is the id of an existing OpenStack network, which is used and never
+	// changed. It is empty for a network that we create.
 	Existing string
 	// Gateways are the router's addresses, one for each of Prefixes, in its order.
 	Gateways []netip.Addr
-	// Ranges are where a fabric that gives out addresses itself takes them
-	// from; all of Prefixes if empty.
+	// Ranges are what a fabric that allocates addresses itself allocates from; all
+	// of Prefixes if empty.
 	Ranges []Range
-	// SubnetPool is the cloud's pool of prefixes, by id or name, that Prefixes are
-	// taken from. Without any the cloud chooses one that has PrefixBits.
+	// SubnetPool is the OpenStack subnet pool of Prefixes, by id or name. If
+	// Prefixes is empty, OpenStack chooses a prefix of length PrefixBits.
 	SubnetPool string
 	PrefixBits int
 }
@@ -71,12 +72,12 @@ type Network struct {
 // Range is all addresses from First to Last.
 type Range struct{ First, Last netip.Addr }
 
-// RouterInterface connects a segment of ours to a router.
+// RouterInterface connects a network of ours to a router.
 type RouterInterface struct {
 	Network string
 	Router  string
-	// Foreign is true when the router is somebody else's: nothing but the one
-	// reference to our port may then be written into it.
+	// Foreign is true if the router is not ours. The fabric may then write only
+	// the reference to our port into it.
 	Foreign bool
 	// NetworkPort and RouterPort are the names of the two ports.
 	NetworkPort, RouterPort string
@@ -88,60 +89,65 @@ type RouterInterface struct {
 // MAC is a hardware address in its usual text form, in lower case.
 type MAC string
 
-// Port is an interface's place on a segment.
+// Port connects an interface to a network.
 type Port struct {
 	Name    string
 	Network string
 	MAC     MAC
 	Addrs   []netip.Addr
-	// Version must be matched by the interface that binds the port: the UID of
-	// the pod. Empty means that any interface of that name binds it.
+	// Version must match the interface that binds the port: it is the pod's UID.
+	// If it is empty, any interface of that name binds the port.
 	Version string
-	// Groups are those that the port is a member of.
+	// Groups are the names of the groups that the port is a member of.
 	Groups []string
-	// UnknownAddresses is true when the port also takes traffic for other addresses.
+	// UnknownAddresses is true if the port also receives traffic for other
+	// addresses.
 	UnknownAddresses bool
-	// Parent names the port that this one is behind, for a port nested in a
-	// virtual machine: Neutron's id of it, and its name in OVN. Tag is the VLAN id
-	// that it had; without any, or where another behind Parent has it, the fabric
-	// chooses. Which it is, is seen.
+	// Parent is the parent port of a port nested in a virtual machine: its id in
+	// Neutron, which is also its name in OVN. Tag is the VLAN id that the port
+	// had. If Tag is 0 or another subport of Parent has it, the fabric chooses
+	// one. Observed.Ports has the result.
 	Parent string
 	Tag    int
-	// MustBeUp asks for a Wait as long as the port is not up: nobody else will
-	// see it come up. Not for one that was up, for that stays usable.
+	// MustBeUp makes the fabric return a Wait as long as the port is not up,
+	// because no event will say when it is. It is false for a port that was up
+	// before: that port stays usable.
 	MustBeUp bool
-	// Node is the machine that binds it, if known.
+	// Node is the node that binds the port; empty if it is not known.
 	Node string
-	// CloudGroups are ids of security groups that are not ours, beside Groups.
+	// CloudGroups are the ids of security groups that are not ours. The port is in
+	// them in addition to Groups.
 	CloudGroups []string
 	// Project is the id of the cloud project that owns the port; empty for ours.
 	Project string
 }
 
-// Group is a named set of ports, its address set included. Without Rules it
-// is only a set; with them its ports are isolated, and the rules say what is
-// let through all the same.
+// Group is a named set of ports, with their addresses. A group without Rules is
+// only a set. A group with Rules isolates its ports, except for what the rules
+// permit.
 type Group struct {
 	Name  string
 	Rules []Rule
 }
 
-// Rule lets traffic of a group's ports through, in one direction.
+// Rule permits traffic of a group's ports in one direction.
 type Rule struct {
 	Direction Direction
 	// Protocol is tcp, udp, sctp or icmp; empty for any.
 	Protocol string
-	// First and Last port; 0 for any.
+	// First and Last are the range of ports; 0 for any.
 	First, Last int
-	// The peer is one of these; none of them means anybody.
+	// Remote, RemoteGroup and RemoteCloudGroup are the peer; at most one is set.
+	// None means everybody.
 	Remote netip.Prefix
-	// RemoteGroup is a group of ours, RemoteCloudGroup the id of another's.
+	// RemoteGroup is the name of a group of ours. RemoteCloudGroup is the id of a
+	// security group that is not ours.
 	RemoteGroup, RemoteCloudGroup string
-	// Family is 4 or 6; 0 for both. With Remote it follows from that.
+	// Family is 4 or 6; 0 for both. If Remote is set, it gives the family.
 	Family int
 }
 
-// Direction is as seen from the port.
+// Direction is the direction of traffic as seen from the port.
 type Direction string
 
 // The two directions.
@@ -150,21 +156,21 @@ const (
 	Egress  Direction = "egress"
 )
 
-// LoadBalancer spreads what comes to one address over members.
+// LoadBalancer distributes the traffic to one address over members.
 type LoadBalancer struct {
 	// Name is "ns/svc".
 	Name string
-	// VIP lies in Segment.
+	// VIP is an address in Network.
 	VIP     netip.Addr
 	Network string
 	// Project is the id of the cloud project that owns it; empty for ours.
 	Project   string
 	Listeners []Listener
-	// FloatingIP is nil where none is wanted.
+	// FloatingIP is nil if none is wanted.
 	FloatingIP *FloatingIP
 }
 
-// Listener is one port of a Balancer, with the members behind it.
+// Listener is one port of a LoadBalancer, with its members.
 type Listener struct {
 	// Protocol is TCP, UDP or SCTP.
 	Protocol string
@@ -172,13 +178,14 @@ type Listener struct {
 	Members  []Member
 	// Affinity keeps a client at its member.
 	Affinity bool
-	// ClientTimeout and MemberTimeout are idle timeouts; 0 for the provider's own.
+	// ClientTimeout and MemberTimeout are idle timeouts; 0 for the provider's
+	// default.
 	ClientTimeout, MemberTimeout time.Duration
-	// Sources are who may come; none means anybody.
+	// Sources are the prefixes that may connect; empty for everybody.
 	Sources []netip.Prefix
 }
 
-// Member is an address behind a Listener.
+// Member is an endpoint behind a Listener.
 type Member struct {
 	// Name is "ns/pod", without the port.
 	Name    string
@@ -187,7 +194,7 @@ type Member struct {
 	Network string
 }
 
-// FloatingIP asks for an address that is reached from outside.
+// FloatingIP asks for an address that is reachable from outside.
 type FloatingIP struct {
 	// Network is the id of the external network.
 	Network string
@@ -195,13 +202,13 @@ type FloatingIP struct {
 	Addr netip.Addr
 }
 
-// RoutePolicy sends packets on a router of ours to another next hop than its
-// routes say. Exactly one of NextHops or Allow is meant: Allow ends the search
-// without rerouting.
+// RoutePolicy routes packets on a router of ours differently from its routes.
+// Exactly one of NextHops and Allow is set. Allow ends the evaluation of
+// policies; the router's routes then apply.
 type RoutePolicy struct {
 	Router   string
 	Priority int
-	// From is a group whose addresses are the source; empty for any.
+	// From is the group whose members' addresses are the source; empty for any.
 	From string
 	// To is the destination; the zero Prefix for any.
 	To       netip.Prefix
@@ -209,46 +216,49 @@ type RoutePolicy struct {
 	Allow    bool
 }
 
-// Observed is what the network showed after an Apply.
+// Observed is what the fabric observed after an Apply.
 type Observed struct {
 	// Changed counts the rows or objects that had to be changed.
 	Changed int
 	// Up tells which of the unit's ports are bound and up, by name.
 	Up map[string]bool
-	// Ports are what the fabric made of those of the unit's ports that it had
-	// something to choose for: addresses, or the tag of one behind another.
+	// Ports are the unit's ports for which the fabric chose something: addresses,
+	// or the VLAN tag of a nested port. They are by name.
 	Ports map[string]PortStatus
-	// FloatingIP are the addresses from outside of the unit's balancers, by name.
+	// FloatingIPs are the floating IPs of the unit's load balancers, by the load
+	// balancer's name.
 	FloatingIPs map[string]netip.Addr
-	// LoadBalancerStatus are the unit's balancers as they stand, by name.
+	// LoadBalancers are the unit's load balancers as they are now, by name.
 	LoadBalancers map[string]LoadBalancerStatus
 }
 
-// PortStatus is a port as the fabric made it; what the fabric did not choose is left
-// out.
+// PortStatus is a port as the fabric made it. Fields that the fabric did not
+// choose are zero.
 type PortStatus struct {
-	// ID is what the interface must bear to bind it: external_ids:iface-id.
+	// ID is the external_ids:iface-id of the interface that binds the port.
 	ID  string
 	MAC MAC
-	// Addrs have their network's prefix length.
+	// Addrs are the addresses with their network's prefix length.
 	Addrs    []netip.Prefix
 	Gateways []netip.Addr
 	MTU      int
-	// Tag is the VLAN id of a port behind another.
+	// Tag is the VLAN id of a nested port.
 	Tag int
 }
 
-// Wait is an error: nothing is wrong, but something must come first.
+// Wait is an error that means: nothing is wrong, but something else must happen
+// first.
 type Wait struct {
 	// Reason is a CamelCase word for a condition; For says in a sentence what is waited for.
 	Reason, For string
-	// After is when to look again even if no event came; 0 means an event will come.
+	// After is when to run the unit again even without an event; 0 if an event
+	// will come.
 	After time.Duration
 }
 
 func (w Wait) Error() string { return "waiting for " + w.For }
 
-// Stop is an error that only a new spec can mend.
+// Stop is an error that only a new spec can correct.
 type Stop struct {
 	// Reason is a CamelCase word for a condition; Why says what is wrong, with which object, and what to change.
 	Reason, Why string

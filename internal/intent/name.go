@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// ShortName returns name if it has at most the 253 characters that a name in
-// Kubernetes may have. It shortens a longer one; a hash keeps two of them apart.
+// ShortName returns name if it has at most 253 characters, which is the limit of
+// names in Kubernetes. It shortens a longer name and adds a hash, so that two
+// long names stay different.
 func ShortName(name string) string {
 	const most = 253
 	if len(name) <= most {

@@ -11,13 +11,13 @@ import (
 	"go4.org/netipx"
 )
 
-// ErrFull is returned when a network has no address left.
+// ErrFull means that a network has no free address left.
 var ErrFull = errors.New("no address left")
 
-// ErrUnknown is returned for a network that was not defined.
+// ErrUnknown means that a network is not defined.
 var ErrUnknown = errors.New("network is not known")
 
-// Taken is the error for an address that another owner has.
+// Taken means that another owner has the address.
 type Taken struct {
 	Addr  netip.Addr
 	Owner string
@@ -25,31 +25,33 @@ type Taken struct {
 
 func (t Taken) Error() string { return fmt.Sprintf("%v is in use by %s", t.Addr, t.Owner) }
 
-// Allocator holds several networks by name and may be used by many at once. Its
-// zero value is empty and ready. An owner is any text; it has at most one
-// address of each family in a network, and normally in one network only.
+// Allocator allocates the addresses of several networks, each with a name. It is
+// safe for concurrent use. Its zero value is empty and ready. An owner is any
+// text. It has at most one address of each family in a network, and normally in
+// one network only.
 type Allocator struct {
 	mu     sync.Mutex
 	nets   map[string]*network
 	owners map[string][]Lease
 }
 
-// Lease is what an owner has in one network.
+// Lease is the addresses that an owner has in one network.
 type Lease struct {
 	Network string
 	Addrs   []netip.Addr
 }
 
-// network is known by its pools, by those who hold addresses in it, or both:
-// after a start the holders may be told first.
+// network has pools if it is defined. It may have holders before that: after a
+// start the caller may report them first.
 type network struct {
 	pools  []*pool
 	holder map[netip.Addr]string
 }
 
-// Define says what networks the name stands for, at most one of each family,
-// and which addresses must not be given. What is held stays held. Defining
-// the same again changes nothing, not even which address comes next.
+// Define sets the prefixes of a network, at most one of each family, and the
+// addresses that must not be allocated. Owners keep what they have. Defining the
+// same again changes nothing, not even which address is next. It errs if the
+// ranges are invalid.
 func (b *Allocator) Define(name string, prefixes []netip.Prefix, excluded []netipx.IPRange) error {
 	pools := make([]*pool, 0, len(prefixes))
 	for _, prefix := range prefixes {
@@ -69,7 +71,8 @@ func (b *Allocator) Define(name string, prefixes []netip.Prefix, excluded []neti
 	return nil
 }
 
-// inherit takes over the cursor of the pool that p replaces and who holds what.
+// inherit copies the cursor of the pool that p replaces, and the addresses in
+// use.
 func (p *pool) inherit(n *network) {
 	for _, old := range n.pools {
 		if old.prefix == p.prefix {
@@ -87,7 +90,7 @@ func (p *pool) inherit(n *network) {
 	}
 }
 
-// Drop forgets a network and all that was held in it.
+// Drop removes a network and all leases in it.
 func (b *Allocator) Drop(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,8 +102,9 @@ func (b *Allocator) Drop(name string) {
 	}
 }
 
-// Next gives the owner one address of each family, the next ones in turn. An
-// owner who already has them is given the same.
+// Next allocates one address of each family, in round-robin order. It returns the
+// same addresses to an owner that already has some. It errs with ErrUnknown or
+// ErrFull.
 func (b *Allocator) Next(name, owner string) ([]netip.Addr, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,8 +130,9 @@ func (b *Allocator) Next(name, owner string) ([]netip.Addr, error) {
 	return slices.Clone(addrs), nil
 }
 
-// Claim gives the owner these addresses, which must lie in the network, and
-// releases others that it has there. It fails with Taken if another has one.
+// Claim allocates these addresses, which must be in the network, and releases the
+// owner's other addresses there. It errs with ErrUnknown, with Taken if another
+// owner has one, and if one is excluded or is not in the network.
 func (b *Allocator) Claim(name, owner string, addrs []netip.Addr) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,8 +169,8 @@ func (n *network) mayHave(owner string, a netip.Addr) error {
 	return fmt.Errorf("%v is not an address of this network", a)
 }
 
-// Hold records what is a fact already, after a start: also an address that is
-// excluded by now, in a network not defined yet. Only Taken can go wrong.
+// Hold records a lease that exists already, after a start. The address may be
+// excluded now, and the network may not be defined yet. It errs only with Taken.
 func (b *Allocator) Hold(name, owner string, addrs []netip.Addr) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,8 +185,8 @@ func (b *Allocator) Hold(name, owner string, addrs []netip.Addr) error {
 	return nil
 }
 
-// Continue lets Next go on after these addresses of the network: after a start,
-// with those that were given last.
+// Continue makes Next continue after these addresses: after a start, the
+// addresses that were allocated last.
 func (b *Allocator) Continue(name string, addrs []netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -194,28 +199,28 @@ func (b *Allocator) Continue(name string, addrs []netip.Addr) {
 	}
 }
 
-// Held is what the owner has, in no order.
+// Held returns the owner's leases, in no order.
 func (b *Allocator) Held(owner string) []Lease {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.owners[owner])
 }
 
-// Free releases all that the owner has.
+// Free releases all addresses of the owner.
 func (b *Allocator) Free(owner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.release(owner, func(Lease) bool { return true })
 }
 
-// FreeElsewhere releases what the owner has in other networks than this.
+// FreeElsewhere releases the owner's addresses in all other networks.
 func (b *Allocator) FreeElsewhere(owner, name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.release(owner, func(l Lease) bool { return l.Network != name })
 }
 
-// Owners are those who have an address in the network, sorted.
+// Owners returns the owners of addresses in the network, sorted.
 func (b *Allocator) Owners(name string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -231,10 +236,11 @@ func (b *Allocator) Owners(name string) []string {
 	return slices.Compact(owners)
 }
 
-// Count of a network's addresses, by family. Available stops at 2^53.
+// Count is the number of a network's addresses of one family. Available is at
+// most 2^53.
 type Count struct{ Used, Available int64 }
 
-// Counts says how full a network is.
+// Counts returns how many addresses of a network are used and available.
 func (b *Allocator) Counts(name string) (v4, v6 Count) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -318,7 +324,7 @@ func (b *Allocator) forget(owner, name string) {
 	}
 }
 
-// Networks are the names that are known, sorted.
+// Networks returns the names of all networks, sorted.
 func (b *Allocator) Networks() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

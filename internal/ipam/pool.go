@@ -1,6 +1,6 @@
-// Package ipam keeps who has which address. It knows networks, addresses and
-// owners by name; it knows no pod, no Subnet object and no database, and it
-// forgets everything with the process: what holds after a start is told to it.
+// Package ipam allocates addresses. It knows networks, addresses and owners by
+// name, and it knows no pods, no Subnet objects and no database. It keeps
+// everything in memory: after a start the caller must report the existing leases.
 package ipam
 
 import (
@@ -10,20 +10,21 @@ import (
 	"go4.org/netipx"
 )
 
-// pool is one network of one family.
+// pool is one prefix of a network.
 type pool struct {
 	prefix netip.Prefix
-	// excluded are sorted, do not touch each other, and lie within prefix.
+	// excluded is sorted, within prefix, and its ranges do not touch each other.
 	excluded []netipx.IPRange
 	used     used
-	// cursor is the offset after the address that was given last.
+	// cursor is the offset after the address that was allocated last.
 	cursor uint64
-	// count is how many are used, taken how many of those are not excluded.
+	// count is how many addresses are used. taken is how many of those are not
+	// excluded.
 	count, taken uint64
 }
 
-// newPool's excluded may lie anywhere. The network's own address, and IPv4's
-// broadcast address, are never given.
+// newPool returns an empty pool. Ranges in excluded may be outside of prefix. The
+// network address and the IPv4 broadcast address are excluded too.
 func newPool(prefix netip.Prefix, excluded []netipx.IPRange) (*pool, error) {
 	var b netipx.IPSetBuilder
 	for _, r := range excluded {
@@ -51,8 +52,9 @@ func setOf(p netip.Prefix) *netipx.IPSet {
 	return s
 }
 
-// next is the first address from the cursor on that is neither used nor
-// excluded, and begins again at the start of the network once.
+// next returns the first address from the cursor on that is neither used nor
+// excluded. At the end of the network it continues at the start, once. It returns
+// false if there is none.
 func (p *pool) next() (netip.Addr, bool) {
 	if x, ok := p.from(p.cursor); ok {
 		return p.at(x), true
@@ -78,7 +80,8 @@ func (p *pool) from(x uint64) (uint64, bool) {
 	return 0, false
 }
 
-// exclusion tells where the excluded range that holds a ends.
+// exclusion returns the last address of the excluded range that contains a; false
+// if a is not excluded.
 func (p *pool) exclusion(a netip.Addr) (netip.Addr, bool) {
 	lo, hi := 0, len(p.excluded)
 	for lo < hi {
@@ -110,7 +113,7 @@ func (p *pool) give(a netip.Addr) {
 	}
 }
 
-// available counts the addresses that can still be given, up to limit.
+// available returns how many addresses can still be allocated, at most limit.
 func (p *pool) available() int64 {
 	gone := p.taken
 	for _, r := range p.excluded {
@@ -122,10 +125,10 @@ func (p *pool) available() int64 {
 	return int64(min(p.last()-gone, limit-1)) + 1
 }
 
-// limit is the largest number that JSON carries exactly.
+// limit is the largest integer that every JSON parser reads exactly.
 const limit = 1 << 53
 
-// last is the offset of the network's last address; of a network larger than
+// last returns the offset of the network's last address. Of a network larger than
 // an IPv6 /64 only the first /64 is used.
 func (p *pool) last() uint64 {
 	if host := p.prefix.Addr().BitLen() - p.prefix.Bits(); host < 64 {

@@ -2,9 +2,9 @@ package ipam
 
 import "math/bits"
 
-// used is a set of offsets that finds the next one which is not in it in time
-// that does not depend on how many are: a tree of 64-bit words in which a bit
-// of an upper level says that the whole word below is full.
+// used is a set of offsets. It finds the next offset that is not in the set in a
+// time that does not depend on the set's size: it is a tree of 64-bit words, in
+// which a bit of an upper level means that the whole word below is full.
 type used struct{ levels [levels]map[uint64]uint64 }
 
 // Eleven levels of six bits cover 64-bit offsets.
@@ -39,14 +39,15 @@ func (u *used) remove(x uint64) {
 	}
 }
 
-// next is the first offset from x on that is not in the set; false if there is none.
+// next returns the first offset from x on that is not in the set; false if there
+// is none.
 func (u *used) next(x uint64) (uint64, bool) {
 	for l := range levels {
 		free := ^u.levels[l][x>>6] & (^uint64(0) << (x & 63))
 		if free != 0 {
 			return u.descend(l, x&^63|uint64(bits.TrailingZeros64(free)))
 		}
-		// Nothing from x on in this word: go on at the next word, one level up.
+		// This word has no free offset from x on: continue at the next word, one level up.
 		if x = x>>6 + 1; x > ^uint64(0)>>(6*(l+1)) {
 			return 0, false
 		}
@@ -54,7 +55,8 @@ func (u *used) next(x uint64) (uint64, bool) {
 	return 0, false
 }
 
-// descend finds the first free offset below position x of level l, which is not full.
+// descend returns the first free offset below position x of level l, which must
+// not be full.
 func (u *used) descend(l int, x uint64) (uint64, bool) {
 	for l > 0 {
 		l--

@@ -9,17 +9,17 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// Case is a world with its policies, and who must reach whom there.
+// Case is a World with policies and the expected reachability.
 type Case struct {
 	Doc   string
 	World World
 	Rows  []Row
 }
 
-// Row says of two ends, by name, whether traffic passes.
+// Row says whether traffic passes from one endpoint to another.
 type Row struct {
 	From, To string
-	// Protocol and Port as in Flow.
+	// Protocol and Port have the same meaning as in Flow.
 	Protocol string
 	Port     int
 	Pass     bool
@@ -29,15 +29,16 @@ func (r Row) String() string {
 	return fmt.Sprintf("%s -> %s %s/%d", r.From, r.To, strings.ToUpper(r.Protocol), r.Port)
 }
 
-// ReadCase reads a case on top of a world. It is an archive: file "policy.yaml"
-// has objects to add to the world, where "$IP(ns/name)" stands for the address
-// of whoever has that name; file "reach" has lines such as
+// ReadCase reads a case and adds it to a world. The text is a txtar archive. File
+// "policy.yaml" has objects to add to the world; "$IP(ns/name)" in it stands for
+// the address of that endpoint. File "reach" has lines such as
 //
 //	yes a/client,out1 -> a/web TCP/80,UDP/53
 //	no  *             -> b/db  TCP/80
 //
-// where * is all pods and all outside. The last line that says something of two
-// ends and a port holds.
+// in which * stands for all pods and all machines outside of the cluster. If
+// several lines have the same endpoints and port, the last one applies. It errs
+// if a file or a line is invalid.
 func ReadCase(world World, text []byte) (Case, error) {
 	a := txtar.Parse(text)
 	c := Case{Doc: strings.TrimSpace(string(a.Comment)), World: world}
@@ -98,7 +99,7 @@ func (c *Case) rows(text string) error {
 	return nil
 }
 
-// line reads "yes|no FROM,... -> TO,... PROTOCOL/PORT,...".
+// line parses "yes|no FROM,... -> TO,... PROTOCOL/PORT,...".
 func (c *Case) line(words []string) ([]Row, error) {
 	if len(words) != 5 || words[2] != "->" || words[0] != "yes" && words[0] != "no" {
 		return nil, fmt.Errorf("is not yes|no FROM -> TO PROTOCOL/PORT")
@@ -133,7 +134,7 @@ func (c *Case) check(r *Row, port string) error {
 	return err
 }
 
-// names spells out a list.
+// names expands a list of endpoints.
 func (c *Case) names(list string) []string {
 	if list != "*" {
 		return strings.Split(list, ",")
@@ -148,7 +149,7 @@ func (c *Case) names(list string) []string {
 	return out
 }
 
-// Flow is a row with addresses.
+// Flow returns the row's flow. It errs if an endpoint does not exist.
 func (c *Case) Flow(r Row) (Flow, error) {
 	from, err := c.World.Addr(r.From)
 	if err != nil {

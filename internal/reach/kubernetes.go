@@ -11,9 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// Allows tells whether a flow is allowed by the API's words: both the policies
-// of the pod that sends it, for egress, and those of the pod that it comes to,
-// for ingress, must allow it. It is slow and plain on purpose.
+// Allows tells whether the Kubernetes API allows a flow: the egress policies of
+// the sending pod and the ingress policies of the receiving pod must both allow
+// it. The code is slow and simple on purpose.
 func (w World) Allows(f Flow) bool {
 	if f.From == f.To {
 		return true // a pod cannot block access to itself
@@ -25,7 +25,8 @@ func (w World) Allows(f Flow) bool {
 	return w.allows(netv1.PolicyTypeEgress, from, f.To, to, f) && w.allows(netv1.PolicyTypeIngress, to, f.From, to, f)
 }
 
-// allowsService asks for all pods behind a Service: which one answers is chance.
+// allowsService is true only if the flow is allowed to all pods behind a Service,
+// because any of them may get it.
 func (w World) allowsService(s *corev1.Service, f Flow) bool {
 	backends := 0
 	for _, b := range w.Backends(s, f) {
@@ -37,7 +38,8 @@ func (w World) allowsService(s *corev1.Service, f Flow) bool {
 	return backends > 0
 }
 
-// Backends are a flow to a Service as it comes to each pod behind it.
+// Backends returns the flows that a flow to a Service becomes, one for each pod
+// behind it.
 func (w World) Backends(s *corev1.Service, f Flow) []Flow {
 	var out []Flow
 	for _, sp := range s.Spec.Ports {
@@ -57,8 +59,8 @@ func (w World) Backends(s *corev1.Service, f Flow) []Flow {
 	return out
 }
 
-// allows looks at one direction. The subject is the pod whose policies count,
-// the peer the other end; to is the pod whose ports have names.
+// allows checks one direction. subject is the pod whose policies apply, peer the
+// other endpoint, to the pod whose named ports count. Both pods may be nil.
 func (w World) allows(d netv1.PolicyType, subject *corev1.Pod, peer netip.Addr, to *corev1.Pod, f Flow) bool {
 	if subject == nil || w.isOwnNode(subject, peer) {
 		return true
@@ -76,7 +78,7 @@ func (w World) allows(d netv1.PolicyType, subject *corev1.Pod, peer netip.Addr, 
 	return !isolated
 }
 
-// applies tells whether the policy is about the direction.
+// applies tells whether the policy has the direction.
 func applies(p *netv1.NetworkPolicy, d netv1.PolicyType) bool {
 	if len(p.Spec.PolicyTypes) == 0 {
 		return d == netv1.PolicyTypeIngress || len(p.Spec.Egress) > 0
@@ -84,7 +86,8 @@ func applies(p *netv1.NetworkPolicy, d netv1.PolicyType) bool {
 	return slices.Contains(p.Spec.PolicyTypes, d)
 }
 
-// isOwnNode: traffic to and from the node where a pod is running is always allowed.
+// isOwnNode tells whether a is an address of the pod's node. Traffic to and from
+// that node is always allowed.
 func (w World) isOwnNode(p *corev1.Pod, a netip.Addr) bool {
 	for _, n := range w.Nodes {
 		if n.Name == p.Spec.NodeName && slices.Contains(nodeAddrs(n), a) {
@@ -171,7 +174,8 @@ func lower(protocol string) string {
 	return strings.ToLower(protocol)
 }
 
-// portNamed is the number of a pod's port, 0 if it has none of that name.
+// portNamed returns the number of a pod's port; 0 if it has none of that name. p
+// may be nil.
 func portNamed(p *corev1.Pod, name, protocol string) int {
 	if p == nil {
 		return 0
@@ -186,7 +190,7 @@ func portNamed(p *corev1.Pod, name, protocol string) int {
 	return 0
 }
 
-// matches is a label selector's meaning, requirement by requirement.
+// matches evaluates a label selector, requirement by requirement.
 func matches(s *metav1.LabelSelector, labels map[string]string) bool {
 	for k, v := range s.MatchLabels {
 		if have, ok := labels[k]; !ok || have != v {

@@ -1,8 +1,8 @@
-// Package reach says what traffic passes, without sending any: once by the
-// groups of ports and their rules, as a cloud reads them, and once by the
-// objects of Kubernetes, as its API describes NetworkPolicies. The two know
-// nothing of each other, so that one can be held against the other, and both
-// against a network. It decides nothing and makes nothing.
+// Package reach computes what traffic passes, without sending any. It does so in
+// two ways: from groups of ports and their rules, as OpenStack evaluates them,
+// and from Kubernetes objects, as the API defines NetworkPolicies. The two are
+// independent, so that tests can compare them with each other and both with a
+// real network.
 package reach
 
 import (
@@ -12,36 +12,38 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Flow is a new connection, or a packet that nobody asked for.
+// Flow is a new connection, or a packet that belongs to no connection.
 type Flow struct {
 	From, To netip.Addr
-	// Protocol is tcp, udp, sctp or icmp; Port is what it is sent to, 0 if it has none.
+	// Protocol is tcp, udp, sctp or icmp. Port is the destination port; 0 if the
+	// protocol has none.
 	Protocol string
 	Port     int
 }
 
-// Network is ports with their groups, as security groups see them: what leaves
-// a port and what comes to one must be let through by a rule of one of its groups.
+// Network is a set of ports with their groups. As for security groups, a rule of
+// one of its groups must permit what a port sends and what it receives.
 type Network struct {
 	Ports     []Port
 	Groups    []intent.Group
 	Balancers []intent.LoadBalancer
 }
 
-// Port is an interface; what has none in a Network is outside, and not held back there.
+// Port is an interface. An address without a Port is outside, and no rule
+// restricts it.
 type Port struct {
 	Name                string
 	Addrs               []netip.Addr
 	Groups, CloudGroups []string
-	// Free is a port whose own groups are not known here, and not looked at: a
-	// machine's.
+	// Free is true for a port whose own groups are not known and are ignored: a
+	// machine's outside of the cluster.
 	Free bool
 }
 
-// Passes tells whether a flow gets through. A flow to a balancer must get
-// through to each of its members: which one it comes to is chance. OVN looks at
-// the first packet before the balancer's address becomes a member's and at all
-// others after that, so what leaves must be let out to both.
+// Passes tells whether a flow passes. A flow to a load balancer must pass to each
+// of its members, because any of them may get it. OVN evaluates the first packet
+// before it replaces the load balancer's address with a member's and all other
+// packets after that, so egress to both addresses must be permitted.
 func (n Network) Passes(f Flow) bool {
 	members, isVIP := n.members(f)
 	if !isVIP {
@@ -53,7 +55,7 @@ func (n Network) Passes(f Flow) bool {
 	return !slices.ContainsFunc(members, func(m intent.Member) bool {
 		behind := Flow{From: f.From, To: m.Addr, Protocol: f.Protocol, Port: m.Port}
 		arriving := behind
-		if f.From == m.Addr { // its own flow comes back to it from the balancer
+		if f.From == m.Addr { // its own flow comes back to it from the load balancer's address
 			arriving.From = f.To
 		}
 		return !n.leaves(behind) || !n.enters(arriving)
@@ -79,7 +81,7 @@ func (n Network) leaves(f Flow) bool { return n.lets(intent.Egress, f.From, f.To
 
 func (n Network) enters(f Flow) bool { return n.lets(intent.Ingress, f.To, f.From, f) }
 
-// lets tells whether a rule of the port at one end lets the flow through.
+// lets tells whether a rule of the port at one end permits the flow.
 func (n Network) lets(d intent.Direction, at, peer netip.Addr, f Flow) bool {
 	port, inside := n.port(at)
 	if !inside || port.Free {

@@ -12,14 +12,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// What makes a peer of a security group of OpenStack's, and a pod its member.
+// The label that makes a peer an OpenStack security group, and the annotation
+// that makes a pod its member.
 const (
 	labelSecurityGroup       = "openstack.org/security-group"
 	annotationSecurityGroups = "openstack.org/security-groups"
 )
 
-// World is all of Kubernetes that matters to who reaches whom, and some who
-// are outside of it.
+// World holds the Kubernetes objects that decide reachability, and machines
+// outside of the cluster.
 type World struct {
 	Namespaces []*corev1.Namespace
 	Nodes      []*corev1.Node
@@ -29,17 +30,17 @@ type World struct {
 	Outside    []*Outside
 }
 
-// Outside is a machine that is no part of the cluster.
+// Outside is a machine that is not part of the cluster.
 type Outside struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
 	Addr              netip.Addr `json:"addr"`
-	// SecurityGroups are OpenStack's that it is a member of.
+	// SecurityGroups are the OpenStack security groups that it is a member of.
 	SecurityGroups []string `json:"securityGroups"`
 }
 
-// Add reads objects in YAML, with "---" between. Of a pod the status says which
-// addresses it has.
+// Add reads YAML objects separated by "---". A pod's addresses are in its status.
+// It errs if an object is invalid or of an unknown kind.
 func (w *World) Add(text string) error {
 	for doc := range strings.SplitSeq("\n"+text, "\n---\n") {
 		if strings.TrimSpace(doc) == "" {
@@ -83,8 +84,8 @@ func read[T any](list *[]*T, doc []byte) error {
 	return nil
 }
 
-// Addr is that of a pod "ns/name", a Service "svc/ns/name", a Node or somebody
-// outside.
+// Addr returns the address of a pod "ns/name", a Service "svc/ns/name", a Node or
+// a machine outside. It errs if there is none of that name.
 func (w World) Addr(name string) (netip.Addr, error) {
 	for _, p := range w.Pods {
 		if p.Namespace+"/"+p.Name == name && len(p.Status.PodIPs) > 0 {
@@ -109,7 +110,7 @@ func (w World) Addr(name string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("nobody has the name %q", name)
 }
 
-// PodAddrs are a pod's addresses.
+// PodAddrs returns a pod's addresses.
 func PodAddrs(p *corev1.Pod) []netip.Addr {
 	var out []netip.Addr
 	for _, ip := range p.Status.PodIPs {
@@ -157,7 +158,8 @@ func (w World) namespaceLabels(name string) map[string]string {
 	return nil
 }
 
-// cloudGroups are OpenStack's that an address is a member of.
+// cloudGroups returns the OpenStack security groups that an address is a member
+// of.
 func (w World) cloudGroups(a netip.Addr) []string {
 	if p := w.pod(a); p != nil {
 		return strings.FieldsFunc(p.Annotations[annotationSecurityGroups], func(r rune) bool { return r == ',' || r == ' ' })

@@ -9,18 +9,18 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Metrics counts what came of units. A nil Metrics counts nothing.
+// Metrics measures the runs of units. A nil Metrics measures nothing.
 type Metrics struct {
 	seconds *prometheus.HistogramVec
 	changes *prometheus.CounterVec
 	waiting *prometheus.GaugeVec
 
 	mu sync.Mutex
-	// reasons are those of the units that are neither done nor failed now.
+	// reasons are the reasons of the units that are waiting or stopped now.
 	reasons map[intent.Unit]string
 }
 
-// NewMetrics registers with r.
+// NewMetrics returns metrics that are registered with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{

@@ -11,10 +11,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// State is how it went, in a word: also a metric's label.
+// State is the result of a run in one word. It is also the value of a metric's
+// label.
 type State string
 
-// The four ways it can go.
+// The states.
 const (
 	Done    State = "done"
 	Waiting State = "waiting"
@@ -22,23 +23,25 @@ const (
 	Failed  State = "failed"
 )
 
-// Outcome is what came of one run of a unit.
+// Outcome is the result of one run of a unit.
 type Outcome struct {
 	State    State
 	Observed intent.Observed
-	// Applied is true if the network holds what was decided, which a problem may
-	// have made less than the object asks for. It is false if the fabric failed.
+	// Applied is true if the network has what was decided, which may be less than
+	// the object asks for if there is a problem. It is false if the fabric failed.
 	Applied bool
-	// Kept is true if the decision was to keep what stands: the fabric was not called.
+	// Kept is true if the decision was to keep everything: the fabric was not
+	// called.
 	Kept bool
 	// Reason and Message are for a condition or an event.
 	Reason, Message string
-	// Again is when to look again; 0 if an event will come, or if State is Failed.
+	// Again is when to run the unit again; 0 if an event will come, or if State is
+	// Failed.
 	Again time.Duration
 	err   error
 }
 
-// outcomeOf is the one place that reads what an error means.
+// outcomeOf is the only place that classifies errors of units.
 func outcomeOf(seen intent.Observed, err error) Outcome {
 	var wait intent.Wait
 	var stop intent.Stop
@@ -53,7 +56,8 @@ func outcomeOf(seen intent.Observed, err error) Outcome {
 	return Outcome{State: Failed, Observed: seen, Reason: "Retrying", Message: err.Error(), err: err}
 }
 
-// Retry is the error to try again for, nil where that would not help.
+// Retry returns the error for which the unit is retried; nil if a retry would not
+// help.
 func (o Outcome) Retry(name intent.Unit) error {
 	if o.State != Failed {
 		return nil
@@ -61,7 +65,8 @@ func (o Outcome) Retry(name intent.Unit) error {
 	return fmt.Errorf("apply %s: %w", name, o.err)
 }
 
-// Condition is the outcome as the condition Ready of an object of that generation.
+// Condition returns the outcome as condition Ready of an object of that
+// generation.
 func (o Outcome) Condition(generation int64) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: generation,

@@ -1,6 +1,6 @@
-// Package unit runs units: gather what matters to an object, decide what it
-// asks of the network, apply that, report what came of it. It knows neither
-// the kinds of objects nor the fabric.
+// Package unit runs units: it gathers the facts about an object, decides what the
+// object asks of the network, applies that, and reports the outcome. It knows
+// neither the kinds of objects nor the fabric.
 package unit
 
 import (
@@ -23,25 +23,27 @@ type Fabric interface {
 	Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error)
 }
 
-// Unit is one kind of object: F are the facts that matter to one of them, T is
-// what Kubernetes is told about it.
+// Unit is one kind of object. F are the facts about one object, T is the report
+// to Kubernetes.
 type Unit[F, T any] struct {
-	// Kind begins the unit's name: "pod" of "pod/net2/ubuntu".
+	// Kind is the prefix of the unit's name: "pod" in "pod/net2/ubuntu".
 	Kind string
-	// Gather reads and decides nothing. That the object is not there is a fact,
-	// not an error. An intent.Wait is for what cannot be known yet: all stays as
-	// it is, and nobody is told.
+	// Gather reads the facts and decides nothing. An object that does not exist is
+	// a fact, not an error. If something cannot be known yet, it returns an
+	// intent.Wait: then nothing is changed and nothing is reported.
 	Gather func(context.Context, types.NamespacedName) (F, error)
-	// Decide decides and reads nothing.
+	// Decide decides and does no I/O.
 	Decide func(F) intent.Decision[T]
-	// Hold, if set, prepares the object before anything is applied: the finalizer.
+	// Hold, if not nil, prepares the object before anything is applied: it adds
+	// the finalizer.
 	Hold func(context.Context, F, T) error
-	// Report tells Kubernetes, and whoever else is to hear of it. It runs whatever
-	// the outcome was. An intent.Wait is for what it cannot do yet.
+	// Report writes the outcome to Kubernetes and updates other state that depends
+	// on it. It runs whatever the outcome is. It returns an intent.Wait for what
+	// it cannot do yet.
 	Report func(context.Context, F, T, Outcome) error
 }
 
-// On binds the unit to a fabric.
+// On returns a Reconciler that runs the unit on a fabric. m may be nil.
 func (u Unit[F, T]) On(f Fabric, m *Metrics, log *slog.Logger) reconcile.Reconciler {
 	return running[F, T]{u, f, m, log}
 }
@@ -53,7 +55,7 @@ type running[F, T any] struct {
 	log     *slog.Logger
 }
 
-// Reconcile brings one object's network to what the object asks for now.
+// Reconcile runs the unit of one object once.
 func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	name := Name(r.Kind, req.NamespacedName)
 	facts, err := r.Gather(ctx, req.NamespacedName)
@@ -81,8 +83,8 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	return reconcile.Result{RequeueAfter: out.Again}, out.Retry(name)
 }
 
-// apply calls the fabric, unless what stands is to be kept. An error of the
-// fabric's comes before the decision's problem.
+// apply calls the fabric, unless everything is kept. An error of the fabric takes
+// precedence over the decision's problem.
 func (r running[F, T]) apply(ctx context.Context, name intent.Unit, d intent.Decision[T]) Outcome {
 	want, called := d.Want()
 	if !called {
@@ -96,8 +98,9 @@ func (r running[F, T]) apply(ctx context.Context, name intent.Unit, d intent.Dec
 	return out
 }
 
-// again tries once more, what waits when it says. That the cache was behind the
-// API server is nothing to complain of.
+// again schedules another run: after the time of an intent.Wait, or shortly if
+// the error only means that the cache is older than the API server. Any other
+// error is returned.
 func again(err error) (reconcile.Result, error) {
 	if wait := (intent.Wait{}); errors.As(err, &wait) {
 		return reconcile.Result{RequeueAfter: wait.After}, nil
@@ -108,10 +111,10 @@ func again(err error) (reconcile.Result, error) {
 	return reconcile.Result{}, err
 }
 
-// behind is how long a cache may be behind.
+// behind is how much older than the API server a cache may be.
 const behind = 50 * time.Millisecond
 
-// Name is the unit of an object of that kind.
+// Name returns the name of the unit of an object of that kind.
 func Name(kind string, n types.NamespacedName) intent.Unit {
 	if n.Namespace == "" {
 		return intent.Unit(kind + "/" + n.Name)

@@ -23,7 +23,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// cluster is what the units share.
+// cluster is the state that the units share.
 type cluster struct {
 	client   client.Client
 	cache    cache.Cache
@@ -33,8 +33,9 @@ type cluster struct {
 	metrics  *unit.Metrics
 	calls    *prometheus.CounterVec
 
-	// leading is true once this controller leads. topology is complete, and leader
-	// points to it, when OVN and Neutron are there; nobody else may read it before.
+	// leading is true once this controller leads. Topology is complete when OVN
+	// and Neutron are connected. leader points to it from then on; other
+	// goroutines must read it by leader.
 	leading atomic.Bool
 	leader  atomic.Pointer[topology.Topology]
 	topology.Topology
@@ -43,7 +44,7 @@ type cluster struct {
 	waitingPods waitingPods
 	policies    *policies.Index
 	queues      *trigger.Queues
-	// perNamespace is nil where no namespace has a Subnet of its own.
+	// perNamespace is nil if no namespace has a Subnet of its own.
 	perNamespace *decide.PerNamespace
 }
 

@@ -20,9 +20,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// clusterUnit gathers and reports the unit cluster/<name>: what the cluster needs
-// in Neutron whatever its users create, which is security groups and the
-// Services' network.
+// clusterUnit gathers and reports the unit cluster/<name>: the security groups
+// and the Services' network, which a cluster needs in Neutron independent of its
+// users' objects.
 type clusterUnit struct {
 	client   client.Client
 	reporter report.Reporter
@@ -69,8 +69,8 @@ func (c clusterUnit) gather(ctx context.Context, n types.NamespacedName) (decide
 	return f, err
 }
 
-// Report puts events on the main ServiceCIDR, since there is no object of the
-// unit's own.
+// report puts events on the main ServiceCIDR, because the unit has no object of
+// its own.
 func (c clusterUnit) report(_ context.Context, f decide.ClusterFacts, r decide.ClusterReport, out unit.Outcome) error {
 	c.reportQuotas(f, r)
 	if out.State == unit.Done || slices.Contains(report.Transient, out.Reason) {

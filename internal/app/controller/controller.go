@@ -1,6 +1,6 @@
-// Package controller wires the controller: it watches Kubernetes and OVN, and
-// keeps the units of the table in units.go true. What it asks of the network
-// is decided in internal/decide; here is only reading, sending and telling.
+// Package controller is the controller: it watches Kubernetes, OVN and OpenStack,
+// and runs the units of the table in units.go. internal/decide decides what they
+// ask of the network; this package only reads, applies and reports.
 package controller
 
 import (
@@ -21,25 +21,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// name is the controller's in events, leases and managed fields.
+// name is the controller's name in events, leases and managed fields.
 const name = "isthmus-controller"
 
 // Options of a controller.
 type Options struct {
 	Settings settings.Settings
-	// REST is how the API server is reached.
+	// REST is how to connect to the API server.
 	REST *rest.Config
 	Log  *slog.Logger
 	// Address serves /metrics, /healthz and /readyz, ":10661"; "0" serves nothing.
 	Address string
-	// PoolSocket is where the pools of ready ports are served; empty for nowhere.
+	// PoolSocket is the Unix socket on which the pools of ready ports are served;
+	// none if empty.
 	PoolSocket string
-	// Elect is false where nobody else can be running.
+	// Elect makes the controller wait until it is the leader. It is false if no
+	// other controller can be running.
 	Elect bool
 }
 
-// Run runs the controller until ctx ends or it is no longer the leader, which
-// is an error.
+// Run runs the controller until ctx ends. It errs if the controller cannot start
+// or is no longer the leader.
 func Run(ctx context.Context, o Options) error {
 	m, err := manager.New(o.REST, managerOptions(o, daemon.ForLibraries(o.Log)))
 	if err != nil {

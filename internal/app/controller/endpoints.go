@@ -33,8 +33,8 @@ func (e endpoints) endpoints() daemon.Endpoints {
 	}
 }
 
-// ready returns an error if this is the leader and has no connection to OVN. One
-// that does not lead is ready to take over.
+// ready returns an error if this controller leads and has no connection to OVN. A
+// controller that does not lead is ready to take over.
 func (e endpoints) ready() error {
 	if e.cluster.leading.Load() && !connected(e.cluster.leader.Load()) {
 		return errors.New("OVN's northbound database cannot be reached")
@@ -47,7 +47,8 @@ func connected(t *topology.Topology) bool {
 	return t != nil && t.OVN.Connected()
 }
 
-// collector exports the state of addresses, pools and the connection, read when asked.
+// collector exports the state of addresses, pools and the connection. It reads
+// them at each scrape.
 type collector struct{ *cluster }
 
 var (

@@ -21,8 +21,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 )
 
-// lead runs while this controller is the leader: it learns who has which address,
-// starts the units, and sweeps. No address is allocated before all are known.
+// lead runs while this controller is the leader: it reads which unit has which
+// address, starts the units, and sweeps. No address is allocated before all are
+// known.
 func (c *cluster) lead(ctx context.Context) error {
 	c.leading.Store(true)
 	f, err := ovn.Dial(ctx, ovn.Options{Owner: c.Settings.Cluster, Addresses: c.Settings.NBAddresses, Log: c.log})
@@ -60,7 +61,7 @@ func (c *cluster) lead(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Watch sweeps, and then lets units run when others have changed their resources.
+// watch sweeps, and then runs units when others have changed their resources.
 func (c *cluster) watch(ctx context.Context, group *errgroup.Group, all *fabrics.Fabrics, lbs *octavia.Fabric) error {
 	events := ovnEvents{c.client, c.Topology, c.maps(), all, c.queues}
 	if err := events.sweep(ctx); err != nil {
@@ -75,9 +76,9 @@ func (c *cluster) watch(ctx context.Context, group *errgroup.Group, all *fabrics
 	return nil
 }
 
-// fabrics returns the fabrics that the settings name, with what is known of who
-// has something in them: for Neutron that is only known when it has been read. The
-// second result is nil without Octavia.
+// fabrics returns the fabrics that the settings name, with the units that have
+// something in them. What units have in Neutron is only known completely when
+// Neutron has been read. The second result is nil without Octavia.
 func (c *cluster) fabrics(ctx context.Context) (*fabrics.Fabrics, *octavia.Fabric, error) {
 	all := fabrics.New()
 	all.Add(intent.FabricOVN, c.OVN)
@@ -99,9 +100,10 @@ func (c *cluster) fabrics(ctx context.Context) (*fabrics.Fabrics, *octavia.Fabri
 	return all, lbs, c.markCloud(ctx, all)
 }
 
-// markCloud notes who has something in Neutron as far as Kubernetes tells. A
-// Subnet that is deleted before Neutron has been read would otherwise seem to have
-// nothing there, and its object would go before its network.
+// markCloud marks the units that have something in Neutron according to
+// Kubernetes. Otherwise a Subnet that is deleted before Neutron has been read
+// would seem to have nothing there, and its object would be deleted before its
+// network.
 func (c *cluster) markCloud(ctx context.Context, all *fabrics.Fabrics) error {
 	held, err := heldPorts(ctx, c.client)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/poolwire"
 )
 
-// flags are the program's own options beside those of every daemon.
+// flags are the program's own options and those of every daemon.
 type flags struct {
 	daemon.Options
 	poolSocket string

@@ -20,11 +20,12 @@ import (
 type namespaceSubnets struct {
 	client   client.Client
 	topology topology.Topology
-	// Settings is nil if no namespace has a Subnet of its own.
+	// settings is nil if no namespace has a Subnet of its own.
 	settings *decide.PerNamespace
 }
 
-// perNamespace reads the settings, nil for none.
+// perNamespace reads the settings. It returns nil if no namespace has a Subnet of
+// its own.
 func perNamespace(n *settings.Neutron) (*decide.PerNamespace, error) {
 	if n == nil || n.SubnetPerNamespace == nil {
 		return nil, nil
@@ -34,7 +35,7 @@ func perNamespace(n *settings.Neutron) (*decide.PerNamespace, error) {
 	return &decide.PerNamespace{Selector: selector, Pool: s.SubnetPool, PrefixBits: s.PrefixLength}, err
 }
 
-// Gather finds what a namespace's own Subnet is to be, if f is one.
+// gather adds the template to f if f is a namespace's own Subnet.
 func (n namespaceSubnets) gather(ctx context.Context, f *decide.SubnetFacts, all []*v1.Subnet) error {
 	name, is := strings.CutPrefix(f.Name, decide.NamespaceSubnet(""))
 	if n.settings == nil || !is {
@@ -47,8 +48,8 @@ func (n namespaceSubnets) gather(ctx context.Context, f *decide.SubnetFacts, all
 	return err
 }
 
-// ofNamespace is a map function: the namespace's own Subnet, whether it is to
-// have one or not.
+// ofNamespace is a map function. It returns the namespace's own Subnet, whether
+// the namespace is to have one or not.
 func (n namespaceSubnets) ofNamespace(_ context.Context, o client.Object) []types.NamespacedName {
 	if n.settings == nil {
 		return nil
@@ -56,7 +57,8 @@ func (n namespaceSubnets) ofNamespace(_ context.Context, o client.Object) []type
 	return trigger.Names(decide.NamespaceSubnet(o.GetName()))
 }
 
-// ofSubnet is a map function: the own Subnets of the namespaces that a Subnet names.
+// ofSubnet is a map function. It returns the own Subnets of the namespaces that a
+// Subnet names.
 func (n namespaceSubnets) ofSubnet(_ context.Context, o client.Object) []types.NamespacedName {
 	if n.settings == nil {
 		return nil
@@ -68,7 +70,7 @@ func (n namespaceSubnets) ofSubnet(_ context.Context, o client.Object) []types.N
 	return out
 }
 
-// RunAll lets the own Subnets of all namespaces run, also those that do not exist.
+// runAll runs the own Subnets of all namespaces, also those that do not exist.
 func (n namespaceSubnets) runAll(ctx context.Context, q *trigger.Queues) error {
 	all, err := kube.Namespaces(ctx, n.client)
 	for _, ns := range all {

@@ -12,7 +12,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide/pod"
 )
 
-// gatherPlug finds how a pod is plugged where it runs.
+// gatherPlug reads how a pod is plugged on its node.
 func (c podUnit) gatherPlug(ctx context.Context, f *pod.Facts) error {
 	if f.Pod.Spec.NodeName == "" {
 		var one corev1.NodeList

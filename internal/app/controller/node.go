@@ -36,8 +36,8 @@ func (u nodeUnit) gather(ctx context.Context, n types.NamespacedName) (decide.No
 	if f.Claim, err = kube.Get[v1.IP](ctx, u.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
 		return f, err
 	}
-	// Before the agent has said which plug the node has, it may be a nested one,
-	// which needs no port of ours.
+	// Until the agent has reported the node's plug, the node may be nested, and then
+	// it needs no port.
 	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
 		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}

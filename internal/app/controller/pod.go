@@ -31,7 +31,7 @@ type podUnit struct {
 	projects    topology.Projects
 	policies    *policies.Index
 	waitingPods *waitingPods
-	// perNamespace is nil where no namespace has a Subnet of its own.
+	// perNamespace is nil if no namespace has a Subnet of its own.
 	perNamespace *decide.PerNamespace
 }
 
@@ -61,7 +61,7 @@ func (c podUnit) gather(ctx context.Context, n types.NamespacedName) (pod.Facts,
 	if err != nil {
 		return f, err
 	}
-	// Which Subnet it is to be is decided when the namespace has been read.
+	// If the namespace has not been read yet, the pod waits for the namespace's own Subnet.
 	f.OwnSubnet = c.perNamespace != nil && ns == nil || c.perNamespace.Has(ns, f.Subnets)
 	f.Project, f.ProjectProblem = c.projects.Of(ctx, n.Namespace, ns)
 	if err := c.gatherGroups(ctx, &f); err != nil {
@@ -104,8 +104,9 @@ func (c podUnit) sameMAC(ctx context.Context, p *corev1.Pod) ([]*v1.IP, error) {
 	return kube.Pointers(l.Items), err
 }
 
-// gatherGroups finds what decides a pod's security groups. While nobody can say
-// whether one that it asks for is there, a pod that runs keeps those that it has.
+// gatherGroups reads what decides a pod's security groups. While it is not known
+// whether a group that the pod asks for exists, a running pod keeps the groups
+// that it has.
 func (c podUnit) gatherGroups(ctx context.Context, f *pod.Facts) error {
 	cl := c.Cloud
 	if cl == nil {
@@ -115,7 +116,7 @@ func (c podUnit) gatherGroups(ctx context.Context, f *pod.Facts) error {
 		if f.Claim != nil && decide.FabricOfIP(f.Claim) == intent.FabricNeutron {
 			return err
 		}
-		return nil // ProjectProblem says so
+		return nil // ProjectProblem says that Neutron is not ready
 	}
 	if err := c.gatherPolicies(ctx, f); err != nil {
 		return err
@@ -124,7 +125,7 @@ func (c podUnit) gatherGroups(ctx context.Context, f *pod.Facts) error {
 	f.Standard = cl.StandardGroups()
 	f.CloudGroups, err = cl.GroupIDs(ctx, policy.GroupsAsked(f.Pod))
 	if f.Claim == nil {
-		return nil // what is not known is waited for
+		return nil // a new pod waits for the groups that are not known
 	}
 	return err
 }
@@ -140,8 +141,8 @@ func (c podUnit) gatherPolicies(ctx context.Context, f *pod.Facts) (err error) {
 	return err
 }
 
-// report writes the claim once the port stands. What a unit no longer has a
-// claim for is free only when its port is gone, and the claim after it.
+// report writes the claim once the port exists. Addresses are freed and the claim
+// is deleted only after the port is gone.
 func (c podUnit) report(ctx context.Context, f pod.Facts, ip *v1.IP, out unit.Outcome) error {
 	n := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
 	c.waitingPods.set(n, f.Pod != nil && (out.Kept || !decide.Attached(ip)) && out.State != unit.Done)

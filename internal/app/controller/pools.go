@@ -24,15 +24,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// pools are the pools of ready ports: which of them there are to be, and what
-// operators ask of them. Without Neutron its methods do nothing.
+// pools decides which pools of ready ports there are, and handles operators'
+// requests. drain and expectPods do nothing without Neutron.
 type pools struct {
 	client   client.Client
 	topology topology.Topology
 	projects topology.Projects
 }
 
-// handler answers kubectl ko pool. It errs before Neutron has been read.
+// handler returns the handler of kubectl ko pool. It errs before Neutron has been
+// read.
 func (p pools) handler() (poolserver.Handler, error) {
 	if err := p.topology.Cloud.Ready(); err != nil {
 		return poolserver.Handler{}, err
@@ -43,7 +44,7 @@ func (p pools) handler() (poolserver.Handler, error) {
 	}, nil
 }
 
-// subnetOf returns the name of the Subnet whose pods a pool serves, the network's
+// subnetOf returns the name of the Subnet whose pods a pool serves; the network's
 // id if there is none.
 func (p pools) subnetOf(ctx context.Context, k portpool.Key) (string, error) {
 	subnets, err := kube.Subnets(ctx, p.client)
@@ -96,7 +97,8 @@ func (p pools) standardPool(ctx context.Context, node, subnet string) (portpool.
 	return p.topology.Cloud.PoolOf(ctx, port)
 }
 
-// Parent returns a nested node's own port, nil if the node is not nested.
+// parent returns a nested node's parent port; nil if the node is not nested. It
+// errs with an intent.Wait if the port is not found.
 func (p pools) parent(n *corev1.Node) (*decide.ParentPort, error) {
 	if !decide.Nested(n) {
 		return nil, nil
@@ -108,8 +110,8 @@ func (p pools) parent(n *corev1.Node) (*decide.ParentPort, error) {
 	return parent, err
 }
 
-// standardPort returns the port of such a pod. parent is nil if the node is not
-// nested.
+// standardPort returns the port of a pod of the standard pool. parent is nil if
+// the node is not nested.
 func (p pools) standardPort(node string, parent *decide.ParentPort, subnet string) (intent.Port, error) {
 	port := intent.Port{Network: decide.NetworkName(subnet), Node: node}
 	pod := policy.Pod{Node: node}
@@ -124,9 +126,9 @@ func (p pools) standardPort(node string, parent *decide.ParentPort, subnet strin
 	return port, err
 }
 
-// expectPods lets a nested node's standard pool be filled before the first pod
-// comes. For other nodes the node's own port does that. If there can be no pool,
-// the pods' events say why.
+// expectPods fills a nested node's standard pool before the first pod is created.
+// For other nodes the node's own port does that. If there can be no pool, the
+// pods' events say why.
 func (p pools) expectPods(ctx context.Context, node string, parent *decide.ParentPort) error {
 	if p.topology.Cloud == nil || p.topology.Settings.Overlay() {
 		return nil
@@ -144,8 +146,8 @@ func (p pools) expectPods(ctx context.Context, node string, parent *decide.Paren
 	return err
 }
 
-// drain ends the pools of nodes, networks and projects that the cluster no longer
-// has. except is a Subnet that is being deleted, empty for none.
+// drain removes the pools of nodes, networks and projects that the cluster no
+// longer has. except is a Subnet that is being deleted; empty for none.
 func (p pools) drain(ctx context.Context, except string) error {
 	if p.topology.Cloud == nil {
 		return nil

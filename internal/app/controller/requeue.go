@@ -13,10 +13,10 @@ import (
 // longestRetry is the longest pause before a failed unit runs again.
 const longestRetry = 30 * time.Second
 
-// pacing says how long failures and waits last, by the settings.
+// pacing computes the pauses of retries and waits from the settings.
 type pacing settings.Settings
 
-// backoff has the pauses after failures to read OpenStack.
+// backoff returns the pauses after OpenStack could not be read.
 func (p pacing) backoff() retry.Backoff {
 	return retry.Backoff{First: p.atMost(time.Second), Longest: p.atMost(longestRetry)}
 }

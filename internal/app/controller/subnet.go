@@ -21,7 +21,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// defaultMTU is assumed while neither the settings nor a node says another one.
+// defaultMTU is used if neither the settings nor a node gives an MTU.
 const defaultMTU = 1500
 
 // subnetUnit gathers and reports Subnets.
@@ -77,8 +77,8 @@ func nodeAddrs(nodes []*corev1.Node) []decide.NodeAddr {
 	return out
 }
 
-// underlayMTU is the settings', else the least that an agent reports. Nested
-// nodes do not count: no tunnel begins there.
+// underlayMTU returns the settings' MTU, or the smallest one that an agent
+// reports. Nested nodes do not count, because they have no tunnels.
 func (s subnetUnit) underlayMTU(nodes []*corev1.Node) int {
 	if s.settings.UnderlayMTU != 0 {
 		return s.settings.UnderlayMTU
@@ -96,8 +96,8 @@ func (s subnetUnit) underlayMTU(nodes []*corev1.Node) int {
 	return least
 }
 
-// template returns what to create if a Subnet does not exist that every cluster
-// has; nil for any other Subnet.
+// template returns the Subnet to create if one that every cluster has does not
+// exist; nil for any other Subnet.
 func (s subnetUnit) template(name string) *v1.Subnet {
 	out := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.SubnetSpec{Vpc: s.topology.NodeVpc()}}
 	if !s.settings.Overlay() {
@@ -114,8 +114,8 @@ func (s subnetUnit) template(name string) *v1.Subnet {
 	return out
 }
 
-// podTemplate completes the template of Subnet pods; nil before the router and
-// the network of the settings were found.
+// podTemplate completes the template of Subnet pods. It returns nil until the
+// router and the network of the settings are found.
 func (s subnetUnit) podTemplate(name string, out *v1.Subnet) *v1.Subnet {
 	if name != v1.PodSubnet || !s.topology.NodeVpcFound() {
 		return nil
@@ -129,7 +129,7 @@ func (s subnetUnit) podTemplate(name string, out *v1.Subnet) *v1.Subnet {
 	return out
 }
 
-// hold puts the finalizer on the Subnet before it has anything in the network.
+// hold adds the finalizer to the Subnet before it has anything in the network.
 func (s subnetUnit) hold(ctx context.Context, f decide.SubnetFacts, r decide.SubnetReport) error {
 	if r.Action != decide.Hold {
 		return nil
@@ -149,7 +149,7 @@ func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.S
 		s.claims.Drop(f.Name)
 		return nil
 	}
-	// This comes before the Subnet is called ready, since then pods come.
+	// Define the network before the Subnet is ready: pods need addresses from then on.
 	if out.State == unit.Done {
 		if err := s.claims.Define(f.Name, r.Net.Prefixes, r.Net.Excluded); err != nil {
 			return err
@@ -167,7 +167,7 @@ func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.S
 	return kube.PatchStatus(ctx, s.client, f.Subnet, after)
 }
 
-// release lets a Subnet go that has nothing left in the network.
+// release removes the finalizer of a Subnet that has nothing left in the network.
 func (s subnetUnit) release(ctx context.Context, f decide.SubnetFacts) error {
 	if err := s.pools.drain(ctx, f.Name); err != nil {
 		return err
@@ -176,9 +176,9 @@ func (s subnetUnit) release(ctx context.Context, f decide.SubnetFacts) error {
 	return kube.RemoveFinalizer(ctx, s.client, f.Subnet)
 }
 
-// create creates a Subnet that does not exist. One whose prefix Neutron chooses
-// is created when Neutron has chosen it; until then the namespace's events say
-// what is wrong.
+// create creates a Subnet that does not exist. If Neutron chooses its prefix, the
+// Subnet is created after that; until then the namespace's events report
+// problems.
 func (s subnetUnit) create(ctx context.Context, f decide.SubnetFacts, out unit.Outcome) error {
 	if f.PerNamespace == nil {
 		return s.client.Create(ctx, f.Template)

@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn"
 )
 
-// ovnEvents lets units run by what OVN's database tells.
+// ovnEvents runs units when OVN's database changes.
 type ovnEvents struct {
 	client   client.Client
 	topology topology.Topology
@@ -24,9 +24,9 @@ type ovnEvents struct {
 	queues   *trigger.Queues
 }
 
-// sweep lets every unit run that owns something in OVN or has an IP object, and
-// those that every cluster has. A unit whose object is gone then wants nothing,
-// and what it has left is removed. From here on OVN's events let units run.
+// sweep runs every unit that owns something in OVN or has an IP object, and the
+// units that every cluster has. A unit whose object does not exist then wants
+// nothing, and what it has left is removed. From then on OVN's events run units.
 func (e ovnEvents) sweep(ctx context.Context) error {
 	if err := e.queues.Wait(ctx); err != nil {
 		return err
@@ -62,8 +62,8 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 
 func (e ovnEvents) owns(u intent.Unit) { e.fabrics.Mark(u, intent.FabricOVN, true) }
 
-// routerChanged lets the router's Vpc run, its Subnets, and the cluster's unit if
-// it is the nodes' router.
+// routerChanged runs the router's Vpc, its Subnets, and the cluster's unit if it
+// is the nodes' router.
 func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 	e.queues.Add(intent.Unit("vpc/" + name))
 	for _, n := range e.maps.SubnetsIn(ctx, name) {
@@ -74,8 +74,8 @@ func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 	}
 }
 
-// hostChanged lets the nested nodes run, with their pods, whose parent port is
-// found by a word; all nested nodes if it is empty.
+// hostChanged runs the nested nodes whose parent port is found by a word, and
+// their pods; all nested nodes if the word is empty.
 func (e ovnEvents) hostChanged(ctx context.Context, word string) {
 	by := client.MatchingFields{kube.IndexParentPort: word}
 	if word == "" {
@@ -90,7 +90,7 @@ func (e ovnEvents) hostChanged(ctx context.Context, word string) {
 	}
 }
 
-// portUp passes on that one of Neutron's ports has come up.
+// portUp tells Neutron's fabric that one of its ports is up.
 func (e ovnEvents) portUp(port string) {
 	if e.topology.Cloud != nil {
 		e.topology.Cloud.Rose(port)

@@ -28,8 +28,8 @@ const (
 	policyDelay = 100 * time.Millisecond
 )
 
-// triggers returns what starts the units of each kind. Changes in OVN, Neutron and
-// Octavia start them, too: see watch in lead.go.
+// triggers has the triggers of each kind of unit. Changes in OVN, Neutron and
+// Octavia also run units: see watch in lead.go.
 type triggers struct {
 	settings    settings.Settings
 	maps        trigger.Maps
@@ -53,8 +53,8 @@ func (t triggers) subnet() []trigger.Trigger {
 		{Of: &corev1.Namespace{}, Map: t.namespaces.ofNamespace, Predicate: trigger.NamespaceChanged},
 		{Of: &v1.Vpc{}, Map: t.maps.SubnetsOfVpc, Predicate: trigger.SpecChanged},
 		{Of: &corev1.Node{}, Map: t.maps.EverySubnet, Predicate: trigger.NodeChanged},
-		// For the counts of addresses, and for a Subnet that waits to be empty. The
-		// delay makes a thousand pods cost a few writes.
+		// This updates the counts of addresses, and a deleted Subnet that waits until it
+		// is empty. Because of the delay, a thousand pods cause only a few writes.
 		{Of: &v1.IP{}, Map: trigger.SubnetOfIP, Predicate: trigger.CreatedOrDeleted, Delay: countDelay},
 	}
 }
@@ -89,7 +89,8 @@ func (t triggers) pod() []trigger.Trigger {
 	return all
 }
 
-// cluster: OVN's events start the unit's run, too; see ovnEvents.
+// cluster has the triggers of the cluster's unit. OVN's events also run it; see
+// ovnEvents.
 func (t triggers) cluster() []trigger.Trigger {
 	if t.settings.Overlay() {
 		return nil
@@ -104,8 +105,8 @@ func (t triggers) theCluster(context.Context, client.Object) []types.NamespacedN
 	return trigger.Names(t.settings.Cluster)
 }
 
-// policy is about the members of Services. policies.Events lets policies and
-// groups run when a policy or a named port changes.
+// policy has the triggers of policies that depend on Services. policies.Events
+// runs policies and groups when a policy or a named port changes.
 func (t triggers) policy() []trigger.Trigger {
 	if t.settings.Overlay() {
 		return nil
@@ -122,7 +123,7 @@ func (t triggers) service() []trigger.Trigger {
 	return []trigger.Trigger{
 		{Of: &corev1.Service{}, Map: trigger.Self, Predicate: trigger.ServiceChanged},
 		{Of: &discoveryv1.EndpointSlice{}, Map: trigger.ServiceOfSlice, Predicate: trigger.EndpointsChanged},
-		// A record that a start finds may be of a Service that is gone.
+		// After a start, a record's Service may no longer exist.
 		{Of: &kuryr.KuryrLoadBalancer{}, Map: trigger.Self, Predicate: trigger.CreatedOrDeleted},
 		{Of: &v1.Subnet{}, Map: t.maps.EveryService, Predicate: trigger.SubnetUsabilityChanged},
 		{Of: &corev1.Namespace{}, Map: t.maps.ServicesInNamespace, Predicate: trigger.NamespaceChanged},
@@ -131,8 +132,8 @@ func (t triggers) service() []trigger.Trigger {
 	}
 }
 
-// waitingPods are the pods that want a claim and have none. A change of a Subnet,
-// a Vpc or a claim lets them all run; decide says which of them it helps.
+// waitingPods are the pods that need a claim and have none. A change of a Subnet,
+// a Vpc or a claim runs them all; decide knows whether it helps.
 type waitingPods struct {
 	mu   sync.Mutex
 	pods map[types.NamespacedName]struct{}

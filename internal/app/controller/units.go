@@ -18,7 +18,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// Everything that the controller keeps true is a unit. This is how one runs:
+// Everything that the controller maintains is a unit. A unit runs like this:
 //
 //	Kubernetes ──trigger──┐     triggers.go: kind of object, predicate, map function
 //	OVN ──────ovnEvents───┤     sweep.go
@@ -37,9 +37,9 @@ import (
 //	apply     a want to rows or resources                fabrics/, then internal/ovn, internal/neutron, internal/octavia
 //	report    what came of it, to Kubernetes             the same type as gather; claim/ writes IP objects
 //
-// internal/unit runs these steps in this order. What waits or fails runs again.
+// internal/unit runs these steps in this order. A unit that waits or fails runs again.
 
-// kind is one kind of unit: what runs it and what triggers it.
+// kind is one kind of unit: its Reconciler and its triggers.
 type kind struct {
 	name     string
 	run      reconcile.Reconciler
@@ -47,8 +47,8 @@ type kind struct {
 	triggers []trigger.Trigger
 }
 
-// kinds are everything that the controller keeps true, one line each. Pods have
-// many workers, so that pods that come at the same time share a transaction.
+// kinds returns all kinds of units, one line each. Pods have many workers, so
+// that pods that are created at the same time share a transaction.
 func (c *cluster) kinds(f unit.Fabric) []kind {
 	r, t := runner{f, c.metrics, c.log}, c.triggers()
 	vpcs := vpcUnit{c.client, c.reporter, c.Topology}
@@ -82,7 +82,7 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	return all
 }
 
-// runner is what all kinds run with.
+// runner has what all kinds need to run.
 type runner struct {
 	fabric  unit.Fabric
 	metrics *unit.Metrics

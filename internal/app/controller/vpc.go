@@ -41,7 +41,7 @@ func (v vpcUnit) gather(ctx context.Context, n types.NamespacedName) (decide.Vpc
 	return f, err
 }
 
-// hold puts the finalizer on the Vpc before it has anything in the network.
+// hold adds the finalizer to the Vpc before it has anything in the network.
 func (v vpcUnit) hold(ctx context.Context, f decide.VpcFacts, r decide.VpcReport) error {
 	if r.Action != decide.Hold {
 		return nil
@@ -66,7 +66,7 @@ func (v vpcUnit) report(ctx context.Context, f decide.VpcFacts, r decide.VpcRepo
 	return kube.PatchStatus(ctx, v.client, f.Vpc, after)
 }
 
-// create creates the object, or puts our label on one that the user has created.
+// create creates the object, or adds our label to one that the user has created.
 func (v vpcUnit) create(ctx context.Context, f decide.VpcFacts) error {
 	labels := map[string]string{}
 	if decide.External(f.Name) {

@@ -20,7 +20,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/octavia"
 )
 
-// newCloud returns Neutron, not yet read.
+// newCloud returns Neutron's fabric, which has not been read yet.
 func (c *cluster) newCloud(ctx context.Context) *cloud.Cloud {
 	return cloud.New(ctx, cloud.Options{
 		Owner: c.Settings.Cluster, Settings: *c.Settings.Neutron, Changed: c.queues.Add, PortUp: c.OVN.PortUp,
@@ -29,13 +29,14 @@ func (c *cluster) newCloud(ctx context.Context) *cloud.Cloud {
 	})
 }
 
-// nodeExists is false for a node that is known to be gone.
+// nodeExists is false for a node that certainly does not exist.
 func nodeExists(ctx context.Context, r client.Reader, name string) bool {
 	n, err := kube.Get[corev1.Node](ctx, r, types.NamespacedName{Name: name})
 	return n != nil || err != nil
 }
 
-// watchCloud reads Neutron now and then, and lets the units run that it concerns.
+// watchCloud reads Neutron at intervals, and runs the units whose resources have
+// changed.
 func (c *cluster) watchCloud(ctx context.Context, f *fabrics.Fabrics) error {
 	return c.Cloud.Watch(ctx, cloud.Watcher{
 		Ports:   func(ctx context.Context) (map[string]intent.Unit, error) { return heldPorts(ctx, c.client) },
@@ -51,7 +52,8 @@ func (c *cluster) watchCloud(ctx context.Context, f *fabrics.Fabrics) error {
 	})
 }
 
-// heldPorts returns the ids of Neutron's ports that claims name, and their units.
+// heldPorts returns the ids of the Neutron ports that claims name, and their
+// units.
 func heldPorts(ctx context.Context, r client.Reader) (map[string]intent.Unit, error) {
 	ips, err := kube.IPs(ctx, r)
 	if err != nil {
@@ -66,7 +68,7 @@ func heldPorts(ctx context.Context, r client.Reader) (map[string]intent.Unit, er
 	return held, nil
 }
 
-// RunAll lets all units run that may have waited for Neutron.
+// runAll runs all units that may have waited for Neutron.
 func (c *cluster) runAll(ctx context.Context) {
 	q, maps := c.queues, c.maps()
 	q.Add(clusterName(c.Settings))
@@ -78,7 +80,7 @@ func (c *cluster) runAll(ctx context.Context) {
 	}
 	nodes, nodesErr := kube.Nodes(ctx, c.client)
 	ips, ipsErr := kube.IPs(ctx, c.client)
-	pods, podsErr := kube.Pods(ctx, c.client) // All of them: any may have begun to wait.
+	pods, podsErr := kube.Pods(ctx, c.client) // All pods, because any of them may be waiting.
 	err := errors.Join(c.policyEvents().RunAll(ctx), c.namespaces().runAll(ctx, q), nodesErr, ipsErr, podsErr)
 	if err != nil {
 		c.log.Warn("running every unit failed", "err", err)
@@ -97,10 +99,11 @@ func (c *cluster) runAll(ctx context.Context) {
 	}
 }
 
-// balancerPause is how long a load balancer is left alone that is in error again.
+// balancerPause is the pause before a load balancer that failed repeatedly is
+// created again.
 const balancerPause = 5 * time.Second
 
-// newLoadBalancers returns Octavia, with the networks as Neutron has them.
+// newLoadBalancers returns Octavia's fabric. It uses Neutron's subnets.
 func (c *cluster) newLoadBalancers() *octavia.Fabric {
 	n := c.Settings.Neutron
 	return octavia.New(octavia.Options{
@@ -109,8 +112,8 @@ func (c *cluster) newLoadBalancers() *octavia.Fabric {
 	})
 }
 
-// watchLoadBalancers finds what deleted Services have left in Octavia, and then
-// what others change there.
+// watchLoadBalancers runs the Services that have something in Octavia, also
+// deleted ones, and then those whose resources others change there.
 func (c *cluster) watchLoadBalancers(ctx context.Context, b *octavia.Fabric, f *fabrics.Fabrics) error {
 	changed := func(u intent.Unit) {
 		f.Mark(u, intent.FabricOctavia, true)

@@ -10,11 +10,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Here is whom a change concerns: names only, and never more than a change can
-// alter. Each is asked of what was and of what is.
+// The functions here return the units that a change affects, and no others. Call
+// them for both the old and the new state.
 
-// Affects tells which pods a policy is about: those that it selects, and those
-// that are its peers.
+// Affects returns a function that tells whether a policy affects a pod: it
+// selects the pod, or the pod is one of its peers. When a policy or a pod
+// changes, call it for both the old and the new version.
 func Affects(np *netv1.NetworkPolicy) func(Pod) bool {
 	p := readPolicy(np)
 	sets := p.sets()
@@ -23,7 +24,8 @@ func Affects(np *netv1.NetworkPolicy) func(Pod) bool {
 	}
 }
 
-// SharedGroups are the units of the groups that a policy's rules refer to.
+// SharedGroups returns the units of the groups that a policy's rules refer to,
+// sorted.
 func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
 	var out []intent.Unit
 	for _, s := range readPolicy(np).sets() {
@@ -35,7 +37,8 @@ func SharedGroups(np *netv1.NetworkPolicy, ports PortCount) []intent.Unit {
 	return slices.Compact(out)
 }
 
-// ReferringTo are the policies whose rules refer to a group unit's group.
+// ReferringTo returns the policies whose rules refer to a group unit's group,
+// sorted.
 func (x *Index) ReferringTo(u intent.Unit, ports PortCount) []types.NamespacedName {
 	is := func(group string) bool { return GroupUnit(group) == u }
 	return x.filter(func(p *policy) bool {
@@ -43,8 +46,8 @@ func (x *Index) ReferringTo(u intent.Unit, ports PortCount) []types.NamespacedNa
 	})
 }
 
-// UsingPorts are the policies and the shared groups to look at when named ports
-// came into use or went out of use.
+// UsingPorts returns the policies and the units of shared groups that depend on
+// named ports that came into use or went out of use. Both are sorted.
 func (x *Index) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []intent.Unit) {
 	var groups []intent.Unit
 	for _, s := range x.sets {
@@ -58,13 +61,14 @@ func (x *Index) UsingPorts(changed []NamedPort) ([]types.NamespacedName, []inten
 	return x.filter(func(p *policy) bool { return slices.ContainsFunc(changed, p.usesPort) }), slices.Compact(groups)
 }
 
-// UsingServices are the policies to look at when a Service, its endpoints, or a
-// label of a pod behind it or of that pod's namespace changed.
+// UsingServices returns the policies that depend on Services, sorted. They must
+// run again when a Service or its endpoints change, or a label of a pod behind a
+// Service or of that pod's namespace.
 func (x *Index) UsingServices() []types.NamespacedName {
 	return x.filter(func(p *policy) bool { return p.usesServices() })
 }
 
-// All are all of them.
+// All returns all policies, sorted.
 func (x *Index) All() []types.NamespacedName {
 	return x.filter(func(*policy) bool { return true })
 }

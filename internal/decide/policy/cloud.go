@@ -15,26 +15,28 @@ import (
 
 // OpenStack's own security groups, by id or name.
 const (
-	// AnnotationSecurityGroups on a pod names those that its port is a member
-	// of, with commas between. They stand in place of the cluster's standard
-	// ones. Where a NetworkPolicy selects the pod they add to what it lets
-	// through; in a direction that no policy isolates they alone decide.
+	// AnnotationSecurityGroups on a pod lists the groups that its port is a member
+	// of, separated by commas. They replace the cluster's standard groups. If a
+	// NetworkPolicy selects the pod, the groups permit traffic in addition to the
+	// policy. In a direction that no policy isolates, they alone permit traffic.
 	AnnotationSecurityGroups = "openstack.org/security-groups"
-	// AnnotationAllowedSecurityGroups on a Namespace names those that its pods
-	// may ask for; empty for none. Without it they may ask for any that our
-	// user may use.
+	// AnnotationAllowedSecurityGroups on a Namespace lists the groups that its
+	// pods may ask for; empty for none. Without it they may ask for every group
+	// that our OpenStack user may use.
 	AnnotationAllowedSecurityGroups = "openstack.org/allowed-security-groups"
-	// LabelSecurityGroup in a policy's podSelector makes the peer a security
-	// group of OpenStack's and no pods: matchLabels with this key alone, the
-	// value its id or name. Elsewhere such a policy selects no pod, and is closed.
+	// LabelSecurityGroup in the podSelector of a policy's peer makes the peer an
+	// OpenStack security group instead of pods. The selector must be matchLabels
+	// with only this key; the value is the group's id or name. In spec.podSelector
+	// it selects no pods.
 	LabelSecurityGroup = "openstack.org/security-group"
 )
 
-// lookAgain is how soon to ask OpenStack once more for a group: it tells nobody
-// when it gets one.
+// lookAgain is how soon to ask OpenStack again for a group that does not exist.
+// OpenStack sends no event when it is created.
 const lookAgain = 10 * time.Second
 
-// GroupsAsked are OpenStack's security groups that a pod asks for, by id or name.
+// GroupsAsked returns the OpenStack security groups that a pod asks for, by id or
+// name; nil for none. p may be nil.
 func GroupsAsked(p *corev1.Pod) []string {
 	if p == nil {
 		return nil
@@ -42,8 +44,9 @@ func GroupsAsked(p *corev1.Pod) []string {
 	return words(p.Annotations[AnnotationSecurityGroups])
 }
 
-// cloudGroups are the ids of what a pod asks for: nil if it asks for nothing
-// in particular.
+// cloudGroups returns the ids of the groups that a pod asks for; nil if the pod
+// has no annotation. It errs with an intent.Stop if the namespace does not allow
+// a group, and with an intent.Wait if OpenStack has no such group.
 func (p Pod) cloudGroups(ids map[string]string) ([]string, error) {
 	if p.Asked == nil {
 		return nil, nil
@@ -71,7 +74,8 @@ func unknownGroup(group, by string) error {
 	}
 }
 
-// CloudGroupsOf are the security groups of OpenStack's that a policy names.
+// CloudGroupsOf returns the OpenStack security groups that a policy refers to, by
+// id or name, sorted.
 func CloudGroupsOf(np *netv1.NetworkPolicy) []string {
 	var out []string
 	for _, a := range readPolicy(np).allows {
@@ -82,8 +86,8 @@ func CloudGroupsOf(np *netv1.NetworkPolicy) []string {
 	return nameSet(out)
 }
 
-// withClouds is the policy with the ids of OpenStack's groups; who is in one that
-// is not known is not let through.
+// withClouds returns the policy with the ids of OpenStack's groups in place of
+// their names, and its problem. Peers in an unknown group get no access.
 func (p *policy) withClouds(ids map[string]string) (*policy, error) {
 	out, problem := *p, p.problem
 	out.allows = nil
@@ -103,7 +107,7 @@ func (p *policy) withClouds(ids map[string]string) (*policy, error) {
 	return &out, problem
 }
 
-// words are what stands between commas.
+// words returns the words between the commas, without spaces and empty ones.
 func words(text string) []string {
 	var out []string
 	for w := range strings.SplitSeq(text, ",") {
@@ -114,7 +118,8 @@ func words(text string) []string {
 	return out
 }
 
-// cloudPeer reads a selector that means a security group of OpenStack's.
+// cloudPeer returns the OpenStack security group that a peer's selectors name,
+// and whether they name one. It errs if they select anything else too.
 func cloudPeer(pods, namespaces *metav1.LabelSelector) (group string, is bool, err error) {
 	if pods == nil {
 		return "", false, nil

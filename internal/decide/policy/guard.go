@@ -6,13 +6,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// GuardGroup names the group of the pods on a node that are not open both ways.
+// GuardGroup returns the name of the group of a node's pods that do not permit
+// everything.
 func GuardGroup(node string) string { return "node/" + node }
 
-// Guard is what pods on a node are let through whatever policies and groups of
-// OpenStack's say: to and from their own node, as Kubernetes asks for, and what comes from
-// an address of a Service, for that is what a pod's own packets to its own
-// Service come back as. Nobody else can send from there. The node's unit owns it.
+// Guard returns a node's guard group. It permits what no policy and no OpenStack
+// group may block: traffic between the pods and their own node, as Kubernetes
+// requires, and traffic from the address of a Service. The latter is how a pod's
+// packets to its own Service come back to it; no other sender has such an
+// address. The node's unit owns the group.
 func Guard(node string, addrs []netip.Addr, services []netip.Prefix) intent.Group {
 	var rules []intent.Rule
 	for _, a := range addrs {

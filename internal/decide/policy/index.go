@@ -8,17 +8,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Index is all NetworkPolicies, read. It does not change: a changed policy makes
-// a new Index.
+// Index holds all NetworkPolicies, parsed. It is immutable: if a policy changes,
+// make a new Index.
 type Index struct {
 	policies map[types.NamespacedName]*policy
-	// of are a namespace's policies.
+	// of holds the policies of each namespace.
 	of map[string][]*policy
-	// sets are the pods that are anybody's peers, each set once.
+	// sets are the pod sets that policies use as peers, each once, sorted.
 	sets []podSet
 }
 
-// NewIndex reads policies. What is wrong with one is told by its unit.
+// NewIndex parses policies. The unit of an invalid policy reports its problem.
 func NewIndex(list []*netv1.NetworkPolicy) *Index {
 	x := &Index{policies: map[types.NamespacedName]*policy{}, of: map[string][]*policy{}}
 	seen := map[string]bool{}

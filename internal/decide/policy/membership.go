@@ -9,22 +9,24 @@ import (
 
 // Membership is what a pod's port is a member of.
 type Membership struct {
-	// Groups are ours, CloudGroups the ids of OpenStack's own.
+	// Groups are the names of our groups. CloudGroups are the ids of OpenStack's
+	// own. Both are sorted.
 	Groups, CloudGroups []string
 }
 
-// CloudGroups are security groups of OpenStack's own.
+// CloudGroups are OpenStack's own security groups.
 type CloudGroups struct {
-	// Standard are the ids of those of pods that ask for none and that no policy
-	// selects; if there are none, such a pod is open.
+	// Standard are the ids of the groups of a pod that asks for none and that no
+	// policy selects. If there are none, such a pod permits everything.
 	Standard []string
-	// IDs are those of the groups that the pod asks for, by id or name.
+	// IDs maps the groups that the pod asks for, by id or name, to their ids.
 	IDs map[string]string
 }
 
-// Memberships decides a pod's groups. A problem, an intent.Stop or an
-// intent.Wait, is one of the pod's annotation, which then counts as if it were
-// empty: a pod that has no port yet should not get one.
+// Memberships returns a pod's groups. It errs with an intent.Stop or an
+// intent.Wait if the pod's annotation names a group that it cannot have. The
+// groups are then those of a pod with an empty annotation; a pod without a port
+// should not get one.
 func (x *Index) Memberships(pod Pod, c CloudGroups) (Membership, error) {
 	groups, ingress, egress := x.isolation(pod)
 	m := Membership{Groups: groups}
@@ -60,8 +62,8 @@ func (x *Index) isolation(pod Pod) (groups []string, ingress, egress bool) {
 	return groups, ingress, egress
 }
 
-// open are the groups of a pod that is isolated so. Most pods are not at all,
-// and in one group.
+// open returns the open groups of a pod that is isolated in these directions.
+// Most pods are not isolated and are in one group.
 func open(ingress, egress bool) []string {
 	switch {
 	case ingress && egress:
@@ -74,21 +76,22 @@ func open(ingress, egress bool) []string {
 	return []string{GroupPods}
 }
 
-// Pod is all of a pod that matters to NetworkPolicies.
+// Pod holds the properties of a pod that matter to NetworkPolicies.
 type Pod struct {
 	Namespace, Name         string
 	Labels, NamespaceLabels map[string]string
 	// Node is empty for a pod that is not bound.
 	Node string
-	// Addrs are empty as long as the pod has none. They matter only where a
-	// policy has both a named port and an ipBlock to send to.
+	// Addrs are empty as long as the pod has none. They matter only for an egress
+	// rule that has both a named port and an ipBlock.
 	Addrs []netip.Addr
 	Ports []NamedPort
-	// Asked and Allowed are annotations: the pod's, and its namespace's.
+	// Asked is the pod's AnnotationSecurityGroups, Allowed its namespace's
+	// AnnotationAllowedSecurityGroups; nil if there is no such annotation.
 	Asked, Allowed *string
 }
 
-// PodOf reads a pod and its namespace.
+// PodOf reads a pod and its namespace. ns may be nil.
 func PodOf(p *corev1.Pod, ns *corev1.Namespace, addrs []netip.Addr) Pod {
 	pod := Pod{
 		Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Node: p.Spec.NodeName,
@@ -107,7 +110,7 @@ func lookup(m map[string]string, key string) *string {
 	return nil
 }
 
-// nameSet sorts names and leaves each once; nil if there are none.
+// nameSet returns names sorted and without duplicates; nil if there are none.
 func nameSet(names []string) []string {
 	if len(names) == 0 {
 		return nil

@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// NamedPort is a port that a pod of a namespace has given a name.
+// NamedPort is a container port with a name, in a namespace.
 type NamedPort struct {
 	Namespace, Name string
 	// Protocol is tcp, udp or sctp.
@@ -15,8 +15,8 @@ type NamedPort struct {
 	Number   int
 }
 
-// NamedPortsOf are a pod's, the first of each name and protocol: that is the
-// one which Services mean.
+// NamedPortsOf returns a pod's named ports, the first one of each name and
+// protocol, because Services use the first one too.
 func NamedPortsOf(p *corev1.Pod) []NamedPort {
 	containers := slices.Clone(p.Spec.Containers)
 	for _, c := range p.Spec.InitContainers {
@@ -38,7 +38,7 @@ func NamedPortsOf(p *corev1.Pod) []NamedPort {
 
 func (n NamedPort) sameName(o NamedPort) bool { return n.Name == o.Name && n.Protocol == o.Protocol }
 
-// protocolOf is a protocol in the words of intent; TCP if none is given.
+// protocolOf returns a protocol in lower case; tcp if none is given.
 func protocolOf(p *corev1.Protocol) string {
 	if p == nil || *p == "" {
 		return "tcp"
@@ -46,12 +46,12 @@ func protocolOf(p *corev1.Protocol) string {
 	return strings.ToLower(string(*p))
 }
 
-// PortCount says how many pods have each named port. Only whether there are any
-// matters to the policies.
+// PortCount is the number of pods with each named port. For policies it matters
+// only whether there is one.
 type PortCount map[NamedPort]int
 
-// Change counts a pod's ports as they are in place of those that it had. It
-// returns those that came into use or went out of use.
+// Change counts a pod's new ports instead of its old ones. It returns the ports
+// that came into use or went out of use.
 func (c PortCount) Change(before, after []NamedPort) []NamedPort {
 	var changed []NamedPort
 	for _, n := range after {
@@ -68,7 +68,8 @@ func (c PortCount) Change(before, after []NamedPort) []NamedPort {
 	return changed
 }
 
-// numbers are those in use for a name, sorted; in one namespace if it is given.
+// numbers returns the numbers in use for a name, sorted. If namespace is not
+// empty, only pods of that namespace count.
 func (c PortCount) numbers(namespace, name, protocol string) []int {
 	var out []int
 	for n := range c {
@@ -80,7 +81,7 @@ func (c PortCount) numbers(namespace, name, protocol string) []int {
 	return slices.Compact(out)
 }
 
-// number is what a pod's port of that name is.
+// number returns the number of the pod's port of that name; false if it has none.
 func (p Pod) number(name, protocol string) (int, bool) {
 	i := slices.IndexFunc(p.Ports, func(n NamedPort) bool { return n.Name == name && n.Protocol == protocol })
 	if i < 0 {

@@ -16,32 +16,34 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// policy is a NetworkPolicy as it was read. The zero selector selects nothing.
+// policy is a parsed NetworkPolicy. The zero selector selects nothing.
 type policy struct {
 	namespace, name string
 	pods            labels.Selector
-	// ingress and egress tell in which directions it isolates.
+	// ingress and egress tell in which directions the policy isolates.
 	ingress, egress bool
 	allows          []allow
 	problem         error
 }
 
-// allow is one peer at one port: a rule of the policy is all pairs of these.
+// allow permits one peer at one port. A rule of a NetworkPolicy becomes all pairs
+// of its peers and ports.
 type allow struct {
 	direction intent.Direction
 	at        portRange
 	peer      peer
 }
 
-// portRange is what may be reached; the zero portRange is everything.
+// portRange is a range of ports of one protocol. The zero portRange is every port
+// of every protocol.
 type portRange struct {
 	protocol    string
 	first, last int
-	// name stands in place of numbers.
+	// name is the port's name if the rule has no numbers.
 	name string
 }
 
-// peer is one of these; the zero peer is anybody.
+// peer has at most one of its fields set. The zero peer is everybody.
 type peer struct {
 	pods   *podSet
 	blocks []netip.Prefix
@@ -50,7 +52,8 @@ type peer struct {
 
 func (p peer) anybody() bool { return p.pods == nil && p.blocks == nil && p.cloud == "" }
 
-// readPolicy uses all that can be understood and lets nobody through for the rest.
+// readPolicy parses a policy. It uses what is valid; an invalid part permits
+// nothing and becomes the policy's problem.
 func readPolicy(np *netv1.NetworkPolicy) *policy {
 	r := reader{policy: policy{namespace: np.Namespace, name: np.Name}}
 	r.pods = r.selector(&np.Spec.PodSelector, "spec.podSelector")
@@ -71,8 +74,8 @@ func readPolicy(np *netv1.NetworkPolicy) *policy {
 	return &r.policy
 }
 
-// directions follows the API: without policyTypes a policy is about ingress,
-// and about egress if it has such rules.
+// directions follows the Kubernetes API: without policyTypes a policy applies to
+// ingress, and also to egress if it has egress rules.
 func directions(s *netv1.NetworkPolicySpec) (ingress, egress bool) {
 	if len(s.PolicyTypes) == 0 {
 		return true, len(s.Egress) > 0
@@ -114,8 +117,8 @@ func (r *reader) rule(d intent.Direction, peers []netv1.NetworkPolicyPeer, ports
 	}
 }
 
-// at is the peer where it is the one whose port has a name: only pods have
-// such, and each its own number.
+// at returns the peer for a port. For egress to a named port it is a set of pods,
+// because only pods have named ports, and each may have its own number.
 func (p peer) at(d intent.Direction, a portRange) peer {
 	if d != intent.Egress || a.name == "" || p.cloud != "" {
 		return p
@@ -193,7 +196,8 @@ func (r *reader) peers(list []netv1.NetworkPolicyPeer, where string) []peer {
 	return out
 }
 
-// podPeer selects pods of the policy's own namespace if it selects no namespaces.
+// podPeer selects pods of the policy's own namespace if the peer has no
+// namespaceSelector.
 func (r *reader) podPeer(p netv1.NetworkPolicyPeer, where string) peer {
 	s := podSet{pods: labels.Everything()}
 	if p.PodSelector != nil {
@@ -207,7 +211,7 @@ func (r *reader) podPeer(p netv1.NetworkPolicyPeer, where string) peer {
 	return peer{pods: s.sealed()}
 }
 
-// block is a network without its exceptions, cut exactly; no peer at all if
+// block returns the prefixes of a network without its exceptions; no peer if
 // nothing is left.
 func (r *reader) block(b *netv1.IPBlock, where string) []peer {
 	left, err := cutBlock(b.CIDR, b.Except)

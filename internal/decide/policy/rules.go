@@ -15,8 +15,9 @@ func (p *policy) selects(pod Pod) bool {
 	return pod.Namespace == p.namespace && p.pods.Matches(labels.Set(pod.Labels))
 }
 
-// group names the group of the pods that the policy selects; with a port's name,
-// of those whose port of that name has that number.
+// group returns the name of the group of the pods that the policy selects. With a
+// port name it is the group of those pods whose port of that name has that
+// number.
 func (p *policy) group(at portRange, number int) string {
 	name := "policy/" + p.namespace + "/" + p.name
 	if at.name != "" {
@@ -25,7 +26,7 @@ func (p *policy) group(at portRange, number int) string {
 	return intent.ShortName(name)
 }
 
-// groupsFor are those of the policy that a pod is a member of which it selects.
+// groupsFor returns the policy's groups that a selected pod is a member of.
 func (p *policy) groupsFor(pod Pod) []string {
 	out := []string{p.group(portRange{}, 0)}
 	for _, a := range p.allows {
@@ -40,10 +41,10 @@ func (p *policy) groupsFor(pod Pod) []string {
 }
 
 // named tells whether the port's number depends on the pod that the policy
-// selects; on the way out it depends on the peer.
+// selects. For egress it depends on the peer instead.
 func (a allow) named() bool { return a.direction == intent.Ingress && a.at.name != "" }
 
-// sets are the sets of pods that the policy's rules refer to.
+// sets returns the pod sets that the policy's rules refer to.
 func (p *policy) sets() []podSet {
 	var out []podSet
 	for _, a := range p.allows {
@@ -58,14 +59,14 @@ func (p *policy) usesPort(n NamedPort) bool {
 	return slices.ContainsFunc(p.allows, func(a allow) bool { return a.at.name == n.Name && a.at.protocol == n.Protocol })
 }
 
-// usesServices is false if what the policy lets out is everything or nothing.
+// usesServices is false if the policy permits all egress or none.
 func (p *policy) usesServices() bool {
 	out := func(a allow) bool { return a.direction == intent.Egress }
 	everything := func(a allow) bool { return out(a) && a.peer.anybody() && a.at == portRange{} }
 	return slices.ContainsFunc(p.allows, out) && !slices.ContainsFunc(p.allows, everything)
 }
 
-// groups are the policy's, with their rules, sorted by name.
+// groups returns the policy's groups with their rules, sorted by name.
 func (p *policy) groups(ports PortCount, services []Service) []intent.Group {
 	rules := map[string][]intent.Rule{p.group(portRange{}, 0): p.toServices(services)}
 	for _, a := range p.allows {
@@ -85,7 +86,8 @@ func (p *policy) groups(ports PortCount, services []Service) []intent.Group {
 	return out
 }
 
-// numbers are those that the port's name stands for; 0 if it has none.
+// numbers returns the numbers that the port's name stands for; 0 if it has no
+// name.
 func (a allow) numbers(namespace string, ports PortCount) []int {
 	switch {
 	case a.at.name == "":
@@ -93,7 +95,7 @@ func (a allow) numbers(namespace string, ports PortCount) []int {
 	case a.peer.pods != nil && !a.named():
 		namespace = a.peer.pods.namespace
 	case a.direction == intent.Egress:
-		return nil // a security group of OpenStack's has no names of ports
+		return nil // members of an OpenStack security group have no named ports
 	}
 	return ports.numbers(namespace, a.at.name, a.at.protocol)
 }
@@ -108,7 +110,7 @@ func (a allow) rules(number int) []intent.Rule {
 		r.RemoteCloudGroup = a.peer.cloud
 	case a.peer.pods != nil && a.direction == intent.Egress:
 		r.RemoteGroup = a.peer.pods.group(number)
-		if b := a.peer.pods.blocks; b != nil { // the pods' addresses of the other family are in no block
+		if b := a.peer.pods.blocks; b != nil { // a block is of one family, the pods' other addresses are not in it
 			r.Family = familyOfPrefix(b[0])
 		}
 	case a.peer.pods != nil:
@@ -125,8 +127,8 @@ func (a allow) rules(number int) []intent.Rule {
 	return out
 }
 
-// tidy sorts rules and leaves out those that others contain: a cloud counts
-// rules, and refuses equal ones.
+// tidy sorts rules and removes those that another rule contains. OpenStack has a
+// quota of rules and rejects duplicates.
 func tidy(rules []intent.Rule) []intent.Rule {
 	for i, r := range rules {
 		if r.Remote.IsValid() && r.Remote.Bits() == 0 {
@@ -158,7 +160,7 @@ func compareRules(a, b intent.Rule) int {
 		a.Remote.Compare(b.Remote), cmp.Compare(a.RemoteGroup, b.RemoteGroup), cmp.Compare(a.RemoteCloudGroup, b.RemoteCloudGroup))
 }
 
-// contains tells whether all that b lets through a does, too; a and b differ.
+// contains tells whether a permits everything that b permits. a and b differ.
 func contains(a, b intent.Rule) bool {
 	switch {
 	case a.Direction != b.Direction, a.Protocol != "" && a.Protocol != b.Protocol,

@@ -8,14 +8,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// OVN looks at the first packet that a pod sends to a Service before the
-// Service's address becomes that of a pod behind it, and at all others after
-// that. Policies speak of the pods behind. So a policy opens a Service's
-// address, too, where it lets its pods reach all that stands behind it. If it
-// lets them reach only a part, the Service stays closed. That a policy lets
-// them reach the address alone, by an ipBlock, opens nothing but a first packet.
+// OVN evaluates the first packet of a connection to a Service before it replaces
+// the Service's address with a pod's, and all other packets after that. Policies
+// name the pods. So a policy also permits a Service's address if it lets its pods
+// reach all endpoints behind the Service. If it lets them reach only some of the
+// endpoints, the Service stays closed. An ipBlock that contains only the Service's
+// address permits nothing but the first packet.
 
-// Service is what policies for egress must know of a Service.
+// Service holds the properties of a Service that matter to egress rules.
 type Service struct {
 	// Addrs are its cluster IPs.
 	Addrs []netip.Addr
@@ -30,16 +30,16 @@ type ServicePort struct {
 	Backends []Backend
 }
 
-// Backend is who answers at a port of a Service.
+// Backend is an endpoint behind a port of a Service.
 type Backend struct {
-	// Pod is nil if it is none of the cluster's.
+	// Pod is nil if the endpoint is not a pod of the cluster.
 	Pod  *Pod
 	Addr netip.Addr
 	Port int
 }
 
-// ServiceOf reads a Service's balancer. Pod finds who has an address; nil
-// if it is none of the cluster's pods, or one on its node's network.
+// ServiceOf reads a Service's load balancer. pod returns the pod with an address;
+// nil if no pod of the cluster has it or if the pod uses its node's network.
 func ServiceOf(b intent.LoadBalancer, pod func(netip.Addr) *Pod) Service {
 	s := Service{Addrs: []netip.Addr{b.VIP}}
 	for _, l := range b.Listeners {
@@ -52,7 +52,8 @@ func ServiceOf(b intent.LoadBalancer, pod func(netip.Addr) *Pod) Service {
 	return s
 }
 
-// toServices are the rules for the Services that the policy lets its pods reach.
+// toServices returns the rules for the Services that the policy lets its pods
+// reach.
 func (p *policy) toServices(services []Service) []intent.Rule {
 	if !p.usesServices() {
 		return nil
@@ -100,8 +101,8 @@ func (a allow) admits(protocol string, b Backend) bool {
 	return a.peer.has(b)
 }
 
-// has tells whether the backend is a peer. Nobody here knows who is in a
-// security group of OpenStack's.
+// has tells whether the backend is a peer. It is false for an OpenStack security
+// group, because its members are not known here.
 func (p peer) has(b Backend) bool {
 	switch {
 	case p.anybody():

@@ -11,21 +11,21 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// podSet is the pods that a peer means. Equal sets have equal texts, and so
-// share a group.
+// podSet is the set of pods that a peer selects. Equal sets have equal texts, so
+// that they share a group.
 type podSet struct {
-	// namespace is the only one; if it is empty, namespaces selects.
+	// namespace is the pods' namespace. If it is empty, namespaces selects.
 	namespace        string
 	namespaces, pods labels.Selector
-	// blocks, if there are any, keep out pods that have no address in them.
+	// blocks, if not nil, exclude pods without an address in one of them.
 	blocks []netip.Prefix
-	// port and protocol, if set, keep out pods that have no port of that name;
-	// there is then a group for each number.
+	// port and protocol, if set, exclude pods without a port of that name. The set
+	// then has one group for each number of the port.
 	port, protocol string
 	text           string
 }
 
-// sealed is the set with its text.
+// sealed returns the set with its text.
 func (s podSet) sealed() *podSet {
 	text := "pods(" + textOf(s.pods) + ")"
 	if s.namespace != "" {
@@ -43,7 +43,8 @@ func (s podSet) sealed() *podSet {
 	return &s
 }
 
-// textOf is the same for selectors that say the same in another order.
+// textOf returns the same text for selectors with the same requirements in
+// another order.
 func textOf(s labels.Selector) string {
 	requirements, selectable := s.Requirements()
 	if !selectable {
@@ -60,7 +61,7 @@ func textOf(s labels.Selector) string {
 	return strings.Join(nameSet(out), ",")
 }
 
-// has tells whether the pod is one of the set, its port's number apart.
+// has tells whether the pod is in the set, whatever the number of its named port.
 func (s podSet) has(p Pod) bool {
 	switch {
 	case s.namespace != "" && s.namespace != p.Namespace,
@@ -75,7 +76,7 @@ func within(blocks []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(blocks, func(b netip.Prefix) bool { return b.Contains(a) })
 }
 
-// groupOf is the group of the set that the pod is in.
+// groupOf returns the set's group that the pod is in; false if it is in none.
 func (s podSet) groupOf(p Pod) (string, bool) {
 	if !s.has(p) {
 		return "", false
@@ -87,7 +88,7 @@ func (s podSet) groupOf(p Pod) (string, bool) {
 	return s.group(n), ok
 }
 
-// groups are all groups of the set.
+// groups returns all groups of the set.
 func (s podSet) groups(ports PortCount) []string {
 	if s.port == "" {
 		return []string{s.group(0)}
@@ -99,8 +100,8 @@ func (s podSet) groups(ports PortCount) []string {
 	return out
 }
 
-// group is a name that people can read, and a hash that tells sets apart where
-// the rest is cut off.
+// group returns the group's name: a readable text of limited length, and a hash
+// that makes the name unique.
 func (s podSet) group(number int) string {
 	const most = 200
 	text := s.text

@@ -1,7 +1,7 @@
-// Package claim knows who has which address: the allocator, and the IP objects
-// that say the same in Kubernetes. An IP object is a claim: it is written when the
-// port stands and deleted when the port is gone. Read claim.go first; load.go is
-// what a start does.
+// Package claim knows which unit has which address: it has the allocator, and the
+// IP objects that record the same in Kubernetes. An IP object is a claim: it is
+// written when the port exists and deleted when the port is gone. Read claim.go
+// first; load.go runs at a start.
 package claim
 
 import (
@@ -29,8 +29,8 @@ type Claims struct {
 // New returns Claims that know no Subnet and no address; see Load.
 func New(c client.Client, log *slog.Logger) *Claims { return &Claims{client: c, log: log} }
 
-// Report turns the claim had into ip, which is nil if there is to be none. It
-// does nothing unless the unit's want was applied. Either may be nil.
+// Report replaces the claim had with ip. Either may be nil; if ip is nil, it
+// deletes the claim. It does nothing unless the unit's want was applied.
 func (c *Claims) Report(ctx context.Context, u intent.Unit, had, ip *v1.IP, out unit.Outcome) error {
 	switch {
 	case !out.Applied:
@@ -48,7 +48,7 @@ func (c *Claims) Report(ctx context.Context, u intent.Unit, had, ip *v1.IP, out 
 }
 
 // Bind completes ip with what the fabric chose for the unit's only port, and
-// notes that the unit has its addresses. ip may be nil.
+// records that the unit has its addresses. ip may be nil.
 func (c *Claims) Bind(u intent.Unit, ip *v1.IP, out unit.Outcome) error {
 	if ip == nil || out.State != unit.Done {
 		return nil
@@ -60,7 +60,7 @@ func (c *Claims) Bind(u intent.Unit, ip *v1.IP, out unit.Outcome) error {
 	return nil
 }
 
-// write costs one write, or none if nothing changes.
+// write creates or updates the claim. It writes nothing if nothing changes.
 func (c *Claims) write(ctx context.Context, had, ip *v1.IP) error {
 	if had == nil {
 		return c.client.Create(ctx, ip)

@@ -12,8 +12,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Load learns from Kubernetes' claims and OVN's ports who has which address. Where
-// they differ it goes by OVN: the claim is written after the port.
+// Load reads from Kubernetes' claims and OVN's ports which unit has which
+// address. If they differ, OVN is right, because a claim is written after its
+// port.
 func (c *Claims) Load(ctx context.Context, ports map[intent.Unit][]intent.Port) error {
 	subnets, err := kube.Subnets(ctx, c.client)
 	if err != nil {
@@ -47,8 +48,8 @@ func (c *Claims) Load(ctx context.Context, ports map[intent.Unit][]intent.Port) 
 	return nil
 }
 
-// continueAfter goes on after the ports without a claim: their addresses were
-// allocated last of all.
+// continueAfter continues allocation after the ports without a claim, because
+// their addresses were allocated last.
 func (c *Claims) continueAfter(ports map[intent.Unit][]intent.Port, claimed map[intent.Unit]bool) {
 	for u, of := range ports {
 		for _, p := range of {
@@ -59,18 +60,18 @@ func (c *Claims) continueAfter(ports map[intent.Unit][]intent.Port, claimed map[
 	}
 }
 
-// inOrder sorts claims by age, since allocation goes on after the newest one.
-// Timestamps are in whole seconds; within a second it goes by address, since
-// addresses are allocated upwards.
+// inOrder sorts claims by age, because allocation continues after the newest one.
+// Timestamps are in whole seconds. Within a second it sorts by address, because
+// addresses are allocated in ascending order.
 func inOrder(ips []*v1.IP) []*v1.IP {
 	return slices.SortedFunc(slices.Values(ips), func(a, b *v1.IP) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), slices.CompareFunc(decide.Addrs(a), decide.Addrs(b), netip.Addr.Compare))
 	})
 }
 
-// load notes that a unit has addresses. If two units claim the same address, the
-// first one keeps it; the other one sees that it has not what its claim says, and
-// allocates again.
+// load records that a unit has addresses. If two units claim the same address,
+// the first one keeps it. The other one sees that it does not hold the address in
+// its claim, and allocates again.
 func (c *Claims) load(subnet string, u intent.Unit, addrs []netip.Addr) {
 	if len(addrs) == 0 {
 		return

@@ -1,6 +1,7 @@
-// Package cloud is Neutron as the controller needs it: the fabric, once all of our
-// resources have been read, and the ids of what the settings and the users name.
-// It reads no Kubernetes object. Read cloud.go first, then read.go.
+// Package cloud is Neutron as the controller uses it: the fabric, which works
+// once all of our resources have been read, and the ids of the OpenStack objects
+// that the settings and the users name. It reads no Kubernetes objects. Read
+// cloud.go first, then read.go.
 package cloud
 
 import (
@@ -18,19 +19,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// Cloud is Neutron. It applies nothing before it has been read: until then nobody
-// knows which port belongs to which unit.
+// Cloud is Neutron. It applies nothing before it has been read, because until
+// then it is not known which port belongs to which unit.
 type Cloud struct {
 	*neutron.Fabric
 	settings settings.Neutron
 	log      *slog.Logger
 
-	// read is true once all of our resources have been read; problem says why they
-	// cannot be, nil if no attempt has failed.
+	// read is true once all of our resources have been read. problem says why they
+	// cannot be read; nil if no attempt has failed.
 	read    atomic.Bool
 	problem atomic.Pointer[string]
-	// The ids of what the settings name: nil before they were found. external, the
-	// network of floating IPs, is looked up when a Service first needs it.
+	// The ids of the objects that the settings name; nil until they are found.
+	// external is the network of floating IPs. It is looked up when a Service
+	// first needs it.
 	router, external, podNetwork, serviceNetwork atomic.Pointer[string]
 
 	groups   groups
@@ -38,7 +40,8 @@ type Cloud struct {
 	quotas   quotas
 }
 
-// Reasons of a Wait for Neutron: at every start, and where it cannot be reached.
+// Reasons of a Wait for Neutron: Unread at every start, Unreachable after a
+// failure.
 const (
 	Unread      = "NeutronUnread"
 	Unreachable = "NeutronAway"
@@ -52,21 +55,22 @@ const subnetDelay = time.Second
 
 // Options of a Cloud.
 type Options struct {
-	// Owner is the cluster's name; what we create bears it.
+	// Owner is the cluster's name. It marks everything that we create.
 	Owner    string
 	Settings settings.Neutron
-	// Changed hears of units whose resources others have changed.
+	// Changed is called for each unit whose resources others have changed.
 	Changed func(intent.Unit)
-	// PortUp says whether a port is up, as OVN knows it.
+	// PortUp tells whether a port is up, according to OVN.
 	PortUp func(port string) (up, known bool)
-	// NodeExists is false for a node that is known to be gone.
+	// NodeExists is false for a node that certainly does not exist.
 	NodeExists func(node string) bool
 	// Count counts calls to OpenStack.
 	Count func(kind, verb string, background bool)
 	Log   *slog.Logger
 }
 
-// New returns a Cloud that has not been read. It works until ctx ends; Close it.
+// New returns a Cloud that has not been read. It works until ctx ends. The caller
+// must Close it.
 func New(ctx context.Context, o Options) *Cloud {
 	c := &Cloud{settings: o.Settings, log: o.Log}
 	n := neutron.Options{
@@ -84,8 +88,8 @@ func New(ctx context.Context, o Options) *Cloud {
 	return c
 }
 
-// Apply is the fabric's. It returns an intent.Wait before Neutron has been read;
-// the controller runs all units when it has been.
+// Apply applies w with the fabric. It returns an intent.Wait before Neutron has
+// been read; the controller runs all units after that.
 func (c *Cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	if err := c.Ready(); err != nil {
 		return intent.Observed{}, err
@@ -93,7 +97,7 @@ func (c *Cloud) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent
 	return c.Fabric.Apply(ctx, u, w)
 }
 
-// Ready returns nil once Neutron has been read, an intent.Wait before.
+// Ready returns nil once Neutron has been read; an intent.Wait before that.
 func (c *Cloud) Ready() error {
 	if c.read.Load() {
 		return nil
@@ -105,14 +109,16 @@ func (c *Cloud) Ready() error {
 	return intent.Wait{Reason: Unreachable, For: "Neutron: " + *problem}
 }
 
-// Router returns the id of the router that the settings name, false before it was found.
+// Router returns the id of the router that the settings name; false until it is
+// found.
 func (c *Cloud) Router() (string, bool) { return idOf(c.settings.Router, &c.router) }
 
 // PodNetwork returns the id of the network that the settings name for pods: empty
-// if they name none, false before it was found.
+// if they name none, false until it is found.
 func (c *Cloud) PodNetwork() (string, bool) { return idOf(c.settings.PodNetwork, &c.podNetwork) }
 
-// ServiceNetwork is PodNetwork for Services.
+// ServiceNetwork returns the id of the network that the settings name for
+// Services: empty if they name none, false until it is found.
 func (c *Cloud) ServiceNetwork() (string, bool) {
 	return idOf(c.settings.ServiceNetwork, &c.serviceNetwork)
 }
@@ -128,8 +134,9 @@ func idOf(name string, at *atomic.Pointer[string]) (string, bool) {
 	return *id, true
 }
 
-// ExternalNetwork returns the id of the network of floating IPs, which the
-// settings name; empty if they name none. It asks Neutron once.
+// ExternalNetwork returns the id of the network of floating IPs that the settings
+// name; empty if they name none. It asks Neutron once. It errs if Neutron cannot
+// be asked or has no such network.
 func (c *Cloud) ExternalNetwork(ctx context.Context) (string, error) {
 	if id, known := idOf(c.settings.ExternalNetwork, &c.external); known {
 		return id, nil
@@ -142,7 +149,7 @@ func (c *Cloud) ExternalNetwork(ctx context.Context) (string, error) {
 	return id, nil
 }
 
-// Network returns a Subnet's network as Neutron has it, false if it has none.
+// Network returns a Subnet's network as it is in Neutron; false if it has none.
 func (c *Cloud) Network(subnet string) (decide.CloudNetwork, bool) {
 	s, known := c.Fabric.Network(decide.NetworkName(subnet))
 	n := decide.CloudNetwork{ID: s.ID, MTU: s.MTU}
@@ -156,8 +163,8 @@ func (c *Cloud) Network(subnet string) (decide.CloudNetwork, bool) {
 }
 
 // SubnetID returns the id of the network's subnet that contains the address. If
-// none does, it returns a subnet of the address's family; if there is none, an
-// intent.Wait.
+// none does, it returns a subnet of the address's family. It errs with an
+// intent.Wait if there is no such subnet either.
 func (c *Cloud) SubnetID(network string, a netip.Addr) (string, error) {
 	s, _ := c.Fabric.Network(network)
 	sameFamily := ""

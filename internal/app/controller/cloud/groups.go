@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron"
 )
 
-// groups are the ids of OpenStack's own security groups, by name.
+// groups maps the names of OpenStack's own security groups to their ids.
 type groups struct {
 	find func(ctx context.Context, name string) (string, error)
 
@@ -21,10 +21,10 @@ type groups struct {
 	ids map[string]string
 }
 
-// refresh asks for the ids of all names that are known: a group that was deleted
-// and created again has another one. The ports that lost the group with it are
-// found by Refresh. A group that is not found keeps its id, since it may only
-// have been renamed.
+// refresh looks up the ids of all known names, because a group that was deleted
+// and created again has another id. Cloud.Refresh finds the ports that lost the
+// group. A group that is not found keeps its id, because it may only have been
+// renamed.
 func (g *groups) refresh(ctx context.Context) {
 	g.mu.Lock()
 	names := slices.Sorted(maps.Keys(g.ids))
@@ -45,7 +45,9 @@ func (g *groups) set(name, id string) {
 	g.ids[name] = id
 }
 
-// id returns the id of a group, by id or name. It asks Neutron once.
+// id returns the id of a group, by id or name. It asks Neutron once for each
+// group. It errs if Neutron cannot be asked, or if no group or several have the
+// name.
 func (g *groups) id(ctx context.Context, name string) (string, error) {
 	g.mu.Lock()
 	id, known := g.ids[name]
@@ -60,7 +62,8 @@ func (g *groups) id(ctx context.Context, name string) (string, error) {
 	return id, err
 }
 
-// known returns the ids of names, and a name itself if its id is not known.
+// known returns the ids of names. A name whose id is not known is returned
+// itself.
 func (g *groups) known(names []string) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,9 +86,9 @@ func (g *groups) name(id string) string {
 	return id
 }
 
-// GroupIDs returns the ids of OpenStack's own groups, which names has by id or
-// name. It leaves out a name that no group or more than one has. It errs if
-// Neutron cannot tell.
+// GroupIDs maps names, which are ids or names of OpenStack's own groups, to ids.
+// It leaves out a name that no group or more than one has. It errs if Neutron
+// cannot be asked.
 func (c *Cloud) GroupIDs(ctx context.Context, names []string) (map[string]string, error) {
 	ids := map[string]string{}
 	for _, name := range names {
@@ -111,8 +114,8 @@ func (c *Cloud) DisplayName(id string) string {
 	return c.groups.name(id)
 }
 
-// StandardGroups returns the ids of the settings' security groups. All of them
-// are known once Neutron has been read.
+// StandardGroups returns the ids of the settings' security groups. All ids are
+// known once Neutron has been read.
 func (c *Cloud) StandardGroups() []string { return c.groups.known(c.settings.SecurityGroups) }
 
 // isStandardSet tells whether these are the groups of a pod on the node that asks

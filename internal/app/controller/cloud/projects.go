@@ -28,8 +28,8 @@ func (p *projects) add(id string) {
 	p.exists[id] = true
 }
 
-// CheckProject returns an error if a project does not exist, or Keystone does not
-// say. It asks once for each project that exists.
+// CheckProject returns an error if a project does not exist, or if Keystone
+// cannot be asked. It asks once for each project that exists.
 func (c *Cloud) CheckProject(ctx context.Context, id string) error {
 	if c.projects.known(id) {
 		return nil
@@ -41,16 +41,17 @@ func (c *Cloud) CheckProject(ctx context.Context, id string) error {
 	return nil
 }
 
-// quotas are our project's, as last read.
+// quotas are our project's quotas as last read.
 type quotas struct {
 	mu   sync.Mutex
 	last map[string]decide.Quota
-	// short is what was last reported as too small.
+	// short is the text about small quotas that was last reported.
 	short string
 }
 
 // ReadQuotas reads our project's quotas. It returns true if SetShort has
-// something new to report. A failure is only logged: quotas are for a warning.
+// something new to report. It only logs a failure, because quotas only matter to
+// a warning.
 func (c *Cloud) ReadQuotas(ctx context.Context) bool {
 	seen, err := c.Fabric.Quotas(ctx)
 	if err != nil {
@@ -67,14 +68,15 @@ func (c *Cloud) ReadQuotas(ctx context.Context) bool {
 	return decide.Short(all, c.Project()) != c.quotas.short
 }
 
-// Quotas returns the quotas as last read, nil before. Do not change the map.
+// Quotas returns the quotas as last read; nil before that. Do not change the map.
 func (c *Cloud) Quotas() map[string]decide.Quota {
 	c.quotas.mu.Lock()
 	defer c.quotas.mu.Unlock()
 	return c.quotas.last
 }
 
-// SetShort notes what is reported as too small, and returns true if it is news.
+// SetShort records the text about small quotas, and returns true if it has
+// changed.
 func (c *Cloud) SetShort(text string) bool {
 	c.quotas.mu.Lock()
 	defer c.quotas.mu.Unlock()

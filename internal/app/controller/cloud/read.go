@@ -12,24 +12,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// Watcher says what Watch reads with, and who hears of it.
+// Watcher has the callbacks and intervals of Watch.
 type Watcher struct {
-	// Ports returns the ids of Neutron's ports that claims name, and their units.
+	// Ports returns the ids of the Neutron ports that claims name, and their
+	// units.
 	Ports func(context.Context) (map[string]intent.Unit, error)
-	// Owns hears of a unit that may hold something in Neutron, before Neutron counts
-	// as read; Changed hears of it after that.
+	// Owns is called for each unit that may have something in Neutron, before
+	// Ready returns nil. Changed is called for the same units after that.
 	Owns, Changed func(intent.Unit)
-	// First is called when Neutron has been read for the first time.
+	// First is called after Neutron has been read for the first time.
 	First func(context.Context)
-	// Then does what follows each successful read. Its error counts as one of reading.
+	// Then is called after each successful read. If it errs, the read counts as
+	// failed.
 	Then func(context.Context) error
-	// Every is the pause after a successful read; Backoff has those after failures.
+	// Every is the pause after a successful read. Backoff has the pauses after
+	// failures.
 	Every   time.Duration
 	Backoff retry.Backoff
 }
 
-// Watch reads Neutron until it succeeds, and then every now and then for what
-// others have changed: Neutron has no events. It returns ctx's error.
+// Watch reads Neutron until it succeeds, and then at intervals for what others
+// have changed, because Neutron sends no events. It returns ctx's error.
 func (c *Cloud) Watch(ctx context.Context, w Watcher) error {
 	for delays := w.Backoff.Delays(); ; {
 		changed, err := c.readAndThen(openstack.Background(ctx), w)
@@ -47,9 +50,9 @@ func (c *Cloud) Watch(ctx context.Context, w Watcher) error {
 	}
 }
 
-// notify lets the units run whose resources differ. The order matters: a unit
-// that runs before Neutron counts as read waits, and one whose resources are not
-// known to be its own would leave them.
+// notify runs the units whose resources have changed. The order matters: a unit
+// that runs before Ready returns nil waits, and a unit that is not marked as an
+// owner would leave its resources in Neutron.
 func (c *Cloud) notify(ctx context.Context, w Watcher, changed []intent.Unit, complete bool) {
 	for _, u := range changed {
 		w.Owns(u)
@@ -75,8 +78,8 @@ func (c *Cloud) readAndThen(ctx context.Context, w Watcher) ([]intent.Unit, erro
 	return changed, w.Then(ctx)
 }
 
-// Read reads all of our resources, and finds what the settings name. It returns
-// the units whose resources have changed since.
+// Read reads all of our resources, and looks up what the settings name. It
+// returns the units whose resources have changed since the last read.
 func (c *Cloud) Read(ctx context.Context, ports map[string]intent.Unit) ([]intent.Unit, error) {
 	err := errors.Join(
 		c.findOnce(ctx, neutron.Router, c.settings.Router, &c.router),
@@ -95,8 +98,8 @@ func (c *Cloud) Read(ctx context.Context, ports map[string]intent.Unit) ([]inten
 	return c.Refresh(ctx, ports)
 }
 
-// findOnce looks up the id of what the settings name, if they name it and it is
-// not known yet.
+// findOnce looks up the id of an object that the settings name. It does nothing
+// if they name none or if the id is known.
 func (c *Cloud) findOnce(ctx context.Context, what, name string, at *atomic.Pointer[string]) error {
 	if name == "" || at.Load() != nil {
 		return nil
@@ -108,7 +111,7 @@ func (c *Cloud) findOnce(ctx context.Context, what, name string, at *atomic.Poin
 	return err
 }
 
-// setProblem notes why Neutron cannot be read, and logs it if it is news.
+// setProblem records why Neutron cannot be read, and logs it if it has changed.
 func (c *Cloud) setProblem(err error) {
 	text := err.Error()
 	if old := c.problem.Swap(&text); old == nil || *old != text {

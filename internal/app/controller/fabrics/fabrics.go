@@ -1,5 +1,5 @@
 // Package fabrics dispatches what units want to the fabrics: OVN, Neutron and
-// Octavia. It knows which fabrics may hold something of a unit, and removes that
+// Octavia. It knows which fabrics may have something of a unit, and removes that
 // when the unit moves to another fabric.
 package fabrics
 
@@ -14,13 +14,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// Fabrics is a unit.Fabric that applies a want to the fabric that it names. A unit
-// has something in one fabric at a time: what it had in another is removed first.
+// Fabrics is a unit.Fabric that applies a want to the fabric that the want names.
+// A unit has something in one fabric at a time: what it had in another one is
+// removed first.
 type Fabrics struct {
 	of map[intent.Fabric]unit.Fabric
 
 	mu sync.Mutex
-	// holders are the fabrics that may hold something of a unit.
+	// holders are the fabrics that may have something of a unit.
 	holders map[intent.Unit]map[intent.Fabric]bool
 }
 
@@ -32,8 +33,8 @@ func New() *Fabrics {
 // Add adds a fabric. Call it before anything else.
 func (f *Fabrics) Add(name intent.Fabric, one unit.Fabric) { f.of[name] = one }
 
-// Apply applies w to its fabric, after removing what other fabrics hold of u. It
-// returns an intent.Stop if the settings do not configure the fabric.
+// Apply applies w to its fabric, after it has removed what other fabrics have of
+// u. It returns an intent.Stop if the settings do not configure the fabric.
 func (f *Fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	on := w.Fabric
 	if on == "" {
@@ -67,14 +68,14 @@ func (f *Fabrics) Apply(ctx context.Context, u intent.Unit, w intent.Want) (inte
 	return seen, err
 }
 
-// holding returns the fabrics that may hold something of u, in a fixed order.
+// holding returns the fabrics that may have something of u, sorted.
 func (f *Fabrics) holding(u intent.Unit) []intent.Fabric {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Sorted(maps.Keys(f.holders[u]))
 }
 
-// Mark notes whether a fabric may hold something of u. It ignores a fabric that
+// Mark records whether a fabric may have something of u. It ignores a fabric that
 // was not added.
 func (f *Fabrics) Mark(u intent.Unit, one intent.Fabric, holds bool) {
 	if f.of[one] == nil {

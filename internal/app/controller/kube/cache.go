@@ -1,6 +1,6 @@
-// Package kube reads and writes Kubernetes' objects for the controller: the
+// Package kube reads and writes Kubernetes objects for the controller: the
 // scheme, what the cache keeps of each object, its indexes, typed reads, and the
-// finalizer and status of our objects. It knows no unit.
+// finalizer and status of our objects. It knows no units.
 package kube
 
 import (
@@ -60,7 +60,8 @@ func keepOfPod(o any) (any, error) {
 	return kept, nil
 }
 
-// keepOfPorts returns one container with all ports that have a name, nil if none has.
+// keepOfPorts returns one container with all named ports of the pod; nil if there
+// are none.
 func keepOfPorts(p *corev1.Pod) []corev1.Container {
 	var ports []corev1.ContainerPort
 	for _, n := range policy.NamedPortsOf(p) {

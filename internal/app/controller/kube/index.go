@@ -31,8 +31,8 @@ const (
 	IndexSliceService = "service"
 )
 
-// AddIndexes declares the indexes; those for load balancers only if asked. Call
-// it before the cache starts.
+// AddIndexes declares the indexes. Those that only load balancers need are
+// optional. Call it before the cache starts.
 func AddIndexes(ctx context.Context, x client.FieldIndexer, loadBalancers bool) error {
 	err := errors.Join(
 		x.IndexField(ctx, &corev1.Pod{}, IndexPodNode, one(func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName })),
@@ -50,7 +50,7 @@ func AddIndexes(ctx context.Context, x client.FieldIndexer, loadBalancers bool) 
 	)
 }
 
-// one is an index of at most one value; an empty one is left out.
+// one returns an indexer with at most one value. It leaves out an empty value.
 func one(key func(client.Object) string) client.IndexerFunc {
 	return func(o client.Object) []string {
 		if k := key(o); k != "" {
@@ -60,7 +60,8 @@ func one(key func(client.Object) string) client.IndexerFunc {
 	}
 }
 
-// ServiceName is the name of an EndpointSlice's Service, empty if it has none.
+// ServiceName returns the name of an EndpointSlice's Service; empty if it has
+// none.
 func ServiceName(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }
 
 func addrsOfIP(o client.Object) []string {
@@ -78,7 +79,8 @@ func statefulSetNamespace(o client.Object) string {
 	return ""
 }
 
-// parentPortWords leaves out nodes that are not nested: they have no parent port.
+// parentPortWords leaves out nodes that are not nested, because they have no
+// parent port.
 func parentPortWords(o client.Object) []string {
 	if n := o.(*corev1.Node); decide.Nested(n) {
 		return decide.ParentPortSelectorOf(n, nil).Words()

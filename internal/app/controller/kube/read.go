@@ -15,7 +15,7 @@ import (
 )
 
 // Get reads an object. It returns nil without an error if there is none of that
-// name. Do not change what it returns: the cache shares it.
+// name. Do not change the result: the cache shares it.
 func Get[T any, P interface {
 	*T
 	client.Object
@@ -96,7 +96,8 @@ func ServiceCIDRs(ctx context.Context, r client.Reader, opts ...client.ListOptio
 	return list(ctx, r, &l, &l.Items, opts)
 }
 
-// Namespace reads a namespace, nil if there is none of that name.
+// Namespace reads a namespace. It returns nil without an error if there is none
+// of that name.
 func Namespace(ctx context.Context, r client.Reader, name string) (*corev1.Namespace, error) {
 	return Get[corev1.Namespace](ctx, r, types.NamespacedName{Name: name})
 }

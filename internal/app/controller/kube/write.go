@@ -12,7 +12,7 @@ import (
 
 // The cache shares its objects, so the functions here change copies.
 
-// AddFinalizer puts our finalizer on o. It writes nothing if o has it.
+// AddFinalizer adds our finalizer to o. It writes nothing if o has it.
 func AddFinalizer(ctx context.Context, w client.Writer, o client.Object) error {
 	after := o.DeepCopyObject().(client.Object)
 	if !controllerutil.AddFinalizer(after, v1.Finalizer) {
@@ -21,7 +21,8 @@ func AddFinalizer(ctx context.Context, w client.Writer, o client.Object) error {
 	return w.Patch(ctx, after, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{}))
 }
 
-// RemoveFinalizer takes our finalizer off o. An o that is gone is no error.
+// RemoveFinalizer removes our finalizer from o. It is no error if o does not
+// exist.
 func RemoveFinalizer(ctx context.Context, w client.Writer, o client.Object) error {
 	after := o.DeepCopyObject().(client.Object)
 	if !controllerutil.RemoveFinalizer(after, v1.Finalizer) {
@@ -30,8 +31,8 @@ func RemoveFinalizer(ctx context.Context, w client.Writer, o client.Object) erro
 	return client.IgnoreNotFound(w.Patch(ctx, after, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{})))
 }
 
-// PatchStatus changes the status of before to that of after, which differ in
-// nothing else. It writes nothing if both are equal.
+// PatchStatus changes the status of before to that of after. They must not differ
+// in anything else. It writes nothing if both are equal.
 func PatchStatus(ctx context.Context, w client.StatusClient, before, after client.Object) error {
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil

@@ -19,18 +19,18 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Events keeps the policy index current, and lets the units run that a
-// change of a policy or of a named port affects. One handler does both, since the
-// index must have the change before a unit reads it.
+// Events keeps the policy index current, and runs the units that a change of a
+// policy or of a named port affects. One handler does both, because the index
+// must have the change before a unit reads it.
 type Events struct {
 	Client client.Client
 	Index  *Index
 	Queues *trigger.Queues
 }
 
-// Watch follows policies and named ports until ctx ends. It returns when the index
-// has all that there are: a unit that decides with less would take something from
-// running pods.
+// Watch follows policies and named ports until ctx ends. It returns when the
+// index has all existing ones: a unit that decides with fewer policies would
+// remove groups from running pods.
 func (e Events) Watch(ctx context.Context, c cache.Cache) error {
 	err := follow(ctx, c, func(before, after *networkingv1.NetworkPolicy, initial bool) {
 		e.PolicyChanged(ctx, before, after, initial)
@@ -41,9 +41,9 @@ func (e Events) Watch(ctx context.Context, c cache.Cache) error {
 	return follow(ctx, c, func(before, after *corev1.Pod, initial bool) { e.PortsChanged(ctx, before, after, initial) })
 }
 
-// follow calls do for each object that there is, which is initial, and for each
-// change. before is nil for a new object, after for a deleted one. It returns when
-// do has been called for all that there are.
+// follow calls do for each existing object, with initial true, and for each
+// change. before is nil for a new object, after for a deleted one. It returns
+// after do has been called for all existing objects.
 func follow[T any, P interface {
 	*T
 	client.Object
@@ -71,8 +71,8 @@ func follow[T any, P interface {
 	return nil
 }
 
-// PolicyChanged lets the policy run, the groups of its peers, and the pods that it
-// selects or selected. After a start RunAll does that.
+// PolicyChanged runs the policy, the groups of its peers, and the pods that it
+// selects or selected. For an initial policy RunAll does that.
 func (e Events) PolicyChanged(ctx context.Context, before, after *networkingv1.NetworkPolicy, initial bool) {
 	if before != nil && after != nil && before.UID == after.UID && before.Generation == after.Generation {
 		return
@@ -86,8 +86,8 @@ func (e Events) PolicyChanged(ctx context.Context, before, after *networkingv1.N
 	}
 }
 
-// affected returns the units that a policy affects in any of its states; nil is
-// the state of a policy that does not exist.
+// affected returns the units that a policy affects in any of its states. A nil
+// state is that of a policy that does not exist.
 func (e Events) affected(ctx context.Context, states ...*networkingv1.NetworkPolicy) []intent.Unit {
 	ports := e.Index.namedPorts()
 	var units []intent.Unit
@@ -131,8 +131,8 @@ func (e Events) pods(ctx context.Context, fit ...func(policy.Pod) bool) []types.
 	return out
 }
 
-// PortsChanged lets the policies and groups run that use a named port, if the pod
-// is the first to have it with that number, or was the last.
+// PortsChanged runs the policies and groups that use a named port, if the pod is
+// the first to have it with that number, or was the last.
 func (e Events) PortsChanged(ctx context.Context, before, after *corev1.Pod, initial bool) {
 	changed := e.Index.count(namedPorts(before), namedPorts(after))
 	if len(changed) == 0 || initial {
@@ -151,7 +151,7 @@ func (e Events) PortsChanged(ctx context.Context, before, after *corev1.Pod, ini
 	}
 }
 
-// namedPorts returns a pod's named ports, none if it needs no port of ours. p may
+// namedPorts returns a pod's named ports; none if it needs no port of ours. p may
 // be nil.
 func namedPorts(p *corev1.Pod) []policy.NamedPort {
 	if !pod.NeedsPort(p) {
@@ -160,8 +160,8 @@ func namedPorts(p *corev1.Pod) []policy.NamedPort {
 	return policy.NamedPortsOf(p)
 }
 
-// UsingServices is a map function: the policies that depend on Services and on
-// their members.
+// UsingServices is a map function. It returns the policies that depend on
+// Services and their members.
 func (e Events) UsingServices(ctx context.Context, _ client.Object) []types.NamespacedName {
 	index, err := e.Index.Read(ctx, e.Client)
 	if err != nil {
@@ -170,7 +170,7 @@ func (e Events) UsingServices(ctx context.Context, _ client.Object) []types.Name
 	return index.UsingServices()
 }
 
-// RunAll lets all policies and groups run.
+// RunAll runs all policies and groups.
 func (e Events) RunAll(ctx context.Context) error {
 	index, err := e.Index.Read(ctx, e.Client)
 	if err != nil {

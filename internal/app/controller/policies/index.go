@@ -12,19 +12,19 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide/policy"
 )
 
-// Index has all NetworkPolicies, indexed, and the named ports that pods
-// have. It hears of a change before any unit runs because of it: see Events.
+// Index has all NetworkPolicies, indexed, and the named ports of pods. It has a
+// change before any unit runs because of it: see Events.
 type Index struct {
 	mu sync.Mutex
-	// Index is nil if a policy has changed since all were read.
+	// index is nil if a policy has changed since all were read.
 	index *policy.Index
 	ports policy.PortCount
 }
 
-// NewIndex returns an index that reads the policies when it is first asked.
+// NewIndex returns an Index that reads the policies at the first call of Read.
 func NewIndex() *Index { return &Index{ports: policy.PortCount{}} }
 
-// Read returns the policies as they are now.
+// Read returns the current policies.
 func (p *Index) Read(ctx context.Context, r client.Reader) (*policy.Index, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,22 +38,22 @@ func (p *Index) Read(ctx context.Context, r client.Reader) (*policy.Index, error
 	return p.index, nil
 }
 
-// namedPorts returns the named ports that pods have now.
+// namedPorts returns the current named ports of pods.
 func (p *Index) namedPorts() policy.PortCount {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.ports)
 }
 
-// invalidate lets the next read read all policies again.
+// invalidate makes the next Read read all policies again.
 func (p *Index) invalidate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.index = nil
 }
 
-// count replaces a pod's named ports, and returns those that no pod had before or
-// none has now.
+// count replaces a pod's named ports. It returns those that no other pod had
+// before or has now.
 func (p *Index) count(before, after []policy.NamedPort) []policy.NamedPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()

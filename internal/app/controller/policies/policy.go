@@ -1,6 +1,6 @@
 // Package policies gathers and reports NetworkPolicies and the groups that they
-// share, and follows their changes. What they mean is decided in
-// internal/decide/policy. Read policy.go first.
+// share, and follows their changes. internal/decide/policy decides what they ask
+// for. Read policy.go first.
 package policies
 
 import (
@@ -35,7 +35,7 @@ type Unit struct {
 	Members  services.Members
 }
 
-// Gather reads what decides one policy's groups and rules.
+// Gather reads the facts about one policy.
 func (u Unit) Gather(ctx context.Context, n types.NamespacedName) (policy.Facts, error) {
 	f := policy.Facts{Namespace: n.Namespace, Name: n.Name}
 	var err error
@@ -55,7 +55,7 @@ func (u Unit) Gather(ctx context.Context, n types.NamespacedName) (policy.Facts,
 	return f, err
 }
 
-// GatherGroup reads what decides a group that policies share.
+// GatherGroup reads the facts about one group that policies share.
 func (u Unit) GatherGroup(ctx context.Context, n types.NamespacedName) (policy.GroupFacts, error) {
 	f := policy.GroupFacts{Unit: unit.Name("group", n)}
 	var err error
@@ -63,8 +63,9 @@ func (u Unit) GatherGroup(ctx context.Context, n types.NamespacedName) (policy.G
 	return f, err
 }
 
-// policies returns all policies and named ports. It waits for Neutron: what is
-// decided before Neutron's groups are known must not be applied after that.
+// policies returns all policies and named ports. It returns an intent.Wait until
+// Neutron has been read: a decision made before Neutron's groups are known must
+// not be applied after that.
 func (u Unit) policies(ctx context.Context) (*policy.Index, policy.PortCount, error) {
 	if err := u.Cloud.Ready(); err != nil {
 		return nil, nil, err
@@ -74,7 +75,7 @@ func (u Unit) policies(ctx context.Context) (*policy.Index, policy.PortCount, er
 }
 
 // services returns all Services with a load balancer in Octavia, and the pods
-// that are their members.
+// behind them.
 func (u Unit) services(ctx context.Context) ([]policy.Service, error) {
 	if u.Members.Topology.Settings.Overlay() {
 		return nil, nil
@@ -96,7 +97,7 @@ func (u Unit) services(ctx context.Context) ([]policy.Service, error) {
 	return out, nil
 }
 
-// podAt returns the pod that has an address, nil if none has.
+// podAt returns the pod that has an address; nil if none has.
 func (u Unit) podAt(ctx context.Context, a netip.Addr) *policy.Pod {
 	ips, _ := kube.IPs(ctx, u.Client, client.MatchingFields{kube.IndexClaimAddr: a.String()})
 	for _, ip := range ips {
@@ -128,12 +129,13 @@ func policyPod(p *corev1.Pod, ns *corev1.Namespace, claim *v1.IP) (policy.Pod, b
 	return policy.PodOf(p, ns, addrs), true
 }
 
-// Report puts events on the policy: it has no status.
+// Report puts events on the policy, because it has no status.
 func (u Unit) Report(ctx context.Context, f policy.Facts, _ struct{}, out unit.Outcome) error {
 	return u.problem(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}, out)
 }
 
-// ReportGroup puts events on the policies that need the group: it has no object.
+// ReportGroup puts events on the policies that need the group, because it has no
+// object.
 func (u Unit) ReportGroup(ctx context.Context, f policy.GroupFacts, _ struct{}, out unit.Outcome) error {
 	for _, n := range f.Index.ReferringTo(f.Unit, f.Ports) {
 		if err := u.problem(ctx, n, out); err != nil {
@@ -143,8 +145,8 @@ func (u Unit) ReportGroup(ctx context.Context, f policy.GroupFacts, _ struct{}, 
 	return nil
 }
 
-// groupInUse is the reason of a Wait for the ports in a group. They leave it soon,
-// so no event says it.
+// groupInUse is the reason of a Wait until the ports in a group have left it.
+// They leave it soon, so no event reports it.
 const groupInUse = "InUse"
 
 func (u Unit) problem(ctx context.Context, n types.NamespacedName, out unit.Outcome) error {

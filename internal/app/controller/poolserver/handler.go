@@ -26,18 +26,18 @@ type Pools interface {
 // Handler lists, fills and frees pools for an operator.
 type Handler struct {
 	Pools Pools
-	// SubnetOf returns the name of the Subnet whose pods a pool serves, GroupName
-	// that of a security group.
+	// SubnetOf returns the name of the Subnet whose pods a pool serves. GroupName
+	// returns the name of a security group.
 	SubnetOf  func(ctx context.Context, k portpool.Key) (string, error)
 	GroupName func(id string) string
-	// StandardPool returns the pool of pods without annotations of ours that no
-	// NetworkPolicy selects.
+	// StandardPool returns the pool of pods that have no annotations of ours and
+	// that no NetworkPolicy selects.
 	StandardPool func(ctx context.Context, node, subnet string) (portpool.Key, error)
-	// Batch is how many ports fill creates if the query does not say.
+	// Batch is how many ports fill creates if the query gives no number.
 	Batch int
 }
 
-// maxFill is how many ports one fill may ask for.
+// maxFill is the largest number of ports that one fill may ask for.
 const maxFill = 1000
 
 // Mux routes the verbs of internal/poolwire. find returns the Handler that answers
@@ -83,7 +83,7 @@ func (h Handler) selected(ctx context.Context, q url.Values) ([]poolwire.Pool, [
 	return pools, keys, nil
 }
 
-// describe returns a pool with names in place of ids.
+// describe returns a pool with names instead of ids.
 func (h Handler) describe(p portpool.Status, subnet string) poolwire.Pool {
 	out := poolwire.Pool{
 		Node: p.Node, Subnet: subnet, Project: p.Project, Network: p.Network,

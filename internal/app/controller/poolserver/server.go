@@ -1,6 +1,7 @@
 // Package poolserver answers kubectl ko pool: it lists, fills and frees the pools
-// of ready ports, at a Unix socket in the controller's container. The wire format
-// is internal/poolwire's. It knows pools by an interface, and no Subnet.
+// of ready ports, on a Unix socket in the controller's container.
+// internal/poolwire defines the wire format. It knows pools by an interface, and
+// knows no Subnets.
 package poolserver
 
 import (
@@ -14,8 +15,8 @@ import (
 	"time"
 )
 
-// Server serves a Handler at a Unix socket. Whoever may exec into the container
-// may ask it; there is no port to protect.
+// Server serves a Handler on a Unix socket. Everybody who may exec into the
+// container may use it; there is no network port to protect.
 type Server struct {
 	Path string
 	// Find returns the Handler, or an error if this controller has no pools now.
@@ -23,12 +24,12 @@ type Server struct {
 	Log  *slog.Logger
 }
 
-// NeedLeaderElection tells the manager to serve at once: a controller that does
-// not lead answers that it does not.
+// NeedLeaderElection returns false, so that the manager starts the server at
+// once. A controller that does not lead answers with an error.
 func (Server) NeedLeaderElection() bool { return false }
 
-// Start serves until ctx ends. A server that cannot listen only logs it: pods do
-// not need it.
+// Start serves until ctx ends. If it cannot listen, it only logs that, because
+// pods do not need it.
 func (s Server) Start(ctx context.Context) error {
 	if err := s.serve(ctx); err != nil {
 		s.Log.Warn("serving kubectl ko pool failed", "socket", s.Path, "err", err)
@@ -38,7 +39,7 @@ func (s Server) Start(ctx context.Context) error {
 }
 
 func (s Server) serve(ctx context.Context) error {
-	// A process that was killed leaves its socket.
+	// A killed process leaves its socket behind.
 	if err := os.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -1,5 +1,5 @@
 // Package report reports outcomes to Kubernetes: as warning events, and as
-// conditions of our objects. It knows which problems pass by themselves.
+// conditions of our objects. It knows which problems are transient.
 package report
 
 import (
@@ -19,13 +19,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// Transient are reasons that pass without anybody's help: no event says them.
+// Transient are the reasons of problems that end without a user's action. No
+// event reports them.
 var Transient = []string{pod.NotBound, cloud.Unread, topology.NamespaceUnread, "WaitingForNetwork", "WaitingForGroup", ovn.PortNotUp}
 
 // Reporter reports outcomes as events and conditions.
 type Reporter struct{ Events events.EventRecorder }
 
-// Problem records a warning event on o, unless the outcome is good or transient.
+// Problem records a warning event on o, unless the outcome is done or transient.
 func (r Reporter) Problem(o client.Object, out unit.Outcome) {
 	if out.State == unit.Done || slices.Contains(Transient, out.Reason) {
 		return
@@ -38,9 +39,9 @@ func (r Reporter) Warn(o client.Object, reason, message string) {
 	r.Events.Eventf(o, nil, corev1.EventTypeWarning, reason, "Connect", "%s", message)
 }
 
-// Conditions returns had with the outcome in it, and records an event if it is a
-// new problem. A failure that is retried leaves an object ready that was ready:
-// what it has in the network still works.
+// Conditions returns had with the outcome in it, and records an event if the
+// condition has changed. If a failure is retried, an object that was ready stays
+// ready: what it has in the network still works.
 func (r Reporter) Conditions(o client.Object, had []metav1.Condition, out unit.Outcome) []metav1.Condition {
 	after := slices.Clone(had)
 	retried := out.State == unit.Failed || out.Reason == cloud.Unread || out.Reason == cloud.Unreachable

@@ -18,13 +18,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Members reads what decides the members of a Service's load balancer.
+// Members reads the facts about the members of a Service's load balancer.
 type Members struct {
 	Client   client.Client
 	Topology topology.Topology
 }
 
-// Gather completes f with the Service's endpoints, and the networks that they are in.
+// Gather adds to f the Service's endpoints and the networks that they may be in.
 func (m Members) Gather(ctx context.Context, f *service.Facts) (err error) {
 	if f.Slices, err = m.slices(ctx, types.NamespacedName{Namespace: f.Namespace, Name: f.Name}); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (m Members) slices(ctx context.Context, n types.NamespacedName) ([]*discove
 	return all, err
 }
 
-// networks returns the networks of pods on the nodes' router; only those of
+// networks returns the networks of pods on the nodes' router. Only networks in
 // Neutron have a name.
 func (m Members) networks(ctx context.Context) ([]service.EndpointNetwork, error) {
 	all, err := kube.Subnets(ctx, m.Client)
@@ -67,8 +67,7 @@ func (m Members) networks(ctx context.Context) ([]service.EndpointNetwork, error
 	return out, err
 }
 
-// nodes returns the addresses of the nodes' ports, for the nodes that endpoints
-// are on.
+// nodes returns the addresses of the ports of those nodes that endpoints are on.
 func (m Members) nodes(ctx context.Context, all []*discoveryv1.EndpointSlice) (map[string][]netip.Addr, error) {
 	out := map[string][]netip.Addr{}
 	for _, s := range all {

@@ -1,6 +1,6 @@
 // Package services gathers and reports Services: load balancers in Octavia, and
-// their records. What they ask for is decided in
-// internal/decide/service. Read service.go first.
+// their records. internal/decide/service decides what they ask for. Read
+// service.go first.
 package services
 
 import (
@@ -27,10 +27,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// conditionLoadBalancerReady is the Service's condition: its load balancer is as it asks.
+// conditionLoadBalancerReady is the Service's condition that its load balancer is
+// as the Service asks.
 const conditionLoadBalancerReady = "openstack.org/LoadBalancerReady"
 
-// pending is the reason of a Wait for Octavia, which works on a load balancer.
+// pending is the reason of a Wait while Octavia works on a load balancer.
 const pending = "Pending"
 
 // Unit gathers and reports Services: load balancers in Octavia, and their
@@ -68,7 +69,7 @@ func (u Unit) Gather(ctx context.Context, n types.NamespacedName) (service.Facts
 }
 
 // project returns the id of the load balancer's project, or the problem with it.
-// A load balancer that exists stays in its project: it cannot move.
+// An existing load balancer keeps its project, because it cannot move.
 func (u Unit) project(ctx context.Context, namespace string, record *kuryr.KuryrLoadBalancer) (id string, problem, err error) {
 	if record != nil && record.Status.LoadBalancer != nil && record.Status.LoadBalancer.ProjectID != "" {
 		return record.Status.LoadBalancer.ProjectID, nil, nil
@@ -92,7 +93,7 @@ func (u Unit) Report(ctx context.Context, f service.Facts, _ struct{}, out unit.
 		return u.deleteRecord(ctx, f, out)
 	}
 	had, err := f.Record, error(nil)
-	if had == nil || !out.Kept { // A load balancer that is kept is as its record says.
+	if had == nil || !out.Kept { // The record of a load balancer that is kept is current.
 		if had, err = u.writeRecord(ctx, f.Record, record, seen); err != nil {
 			return err
 		}
@@ -108,8 +109,8 @@ func (u Unit) Report(ctx context.Context, f service.Facts, _ struct{}, out unit.
 	return u.reportOnService(ctx, f.Service, seen, out)
 }
 
-// deleteRecord deletes the record of a load balancer that is gone, and the
-// Service's condition.
+// deleteRecord deletes the record of a load balancer that no longer exists, and
+// the Service's condition.
 func (u Unit) deleteRecord(ctx context.Context, f service.Facts, out unit.Outcome) error {
 	if !out.Applied {
 		return nil
@@ -127,8 +128,8 @@ func (u Unit) deleteRecord(ctx context.Context, f service.Facts, out unit.Outcom
 	return kube.PatchStatus(ctx, u.Client, f.Service, after)
 }
 
-// writeRecord turns the record had into record. If the load balancer was not
-// observed this time, what was observed last stays.
+// writeRecord creates or updates the record and returns it. If the load balancer
+// was not observed this time, the values observed last stay.
 func (u Unit) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalancer, seen *intent.LoadBalancerStatus) (*kuryr.KuryrLoadBalancer, error) {
 	if had == nil {
 		return record, u.Client.Create(ctx, record)
@@ -162,13 +163,14 @@ func (u Unit) reportOnService(ctx context.Context, s *corev1.Service, seen *inte
 	return kube.PatchStatus(ctx, u.Client, s, after)
 }
 
-// busy tells whether the outcome only says that Octavia or Neutron is at work.
+// busy tells whether the outcome only means that Octavia or Neutron is still
+// working.
 func busy(out unit.Outcome) bool {
 	return out.State == unit.Waiting && (out.Reason == pending || out.Reason == cloud.SubnetNotReady)
 }
 
-// loadBalancerConditions returns had with the outcome in it. While Octavia works, or a failure
-// is retried, a load balancer that was ready stays ready.
+// loadBalancerConditions returns had with the outcome in it. While Octavia works
+// or a failure is retried, a load balancer that was ready stays ready.
 func loadBalancerConditions(had []metav1.Condition, kind string, generation int64, out unit.Outcome) []metav1.Condition {
 	after := slices.Clone(had)
 	if (busy(out) || out.State == unit.Failed) && meta.IsStatusConditionTrue(had, kind) {

@@ -14,18 +14,20 @@ import (
 )
 
 // NamespaceUnread is the reason of a Wait for a namespace that the cache does not
-// have yet: each kind is watched on its own, so an object may come first.
+// have yet: each kind has its own watch, so an object may arrive before its
+// namespace.
 const NamespaceUnread = "NamespaceUnread"
 
 // Projects are the OpenStack projects that namespaces ask for.
 type Projects struct {
 	Client client.Client
-	// Cloud is nil where there is no Neutron.
+	// Cloud is nil without Neutron.
 	Cloud *cloud.Cloud
 }
 
-// Of returns the id of the project that a namespace asks for: empty for ours, an
-// error if there is none. ns is nil before it has been read.
+// Of returns the id of the project that a namespace asks for; empty for ours. It
+// errs if the project cannot be used or checked. ns is nil if it has not been
+// read yet.
 func (p Projects) Of(ctx context.Context, namespace string, ns *corev1.Namespace) (string, error) {
 	if p.Cloud == nil {
 		return "", nil

@@ -1,6 +1,6 @@
-// Package topology is where the nodes are in the network: their Vpc and Subnet,
-// routers and the nodes' own ports as OVN has them, and the OpenStack projects of
-// namespaces. It decides nothing.
+// Package topology knows where the nodes are in the network: their Vpc and
+// Subnet, the routers and the nodes' parent ports in OVN, and the OpenStack
+// projects of namespaces. It decides nothing.
 package topology
 
 import (
@@ -13,17 +13,17 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// Topology is where the nodes are in the network, and what OVN says of routers
-// and of the nodes' own ports.
+// Topology knows where the nodes are in the network, and reads routers and parent
+// ports from OVN.
 type Topology struct {
 	Settings settings.Settings
 	OVN      *ovn.Fabric
-	// Cloud is nil where there is no Neutron.
+	// Cloud is nil without Neutron.
 	Cloud *cloud.Cloud
 }
 
-// NodeVpc is the Vpc that the nodes are in. Before its router was found it has a
-// name that no Vpc has.
+// NodeVpc returns the Vpc that the nodes are in. Until its router is found, the
+// result is a name that no Vpc has.
 func (t Topology) NodeVpc() string {
 	if t.Settings.Overlay() {
 		return v1.DefaultVpc
@@ -36,7 +36,7 @@ func (t Topology) NodeVpc() string {
 	return "neutron-" + t.Settings.Neutron.Router
 }
 
-// NodeVpcFound is false before the router of the nodes' Vpc was found in Neutron.
+// NodeVpcFound is false until the router of the nodes' Vpc is found in Neutron.
 func (t Topology) NodeVpcFound() bool {
 	if t.Cloud == nil {
 		return false
@@ -45,7 +45,7 @@ func (t Topology) NodeVpcFound() bool {
 	return found
 }
 
-// NodeSubnet is the Subnet that nodes have a port on.
+// NodeSubnet returns the Subnet that nodes have a port on.
 func (t Topology) NodeSubnet() string {
 	if t.Settings.Overlay() {
 		return v1.JoinSubnet
@@ -53,8 +53,8 @@ func (t Topology) NodeSubnet() string {
 	return v1.PodSubnet
 }
 
-// Router returns the router of that name, nil if there is none. It errs without
-// a connection to OVN: then a router that is not found may exist.
+// Router returns the router of that name; nil if there is none. It errs without a
+// connection to OVN, because a router that is not found may then exist.
 func (t Topology) Router(name string) (*decide.Router, error) {
 	r, ok := t.OVN.Router(name)
 	if err := t.connected(); err != nil || !ok {
@@ -67,9 +67,9 @@ func (t Topology) Router(name string) (*decide.Router, error) {
 	return seen, nil
 }
 
-// Parent returns a node's own port in Neutron, nil if there is none. Neutron has
-// written it to OVN, so it is read there. It errs without a connection to OVN:
-// then a port that is not found may exist.
+// Parent returns a node's parent port; nil if there is none. It reads OVN, which
+// has all Neutron ports. It errs without a connection to OVN, because a port that
+// is not found may then exist.
 func (t Topology) Parent(s decide.ParentPortSelector) (*decide.ParentPort, error) {
 	var ports []decide.ParentCandidate
 	for _, p := range t.OVN.ParentCandidates(s.Words()...) {
@@ -82,7 +82,7 @@ func (t Topology) Parent(s decide.ParentPortSelector) (*decide.ParentPort, error
 }
 
 // connected returns an error without a connection to OVN. Call it after reading:
-// what was read is complete if there is a connection then.
+// if there is a connection then, what was read is complete.
 func (t Topology) connected() error {
 	if !t.OVN.Connected() {
 		return fmt.Errorf("OVN's northbound database %v cannot be reached", t.Settings.NBAddresses)

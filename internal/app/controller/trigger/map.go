@@ -11,12 +11,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
-// Self is the unit of the object itself.
+// Self returns the unit of the object itself.
 func Self(_ context.Context, o client.Object) []types.NamespacedName {
 	return []types.NamespacedName{client.ObjectKeyFromObject(o)}
 }
 
-// Names are the units of objects without a namespace.
+// Names returns the names of objects without a namespace.
 func Names(names ...string) []types.NamespacedName {
 	out := make([]types.NamespacedName, 0, len(names))
 	for _, n := range names {
@@ -25,22 +25,22 @@ func Names(names ...string) []types.NamespacedName {
 	return out
 }
 
-// VpcOfSubnet is the Vpc that a Subnet names.
+// VpcOfSubnet returns the Vpc that a Subnet names.
 func VpcOfSubnet(_ context.Context, o client.Object) []types.NamespacedName {
 	return Names(o.(*v1.Subnet).Spec.Vpc)
 }
 
-// SubnetOfIP is the Subnet of a claim.
+// SubnetOfIP returns the Subnet of a claim.
 func SubnetOfIP(_ context.Context, o client.Object) []types.NamespacedName {
 	return Names(o.(*v1.IP).Spec.Subnet)
 }
 
-// NodeOfIP is the node whose claim o is, none if it is a pod's.
+// NodeOfIP returns the node that owns the claim o; none if a pod owns it.
 func NodeOfIP(_ context.Context, o client.Object) []types.NamespacedName {
 	return ownerOfIP(o, "node")
 }
 
-// PodOfIP is the pod whose claim o is, none if it is a node's.
+// PodOfIP returns the pod that owns the claim o; none if a node owns it.
 func PodOfIP(_ context.Context, o client.Object) []types.NamespacedName { return ownerOfIP(o, "pod") }
 
 // ownerOfIP goes by the claim's name where its spec is empty: a claim that
@@ -53,7 +53,7 @@ func ownerOfIP(o client.Object, kind string) []types.NamespacedName {
 	return nil
 }
 
-// ServiceOfSlice is the Service of an EndpointSlice.
+// ServiceOfSlice returns the Service of an EndpointSlice.
 func ServiceOfSlice(_ context.Context, o client.Object) []types.NamespacedName {
 	if n := kube.ServiceName(o); n != "" {
 		return []types.NamespacedName{{Namespace: o.GetNamespace(), Name: n}}
@@ -61,32 +61,32 @@ func ServiceOfSlice(_ context.Context, o client.Object) []types.NamespacedName {
 	return nil
 }
 
-// Maps has the map functions that read other objects. They read from the cache:
-// if that fails, which it does only when the controller stops, no unit runs.
+// Maps has the map functions that read other objects. They read from the cache.
+// This fails only when the controller stops, and then no unit runs.
 type Maps struct {
 	Reader client.Reader
 	// NodeSubnet is the Subnet that nodes have a port on.
 	NodeSubnet string
 }
 
-// OtherSubnetsOfVpc are the Subnets that share a Vpc with this one: one of them
-// may have been refused because it overlaps with it.
+// OtherSubnetsOfVpc returns the other Subnets of a Subnet's Vpc: one of them may
+// have been refused because it overlaps with this one.
 func (m Maps) OtherSubnetsOfVpc(ctx context.Context, o client.Object) []types.NamespacedName {
 	vpc := o.(*v1.Subnet).Spec.Vpc
 	return m.subnets(ctx, func(s *v1.Subnet) bool { return s.Spec.Vpc == vpc && s.Name != o.GetName() })
 }
 
-// SubnetsOfVpc are the Subnets that name the Vpc.
+// SubnetsOfVpc returns the Subnets that name the Vpc o.
 func (m Maps) SubnetsOfVpc(ctx context.Context, o client.Object) []types.NamespacedName {
 	return m.SubnetsIn(ctx, o.GetName())
 }
 
-// SubnetsIn are the Subnets that name the Vpc, whether that exists or not.
+// SubnetsIn returns the Subnets that name the Vpc, whether it exists or not.
 func (m Maps) SubnetsIn(ctx context.Context, vpc string) []types.NamespacedName {
 	return m.subnets(ctx, func(s *v1.Subnet) bool { return s.Spec.Vpc == vpc })
 }
 
-// EverySubnet ignores the object.
+// EverySubnet returns all Subnets. It ignores the object.
 func (m Maps) EverySubnet(ctx context.Context, _ client.Object) []types.NamespacedName {
 	return m.subnets(ctx, func(*v1.Subnet) bool { return true })
 }
@@ -102,7 +102,7 @@ func (m Maps) subnets(ctx context.Context, fits func(*v1.Subnet) bool) []types.N
 	return out
 }
 
-// NodesOfSubnet are all nodes if the Subnet is theirs, else none.
+// NodesOfSubnet returns all nodes if the Subnet is NodeSubnet; none otherwise.
 func (m Maps) NodesOfSubnet(ctx context.Context, o client.Object) []types.NamespacedName {
 	if o.GetName() != m.NodeSubnet {
 		return nil
@@ -110,26 +110,26 @@ func (m Maps) NodesOfSubnet(ctx context.Context, o client.Object) []types.Namesp
 	return m.EveryNode(ctx, o)
 }
 
-// EveryNode ignores the object.
+// EveryNode returns all nodes. It ignores the object.
 func (m Maps) EveryNode(ctx context.Context, _ client.Object) []types.NamespacedName {
 	all, _ := kube.Nodes(ctx, m.Reader)
 	return keys(all)
 }
 
-// PodsOnNode are the pods that are bound to the node.
+// PodsOnNode returns the pods that are bound to the node o.
 func (m Maps) PodsOnNode(ctx context.Context, o client.Object) []types.NamespacedName {
 	all, _ := kube.Pods(ctx, m.Reader, client.MatchingFields{kube.IndexPodNode: o.GetName()})
 	return keys(all)
 }
 
-// PodsInNamespace are the pods in the namespace o.
+// PodsInNamespace returns the pods in the namespace o.
 func (m Maps) PodsInNamespace(ctx context.Context, o client.Object) []types.NamespacedName {
 	all, _ := kube.Pods(ctx, m.Reader, client.InNamespace(o.GetName()))
 	return keys(all)
 }
 
-// PodsOfStatefulSet are the pods of the set that have a claim, which may outlive
-// the pod.
+// PodsOfStatefulSet returns the pods of the set that have a claim, which may
+// outlive the pod.
 func (m Maps) PodsOfStatefulSet(ctx context.Context, o client.Object) []types.NamespacedName {
 	all, _ := kube.IPs(ctx, m.Reader, client.MatchingFields{kube.IndexStatefulSetClaim: o.GetNamespace()})
 	var out []types.NamespacedName
@@ -141,20 +141,20 @@ func (m Maps) PodsOfStatefulSet(ctx context.Context, o client.Object) []types.Na
 	return out
 }
 
-// EveryService ignores the object.
+// EveryService returns all Services. It ignores the object.
 func (m Maps) EveryService(ctx context.Context, _ client.Object) []types.NamespacedName {
 	all, _ := kube.Services(ctx, m.Reader)
 	return keys(all)
 }
 
-// ServicesInNamespace are the Services in the namespace o.
+// ServicesInNamespace returns the Services in the namespace o.
 func (m Maps) ServicesInNamespace(ctx context.Context, o client.Object) []types.NamespacedName {
 	all, _ := kube.Services(ctx, m.Reader, client.InNamespace(o.GetName()))
 	return keys(all)
 }
 
-// ServicesOfNodeIP are all Services if the claim is a node's: their members may
-// be pods on that node's own network.
+// ServicesOfNodeIP returns all Services if a node owns the claim o: their members
+// may be pods on that node's own network.
 func (m Maps) ServicesOfNodeIP(ctx context.Context, o client.Object) []types.NamespacedName {
 	if NodeOfIP(ctx, o) == nil {
 		return nil
@@ -162,7 +162,7 @@ func (m Maps) ServicesOfNodeIP(ctx context.Context, o client.Object) []types.Nam
 	return m.EveryService(ctx, o)
 }
 
-// keys are the names of objects that were read.
+// keys returns the names of objects.
 func keys[O client.Object](all []O) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, o := range all {

@@ -16,26 +16,28 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
-// CreatedOrDeleted is also true when an object was replaced by one of the same name.
+// CreatedOrDeleted is true if an object was created, deleted, or replaced by
+// another one of the same name.
 func CreatedOrDeleted(before, after client.Object) bool {
 	return before == nil || after == nil || before.GetUID() != after.GetUID()
 }
 
-// Deleted is true when an object is gone.
+// Deleted is true if an object was deleted.
 func Deleted(_, after client.Object) bool { return after == nil }
 
-// deleting is true when the deletion of an object has begun.
+// deleting is true if the deletion of an object has begun.
 func deleting(before, after client.Object) bool {
 	return before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
 }
 
-// SpecChanged is for kinds whose generation counts changes of the spec.
+// SpecChanged is true if an object was created or deleted, or its spec has
+// changed. It is for kinds whose generation counts changes of the spec.
 func SpecChanged(before, after client.Object) bool {
 	return CreatedOrDeleted(before, after) || before.GetGeneration() != after.GetGeneration() || deleting(before, after)
 }
 
-// SubnetUsabilityChanged is true when a Subnet's spec has changed, its readiness
-// or its MTU. It ignores the counts of addresses, which change with each pod.
+// SubnetUsabilityChanged is true if a Subnet's spec, readiness or MTU has
+// changed. It ignores the counts of addresses, which change with each pod.
 func SubnetUsabilityChanged(before, after client.Object) bool {
 	if SpecChanged(before, after) {
 		return true
@@ -44,8 +46,8 @@ func SubnetUsabilityChanged(before, after client.Object) bool {
 	return b.MTU != a.MTU || meta.IsStatusConditionTrue(b.Conditions, v1.ConditionReady) != meta.IsStatusConditionTrue(a.Conditions, v1.ConditionReady)
 }
 
-// NodeChanged is true when a Node's MTU, plug or addresses have changed. It
-// ignores the heartbeats of the kubelet.
+// NodeChanged is true if a Node's MTU, plug or addresses have changed. It ignores
+// the kubelet's heartbeats.
 func NodeChanged(before, after client.Object) bool {
 	if CreatedOrDeleted(before, after) {
 		return true
@@ -55,8 +57,8 @@ func NodeChanged(before, after client.Object) bool {
 		!slices.Equal(b.Status.Addresses, a.Status.Addresses) || PlugChanged(before, after)
 }
 
-// PlugChanged is true when a Node's plug has changed, or what its parent port is
-// found by.
+// PlugChanged is true if a Node's plug has changed, or a property by which its
+// parent port is found.
 func PlugChanged(before, after client.Object) bool {
 	if CreatedOrDeleted(before, after) {
 		return true
@@ -65,13 +67,15 @@ func PlugChanged(before, after client.Object) bool {
 	return decide.Nested(b) != decide.Nested(a) || decide.Nested(a) && !reflect.DeepEqual(decide.ParentPortSelectorOf(b, nil), decide.ParentPortSelectorOf(a, nil))
 }
 
-// NamespaceChanged compares what the cache keeps of a Namespace.
+// NamespaceChanged is true if a Namespace's labels or annotations have changed,
+// or it was created or deleted. The cache keeps only the annotations that matter.
 func NamespaceChanged(before, after client.Object) bool {
 	return CreatedOrDeleted(before, after) || deleting(before, after) ||
 		!maps.Equal(before.GetAnnotations(), after.GetAnnotations()) || !maps.Equal(before.GetLabels(), after.GetLabels())
 }
 
-// PodChanged compares what the cache keeps of a pod, without its labels.
+// PodChanged is true if a pod's phase, node or annotations have changed, or it
+// was created or deleted. It ignores labels; see LabelsChanged.
 func PodChanged(before, after client.Object) bool {
 	if CreatedOrDeleted(before, after) {
 		return true
@@ -81,12 +85,13 @@ func PodChanged(before, after client.Object) bool {
 		!equality.Semantic.DeepEqual(b.Annotations, a.Annotations)
 }
 
-// LabelsChanged is true when the labels of an existing object have changed.
+// LabelsChanged is true if the labels of an existing object have changed.
 func LabelsChanged(before, after client.Object) bool {
 	return before != nil && after != nil && !maps.Equal(before.GetLabels(), after.GetLabels())
 }
 
-// StatefulSetScaled compares what the cache keeps of a StatefulSet.
+// StatefulSetScaled is true if a StatefulSet's replicas or ordinals have changed,
+// or it was created or deleted.
 func StatefulSetScaled(before, after client.Object) bool {
 	if SpecChanged(before, after) {
 		return true
@@ -95,7 +100,8 @@ func StatefulSetScaled(before, after client.Object) bool {
 	return !equality.Semantic.DeepEqual(b.Spec, a.Spec)
 }
 
-// ServiceChanged ignores the status. A Service has no generation.
+// ServiceChanged is true if a Service's spec or annotations have changed, or it
+// was created or deleted. It ignores the status. A Service has no generation.
 func ServiceChanged(before, after client.Object) bool {
 	if CreatedOrDeleted(before, after) || deleting(before, after) {
 		return true
@@ -104,7 +110,9 @@ func ServiceChanged(before, after client.Object) bool {
 	return !equality.Semantic.DeepEqual(b.Spec, a.Spec) || !maps.Equal(b.Annotations, a.Annotations)
 }
 
-// EndpointsChanged ignores annotations, such as the time of the last change.
+// EndpointsChanged is true if an EndpointSlice's labels, endpoints or ports have
+// changed, or it was created or deleted. It ignores annotations, such as the time
+// of the last change.
 func EndpointsChanged(before, after client.Object) bool {
 	if CreatedOrDeleted(before, after) || deleting(before, after) {
 		return true

@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Queues has the queue of each kind of unit. Whoever learns of a change outside
+// Queues has the queue of each kind of unit. Code that finds a change outside of
 // Kubernetes adds units here.
 type Queues struct {
 	mu sync.Mutex
@@ -23,10 +23,10 @@ type Queues struct {
 // NewQueues returns Queues without any kind.
 func NewQueues() *Queues { return &Queues{of: map[string]Queue{}} }
 
-// Expect says how many kinds there will be. Call it before the first Started.
+// Expect sets how many kinds there will be. Call it before the first Started.
 func (q *Queues) Expect(kinds int) { q.started = make(chan struct{}, kinds) }
 
-// Started notes that the controller of a kind has started, and its queue.
+// Started records that the controller of a kind has started, and its queue.
 func (q *Queues) Started(kind string, one Queue) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -34,7 +34,8 @@ func (q *Queues) Started(kind string, one Queue) {
 	q.started <- struct{}{}
 }
 
-// Wait returns when the controllers of all kinds have started, or with ctx's error.
+// Wait returns after the controllers of all kinds have started, or with ctx's
+// error.
 func (q *Queues) Wait(ctx context.Context) error {
 	for range cap(q.started) {
 		select {
@@ -46,7 +47,7 @@ func (q *Queues) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Add lets the unit run. It ignores a unit of a kind that has no queue.
+// Add runs the unit. It ignores a unit of a kind that has no queue.
 func (q *Queues) Add(u intent.Unit) {
 	kind, n := ParseUnit(u)
 	q.mu.Lock()
@@ -57,8 +58,7 @@ func (q *Queues) Add(u intent.Unit) {
 	}
 }
 
-// ParseUnit returns the kind of a unit, and the name of the object that it is
-// named after.
+// ParseUnit splits a unit's name into the kind and the object's name.
 func ParseUnit(u intent.Unit) (kind string, n types.NamespacedName) {
 	kind, rest, _ := strings.Cut(string(u), "/")
 	if ns, n, ok := strings.Cut(rest, "/"); ok {

@@ -1,7 +1,6 @@
-// Package trigger knows what starts a unit's run: which kind of object is
-// watched, which of its changes matter (a predicate), and which units a change
-// leads to (a map function). It knows neither what a unit reads nor what it
-// wants. Read trigger.go first.
+// Package trigger defines what runs a unit: which kind of object is watched,
+// which changes matter (a predicate), and which units a change affects (a map
+// function). It does not know what a unit reads or wants. Read trigger.go first.
 package trigger
 
 import (
@@ -19,13 +18,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// Trigger says which units run when an object of some kind changes.
+// Trigger runs units when an object of some kind changes.
 type Trigger struct {
 	// Of is an empty object of the kind that is watched.
 	Of client.Object
-	// Map returns the names of the units that run. It is called for the object as
-	// it was and as it is, so that a unit also runs when the object no longer
-	// refers to it.
+	// Map returns the names of the units that run. It is called for both the old
+	// and the new version of the object, so that a unit also runs when the object
+	// no longer refers to it.
 	Map MapFunc
 	// Predicate tells whether a change matters; nil if every change does.
 	Predicate Predicate
@@ -40,10 +39,10 @@ type MapFunc func(context.Context, client.Object) []types.NamespacedName
 // after for a deleted one.
 type Predicate func(before, after client.Object) bool
 
-// Queue has the units of one kind that are to run.
+// Queue has the units of one kind that must run.
 type Queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// Source returns the trigger in controller-runtime's form.
+// Source returns the trigger as a source of controller-runtime.
 func (t Trigger) Source(c cache.Cache) source.Source {
 	return source.Kind(c, t.Of, handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q Queue) {
@@ -58,8 +57,8 @@ func (t Trigger) Source(c cache.Cache) source.Source {
 	})
 }
 
-// Enqueue adds the units that run to q. initial is true for an object that a
-// start finds.
+// Enqueue adds the units that must run to q. initial is true for an object that
+// existed when the controller started.
 func (t Trigger) Enqueue(ctx context.Context, q Queue, before, after client.Object, initial bool) {
 	if t.Predicate != nil && !t.Predicate(before, after) {
 		return
@@ -74,7 +73,8 @@ func (t Trigger) Enqueue(ctx context.Context, q Queue, before, after client.Obje
 	}
 }
 
-// enqueue gives changes priority over the objects that a start finds.
+// enqueue gives changes priority over objects that existed when the controller
+// started.
 func enqueue(q Queue, n types.NamespacedName, delay time.Duration, initial bool) {
 	pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request])
 	if !ok {
