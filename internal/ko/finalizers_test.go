@@ -38,8 +38,8 @@ func TestOwnKinds(t *testing.T) {
 	}
 }
 
-// The CRDs can be deleted after a cleanup, also if somebody deleted them before it.
-// Finalizers of others stay.
+// The CRDs can be deleted after a cleanup, also if their deletion began before it.
+// Foreign finalizers stay.
 func TestReleaseObjects(t *testing.T) {
 	server, err := kubetest.Start()
 	if err != nil {

@@ -47,14 +47,14 @@ func node(name, address string) *corev1.Node {
 	return n
 }
 
-// nestedNode is a virtual machine.
+// nestedNode returns a node that is a virtual machine.
 func nestedNode(name string) *corev1.Node {
 	n := node(name, "192.168.1.61")
 	n.Annotations = map[string]string{v1.Plug: v1.PlugVLAN}
 	return n
 }
 
-// bench is a tool in front of a cluster that holds objects.
+// bench is a tool with a fake cluster.
 type bench struct {
 	*tool
 	out  bytes.Buffer
@@ -120,7 +120,7 @@ func TestDatabaseWithoutSettings(t *testing.T) {
 	}
 }
 
-// agentPod is one of the DaemonSet's.
+// agentPod returns the DaemonSet and one of its pods.
 func agentPod() []runtime.Object {
 	labels := map[string]string{"app": agents}
 	return []runtime.Object{
@@ -177,7 +177,7 @@ func TestDatabaseOnNode(t *testing.T) {
 	}
 }
 
-// Virtual machines have nothing of OVN to run.
+// No program is run on a virtual machine, which has no OVN.
 func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
 	t.Parallel()
 	objects := agentPod()
@@ -188,7 +188,7 @@ func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
 	}
 }
 
-// Who may run pods, but not see nodes, has the program run all the same.
+// The program is run even if the user may create pods but not list nodes.
 func TestAProgramIsRunForThoseWhoSeeNoNodes(t *testing.T) {
 	t.Parallel()
 	b := newBench(append(agentPod(), configMap(configured))...)
@@ -226,8 +226,8 @@ func TestCleanupNeedsTheControllerGone(t *testing.T) {
 	}
 }
 
-// A cluster without settings may be another one: its objects are released only if
-// somebody says so.
+// A cluster without settings may be another one: its objects are released only after a
+// confirmation.
 func TestCleanupWithoutSettingsAsks(t *testing.T) {
 	t.Parallel()
 	o := cleanup{cluster: "test", northbounds: []string{"tcp:172.31.0.1:6641"}}

@@ -30,7 +30,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// openstack is a cloud with a router in it.
+// openstack is a fake cloud with a router.
 type openstack struct {
 	*neutrontest.Cloud
 	octavia      *octaviatest.Cloud
@@ -49,10 +49,10 @@ func newOpenstack(t *testing.T) *openstack {
 	return s
 }
 
-// snapshot is all there is, byte for byte.
+// snapshot returns all objects of the cloud.
 func (s *openstack) snapshot() []string { return append(s.Snapshot(), s.octavia.Snapshot()...) }
 
-// live makes what a small cluster has.
+// live creates the objects of a small cluster.
 func (s *openstack) live(t *testing.T, owner string) {
 	t.Helper()
 	network := neutron.New(t.Context(), neutron.Options{Owner: owner, Cloud: neutrontest.Name, CloudsFile: s.file})
@@ -88,7 +88,7 @@ func (s *openstack) live(t *testing.T, owner string) {
 	}
 }
 
-// clean runs the command as somebody does who has a clouds.yaml and no cluster.
+// clean runs the command as a user with a clouds.yaml and without a cluster.
 func (s *openstack) clean(ctx context.Context, more ...string) (string, error) {
 	b := newBench()
 	b.connect = func() (kubernetes.Interface, error) { return nil, errors.New("no kubeconfig") }
@@ -98,7 +98,8 @@ func (s *openstack) clean(ctx context.Context, more ...string) (string, error) {
 	return b.out.String(), err
 }
 
-// Two clusters in one project: what is left is the other one, byte for byte.
+// With two clusters in one project, the cleanup of one leaves the other's objects
+// unchanged.
 func TestCleanupOfOneOfTwoClusters(t *testing.T) {
 	t.Parallel()
 	s := newOpenstack(t)
@@ -151,7 +152,7 @@ func TestCleanupAsksAndLists(t *testing.T) {
 	}
 }
 
-// What others have put on a network of ours keeps it, and is named.
+// A network of ours with foreign ports stays, and is named.
 func TestCleanupSparesOthers(t *testing.T) {
 	t.Parallel()
 	for collection, foreign := range map[string]map[string]any{
@@ -180,7 +181,7 @@ func TestCleanupSparesOthers(t *testing.T) {
 	}
 }
 
-// id finds an object by its name.
+// id returns the id of an object by its name.
 func (s *openstack) id(t *testing.T, collection, name string) string {
 	t.Helper()
 	for _, line := range s.Snapshot() {
@@ -194,7 +195,7 @@ func (s *openstack) id(t *testing.T, collection, name string) string {
 	return ""
 }
 
-// A cloud that has no Octavia is cleaned all the same.
+// The cleanup also works in a cloud without Octavia.
 func TestCleanupWithoutOctavia(t *testing.T) {
 	t.Parallel()
 	s := newOpenstack(t)
@@ -213,8 +214,8 @@ func TestCleanupWithoutOctavia(t *testing.T) {
 	}
 }
 
-// Killed at its n-th call, for each n, the call done or not, and run again it
-// leaves nothing; with an error instead it needs no second run.
+// For each n, the cleanup is killed at its n-th call, executed or not. A second run
+// leaves nothing. If the call only returns an error, no second run is needed.
 func TestCleanupAfterAccidents(t *testing.T) {
 	t.Parallel()
 	for _, how := range []struct {
@@ -238,7 +239,7 @@ func TestCleanupAfterAccidents(t *testing.T) {
 	}
 }
 
-// accident has the n-th call fail; false if there is none.
+// accident makes the n-th call fail. It returns false if there is no such call.
 func accident(t *testing.T, n int, inOctavia, after bool, code int) bool {
 	t.Helper()
 	s := newOpenstack(t)
@@ -282,7 +283,7 @@ func accident(t *testing.T, n int, inOctavia, after bool, code int) bool {
 	return happened
 }
 
-// attempts is a fabric that deletes something at each attempt, and needs three.
+// attempts is a fabric that deletes something in each attempt, and needs three.
 type attempts []time.Time
 
 func (*attempts) Owned(context.Context) ([]string, error) { return nil, nil }
@@ -294,7 +295,8 @@ func (a *attempts) Clear(context.Context) (int, error) {
 	return 1, nil
 }
 
-// Progress is no reason to hurry: what is left needs time to be released.
+// The cleanup also pauses after an attempt that deleted something, because OpenStack
+// needs time to release the rest.
 func TestCleanupPausesAfterProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -310,7 +312,7 @@ func TestCleanupPausesAfterProgress(t *testing.T) {
 	})
 }
 
-// lease is one that a controller has renewed some time ago.
+// lease returns a lease that a controller renewed some time ago.
 func lease(ago time.Duration) *coordinationv1.Lease {
 	holder, seconds, at := "node1_x", int32(15), metav1.NewMicroTime(time.Now().Add(-ago))
 	return &coordinationv1.Lease{
@@ -352,7 +354,7 @@ func TestCloudCleanupNeedsTheControllerGone(t *testing.T) {
 	}
 }
 
-// Who one is to OpenStack is said, or in the environment, or in the cluster.
+// The user's OpenStack credentials come from the flags, the environment or the cluster.
 func TestCleanupFindsTheCloud(t *testing.T) {
 	t.Parallel()
 	s := newOpenstack(t)

@@ -20,7 +20,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// controllerPods are the Deployment's, one on each node, of which node1's leads.
+// controllerPods returns the Deployment's pods, one on each node, and the lease of the
+// one on node1.
 func controllerPods(nodes ...string) []runtime.Object {
 	labels := map[string]string{"app": controllers}
 	all := []runtime.Object{lease(time.Hour), &appsv1.Deployment{
@@ -101,7 +102,7 @@ node1   pods     k8s-pods   4
 	}
 }
 
-// A controller outside the cluster is in no pod: it is asked at its socket.
+// A controller outside the cluster has no pod, and is asked at its socket.
 func TestPoolsOfControllerOutside(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pool.sock")

@@ -20,8 +20,8 @@ func asking(name, node string, addrs []netip.Prefix) intent.Want {
 	return w
 }
 
-// A port that bears an address somebody asked for comes back into the pool. Who
-// asks for that address next gets it, on whatever node and in whatever groups.
+// A port with an address that a pod asked for comes back into the pool. The next pod that
+// asks for the address gets that port, on any node and in any groups.
 func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	for _, node := range []string{"node1", "node2"} {
@@ -44,7 +44,7 @@ func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
 	}
 }
 
-// returned is a pod's port that the pool has back.
+// returned returns a pod's port after the pool has it back.
 func returned(t *testing.T, f *Fabric) intent.PortStatus {
 	t.Helper()
 	was := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
@@ -54,7 +54,7 @@ func returned(t *testing.T, f *Fabric) intent.PortStatus {
 	return was
 }
 
-// Where the pool's port cannot become what is wanted, it goes first.
+// If the pool's port cannot be changed into the wanted one, it is deleted first.
 func TestPoolGivesWayToAChosenMAC(t *testing.T) {
 	t.Parallel()
 	f := pool(t, neutrontest.New(t), portpool.Limits{Min: 2, Batch: 2})

@@ -11,14 +11,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// Ports are made for the pool while all is cleared: none is left, and none is
-// taken for the pool's, which there is none of any more.
+// Ports are created for the pool while Clear runs. None is left, and none counts as the
+// pool's, which no longer exists.
 func TestClearWhileThePoolIsFilled(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	reached, on := hold(c, http.MethodPost)
-	apply(t, f, "pod/ns/last", podWant("ns/last", "node1")) // empties the pool
+	apply(t, f, "pod/ns/last", podWant("ns/last", "node1")) // takes the pool's last port
 	<-reached
 	cleared := make(chan error, 1)
 	go func() {
@@ -28,7 +28,7 @@ func TestClearWhileThePoolIsFilled(t *testing.T) {
 		cleared <- err
 	}()
 	eventually(t, time.Minute, "it waits", func() bool {
-		// Stop lets no other task begin
+		// Stop lets no other task begin.
 		ctx, cancel := timeout(t, time.Millisecond)
 		defer cancel()
 		_, err := f.PortPool.Free(ctx, func(portpool.Key) bool { return false })

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A real Neutron keeps the contract: that of cloud "admin" in the clouds.yaml that
+// A real Neutron keeps the contract. The test uses cloud "admin" in the clouds.yaml that
 // ISTHMUS_CLOUDS names, which is the lab's:
 //
 //	go test -tags cloud -run TestContractReal ./internal/neutron

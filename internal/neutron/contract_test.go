@@ -16,8 +16,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// The Neutron of neutrontest keeps the contract. TestContractReal checks the same
-// cases with a real one.
+// The fake Neutron keeps the contract. TestContractReal checks the same cases with a real
+// one.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	contract(t, Options{Owner: "contract", Cloud: neutrontest.Name, CloudsFile: neutrontest.New(t).CloudsFile})
@@ -50,7 +50,8 @@ func contract(t *testing.T, o Options) {
 	}
 }
 
-// unmake leaves nothing, also of a test that failed. The context of the test has ended by then.
+// unmake deletes everything, also after a failed test. The test's context has ended by
+// then.
 func unmake(t *testing.T, f *Fabric, router string) {
 	t.Helper()
 	a := f.session.Load()
@@ -90,7 +91,8 @@ func contractPort(t *testing.T, f *Fabric) {
 	}
 }
 
-// contractRefusals: each ends as Wait or Stop with Neutron's words.
+// contractRefusals checks that each refusal is an intent.Wait or intent.Stop with
+// Neutron's message.
 func contractRefusals(t *testing.T, f *Fabric) {
 	t.Helper()
 	pod := func(change func(*intent.Port)) intent.Want {
@@ -146,7 +148,7 @@ func contractGroups(t *testing.T, f *Fabric) {
 	w := policyWant()
 	w.Groups[0].Rules = append(w.Groups[0].Rules,
 		intent.Rule{Direction: intent.Egress, Remote: netip.MustParsePrefix("10.0.0.0/8")},
-		intent.Rule{Direction: intent.Egress, Family: 4}, // Neutron makes such a one with each group
+		intent.Rule{Direction: intent.Egress, Family: 4}, // Neutron creates such a rule with each group
 		intent.Rule{Direction: intent.Ingress, Protocol: "icmp"},
 		intent.Rule{Direction: intent.Ingress, Protocol: "sctp", First: 1, Last: 9, Remote: netip.MustParsePrefix("fd00::/8")},
 		intent.Rule{Direction: intent.Ingress, Protocol: "udp", Remote: netip.MustParsePrefix("0.0.0.0/0")},
@@ -171,7 +173,7 @@ func contractGroups(t *testing.T, f *Fabric) {
 	})
 }
 
-// contractProject: a port in another project has groups of ours.
+// contractProject checks that a port in another project has our groups.
 func contractProject(t *testing.T, f *Fabric) {
 	t.Helper()
 	w := podWant("ns/elsewhere", "node1")
@@ -191,10 +193,10 @@ func contractProject(t *testing.T, f *Fabric) {
 	apply(t, f, "pod/ns/elsewhere", intent.Want{})
 }
 
-// contractPool: ports are ready, their names come soon, and they come back.
+// contractPool checks that ports are ready, get their names soon, and come back.
 func contractPool(t *testing.T, f *Fabric) {
 	t.Helper()
-	apply(t, f, "pod/ns/first", podWant("ns/first", "node1")) // now the pool knows what is asked for
+	apply(t, f, "pod/ns/first", podWant("ns/first", "node1")) // now the pool knows which ports pods ask for
 	eventually(t, time.Minute, "the pool is full", func() bool {
 		return len(f.PortPool.Pools()) == 1 && f.PortPool.Pools()[0].Ready == 2 && f.PortPool.Pools()[0].Making == 0
 	})
@@ -212,7 +214,7 @@ func contractPool(t *testing.T, f *Fabric) {
 	}
 }
 
-// contractIntruder: somebody deletes a port of ours.
+// contractIntruder checks that a port is created again after another client deleted it.
 func contractIntruder(t *testing.T, f *Fabric) {
 	t.Helper()
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
@@ -228,8 +230,8 @@ func contractIntruder(t *testing.T, f *Fabric) {
 	}
 }
 
-// contractCrash: a controller dies between a call and the next, at each of the
-// calls that make a network with a port on it.
+// contractCrash checks that nothing is left over when a controller dies before each of
+// the calls that create a network with a port.
 func contractCrash(t *testing.T, f *Fabric) {
 	t.Helper()
 	a := f.session.Load()

@@ -14,7 +14,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// makeTheirs makes something as somebody else would, and returns how to delete it.
+// makeTheirs creates an object as another client would, and returns a function that
+// deletes it.
 func makeTheirs(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string, undo func()) {
 	t.Helper()
 	a := f.session.Load()
@@ -31,7 +32,7 @@ func makeTheirs(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string
 	}
 }
 
-// contractTrunk: ports behind somebody's port, beside other people's.
+// contractTrunk checks our subports on a foreign parent port, beside foreign subports.
 func contractTrunk(t *testing.T, f *Fabric) {
 	t.Helper()
 	network, removeNetwork := makeTheirs(t, f, plan.KindNetwork, plan.Fields{"name": "machines"})
@@ -68,14 +69,14 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	})
 }
 
-// stopped is a pod of a machine that does not run.
+// stopped is a pod on a virtual machine that does not run.
 func stopped(name, parent string) intent.Want {
 	w := nestedWant(name, parent)
 	w.Ports[0].MustBeUp = false
 	return w
 }
 
-// contractSubports: the pool, and a port of somebody else's that comes between.
+// contractSubports checks the pool, and a foreign subport that takes the next VLAN id.
 func contractSubports(t *testing.T, f *Fabric, parent, trunkID, other string) {
 	t.Helper()
 	idle := func() bool {
@@ -85,7 +86,7 @@ func contractSubports(t *testing.T, f *Fabric, parent, trunkID, other string) {
 	eventually(t, time.Minute, "the pool is full", idle)
 	static := stopped("ns/n3", parent)
 	static.Ports[0].MAC = "02:00:00:00:00:79"
-	theirs := apply(t, f, "pod/ns/n3", static).Ports["ns/n3"].Tag + 1 // the one that is tried next
+	theirs := apply(t, f, "pod/ns/n3", static).Ports["ns/n3"].Tag + 1 // the id that is tried next
 	if err := f.session.Load().AddSubports(t.Context(), trunkID, []trunk.Subport{{Port: other, VLAN: theirs}}); err != nil {
 		t.Fatal(err)
 	}

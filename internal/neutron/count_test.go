@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// tally is what Options.Count was told.
+// tally records the calls of Options.Count.
 type tally struct {
 	mu    sync.Mutex
 	calls []string
@@ -25,7 +25,7 @@ func (y *tally) count(kind, verb string, background bool) {
 	y.calls = append(y.calls, verb+" "+kind+map[bool]string{true: " behind"}[background])
 }
 
-// since are the calls after the last since.
+// since returns the calls since the last call of since.
 func (y *tally) since() []string {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -34,7 +34,7 @@ func (y *tally) since() []string {
 	return calls
 }
 
-// Calls are counted where they are made, each as one in a unit's path or behind its back.
+// Calls are counted with the unit's own and the background calls apart.
 func TestCalls(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -53,7 +53,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// What the pool does is behind everybody's back.
+// All calls of the pool are background calls.
 func TestCallsOfThePool(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
-// policyWant is a security group with rules, one of them about itself.
+// policyWant is a security group with rules, one of which refers to the group itself.
 func policyWant() intent.Want {
 	return intent.Want{Groups: []intent.Group{{Name: "np.web", Rules: []intent.Rule{
 		{Direction: intent.Ingress, Protocol: "tcp", First: 80, Last: 80},
@@ -23,7 +23,7 @@ func policyWant() intent.Want {
 	}}}}
 }
 
-// life is all that a small cluster goes through: each state is applied wholly
+// life is the sequence of states of a small cluster. Each state is applied completely
 // before the next one begins.
 func life(router, parent string) []map[intent.Unit]intent.Want {
 	none := intent.Want{}
@@ -45,7 +45,7 @@ func life(router, parent string) []map[intent.Unit]intent.Want {
 	}
 }
 
-// walk applies a life until an error.
+// walk applies states in order until an error.
 func walk(ctx context.Context, f *Fabric, states []map[intent.Unit]intent.Want) error {
 	for _, s := range states {
 		if err := walkState(ctx, f, s); err != nil {
@@ -69,7 +69,7 @@ func walkState(ctx context.Context, f *Fabric, state map[intent.Unit]intent.Want
 	return nil
 }
 
-// world is what the states up to one have made.
+// world returns the result of states: what each unit wants at the end.
 func world(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
 	all := map[intent.Unit]intent.Want{}
 	for _, s := range states {
@@ -78,19 +78,18 @@ func world(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
 	return all
 }
 
-// accident is how a call fails.
+// accident is the way in which a call fails.
 type accident struct {
 	// restart is true if the controller dies of it.
 	restart bool
-	// after is true if the call is done all the same.
+	// after is true if the call is executed all the same.
 	after bool
-	// birthTags: this Neutron takes tags with the call that makes a port.
+	// birthTags is true if this Neutron takes tags in the call that creates a port.
 	birthTags bool
 }
 
-// Each n-th call fails, for each n, with the call done or not; the controller
-// dies of it, or goes on. After that it does what the world asks: nothing is
-// left over, nothing is there twice.
+// For each n, the n-th call fails, executed or not, and the controller dies or goes on.
+// After it has applied everything again, nothing is left over and nothing exists twice.
 func TestAccidentAtEveryCall(t *testing.T) {
 	t.Parallel()
 	for _, a := range []accident{
@@ -105,8 +104,8 @@ func TestAccidentAtEveryCall(t *testing.T) {
 	}
 }
 
-// happen has the n-th call of the last of several states fail; false if there
-// is no such call.
+// happen makes the n-th call of the last of several states fail. It returns false if
+// there is no such call.
 func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bool {
 	t.Helper()
 	c := neutrontest.New(t)
@@ -149,7 +148,7 @@ func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bo
 	return happened
 }
 
-// recover is what a controller does at its start: it looks, sweeps and applies.
+// recover does what a controller does at its start: it refreshes, sweeps and applies.
 func recover(t *testing.T, f *Fabric, wants map[intent.Unit]intent.Want) {
 	t.Helper()
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
@@ -167,7 +166,7 @@ func recover(t *testing.T, f *Fabric, wants map[intent.Unit]intent.Want) {
 	settle(t, f, all)
 }
 
-// settle applies all, those again that wait for others.
+// settle applies all units. It repeats those that wait for others.
 func settle(t *testing.T, f *Fabric, all map[intent.Unit]intent.Want) {
 	t.Helper()
 	var err error
@@ -184,7 +183,7 @@ func settle(t *testing.T, f *Fabric, all map[intent.Unit]intent.Want) {
 	t.Fatal(err)
 }
 
-// flawless is what there is where nothing failed.
+// flawless returns the result when no call fails.
 func flawless(t *testing.T, upTo int) map[string][]string {
 	t.Helper()
 	c := neutrontest.New(t)
@@ -194,7 +193,7 @@ func flawless(t *testing.T, upTo int) map[string][]string {
 	return everything(t, c, f)
 }
 
-// everything is what is ours, and what there is at all, by kind.
+// everything returns our objects, and all objects, by kind.
 func everything(t *testing.T, c *neutrontest.Cloud, f *Fabric) map[string][]string {
 	t.Helper()
 	all := map[string][]string{"ours": content(t, f)}

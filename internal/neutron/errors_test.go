@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// What each answer of Neutron's comes to, by way of a real call.
+// Each answer of Neutron to a real call has the expected class.
 func TestClassifyError(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -23,7 +23,7 @@ func TestClassifyError(t *testing.T) {
 	for _, k := range []struct {
 		method string
 		fault  neutrontest.Fault
-		reason string // "" for a plain error, "nil" for none
+		reason string // "" for a plain error, "nil" for no error
 	}{
 		{"POST", neutrontest.Fault{Code: 409, Word: "OverQuota", Text: "Quota exceeded for resources: ['port']."}, "QuotaExceeded"},
 		{"POST", neutrontest.Fault{Code: 409, Word: "IpAddressGenerationFailure", Text: "No more."}, "SubnetFull"},
@@ -67,8 +67,8 @@ func TestClassifyError(t *testing.T) {
 	}
 }
 
-// A token that has expired is replaced; a password that has changed is told,
-// and is in no message.
+// An expired token is replaced. A changed password is an error, and no message contains
+// it.
 func TestCredentials(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -117,7 +117,7 @@ func TestNeutronLacksWhatWeNeed(t *testing.T) {
 	c.Lack(client.ExtPortSecurity)
 	f := start(t, c, nil)
 	apply(t, f, "subnet/net2", subnetWant(""))
-	apply(t, f, "pod/ns/a", podWant("ns/a", "node1")) // can do without
+	apply(t, f, "pod/ns/a", podWant("ns/a", "node1")) // does not need port security
 	if c.Names("ports")[0] != "ns/a" {
 		t.Error(c.Names("ports"))
 	}

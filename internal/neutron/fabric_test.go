@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start is a Fabric that ends with the test, or before.
+// start returns a Fabric that is closed at the end of the test.
 func start(t *testing.T, c *neutrontest.Cloud, pool *portpool.Limits) *Fabric {
 	t.Helper()
 	return startAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: pool})
@@ -37,8 +37,8 @@ func startAs(t *testing.T, o Options) *Fabric {
 	return f
 }
 
-// hold keeps the answer to the first call of a method back: it is done when reached
-// is closed, and answered when the test closes on.
+// hold delays the answer to the first call with a method: the call has been executed when
+// reached is closed, and is answered when the test closes on.
 func hold(c *neutrontest.Cloud, method string) (reached <-chan struct{}, on chan<- struct{}) {
 	there, until := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -51,7 +51,7 @@ func hold(c *neutrontest.Cloud, method string) (reached <-chan struct{}, on chan
 	return there, until
 }
 
-// withoutEnd is a context for what is done after a test's own has ended.
+// withoutEnd returns a context for work after the end of the test's own context.
 func withoutEnd(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
@@ -62,7 +62,7 @@ func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc
 	return context.WithTimeout(t.Context(), d)
 }
 
-// idle lets go of connections, for goleak.
+// idle closes idle connections, for goleak.
 func (f *Fabric) idle() {
 	if a := f.session.Load(); a != nil {
 		a.Networking.HTTPClient.CloseIdleConnections()
@@ -103,7 +103,7 @@ func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observe
 	return seen
 }
 
-// router makes a router of somebody else's.
+// router creates a foreign router.
 func router(t *testing.T, f *Fabric) string {
 	t.Helper()
 	a, err := f.api(t.Context())
@@ -117,7 +117,7 @@ func router(t *testing.T, f *Fabric) string {
 	return w[0].ID
 }
 
-// content is all that is ours, by unit, in few words.
+// content describes all our objects, by unit.
 func content(t *testing.T, f *Fabric) []string {
 	t.Helper()
 	a, err := f.api(t.Context())
@@ -186,7 +186,7 @@ func TestSubnetAndPods(t *testing.T) {
 	}
 }
 
-// eventually asks until the answer is as wanted.
+// eventually waits until is returns true.
 func eventually(t *testing.T, within time.Duration, what string, is func() bool) {
 	t.Helper()
 	end := time.Now().Add(within)

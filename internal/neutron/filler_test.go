@@ -17,7 +17,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// pool starts a Fabric whose pool for node1 is full.
+// pool starts a Fabric and fills its pool for node1.
 func pool(t *testing.T, c *neutrontest.Cloud, l portpool.Limits) *Fabric {
 	t.Helper()
 	return poolAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &l})
@@ -46,7 +46,8 @@ func full(t *testing.T, f *Fabric, n int) {
 	})
 }
 
-// A hand-out costs no call; the name is written soon after, and the pool refilled.
+// A port from the pool costs the pod no call. The name is written soon after, and the
+// pool is filled again.
 func TestPoolHandsOut(t *testing.T) {
 	t.Parallel()
 	for _, birthTags := range []bool{false, true} {
@@ -65,7 +66,7 @@ func TestPoolHandsOut(t *testing.T) {
 		if len(ids) != 3 {
 			t.Errorf("three pods have %d ports", len(ids))
 		}
-		f.Close() // with all names in the air
+		f.Close() // while names are still to be written
 		f.idle()
 		c.Fail(nil)
 		if named := c.Names("ports"); slices.Contains(named, "ns/p0") {
@@ -96,8 +97,8 @@ func TestPoolNamesAndRefills(t *testing.T) {
 	eventually(t, time.Minute, "a node's pool goes with it", func() bool { return len(c.Names("ports")) == 1 })
 }
 
-// The controller dies when a port has been handed out and has no name yet. If
-// the pod's claim says so, the pod keeps it; if not, the pool has it back.
+// The controller dies after a port has been handed out and before its name is written. If
+// the pod's claim has the port, the pod keeps it; if not, the pool has it back.
 func TestPoolAfterACrash(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{true, false} {
@@ -128,7 +129,7 @@ func TestPoolAfterACrash(t *testing.T) {
 	}
 }
 
-// Each call fails once, while a pool is filled, used and given back.
+// Each call fails once, while a pool is filled and used and gets ports back.
 func TestPoolAccidents(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 14; n++ {
@@ -172,12 +173,13 @@ func TestPoolAccidents(t *testing.T) {
 	}
 }
 
-// account finds each port of Neutron's in one place: a pod's, or the pool's.
+// account checks that each port in Neutron is in one place: a pod's or the pool's.
 func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
 	t.Helper()
 	full(t, f, 2)
 	eventually(t, time.Minute, what, func() bool {
-		// a call of the dead one's may be done after all; the next look finds it
+		// Neutron may still execute a call of the dead process; the next Refresh finds
+		// the port.
 		if _, err := f.Refresh(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +188,7 @@ func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
 	})
 }
 
-// pods are the names of the ports that are pods'.
+// pods returns the names of the ports that belong to pods.
 func pods(c *neutrontest.Cloud) []string {
 	return slices.DeleteFunc(c.Names("ports"), func(n string) bool { return n == plan.PooledName })
 }
@@ -210,8 +212,8 @@ func TestPoolWaitsForTheUnplugging(t *testing.T) {
 	eventually(t, time.Minute, "it is ready", func() bool { return f.PortPool.Pools()[0].Returning == 0 && f.PortPool.Pools()[0].Ready >= 1 })
 }
 
-// Neutron makes ports and its answer is lost: they are found, used, and none is
-// deleted. What that look finds besides is not lost either.
+// Neutron creates ports and the answer is lost. The ports are found and used, and none is
+// deleted. The other changes that this read finds are not lost either.
 func TestPoolFindsWhatItMade(t *testing.T) {
 	t.Parallel()
 	for _, birthTags := range []bool{false, true} {
@@ -254,8 +256,8 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 	}
 }
 
-// A look finds a port whose making Neutron has not answered yet, and a pod gets
-// it: no other pod does.
+// A read finds a port before the answer of the call that creates it, and a pod gets the
+// port. No other pod gets it.
 func TestPoolFindsWhatItIsMaking(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -277,8 +279,8 @@ func TestPoolFindsWhatItIsMaking(t *testing.T) {
 	}
 }
 
-// A pod with groups that no pool has takes a port of another pool. It has its
-// groups when the pod gets it, and that is one call.
+// A pod with groups that no pool has takes a port of another pool. One call sets the
+// groups before the pod gets the port.
 func TestPoolLendsToOthers(t *testing.T) {
 	t.Parallel()
 	for _, birthTags := range []bool{false, true} {
@@ -314,8 +316,8 @@ func TestPoolLendsToOthers(t *testing.T) {
 	}
 }
 
-// If its groups cannot be changed, a pod does not get the port: it waits, and
-// tries again with the same.
+// If the groups of a port cannot be changed, the pod does not get the port. It waits, and
+// tries again with the same port.
 func TestPoolLendsNothingOpen(t *testing.T) {
 	t.Parallel()
 	for _, after := range []bool{false, true} {
@@ -338,7 +340,7 @@ func TestPoolLendsNothingOpen(t *testing.T) {
 			t.Errorf("it got another port: %s", id)
 		}
 		eventually(t, time.Minute, "all is in order", func() bool {
-			return cmp.Equal([]string{"ns/a", "ns/first"}, pods(c)) && len(c.Names("ports")) == 2+1+2 // one is left of the first pool
+			return cmp.Equal([]string{"ns/a", "ns/first"}, pods(c)) && len(c.Names("ports")) == 2+1+2 // one of the first pool is left
 		})
 	}
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// peerWant is a group without rules, that others name.
+// peerWant is a group without rules to which others refer.
 func peerWant() intent.Want { return intent.Want{Groups: []intent.Group{{Name: "peer/db"}}} }
 
-// allowWant is a group whose rules name another unit's.
+// allowWant is a group whose rules refer to another unit's group.
 func allowWant() intent.Want {
 	return intent.Want{Groups: []intent.Group{{Name: "policy/ns/web", Rules: []intent.Rule{
 		{Direction: intent.Ingress, RemoteGroup: "peer/db"},
@@ -33,7 +33,7 @@ func memberWant() intent.Want {
 	return w
 }
 
-// policies starts a Fabric with a peer, a policy and a pod that is in both.
+// policies starts a Fabric with a peer group, a policy's group and a pod in both.
 func policies(t *testing.T, o Options) *Fabric {
 	t.Helper()
 	f := startAs(t, o)
@@ -47,7 +47,7 @@ func policies(t *testing.T, o Options) *Fabric {
 	return f
 }
 
-// woken are the units that Options.Changed was told.
+// woken records the calls of Options.Changed.
 type woken struct {
 	mu    sync.Mutex
 	units []intent.Unit
@@ -65,7 +65,7 @@ func (w *woken) has(u intent.Unit) bool {
 	return slices.Contains(w.units, u)
 }
 
-// intruder deletes a group of ours by its name.
+// intruder deletes one of our groups by its name, as another client would.
 func intruder(t *testing.T, f *Fabric, name string) {
 	t.Helper()
 	f.mu.Lock()
@@ -76,14 +76,14 @@ func intruder(t *testing.T, f *Fabric, name string) {
 	}
 }
 
-// only is a pod that is in these groups.
+// only is a pod in these groups.
 func only(name string, groups ...string) intent.Want {
 	w := podWant(name, "node1")
 	w.Ports[0].Groups = groups
 	return w
 }
 
-// An accident of Neutron's is no news about groups.
+// A failure of Neutron does not make a group count as gone.
 func TestGroupsSurviveAccidents(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -102,8 +102,8 @@ func TestGroupsSurviveAccidents(t *testing.T) {
 	}
 }
 
-// Somebody deletes a group. Whoever has it hears of it when a call fails, makes it
-// again, and all follow.
+// Another client deletes a group. The unit that owns it is woken when a call fails, and
+// creates it again. Then all units that refer to it follow.
 func TestGroupDeletedBehindOurBack(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -127,7 +127,7 @@ func TestGroupDeletedBehindOurBack(t *testing.T) {
 	settled(t, c, f)
 }
 
-// settled: all is as in a world where nothing happened, for a look, too.
+// settled checks that everything is as if nothing had happened, also after a Refresh.
 func settled(t *testing.T, c *neutrontest.Cloud, f *Fabric) {
 	t.Helper()
 	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
@@ -144,7 +144,7 @@ func settled(t *testing.T, c *neutrontest.Cloud, f *Fabric) {
 	}
 }
 
-// The look finds it, too, and says of all who name the group that they have changed.
+// Refresh finds a missing group, too, and returns all units that refer to it.
 func TestLookFindsAGroupGone(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -168,7 +168,7 @@ func TestLookFindsAGroupGone(t *testing.T) {
 	settled(t, c, f)
 }
 
-// A group goes when all of ours have left it, and is not tried before.
+// A group is deleted when all our ports have left it, and not tried before.
 func TestGroupWaitsForItsMembers(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -202,13 +202,13 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 	}
 }
 
-// Others' ports are theirs to take out.
+// A group with a foreign port cannot be deleted until the port has left it.
 func TestGroupOfOthersPorts(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 	apply(t, f, "pod/ns/a", intent.Want{})
-	next := start(t, c, nil) // has a port in it, and is somebody else for all that f knows
+	next := start(t, c, nil) // has a port in the group, which is a foreign port to f
 	apply(t, next, "subnet/net2", subnetWant(""))
 	apply(t, next, "pod/ns/b", only("ns/b", "peer/db"))
 	if _, err := f.Apply(t.Context(), "peer/db", intent.Want{}); reason(err) != "InUse" {
@@ -216,7 +216,8 @@ func TestGroupOfOthersPorts(t *testing.T) {
 	}
 }
 
-// While a call about a port is under way, no group is deleted; and the other way round.
+// No group is deleted during a call for a port, and no call for a port is made during the
+// deletion of a group.
 func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -247,7 +248,7 @@ func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
 	}
 }
 
-// A look at rules that name another unit's group finds them as they were made.
+// Refresh finds rules that refer to another unit's group unchanged.
 func TestLookKeepsRulesAboutOthers(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -268,11 +269,11 @@ func TestLookKeepsRulesAboutOthers(t *testing.T) {
 	}
 }
 
-// A look that began before a unit made, changed or deleted something says
-// nothing about that unit, wherever in the look that happens.
+// A Refresh that began before a unit created, changed or deleted an object does not
+// change that unit's entry, wherever in the read that happens.
 func TestLookDuringWork(t *testing.T) {
 	t.Parallel()
-	for at := 1; at <= 5; at++ { // a look is five lists
+	for at := 1; at <= 5; at++ { // a Refresh makes five lists
 		c := neutrontest.New(t)
 		f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 		other, less := policyWant(), allowWant()

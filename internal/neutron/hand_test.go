@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// An operator fills a pool beyond what it keeps, and empties it again.
+// An operator fills a pool beyond the number that it keeps, and frees it again.
 func TestFillAndFree(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)

@@ -7,7 +7,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// wish is what a pod on a node asks for.
+// wish is the request of a pod on a node.
 func wish(node string) plan.Fields {
 	return plan.Fields{
 		"binding:host_id": node, "project_id": "P", "network_id": "N", "device_owner": plan.DeviceOwner,
@@ -15,7 +15,7 @@ func wish(node string) plan.Fields {
 	}
 }
 
-// ready is a port of the pool.
+// ready is a ready port of the pool.
 func ready(id, node string) plan.Object {
 	f := wish(node)
 	f["fixed_ips"] = plan.FixedIPs{{Subnet: "S", Addr: "10.9.0.9"}}
@@ -23,7 +23,7 @@ func ready(id, node string) plan.Object {
 	return plan.Object{Kind: plan.KindPort, Name: plan.PooledName, ID: id, Fields: f}
 }
 
-// in is what a pod on a node asks for that is in a group.
+// in is the request of a pod on a node that is in a group.
 func in(node, group string) plan.Fields {
 	f := wish(node)
 	f["security_groups"] = plan.Set{group}
@@ -58,7 +58,7 @@ func TestOnlyPortsThatFitComeFromThePool(t *testing.T) {
 	}
 }
 
-// A node's pods end after it; its pools do not come back for them.
+// The pods on a node end after the node. That does not bring its pools back.
 func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
 	t.Parallel()
 	f := &Fabric{groups: newRegister(), Options: Options{
@@ -78,8 +78,8 @@ func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
 	}
 }
 
-// A pool's ports are created like those of the pods that ask for them, but for what is a
-// pod's own.
+// A pool's ports have the fields of the pods that ask for them, except for those that are
+// a pod's own.
 func TestPortsOfAPoolFitIt(t *testing.T) {
 	t.Parallel()
 	w := in("n1", "standard")

@@ -15,8 +15,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// Two clusters in one project, and somebody's own network with machines on it:
-// pods live there, and nothing that is not ours is touched.
+// There are two clusters in one project, and a foreign network with virtual machines and
+// our pods. No foreign object is changed.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -30,7 +30,7 @@ func TestNeighbours(t *testing.T) {
 		if _, err := f.Refresh(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		apply(t, f, "subnet/net2", subnetWant("")) // the same name in both
+		apply(t, f, "subnet/net2", subnetWant("")) // the same name in both clusters
 		apply(t, f, "subnet/vms", existing)
 		apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
 		w := podWant("ns/b", "node1")
@@ -55,8 +55,8 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// somebody has a network with a machine, a port that looks like the pool's, and
-// objects of our names.
+// somebody creates foreign objects: a network with a virtual machine, a port that looks
+// like one of the pool, and objects with our names.
 func somebody(t *testing.T, f *Fabric) string {
 	t.Helper()
 	a, err := f.api(t.Context())
@@ -79,7 +79,7 @@ func somebody(t *testing.T, f *Fabric) string {
 	return n
 }
 
-// A port that somebody made for us, with our tag, is the pool's.
+// The pool adopts a port that another client created with our tag.
 func TestPoolAdopts(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)

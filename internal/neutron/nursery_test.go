@@ -16,7 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// nestedPool starts a Fabric whose pool for worker1 is full.
+// nestedPool starts a Fabric and fills its pool for worker1.
 func nestedPool(t *testing.T, c *neutrontest.Cloud, parent string, l portpool.Limits) *Fabric {
 	t.Helper()
 	f := start(t, c, &l)
@@ -29,7 +29,7 @@ func nestedPool(t *testing.T, c *neutrontest.Cloud, parent string, l portpool.Li
 	return f
 }
 
-// A hand-out costs no call: the ports are where they belong, and up.
+// A port from the pool costs no call: it is already attached and up.
 func TestSubportsAreReady(t *testing.T) {
 	t.Parallel()
 	for _, birthTags := range []bool{false, true} {
@@ -63,7 +63,7 @@ func TestSubportsComeBack(t *testing.T) {
 	c.Fail(nil)
 	f := nestedPool(t, c, parent, portpool.Limits{Min: 3, Batch: 3, Max: 6})
 	adds := slices.DeleteFunc(c.Calls(), func(s string) bool { return !strings.HasSuffix(s, "/add_subports") })
-	if len(adds) != 2 { // the first pod's port, and the pool's
+	if len(adds) != 2 { // one for the first pod's port, one for the pool
 		t.Errorf("%v", adds)
 	}
 	b := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
@@ -76,7 +76,7 @@ func TestSubportsComeBack(t *testing.T) {
 	}
 	put(t, f, "pod/ns/b", nestedWant("ns/b", parent))
 	full(t, f, 5)
-	apply(t, f, "pod/ns/first", intent.Want{}) // there is no room for both of them
+	apply(t, f, "pod/ns/first", intent.Want{}) // the pool has no room for both ports
 	apply(t, f, "pod/ns/b", intent.Want{})
 	full(t, f, 6)
 	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
@@ -95,7 +95,7 @@ func TestSubportsComeBack(t *testing.T) {
 	}
 }
 
-// After a crash the pool has its ports again, and knows whose node they are for.
+// After a crash the pool has its ports again, and knows their node.
 func TestSubportsAfterACrash(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{true, false} {
@@ -133,7 +133,7 @@ func TestSubportsAfterACrash(t *testing.T) {
 	}
 }
 
-// Ports of the pool that were taken from behind the machine's are of no use.
+// Ports of the pool that were detached from their trunk are not used.
 func TestATrunkTakesThePoolAlong(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -153,8 +153,8 @@ func TestATrunkTakesThePoolAlong(t *testing.T) {
 	f.PortPool.Drain(func(portpool.Key) bool { return true })
 }
 
-// A call of the pool's fails, each one once, done or not: in the end the pool is
-// full and nothing is left over.
+// Each call of the pool fails once, executed or not. In the end the pool is full and
+// nothing is left over.
 func TestSubportPoolFailsAtEveryCall(t *testing.T) {
 	t.Parallel()
 	for _, after := range []bool{false, true} {

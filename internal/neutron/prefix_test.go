@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// prefixPoolOf makes a pool of somebody else's with that one prefix.
+// prefixPoolOf creates a foreign subnet pool with one prefix.
 func prefixPoolOf(t *testing.T, f *Fabric, name, prefix string) string {
 	t.Helper()
 	a, err := f.api(t.Context())
@@ -32,8 +32,8 @@ func pooledSegment(name, router, pool string, bits int) intent.Want {
 	}
 }
 
-// contractPrefixes: Neutron chooses prefixes of a pool, keeps those that it has
-// given, gives one that is asked for again, and says so when it has no more.
+// contractPrefixes checks that Neutron allocates prefixes from a subnet pool, keeps them,
+// allocates a requested one again, and answers with an error when there is none left.
 func contractPrefixes(t *testing.T, f *Fabric, router string) {
 	t.Helper()
 	name := "pool-of-" + f.Owner
@@ -59,7 +59,7 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 	}
 	apply(t, f, "subnet/ns-c", intent.Want{})
 
-	// What is known is asked for by name, also if somebody deleted it.
+	// A known subnet is requested with its prefix, even if another client deleted it.
 	known := pooledSegment("ns-a", router, name, 28)
 	s, _ := f.Network("ns-a")
 	known.Networks[0].Prefixes, known.Networks[0].PrefixBits = append(known.Networks[0].Prefixes, s.Subnets[0].Prefix), 0
@@ -100,8 +100,8 @@ func TestPoolsOfPrefixesRefused(t *testing.T) {
 	}
 }
 
-// A call that makes a network from a pool fails, is lost, or is the controller's
-// last: no prefix is taken twice.
+// A call that creates a network from a subnet pool fails, or its answer is lost, or the
+// controller dies of it. No prefix is allocated twice.
 func TestPrefixIsNotTakenTwice(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)

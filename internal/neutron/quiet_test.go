@@ -54,12 +54,12 @@ func TestQuiet(t *testing.T) {
 		if _, err := enter(ctx, "nobody", group); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		must("port 5", port)() // who has given up keeps nobody waiting
+		must("port 5", port)() // a waiter that has given up blocks no other
 		stay()
 	})
 }
 
-// However many pods come at once: Neutron has a few calls at a time, and gets all.
+// Many pods at once make only a few concurrent calls, and all get their ports.
 func TestFewCallsAreSideBySide(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

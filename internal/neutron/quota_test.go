@@ -7,7 +7,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
-// contractQuotas: what is used of a quota counts what is ours.
+// contractQuotas checks that the use of a quota includes our objects.
 func contractQuotas(t *testing.T, f *Fabric) {
 	t.Helper()
 	before, err := f.Quotas(t.Context())

@@ -15,7 +15,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// One list tells of all that wait, and whom it matters to is woken.
+// One list has the status of all pending ports, and the units that wait for them are
+// woken.
 func TestPortsComeUp(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -55,13 +56,13 @@ func TestPortsComeUp(t *testing.T) {
 		}
 		apply(t, f, u, nestedWant(strings.TrimPrefix(string(u), "pod/"), parent))
 	}
-	for id := range c.Behind(parent) { // the machine is off; its pods keep what they have
+	for id := range c.Behind(parent) { // the machine is off; its pods keep their ports
 		c.Set("ports", id, "status", "DOWN")
 	}
 	apply(t, f, "pod/ns/p0", nestedWant("ns/p0", parent))
 }
 
-// A port that never comes up, though what it is behind is up, is put there again.
+// A port that is not up although its parent is up is attached again.
 func TestAPortNeverComesUp(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
@@ -83,7 +84,7 @@ func TestAPortNeverComesUp(t *testing.T) {
 	}
 }
 
-// Where OVN sees a port, Neutron's word counts for nothing, and it is not asked.
+// If OVN sees a port, Neutron's status does not count and Neutron is not asked.
 func TestOVNSaysWhatIsUp(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)

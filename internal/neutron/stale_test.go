@@ -9,8 +9,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// Claims are read before Neutron is: a pod may have gone in between, and the
-// pool have its port back.
+// Claims are read before Neutron is. In the meantime a pod may end and the pool get its
+// port back.
 func TestAPortThatThePoolHasBackIsNobodys(t *testing.T) {
 	t.Parallel()
 	f := pool(t, neutrontest.New(t), portpool.Limits{Min: 3, Batch: 3})

@@ -23,7 +23,7 @@ func nestedWant(name, parent string) intent.Want {
 	return w
 }
 
-// nest starts a Fabric without a pool, beside a virtual machine.
+// nest starts a Fabric without a pool, and creates a virtual machine with a trunk.
 func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunkID string) {
 	t.Helper()
 	c = neutrontest.New(t)
@@ -36,7 +36,7 @@ func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunkID string
 	return c, f, parent, trunkID
 }
 
-// put applies until there is nothing to wait for any more.
+// put applies u until nothing is left to wait for.
 func put(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
 	var seen intent.Observed
@@ -91,8 +91,7 @@ func TestAPodOfAnotherGroupOnAPort(t *testing.T) {
 	}
 }
 
-// Other people's ports have VLAN ids, too: such as were known, and such as came
-// to be since.
+// The VLAN ids of foreign subports are not used, whether they are known or new.
 func TestVLANsOfOthers(t *testing.T) {
 	t.Parallel()
 	c, f, parent, trunkID := nest(t)
@@ -157,7 +156,7 @@ func TestNoTrunk(t *testing.T) {
 	}
 }
 
-// A trunk that goes unseen is found out by the call that needs it.
+// The deletion of a trunk is noticed by the call that needs the trunk.
 func TestATrunkGoesUnseen(t *testing.T) {
 	t.Parallel()
 	c, f, parent, trunkID := nest(t)
@@ -184,7 +183,7 @@ func TestWithoutTrunks(t *testing.T) {
 	}
 }
 
-// A pod of a StatefulSet comes back on another machine with the address it had.
+// A pod of a StatefulSet comes back on another node with its old address.
 func TestAPodMovesToAnotherPort(t *testing.T) {
 	t.Parallel()
 	c, f, parent, _ := nest(t)
@@ -204,7 +203,7 @@ func TestAPodMovesToAnotherPort(t *testing.T) {
 	}
 }
 
-// Pods that wait for one machine's trunk keep no other node's from Neutron.
+// Pods that wait for one node's trunk do not block calls for other nodes.
 func TestBusyTrunkKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)

@@ -21,8 +21,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
 )
 
-// The Octavia of octaviatest keeps the contract. TestContractReal checks the
-// same cases with a real one.
+// The fake Octavia keeps the contract. TestContractReal checks the same cases with a real
+// one.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	contract(t, contractCloud{
@@ -34,20 +34,20 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// contractCloud is an OpenStack that the contract is checked with. It has
-// networks "pods" (10.222.0.0/16) and "services" (10.223.0.0/16); the latter is
-// behind a router with a gateway on the external network.
+// contractCloud is an OpenStack for the contract. It has networks "pods" (10.222.0.0/16)
+// and "services" (10.223.0.0/16). The latter is on a router with a gateway on the
+// external network.
 type contractCloud struct {
 	options Options
-	// services is the id of the subnet of network "services", external that of
-	// the external network.
+	// services is the id of the subnet of network "services", external the id of the
+	// external network's.
 	services, external string
 }
 
 func contract(t *testing.T, cloud contractCloud) {
 	t.Helper()
 	f := New(cloud.options)
-	if _, err := f.Units(t.Context()); err != nil { // it signs in
+	if _, err := f.Units(t.Context()); err != nil { // signs in
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { deleteContract(t, f) })
@@ -59,7 +59,8 @@ func contract(t *testing.T, cloud contractCloud) {
 	contractClear(t, f, cloud)
 }
 
-// deleteContract deletes what a failed test left; the test's context has ended.
+// deleteContract deletes what a failed test has left. The test's context has ended by
+// then.
 func deleteContract(t *testing.T, f *Fabric) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
@@ -72,7 +73,7 @@ func deleteContract(t *testing.T, f *Fabric) {
 	}
 }
 
-// contractWant moves a want to the addresses of the contract.
+// contractWant replaces the addresses in a want by those of the contract.
 func contractWant(w intent.Want) intent.Want {
 	w.LoadBalancers[0].VIP = netip.MustParseAddr("10.223.0.20")
 	return w
@@ -86,11 +87,11 @@ func podMembers(hosts ...string) []intent.Member {
 	return members(8080, addrs...)
 }
 
-// steadyWant is what contractLife ends with; the cases after it start from it, so
-// that a real Octavia has little to change.
+// steadyWant is the last state of contractLife. The cases after it start from it, so that
+// a real Octavia has little to change.
 func steadyWant() intent.Want { return contractWant(web(tcp(80, podMembers("11", "12")))) }
 
-// contractLife takes a Service through its changes.
+// contractLife applies the changes in the life of a Service.
 func contractLife(t *testing.T, f *Fabric) {
 	t.Helper()
 	dns := func(ms ...intent.Member) intent.Listener {
@@ -140,7 +141,7 @@ func describe(b intent.LoadBalancer) []string {
 	return out
 }
 
-// describeStatus returns the same of what Octavia has.
+// describeStatus returns the same description of what Octavia has.
 func describeStatus(b intent.LoadBalancerStatus) []string {
 	want := intent.LoadBalancer{}
 	for _, l := range b.Listeners {
@@ -153,7 +154,7 @@ func describeStatus(b intent.LoadBalancerStatus) []string {
 	return describe(want)
 }
 
-// drifted checks which units the fabric finds changed by somebody else.
+// drifted checks which units Drifted returns.
 func drifted(t *testing.T, f *Fabric, name string, want ...intent.Unit) {
 	t.Helper()
 	units, err := f.Drifted(t.Context())
@@ -162,9 +163,9 @@ func drifted(t *testing.T, f *Fabric, name string, want ...intent.Unit) {
 	}
 }
 
-// contractCrashes breaks off the call that creates a load balancer, at its start
-// and at its end. The load balancer that comes of it is ours when we look again,
-// and there is no other.
+// contractCrashes interrupts the call that creates a load balancer, at its start and at
+// its end. The load balancer that results is ours at the next read, and there is no
+// other.
 func contractCrashes(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
 	want := contractWant(web(tcp(80, podMembers("11"))))
@@ -205,11 +206,11 @@ func balancersOf(t *testing.T, f *Fabric, cloud contractCloud) []loadbalancers.L
 	return slices.DeleteFunc(all, func(lb loadbalancers.LoadBalancer) bool { return lb.ProvisioningStatus == deleted })
 }
 
-// crash is a transport that breaks off the call which creates a load balancer,
-// and every call after it: a process that died calls no more.
+// crash is a transport that breaks the call that creates a load balancer and all later
+// calls: a dead process makes no calls.
 type crash struct {
 	next      http.RoundTripper
-	atRequest bool // when the request is sent; otherwise when the answer came
+	atRequest bool // true: when the request is sent; false: when the answer comes
 	happened  bool
 }
 
@@ -229,15 +230,15 @@ func (c *crash) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }}))
 	}
 	answer, err := c.next.RoundTrip(r)
-	if err == nil { // the answer came; nobody reads it
+	if err == nil { // the answer came, but is not read
 		_, _ = io.Copy(io.Discard, answer.Body)
 		_ = answer.Body.Close()
 	}
 	return nil, errCrash
 }
 
-// contractOtherOwner has another cluster ask for the same address: it waits, and
-// changes nothing of ours.
+// contractOtherOwner applies the same address for another cluster: it waits, and changes
+// nothing of ours.
 func contractOtherOwner(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
 	apply(t, f, unit, steadyWant())
@@ -253,7 +254,7 @@ func contractOtherOwner(t *testing.T, f *Fabric, cloud contractCloud) {
 	}
 }
 
-// contractDrift has somebody delete a listener, and the whole load balancer.
+// contractDrift deletes a listener, and then the load balancer, as another client would.
 func contractDrift(t *testing.T, f *Fabric) {
 	t.Helper()
 	want := steadyWant()
@@ -278,7 +279,7 @@ func contractDrift(t *testing.T, f *Fabric) {
 	}
 }
 
-// contractFloatingIPs has a floating IP created for the unit, then one of the
+// contractFloatingIPs applies a floating IP that is created for the unit, and then a
 // user's, which stays when it is released.
 func contractFloatingIPs(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
@@ -321,7 +322,7 @@ func contractFloatingIPs(t *testing.T, f *Fabric, cloud contractCloud) {
 	}
 }
 
-// floatingIPsOf returns the floating IPs of the contract: our cluster's and the user's.
+// floatingIPsOf returns our cluster's and the user's floating IPs.
 func floatingIPsOf(t *testing.T, c *client, cloud contractCloud) []floatingips.FloatingIP {
 	t.Helper()
 	all, err := c.floating.list(t.Context(), floatingips.ListOpts{FloatingNetworkID: cloud.external})
@@ -333,7 +334,7 @@ func floatingIPsOf(t *testing.T, c *client, cloud contractCloud) []floatingips.F
 	})
 }
 
-// contractClear deletes everything, and that is nothing else than what is owned.
+// contractClear checks that Clear deletes everything that Owned returns.
 func contractClear(t *testing.T, f *Fabric, cloud contractCloud) {
 	t.Helper()
 	apply(t, f, unit, floatingOf(steadyWant(), cloud.external))

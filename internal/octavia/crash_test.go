@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
 )
 
-// life is all that a Service goes through.
+// life is the sequence of states of a Service.
 func life() []intent.Want {
 	a, b := members(8080, "10.50.0.11"), members(8080, "10.50.0.12", "10.50.0.13")
 	return []intent.Want{
@@ -25,9 +25,9 @@ func life() []intent.Want {
 	}
 }
 
-// Each n-th call fails, for each n, done or not; the controller dies of it or
-// gets an error. Another one that then does what the world asks leaves nothing
-// over and makes nothing twice.
+// For each n, the n-th call fails, executed or not, and the controller dies or gets an
+// error. Another controller that then applies the wanted state leaves nothing over and
+// creates nothing twice.
 func TestAccidentAtEveryCall(t *testing.T) {
 	for _, a := range []octaviatest.Fault{
 		{},
@@ -47,8 +47,8 @@ func TestAccidentAtEveryCall(t *testing.T) {
 	}
 }
 
-// accident has the n-th call of a step of life fail, goes on with another
-// fabric, and returns what there is then; nil if there is no such call.
+// accident makes the n-th call of a step of life fail, continues with another fabric, and
+// returns the result, nil if there is no such call.
 func accident(t *testing.T, how octaviatest.Fault, step, n int, want map[string][]string) map[string][]string {
 	t.Helper()
 	c := octaviatest.New(t)
@@ -71,13 +71,13 @@ func accident(t *testing.T, how octaviatest.Fault, step, n int, want map[string]
 		return fault
 	})
 	_, err := f.Apply(t.Context(), unit, life()[step])
-	c.Fail(nil) // after it nobody writes to happened
+	c.Fail(nil) // from here on nothing writes to happened
 	if !happened {
 		return nil
 	}
 	apply(t, start(c, "k"), unit, life()[step])
 	have := tree(c)
-	delete(have, "floatingips") // which of the pool's it is has no meaning
+	delete(have, "floatingips") // which address of the external network it is does not matter
 	have["floatingips"] = make([]string, len(c.Names("floatingips")))
 	if diff := cmp.Diff(want, have); want != nil && diff != "" {
 		t.Errorf("step %d, call %d, %+v, it said %v: %s", step, n, how.Code, err, diff)

@@ -81,7 +81,7 @@ func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observe
 	return observed
 }
 
-// tree is what there is, in words.
+// tree describes all resources.
 func tree(c *octaviatest.Cloud) map[string][]string {
 	out := map[string][]string{}
 	for _, k := range []string{"loadbalancers", "listeners", "pools", "members", "ports", "floatingips"} {
@@ -156,7 +156,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// A balancer is made in the project that is asked for, and stays there.
+// A load balancer is created in the requested project, and stays there.
 func TestProject(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
@@ -212,7 +212,7 @@ func TestErrorIsMadeAnew(t *testing.T) {
 	same(t, c, webTree([]string{"default/web:TCP:80"}, "default/pod11:8080"))
 }
 
-// What is in error takes no change but its deletion: waiting for it would be for ever.
+// A load balancer with status ERROR can only be deleted: no wait ends that status.
 func TestErrorInTheMiddle(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
@@ -265,8 +265,8 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// A balancer with our address and name that nobody marked was Kuryr's, and
-// becomes ours; another cluster's never does.
+// A load balancer with our address and name and without an owner tag was Kuryr's, and
+// becomes ours. Another cluster's never does.
 func TestAddressTaken(t *testing.T) {
 	c := octaviatest.New(t)
 	kuryr := start(c, "k")
@@ -373,7 +373,7 @@ func TestUnits(t *testing.T) {
 	other.LoadBalancers[0].VIP = netip.MustParseAddr("10.60.0.99")
 	apply(t, start(c, "k2"), "service/default/theirs", other)
 	c.Edit("loadbalancers", "default/web", nil)
-	// The user's, which bears our owner's tag and names no unit.
+	// The user's floating IP has our owner's tag and names no unit.
 	c.Add("floatingips", map[string]any{"floating_ip_address": "172.24.4.99", "description": "", "tags": []any{openstack.TagOwner + "k"}})
 	units, err := f.Units(t.Context())
 	if diff := cmp.Diff([]intent.Unit{unit}, units); err != nil || diff != "" {

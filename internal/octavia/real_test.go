@@ -18,9 +18,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 )
 
-// A real Octavia keeps the contract: that of cloud ISTHMUS_CLOUD ("k8s" if that
-// is not set) in the clouds.yaml that ISTHMUS_CLOUDS names. The test creates
-// networks and a router there:
+// A real Octavia keeps the contract. The test uses cloud ISTHMUS_CLOUD ("k8s" if that is
+// not set) in the clouds.yaml that ISTHMUS_CLOUDS names. It creates networks and a router
+// there:
 //
 //	go test -tags cloud -run TestContractReal ./internal/octavia
 func TestContractReal(t *testing.T) {
@@ -41,8 +41,8 @@ func TestContractReal(t *testing.T) {
 	contract(t, contractCloud{options: o, services: ids["services"], external: realRouter(t, c, ids["services"])})
 }
 
-// realRouter connects a subnet to the cloud's external network, and returns the
-// id of that network.
+// realRouter connects a subnet to the cloud's external network, and returns that
+// network's id.
 func realRouter(t *testing.T, c *client, subnet string) string {
 	t.Helper()
 	yes := true
@@ -68,8 +68,8 @@ func realRouter(t *testing.T, c *client, subnet string) string {
 	return all[0].ID
 }
 
-// realSubnets creates networks "pods" and "services", and returns the ids of
-// their subnets by the name of the network.
+// realSubnets creates networks "pods" and "services", and returns the ids of their
+// subnets by the network's name.
 func realSubnets(t *testing.T, c *client) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -89,7 +89,7 @@ func realSubnets(t *testing.T, c *client) map[string]string {
 	return out
 }
 
-// afterwards deletes at the test's end, when its context has ended.
+// afterwards calls remove at the end of the test, after its context has ended.
 func afterwards(t *testing.T, remove func(context.Context) error) {
 	t.Helper()
 	t.Cleanup(func() {

@@ -20,13 +20,13 @@ func octaviaSays(message string) string {
 	return fmt.Sprintf(`{"faultcode": "Client", "faultstring": %q, "debuginfo": null}`, message)
 }
 
-// The contract of the error classes: what each answer of any service means.
+// ClassifyError maps each answer of any service to the expected error.
 func TestClassifyError(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		code   int
 		body   string
-		reason string // of a Wait or a Stop; empty for an error that is retried
+		reason string // of a Wait or a Stop, empty for an error that is retried
 		wait   bool
 		text   string
 	}{
@@ -63,7 +63,7 @@ func outcome(err error) (reason string, isWait bool) {
 	return stop.Reason, false
 }
 
-// What is no answer stays what it is, so that callers find it.
+// An error that is not an answer is wrapped, so that callers find it.
 func TestClassifyErrorWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	if err := ClassifyError("list ports", nil); err != nil {
@@ -75,7 +75,7 @@ func TestClassifyErrorWithoutAnswer(t *testing.T) {
 	}
 }
 
-// Signing in again fails inside a call; the answer is Keystone's then.
+// If signing in again fails inside a call, the answer is Keystone's.
 func TestAnswerOfSigningInAgain(t *testing.T) {
 	t.Parallel()
 	a, answered := AnswerOf(&gophercloud.ErrUnableToReauthenticate{

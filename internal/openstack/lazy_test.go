@@ -33,7 +33,7 @@ func TestLazy(t *testing.T) {
 	}
 }
 
-// Who waits for somebody else's sign-in leaves when his own time is over.
+// A caller that waits for another's sign-in returns when its own context ends.
 func TestLazyLeaves(t *testing.T) {
 	t.Parallel()
 	inside, done := make(chan struct{}), make(chan struct{})

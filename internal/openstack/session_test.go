@@ -17,7 +17,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 )
 
-// cloud is a Keystone, and a Neutron that takes the newest token only.
+// cloud is a fake Keystone, and a Neutron that accepts only the newest token.
 type cloud struct {
 	t         *testing.T
 	url, file string
@@ -42,7 +42,7 @@ func newCloud(t *testing.T) *cloud {
 	return c
 }
 
-// write puts a password into clouds.yaml.
+// write writes a password into clouds.yaml.
 func (c *cloud) write(password string) {
 	c.t.Helper()
 	text := fmt.Sprintf(`clouds:
@@ -53,7 +53,7 @@ func (c *cloud) write(password string) {
 	}
 }
 
-// expect changes the password that Keystone takes, and makes all tokens void.
+// expect changes the password that Keystone accepts, and invalidates all tokens.
 func (c *cloud) expect(password string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,13 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// asks is a pod that needs a port and gets none.
+// asks counts a pod that needs a port and gets none.
 func (s *pools) asks(want Request) {
 	s.ask(want, false)
 	s.use(want)
 }
 
-// fills are the groups of the pools on a node that get ports, in order.
+// fills returns the groups of the pools on a node that get ports, in order.
 func fills(s *pools, node string) []string {
 	groups := []string{}
 	for c := s.next(true); c.verb == createPorts; c = s.next(true) {
@@ -27,8 +27,8 @@ func fills(s *pools, node string) []string {
 	return groups
 }
 
-// Many sets are asked for in one place; those most used have pools, and besides
-// them the one that always must.
+// Pods ask for many sets of groups in one place. The most used ones have filled pools,
+// and so has the one that is always filled.
 func TestRank(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 3}, nil)
@@ -37,7 +37,7 @@ func TestRank(t *testing.T) {
 		for range i {
 			s.asks(in("n1", fmt.Sprint("g", i)))
 		}
-		s.ask(in("n1", fmt.Sprint("g", i)), false) // of a pod that has its port: that is no use
+		s.ask(in("n1", fmt.Sprint("g", i)), false) // a pod that has its port: that is no use
 	}
 	s.asks(in("n2", "g1"))
 	if diff := cmp.Diff([]string{"g3", "g4", "g5", "standard"}, fills(s, "n1")); diff != "" {
@@ -48,8 +48,8 @@ func TestRank(t *testing.T) {
 	}
 }
 
-// After a start all pods have their ports, and no new one may come for long: the
-// pool that always is filled is filled for the next.
+// After a start all pods have their ports, and no new pod may come for a long time. The
+// pool that is always filled is filled for the next one.
 func TestRunningPodsFillWhatAlwaysIs(t *testing.T) {
 	t.Parallel()
 	has := func(group, addr string) Request {
@@ -66,7 +66,7 @@ func TestRunningPodsFillWhatAlwaysIs(t *testing.T) {
 	}
 }
 
-// Networks and projects of a node do not compete: each has its pools.
+// Networks and projects on a node do not compete: each has its pools.
 func TestRankOfEachPlace(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
@@ -94,7 +94,7 @@ func TestRankOfEachPlace(t *testing.T) {
 	}
 }
 
-// What was used long ago counts less than what is used now.
+// Old uses count less than new ones.
 func TestRankForgets(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
@@ -113,7 +113,7 @@ func TestRankForgets(t *testing.T) {
 	}
 }
 
-// A port that comes back to a set without a pool of its own is of no use.
+// A port that comes back to a pool that is not kept filled is not taken.
 func TestRankTakesNoneBack(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
@@ -125,8 +125,8 @@ func TestRankTakesNoneBack(t *testing.T) {
 	}
 }
 
-// A set without a ready port borrows from another of the same place: first from
-// those that have no pool of their own, then from the fullest.
+// A pod whose pool has no ready port gets one of another pool in the same place: first of
+// the pools that are not kept filled, then of the fullest.
 func TestBorrow(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 2}, nil)

@@ -13,10 +13,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// wish is what a pod on a node asks for.
+// wish is the request of a pod on a node.
 func wish(node string) Request { return in(node, "G") }
 
-// in is what a pod on a node asks for that is in a group.
+// in is the request of a pod on a node that is in a group.
 func in(node, group string) Request {
 	return Request{
 		Key:     Key{Node: node, Project: "P", Network: "N", Subnets: "S", Groups: group},
@@ -24,7 +24,7 @@ func in(node, group string) Request {
 	}
 }
 
-// ready is a port of a pool.
+// ready is a ready port of a pool.
 func ready(id, node string) Port { return readyIn(id, node, "G") }
 
 func readyIn(id, node, group string) Port {
@@ -34,7 +34,7 @@ func readyIn(id, node, group string) Port {
 	}
 }
 
-// used is one that came back.
+// used is a port that came back from a pod.
 func used(id, node string) Port {
 	o := ready(id, node)
 	o.Clean = false
@@ -103,7 +103,7 @@ func TestPoolsTakesBack(t *testing.T) {
 	}
 }
 
-// A port whose old pod is still plugged must not get a second one.
+// A port whose old pod is still plugged is not handed out.
 func TestPoolsWaitsForTheUnplugging(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 0}, nil)
@@ -147,9 +147,9 @@ func TestPoolsDrains(t *testing.T) {
 	}
 }
 
-// A look finds ports whose making Neutron has not answered yet. A pod takes one:
-// the answer neither offers it to another pod nor, where the pool has ended
-// meanwhile, has it deleted.
+// A read finds ports before the answer of the call that creates them, and a pod takes
+// one. The answer neither makes the port ready again nor, if the pool was drained
+// meanwhile, makes it surplus.
 func TestPoolsFindsWhatIsBeingMade(t *testing.T) {
 	t.Parallel()
 	for _, drained := range []bool{false, true} {
@@ -175,8 +175,8 @@ func TestPoolsFindsWhatIsBeingMade(t *testing.T) {
 	}
 }
 
-// Whatever happens, in whatever order: no port is in two places, none is lost,
-// and none that is a pod's is handed out again.
+// In any order of events, no port is in two places, none is lost, and none that belongs
+// to a pod is handed out again.
 func TestPoolsNeverLies(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -238,7 +238,7 @@ func TestPoolsNeverLies(t *testing.T) {
 	})
 }
 
-// total is how many ports a stock knows.
+// total returns the number of known ports.
 func (s *pools) total() int {
 	n := len(s.surplus) + len(s.inTask)
 	for _, h := range s.byKey {
@@ -247,7 +247,7 @@ func (s *pools) total() int {
 	return n
 }
 
-// work is a task under way. What it makes may be found before it ends.
+// work is a running task. The ports that it creates may be found before it ends.
 type work struct {
 	task
 	makes []Port
@@ -262,8 +262,7 @@ func begun(c task, ids int) *work {
 	return w
 }
 
-// look finds what is being made, and counts what nobody knew of. The next look
-// would tell whose it is.
+// look finds the ports that are being created, and returns how many of them were unknown.
 func look(s *pools, under []*work) int {
 	found := 0
 	for _, w := range under {
@@ -275,7 +274,7 @@ func look(s *pools, under []*work) int {
 	return found
 }
 
-// found counts what it has made that nobody knew of.
+// found returns how many of the new ports were unknown, and marks them as known.
 func (w *work) found() int {
 	if w.known {
 		return 0
@@ -284,10 +283,10 @@ func (w *work) found() int {
 	return len(w.makes)
 }
 
-// end ends it, well or not, and counts what nobody knew of.
+// end ends the task, with or without an error, and returns how many ports were unknown.
 func (w *work) end(t *rapid.T, s *pools, gone map[string]bool) int {
 	if rapid.Bool().Draw(t, "fails") {
-		s.done(w.task, w.gone, errors.New("no")) // what was to be deleted is left
+		s.done(w.task, w.gone, errors.New("no")) // the ports to delete are left
 		return 0
 	}
 	switch w.verb {
@@ -307,7 +306,7 @@ func TestHopeless(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		err  error
-		asks bool // again
+		asks bool // whether the pool is asked for again
 	}{
 		{errors.New("no"), true},
 		{intent.Wait{Reason: "QuotaExceeded"}, true},
@@ -324,7 +323,7 @@ func TestHopeless(t *testing.T) {
 	}
 }
 
-// surplus is the id of the port that a task deletes; empty if it deletes none.
+// surplus returns the id of the port that a task deletes, empty if it deletes none.
 func surplus(t task) string {
 	if t.verb != deletePorts {
 		return ""

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// calls is a Neutron that answers as a test says.
+// calls is a fake Neutron whose answers the test sets.
 type calls struct {
 	create func(k Key, n int) ([]Port, error)
 	found  chan struct{}
@@ -44,7 +44,8 @@ func worker(t *testing.T, c calls, l Limits) *Worker {
 	return w
 }
 
-// The answer to a call is lost: the worker looks for the ports before it creates others.
+// If the answer to a call is lost, the worker looks for the ports before it creates
+// others.
 func TestWorkerLooksForWhatItMayHaveCreated(t *testing.T) {
 	t.Parallel()
 	failed, again := make(chan struct{}), make(chan struct{})
@@ -65,7 +66,7 @@ func TestWorkerLooksForWhatItMayHaveCreated(t *testing.T) {
 	<-again
 }
 
-// After a refusal there is nothing to look for, and what is hopeless is not tried again.
+// After a refusal the worker looks for no ports, and does not retry a hopeless call.
 func TestWorkerGivesUpWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	asked := make(chan Key, 10)
@@ -87,7 +88,7 @@ func TestWorkerGivesUpWhatIsRefused(t *testing.T) {
 	}
 }
 
-// Stop waits for the ports that are being created. Afterwards nothing is pooled.
+// Stop waits for the ports that are being created. After that nothing is pooled.
 func TestStopWaits(t *testing.T) {
 	t.Parallel()
 	reached, answer := make(chan struct{}), make(chan struct{})

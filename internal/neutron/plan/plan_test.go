@@ -18,7 +18,7 @@ import (
 
 var updateGolden = flag.Bool("update", false, "write testdata/plan.golden anew")
 
-// net2 is where the pods of these tests are.
+// net2 is the network of the pods in these tests.
 var net2 = Network{ID: "N", MTU: 1442, Subnets: []Subnet{
 	{ID: "S4", Prefix: netip.MustParsePrefix("10.9.0.0/24"), Gateway: netip.MustParseAddr("10.9.0.1")},
 }}
@@ -30,7 +30,7 @@ func known() Dependencies {
 	}
 }
 
-// wanted are a unit's objects.
+// wanted returns a unit's wanted objects.
 func wanted(t *testing.T, u intent.Unit, w intent.Want) []Object {
 	t.Helper()
 	objects, err := Translate(Owner{Name: "c1", Unit: u}, w, known())
@@ -40,7 +40,7 @@ func wanted(t *testing.T, u intent.Unit, w intent.Want) []Object {
 	return objects
 }
 
-// done are objects as they are once a plan is done.
+// done returns objects as Neutron shows them after the plan.
 func done(objects []Object) []Object {
 	ids := map[Ref]string{}
 	for _, o := range objects {
@@ -223,7 +223,7 @@ func policyWant() intent.Want {
 	}}}}
 }
 
-// reason is that of an intent.Wait or intent.Stop; empty for other errors.
+// reason returns the reason of an intent.Wait or intent.Stop, empty for other errors.
 func reason(err error) string {
 	if wait, ok := errors.AsType[intent.Wait](err); ok {
 		return wait.Reason

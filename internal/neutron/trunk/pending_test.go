@@ -7,8 +7,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// A pod that has obtained a port of the pool is woken for it, whatever the pool does
-// with the port at the same time.
+// A pod that has obtained a port of the pool is woken when the port is up, even if the
+// pool handles the port at the same time.
 func TestPooledPortOfAPod(t *testing.T) {
 	t.Parallel()
 	const port, parent, pod = "p", "vm", intent.Unit("pod/ns/a")

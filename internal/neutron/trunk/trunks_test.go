@@ -10,10 +10,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// cloud is a Neutron with one trunk, on port "vm".
+// cloud is a fake Neutron with one trunk, on port "vm".
 type cloud struct {
 	trunks []Trunk
-	// taken are VLAN ids that somebody takes before the next call.
+	// taken has VLAN ids that another client takes before the next call.
 	taken []int
 	calls []string
 }
@@ -53,7 +53,7 @@ func (c *cloud) RemoveSubports(_ context.Context, _ string, ports []Subport) err
 
 func unlimited(context.Context) (func(), error) { return func() {}, nil }
 
-// Somebody takes the VLAN id that is tried: the trunk is read again, and another is tried.
+// If another client takes the VLAN id, the trunk is read again and another id is tried.
 func TestAttachTriesAnotherVLAN(t *testing.T) {
 	t.Parallel()
 	c := &cloud{trunks: []Trunk{{ID: "t", Parent: "vm"}}, taken: []int{1, 2}}
@@ -85,7 +85,7 @@ func TestDetachOfWhatIsGone(t *testing.T) {
 	}
 }
 
-// What was changed while the trunks were read is known better than what was read.
+// Changes during the read of the trunks take precedence over the result of the read.
 func TestSync(t *testing.T) {
 	t.Parallel()
 	all := New(unlimited)

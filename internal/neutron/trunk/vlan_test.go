@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A port keeps its VLAN id if that is free, and an id that was just released is not the next
-// one to be given out.
+// A port keeps its VLAN id if that is free. An id that was just released is not allocated
+// next.
 func TestReserve(t *testing.T) {
 	t.Parallel()
 	v := vlanAllocator{vlans: map[string]int{"theirs": 7}}
@@ -22,7 +22,8 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// No two ports of a trunk ever have the same VLAN id, and a refusal reserves nothing.
+// No two ports of a trunk ever have the same VLAN id, and a failed reservation reserves
+// nothing.
 func TestReserveNeverTwice(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
