@@ -10,24 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Address is what KeepAddress keeps.
+// Address is the input of KeepAddress.
 type Address struct {
 	Link   string
 	Prefix netip.Prefix
-	// Gateway is the default route's; the zero Addr for none.
+	// Gateway is the next hop of the default route. The zero Addr means no route.
 	Gateway netip.Addr
-	// Appeared is called when Link is there, before it has its address. nil for nothing.
+	// Appeared is called when Link appears, before it has its address. It may be nil.
 	Appeared func(context.Context) error
 }
 
-// KeepAddress gives a link its address and the default route whenever it
-// appears, until ctx ends. A userspace datapath's links live and die with
-// ovs-vswitchd; on a kernel datapath they would outlive it, and a node would
-// keep its address.
+// KeepAddress sets a link's address and the default route whenever the link appears. It
+// returns nil when ctx ends, and errs if it can no longer watch links. It is needed
+// because the links of a userspace datapath disappear with ovs-vswitchd. On a kernel
+// datapath they would remain, and a node would keep its address.
 func KeepAddress(ctx context.Context, a Address, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var last error // of the watch; only one that ends it counts: others' requests arrive, too
+	var last error // of the watch; returned only if the watch ends, since errors of others' requests arrive too
 	updates := make(chan netlink.LinkUpdate, 16)
 	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
 		ListExisting:  true,

@@ -17,8 +17,8 @@ import (
 
 const cgroups = "/sys/fs/cgroup"
 
-// hierarchies are the directories below which the lab has cgroups: one per
-// controller, named ones such as systemd's too, or the only one of cgroup v2.
+// hierarchies returns the roots of the cgroup hierarchies: one per controller and named
+// ones such as systemd's, or the only one of cgroup v2.
 func hierarchies() []string {
 	if exists(cgroups + "/cgroup.controllers") {
 		return []string{cgroups}
@@ -46,7 +46,7 @@ func (n Node) ensureCgroups() error {
 	return nil
 }
 
-// Cgroups lists the lab's cgroups.
+// Cgroups returns the directories of the lab's cgroups.
 func (s Site) Cgroups() []string {
 	var found []string
 	for _, h := range hierarchies() {
@@ -55,19 +55,19 @@ func (s Site) Cgroups() []string {
 	return found
 }
 
-// tree lists dir and the directories below it, parents first.
+// tree returns dir and the directories below it, parents first.
 func tree(dir string) []string {
 	var dirs []string
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			dirs = append(dirs, path)
 		}
-		return nil // what vanishes under our eyes was to be removed anyway
+		return nil // a directory that disappears meanwhile need not be removed
 	})
 	return dirs
 }
 
-// removeCgroups ends what runs in a cgroup and takes it away under every controller.
+// removeCgroups kills the processes of a cgroup and removes it from every hierarchy.
 func removeCgroups(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -90,7 +90,7 @@ func removeCgroup(ctx context.Context, dir string) error {
 		if err := supervise.End(ctx, 0, members(dir)...); err != nil {
 			return fmt.Errorf("empty cgroup %s: %w", dir, err)
 		}
-		// the kernel lets go of a dead member a moment after it was reaped and tells nobody (v1)
+		// in v1 the kernel releases a dead member a moment after it was reaped, without an event
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("remove cgroup %s: %w", dir, err)

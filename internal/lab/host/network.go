@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// EnsureBridge makes the bridge of the lab's underlay, with the address at
-// which nodes reach the control plane.
+// EnsureBridge creates the bridge of the lab's underlay, with the address at which nodes
+// reach the control plane. It errs if another link has an address of the underlay.
 func (s Site) EnsureBridge(ctx context.Context) error {
 	bridge := s.Bridge()
 	if err := s.mine(); err != nil {
@@ -22,8 +22,8 @@ func (s Site) EnsureBridge(ctx context.Context) error {
 			return err
 		}
 	}
-	// what the kernel sends to a node arrives at a userspace datapath, which takes
-	// checksums for what they are
+	// without "tx off" the kernel leaves checksums to hardware, and a userspace datapath
+	// would forward them incomplete
 	return runAll(ctx,
 		[]string{"ip", "addr", "replace", s.Gateway().String(), "dev", bridge},
 		[]string{"ip", "link", "set", bridge, "up"},
@@ -31,7 +31,7 @@ func (s Site) EnsureBridge(ctx context.Context) error {
 	)
 }
 
-// mine fails if another link has an address of the underlay.
+// mine errs if another link has an address of the underlay.
 func (s Site) mine() error {
 	links, err := net.Interfaces()
 	if err != nil {
@@ -40,7 +40,7 @@ func (s Site) mine() error {
 	for _, l := range links {
 		addrs, err := l.Addrs()
 		if err != nil {
-			continue // it is going away
+			continue // the link is being removed
 		}
 		for _, a := range addrs {
 			p, err := netip.ParsePrefix(a.String())
@@ -52,10 +52,10 @@ func (s Site) mine() error {
 	return nil
 }
 
-// ensureCable joins the node to the bridge.
+// ensureCable connects the node to the bridge with a veth pair.
 func (n Node) ensureCable(ctx context.Context) error {
 	if !linkExists(n.Link()) {
-		// made from inside the node, the far end put where we are: ip takes a pid, not a file
+		// created from inside the node, since ip takes the other end's namespace as a pid, not as a file
 		add := n.Enter("ip", "link", "add", Nic, "address", n.MAC(), "type", "veth",
 			"peer", "name", n.Link(), "netns", fmt.Sprint(os.Getpid()))
 		if _, err := Run(ctx, add...); err != nil {
@@ -71,14 +71,14 @@ func (n Node) ensureCable(ctx context.Context) error {
 	)
 }
 
-// quiet makes the kernel leave to the switch what comes in by the NIC: it would
-// take, or forward, every packet a second time.
+// quiet is a script that makes the kernel ignore the packets on the NIC, which the switch
+// handles. The kernel would accept or forward every packet a second time.
 const quiet = `set -e; cd /proc/sys/net
 echo 1 > ipv4/conf/` + Nic + `/rp_filter
 echo 1 > ipv4/conf/` + Nic + `/arp_ignore
 echo 1 > ipv6/conf/` + Nic + `/disable_ipv6`
 
-// removeLinks takes the bridge and every cable off the machine.
+// removeLinks deletes the bridge and every veth pair of the lab.
 func (s Site) removeLinks(ctx context.Context) error {
 	links, err := s.Links()
 	var errs []error
@@ -88,7 +88,8 @@ func (s Site) removeLinks(ctx context.Context) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// removeLink copes with one that goes by itself, with its other end's namespace.
+// removeLink deletes a link. It returns nil if the link does not exist or disappears
+// meanwhile together with the namespace of its other end.
 func removeLink(ctx context.Context, link string) error {
 	if !linkExists(link) {
 		return nil
@@ -99,7 +100,8 @@ func removeLink(ctx context.Context, link string) error {
 	return nil
 }
 
-// Links lists what the lab has in our network namespace. /sys may show another one's.
+// Links returns the names of the lab's links in our network namespace. It does not read
+// /sys, which may show those of another namespace.
 func (s Site) Links() ([]string, error) {
 	all, err := net.Interfaces()
 	var links []string

@@ -17,9 +17,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// private directories: what a node must not share with the machine or with
-// other nodes. Inside they have their usual names, so that a DaemonSet's
-// hostPaths are the real ones.
+// private are the directories that a node must not share with the machine or with other
+// nodes. Inside the node they have their usual paths, so that a DaemonSet's hostPaths
+// need no change.
 var private = []string{
 	"/etc/cni/net.d", "/etc/isthmus", "/etc/kubernetes", "/etc/openvswitch",
 	"/opt/cni/bin",
@@ -28,11 +28,11 @@ var private = []string{
 	"/var/log/containers", "/var/log/openvswitch", "/var/log/ovn", "/var/log/pods",
 }
 
-// kinds of namespaces that make a node, as /proc/PID/ns names them.
+// kinds are the kinds of a node's namespaces, as named in /proc/PID/ns.
 var kinds = []string{"net", "mnt", "uts"}
 
-// setup runs inside the new namespaces. $1 is the node's name, $2 where the
-// private directories lie, then their names.
+// setup is a script that runs inside the new namespaces. $1 is the node's name, $2 the
+// directory that has the private directories. The other arguments are their paths.
 const setup = `set -eu
 name=$1 root=$2; shift 2
 hostname "$name"
@@ -44,9 +44,9 @@ echo 1 > /proc/sys/net/ipv4/ip_forward
 echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
 `
 
-// Ensure makes the node's namespaces, cable and cgroups. A node whose
-// namespaces are incomplete, or of another version, is made anew with all
-// that was in it.
+// Ensure creates the node's namespaces, veth pair and cgroups, as far as they are
+// missing. If the namespaces are incomplete or of another version, it removes the whole
+// node first.
 func (n Node) Ensure(ctx context.Context) error {
 	if !n.Exists() {
 		if err := n.Remove(ctx); err != nil {
@@ -62,7 +62,8 @@ func (n Node) Ensure(ctx context.Context) error {
 	return n.ensureCgroups()
 }
 
-// Exists tells whether all namespaces of the node are there as Ensure makes them.
+// Exists reports whether all namespaces of the node exist in the version that Ensure
+// creates.
 func (n Node) Exists() bool {
 	for _, kind := range kinds {
 		if !isNamespace(n.Namespace(kind)) {
@@ -100,7 +101,7 @@ func (n Node) create(ctx context.Context) error {
 		args = append(args, long+"="+file)
 	}
 	args = append(args, "sh", "-c", setup, "sh", n.Name, n.Private(""))
-	// a mount namespace can be kept only below a mount that does not propagate
+	// the file of a mount namespace must be below a mount that does not propagate
 	err := runAll(ctx,
 		[]string{"mount", "--bind", dir, dir},
 		[]string{"mount", "--make-private", dir},
@@ -127,10 +128,10 @@ func (n Node) makeDirs() error {
 	return nil
 }
 
-// Remove ends every process of the node and takes away its namespaces, its
-// cable, its cgroups and its state.
+// Remove kills every process of the node and removes its namespaces, its veth pair, its
+// cgroups and its state.
 func (n Node) Remove(ctx context.Context) error {
-	// twice: what was being started while we looked is caught the second time
+	// the second round catches processes that were started during the first
 	for range 2 {
 		if err := supervise.End(ctx, 0, n.Processes()...); err != nil {
 			return fmt.Errorf("end the processes of %s: %w", n.Name, err)
@@ -148,8 +149,8 @@ func (n Node) Remove(ctx context.Context) error {
 	return os.RemoveAll(n.Dir)
 }
 
-// Processes are those in the node's namespaces and cgroups: its daemons, its
-// pods, and whatever was started on it by hand.
+// Processes returns the processes in the node's namespaces and cgroups: its daemons, its
+// pods, and programs that the user started on it.
 func (n Node) Processes() []supervise.Process {
 	wanted := map[string]bool{}
 	for _, kind := range kinds {
@@ -170,7 +171,7 @@ func (n Node) Processes() []supervise.Process {
 	})
 }
 
-// unmountBelow detaches every mount at or below dir, the innermost first.
+// unmountBelow detaches every mount at or below dir, innermost first.
 func unmountBelow(dir string) error {
 	mounts, err := Mounts(dir)
 	for _, mount := range slices.Backward(mounts) {
@@ -181,7 +182,7 @@ func unmountBelow(dir string) error {
 	return err
 }
 
-// Mounts lists the mount points at and below dir, as they were made.
+// Mounts returns the mount points at and below dir in the order of their creation.
 func Mounts(dir string) ([]string, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	var found []string
@@ -193,5 +194,5 @@ func Mounts(dir string) ([]string, error) {
 	return found, err
 }
 
-// patience bounds waits for the kernel to let go of something.
+// patience limits the wait until the kernel releases a cgroup.
 const patience = 15 * time.Second

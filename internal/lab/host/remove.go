@@ -9,17 +9,18 @@ import (
 	"strings"
 )
 
-// registry is where the labs of the machine note which mount points they made.
-// Taking away one on which another lab's node has mounted something would
-// unmount that, too.
+// registry is the directory in which the labs of the machine record the mount points
+// that they created. If one lab removed a mount point that another lab's node uses, the
+// kernel would unmount it there as well.
 const registry = "/run/isthmus-labs"
 
 func (s Site) made() string {
 	return filepath.Join(registry, strings.ReplaceAll(filepath.Clean(s.Dir), "/", "_"))
 }
 
-// makeMountPoint makes a directory of the machine for a node to mount its own
-// on. One that was there before any lab is nobody's to take away.
+// makeMountPoint creates a directory of the machine on which a node mounts its private
+// one, and records it. A directory that existed before any lab is not recorded, so no lab
+// removes it.
 func (n Node) makeMountPoint(dir string) error {
 	note, others := missing(dir), noted("")
 	for d := dir; d != "/"; d = filepath.Dir(d) {
@@ -48,7 +49,7 @@ func (s Site) note(dirs []string) error {
 	return errors.Join(err, file.Close())
 }
 
-// noted lists what the labs made, but for one lab's file.
+// noted returns the recorded directories of all labs except that of one record file.
 func noted(except string) []string {
 	files, _ := filepath.Glob(filepath.Join(registry, "*"))
 	var dirs []string
@@ -61,7 +62,7 @@ func noted(except string) []string {
 	return dirs
 }
 
-// missing lists dir and its parents as far as they do not exist.
+// missing returns dir and its parents, as far as they do not exist.
 func missing(dir string) []string {
 	var dirs []string
 	for ; !exists(dir); dir = filepath.Dir(dir) {
@@ -70,8 +71,8 @@ func missing(dir string) []string {
 	return dirs
 }
 
-// Remove takes away all nodes found below dir and all else that the lab has on
-// the machine, and nothing of another lab. The state itself stays.
+// Remove removes all nodes found below dir and everything else that the lab has on the
+// machine outside dir. It removes nothing of another lab. The directory dir remains.
 func Remove(ctx context.Context, dir string) error {
 	s := siteOf(dir)
 	var errs []error
@@ -83,8 +84,8 @@ func Remove(ctx context.Context, dir string) error {
 	return errors.Join(errs...)
 }
 
-// removeMountPoints leaves alone what another lab uses, too, and what is not
-// empty: that is somebody's now.
+// removeMountPoints removes the lab's recorded mount points. It keeps those that another
+// lab uses and those that are not empty, because they are in use by others.
 func (s Site) removeMountPoints() {
 	text, _ := os.ReadFile(s.made())
 	mine, others := strings.Fields(string(text)), noted(s.made())
@@ -95,11 +96,11 @@ func (s Site) removeMountPoints() {
 			_ = os.Remove(d)
 		}
 	}
-	_ = os.Remove(registry) // the last one's
+	_ = os.Remove(registry) // succeeds for the last lab only
 }
 
-// Found lists the nodes that have state below dir, also of an earlier lab with
-// more of them, and the host outside.
+// Found returns the nodes that have state below dir, and the host outside if it has.
+// Nodes of an earlier lab with more nodes are among them.
 func Found(dir string) []Node {
 	var found []Node
 	s := siteOf(dir)

@@ -7,26 +7,26 @@ import (
 	"path/filepath"
 )
 
-// Site is the part of the machine that one lab has. Labs side by side differ
-// in both fields: names on the machine follow from Dir alone, so that what a
-// lab left can be found without its options, and addresses from Underlay.
+// Site is the part of the machine that belongs to one lab. Labs side by side differ in
+// both fields. Names on the machine depend on Dir alone, so that the leftovers of a lab
+// can be found without its options. Addresses depend on Underlay.
 type Site struct {
 	Dir      string       // all state
 	Underlay netip.Prefix // the network that joins the nodes
 }
 
-// The first lab's part, with the names and addresses that the documents have.
+// The default site, whose names and addresses are in the documents.
 const (
 	DefaultDir      = "/run/isthmus-lab"
 	DefaultUnderlay = "172.31.0.0/24"
 )
 
-// siteOf is the one of a directory, with the default underlay: enough to take
-// away what is there.
+// siteOf returns the site of a directory with the default underlay. It suffices to
+// remove a lab.
 func siteOf(dir string) Site { return Site{dir, netip.MustParsePrefix(DefaultUnderlay)} }
 
-// tag tells labs apart on the machine; the first one's is empty. Interface
-// names have room for little more.
+// tag is the part of names on the machine that differs between labs. It is empty for the
+// default directory, and short because interface names are limited to 15 characters.
 func (s Site) tag() string {
 	dir := filepath.Clean(s.Dir)
 	if dir == DefaultDir {
@@ -36,7 +36,7 @@ func (s Site) tag() string {
 	return hex.EncodeToString(sum[:])[:5]
 }
 
-// Bridge is the underlay in the root namespace.
+// Bridge returns the name of the underlay's bridge in the root namespace.
 func (s Site) Bridge() string {
 	if s.tag() == "" {
 		return "isthmus0"
@@ -44,10 +44,10 @@ func (s Site) Bridge() string {
 	return "isthmus-" + s.tag()
 }
 
-// linkPrefix begins the names of the nodes' cables at the bridge.
+// linkPrefix is the prefix of the names of veth ends at the bridge.
 func (s Site) linkPrefix() string { return "is" + s.tag() + "-" }
 
-// cgroup is the lab's directory under every controller.
+// cgroup is the name of the lab's cgroup in every hierarchy.
 func (s Site) cgroup() string {
 	if s.tag() == "" {
 		return "isthmus-lab"
@@ -55,8 +55,8 @@ func (s Site) cgroup() string {
 	return "isthmus-lab-" + s.tag()
 }
 
-// Gateway is the bridge's address and the nodes' default gateway: the first
-// of the underlay.
+// Gateway returns the bridge's address, which is the nodes' default gateway: the first
+// address of the underlay.
 func (s Site) Gateway() netip.Prefix { return s.address(1) }
 
 func (s Site) address(host byte) netip.Prefix {
@@ -65,8 +65,9 @@ func (s Site) address(host byte) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(a), s.Underlay.Bits())
 }
 
-// Loopback is where the lab's parts listen that only the machine itself may
-// reach: 127.0.0.1, or for another underlay one with its second and third byte.
+// Loopback returns the address on which components listen that only the machine itself
+// may reach. For the default underlay it is 127.0.0.1. For others it has the second and
+// third byte of the underlay.
 func (s Site) Loopback() netip.Addr {
 	a := s.Underlay.Masked().Addr().As4()
 	if s.Underlay.Masked() == netip.MustParsePrefix(DefaultUnderlay) {

@@ -46,7 +46,7 @@ func TestASecondLabSharesNothing(t *testing.T) {
 	}
 }
 
-// What two labs both stand on goes with the second of them, whichever that is.
+// A mount point of two labs is removed with the second of them, whichever that is.
 func TestMountPointsGoWithTheLastLab(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("writes to /run")

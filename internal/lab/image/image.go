@@ -1,7 +1,6 @@
-// Package image knows how to write a container image without Docker: one
-// layer, a configuration and a manifest in one tar, as "ctr images import"
-// takes it. It knows what the lab's images hold, and nothing of registries or
-// of who runs them. The same input gives the same bytes.
+// Package image writes container images without Docker: one layer, a configuration and
+// a manifest in one tar, as "ctr images import" reads it. It knows the content of the
+// lab's images and does not know registries. The same input gives the same bytes.
 package image
 
 import (
@@ -16,19 +15,19 @@ import (
 	"path/filepath"
 )
 
-// Image is one image: its name, what stands in it, what it runs.
+// Image is one image: its name, its files and its command.
 type Image struct {
 	// Name is the full reference, "localhost/pause:1".
 	Name string
-	// Tar is the file name that Write gives it.
+	// Tar is the name of the file that Write creates.
 	Tar   string
 	Files []File
 	// Entrypoint and Cmd are as in a Dockerfile.
 	Entrypoint, Cmd []string
 }
 
-// File is one entry of the layer. A path that ends in "/" is a directory,
-// a Link makes a symbolic link, otherwise Data is the content.
+// File is one entry of the layer. With a Path that ends in "/" it is a directory, with a
+// Link a symbolic link, and otherwise a file with content Data.
 type File struct {
 	Path string
 	Mode fs.FileMode
@@ -60,7 +59,7 @@ type manifest struct {
 	Layers   []string
 }
 
-// Encode returns the image as a tar of the form that "docker save" writes.
+// Encode returns the image as a tar in the format of "docker save".
 func (i Image) Encode() ([]byte, error) {
 	layer, err := pack(i.Files)
 	if err != nil {
@@ -91,8 +90,8 @@ func (i Image) config(layer []byte) config {
 	}
 }
 
-// Write puts the image into dir and returns the file's path. A file that
-// holds the same already is left as it is, with its time.
+// Write writes the image into dir and returns the file's path. It does not touch a file
+// that has the same content already.
 func (i Image) Write(dir string) (string, error) {
 	data, err := i.Encode()
 	if err != nil {
@@ -116,7 +115,7 @@ func writeChanged(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	// A reader must never see half an image, not even after a killed run.
+	// a reader must never see an incomplete image, even after a killed run
 	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
 		return err
 	}

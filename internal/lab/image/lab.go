@@ -18,19 +18,19 @@ const (
 	CoreDNSName = "localhost/coredns:" + CoreDNSVersion
 )
 
-// CoreDNSVersion is the one that tools/coredns builds.
+// CoreDNSVersion is the version that tools/coredns builds.
 const CoreDNSVersion = "v1.15.0"
 
-// Busybox is where Debian's busybox-static puts its only file.
+// Busybox is the path of the program in Debian's package busybox-static.
 const Busybox = "/bin/busybox"
 
-// Binaries are the paths of the product's programs, linked statically.
+// Binaries are the paths of Isthmus' programs. They must be linked statically.
 type Binaries struct{ Controller, Agent, CNI string }
 
 // Built are the paths of the tars that Build wrote.
 type Built struct{ Isthmus, Tools, Pause string }
 
-// Build writes all images of the lab into dir.
+// Build writes the images Isthmus, tools and pause into dir.
 func Build(ctx context.Context, b Binaries, dir string) (Built, error) {
 	isthmus, err := Isthmus(b)
 	if err != nil {
@@ -52,7 +52,7 @@ func Build(ctx context.Context, b Binaries, dir string) (Built, error) {
 	return out, nil
 }
 
-// BuildTools writes the images that do not need the product's programs; of
+// BuildTools writes the images tools and pause, which do not need Isthmus' programs. In
 // the result, Isthmus is empty.
 func BuildTools(ctx context.Context, dir string) (Built, error) {
 	rootfs, err := toolsRoot(ctx)
@@ -67,7 +67,7 @@ func BuildTools(ctx context.Context, dir string) (Built, error) {
 	return Built{Tools: t, Pause: p}, err
 }
 
-// CoreDNS writes the image of a CoreDNS program into dir.
+// CoreDNS writes the image of a CoreDNS program into dir and returns the file's path.
 func CoreDNS(program, dir string) (string, error) {
 	data, err := os.ReadFile(program)
 	if err != nil {
@@ -79,7 +79,8 @@ func CoreDNS(program, dir string) (string, error) {
 	return i.Write(dir)
 }
 
-// Isthmus is the product's image: the three programs and nothing else.
+// Isthmus returns the image with Isthmus' three programs and nothing else. It errs if a
+// program is missing.
 func Isthmus(b Binaries) (Image, error) {
 	i := Image{Name: IsthmusName, Tar: "isthmus.tar", Cmd: []string{"/isthmus-controller"}}
 	for _, p := range []struct{ in, path string }{
@@ -91,7 +92,7 @@ func Isthmus(b Binaries) (Image, error) {
 		}
 		i.Files = append(i.Files, File{Path: p.in, Mode: 0o755, Data: data})
 	}
-	// Room for an emptyDir or a hostPath, and a place for temporary files.
+	// tmp can be the mount point of an emptyDir or a hostPath, and has temporary files
 	i.Files = append(i.Files, File{Path: "tmp/", Mode: 0o1777})
 	return i, nil
 }
@@ -100,16 +101,16 @@ func tools(rootfs []File) Image {
 	return Image{Name: ToolsName, Tar: "isthmus-tools.tar", Files: rootfs, Cmd: []string{"sh"}}
 }
 
-// demo runs the program hello, which is its curl, too: busybox's cannot look up
-// names, and what it has to ask with crashes.
+// demo returns the image that runs the program hello. hello is also its curl: the static
+// busybox cannot look up names, and its lookup tool crashes.
 func demo(rootfs []File, hello []byte) Image {
 	files := []File{{Path: "bin/hello", Mode: 0o755, Data: hello}, {Path: "bin/curl", Link: "hello"}, {Path: "bin/udp", Link: "hello"}}
 	files = append(slices.Clone(rootfs), files...)
 	return Image{Name: DemoName, Tar: "isthmus-demo.tar", Files: files, Cmd: []string{"/bin/hello"}}
 }
 
-// Demo writes the image of the walkthroughs' pods, around a program built from
-// internal/lab/hello, into dir.
+// Demo writes the image of the walkthroughs' pods into dir and returns the file's path.
+// program is a build of internal/lab/hello.
 func Demo(ctx context.Context, program, dir string) (string, error) {
 	hello, err := os.ReadFile(program)
 	if err != nil {
@@ -122,8 +123,8 @@ func Demo(ctx context.Context, program, dir string) (string, error) {
 	return demo(rootfs, hello).Write(dir)
 }
 
-// pause holds a pod's namespaces. As process 1 it gets no default signal
-// actions, so without the trap every stop would last the whole grace period.
+// pause returns the image that holds a pod's namespaces. Process 1 has no default signal
+// actions, so without the trap every stop would take the whole grace period.
 func pause(rootfs []File) Image {
 	const hold = `trap 'exit 0' TERM INT; while :; do sleep 2147483 & wait $!; done`
 	return Image{Name: PauseName, Tar: "pause.tar", Files: rootfs, Entrypoint: []string{"/bin/sh", "-c", hold}}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// pack writes files as a tar in the order given, owned by root, without times.
+// pack returns a tar of files in the given order, owned by root, without times.
 func pack(files []File) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)

@@ -1,6 +1,6 @@
-// Package kube knows how Kubernetes is run in the lab: its certificates, a
-// control plane on the machine, and on each node a containerd and a kubelet,
-// the real ones. It does not know what gives pods their network.
+// Package kube knows how the lab runs Kubernetes: its certificates, a control plane on the
+// machine, and containerd and a kubelet on each node. All programs are the original ones.
+// It does not know the pods' network.
 package kube
 
 import (
@@ -27,22 +27,22 @@ type Cluster struct {
 	Nodes []host.Node
 	Site  host.Site
 	Proxy bool // run kube-proxy on the nodes
-	// Accounts are service accounts of kube-system that have a kubeconfig, for
-	// what runs outside the cluster.
+	// Accounts are service accounts of kube-system that get a kubeconfig, for
+	// programs outside the cluster.
 	Accounts []string
 }
 
-// Names of components that others need.
+// Names of the components that other packages need.
 const (
 	APIServer  = "kube-apiserver"
 	Controller = "kube-controller-manager"
 	Scheduler  = "kube-scheduler"
 )
 
-// ServiceCIDR is where Services have their addresses; the API server's is the first.
+// ServiceCIDR is the network of cluster IPs. The API server has the first.
 const ServiceCIDR = "10.96.0.0/16"
 
-// ClusterDNS is where pods look for names, whether somebody answers there or not.
+// ClusterDNS is the pods' name server, even if no DNS Service has this address.
 const ClusterDNS = "10.96.0.10"
 
 // The control plane's ports on Loopback.
@@ -53,25 +53,25 @@ const (
 	schedulerPort  = "10259"
 )
 
-// Server is the API server's address.
+// Server returns the API server's address, as host:port.
 func (c Cluster) Server() string { return c.Site.Gateway().Addr().String() + ":6443" }
 
 func (c Cluster) loopback(port string) string {
 	return net.JoinHostPort(c.Site.Loopback().String(), port)
 }
 
-// Private are the addresses that only the machine itself reaches.
+// Private returns the addresses, as host:port, that only the machine itself can reach.
 func (c Cluster) Private() []string {
 	return []string{c.loopback(etcdClientPort), c.loopback(etcdPeerPort), c.loopback(controllerPort), c.loopback(schedulerPort)}
 }
 
-// Kubeconfig is the administrator's.
+// Kubeconfig returns the path of the administrator's kubeconfig.
 func (c Cluster) Kubeconfig() string { return c.kubeconfig("admin") }
 
-// AccountKubeconfig is that of one of Accounts.
+// AccountKubeconfig returns the path of the kubeconfig of one of Accounts.
 func (c Cluster) AccountKubeconfig(account string) string { return c.kubeconfig(account) }
 
-// Kubectl is a kubectl command as the administrator.
+// Kubectl returns a kubectl command line of the administrator.
 func (c Cluster) Kubectl(args ...string) []string {
 	return append([]string{filepath.Join(c.Bin, "kubectl"), "--kubeconfig=" + c.Kubeconfig()}, args...)
 }
@@ -80,7 +80,7 @@ func (c Cluster) kubeconfig(user string) string { return filepath.Join(c.Dir, us
 
 func (c Cluster) pki(file string) string { return filepath.Join(c.Dir, "pki", file) }
 
-// Components are the control plane and the nodes' parts.
+// Components returns the components of the control plane and of the nodes.
 func (c Cluster) Components() []supervise.Component {
 	parts := []supervise.Component{
 		{Name: "kube-pki", Do: c.credentials},
@@ -168,7 +168,7 @@ func (c Cluster) scheduler() supervise.Component {
 	}
 }
 
-// credentials makes all certificates and kubeconfigs.
+// credentials creates all certificates and kubeconfigs, as far as they are missing.
 func (c Cluster) credentials(context.Context) error {
 	a, err := openAuthority(filepath.Join(c.Dir, "pki"), time.Now())
 	if err != nil {
@@ -204,7 +204,8 @@ func (c Cluster) servers() []identity {
 	return ids
 }
 
-// users are all that have a kubeconfig, which is named like their certificate.
+// users returns the identities that have a kubeconfig. The kubeconfig has the name of the
+// certificate's file.
 func (c Cluster) users() []identity {
 	ids := []identity{
 		{file: "admin", name: "kubernetes-admin", groups: []string{"system:masters"}},
@@ -221,7 +222,8 @@ func (c Cluster) users() []identity {
 	return ids
 }
 
-// writeKubeconfig writes one with everything in it, so that it can be copied.
+// writeKubeconfig writes a kubeconfig that contains the certificates and the key, so that
+// it can be copied to another machine.
 func (c Cluster) writeKubeconfig(a *authority, user string) error {
 	data := map[string][]byte{}
 	for _, file := range []string{a.crt("ca"), a.crt(user), a.keyFile(user)} {
@@ -248,8 +250,8 @@ func (c Cluster) writeKubeconfig(a *authority, user string) error {
 	return os.WriteFile(c.kubeconfig(user), text, 0o600)
 }
 
-// Serves is ready when url answers 200. Who answers is not checked: the
-// certificates are the component's own affair.
+// Serves returns a Ready that errs unless url answers 200. It does not verify the server's
+// certificate.
 func Serves(url string) func(context.Context) error {
 	client := &http.Client{
 		Timeout:   5 * time.Second,

@@ -10,19 +10,20 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Machine is one outside Nodes that becomes a node of the cluster.
+// Machine is a machine that becomes a node of the cluster and is not one of Nodes.
 type Machine struct {
 	Name string
-	// Provider is its id in the cloud.
+	// Provider is its providerID.
 	Provider string
-	// Addresses are those that the API server may know it by.
+	// Addresses are the addresses at which the API server may reach it.
 	Addresses []netip.Addr
 }
 
-// joined is where a machine has what Joining returns.
+// joined is the directory on the machine for the files of Joining.
 const joined = "/etc/kubernetes/"
 
-// Joining are the files that make m a node, by their name below /etc/kubernetes.
+// Joining returns the content of the files that make m a node, by their name below
+// /etc/kubernetes.
 func (c Cluster) Joining(m Machine) (map[string][]byte, error) {
 	a, err := openAuthority(filepath.Join(c.Dir, "pki"), time.Now())
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
-// A machine that is made again may have another address, under which the API
-// server must find it.
+// A recreated machine may have another address. Its certificate must name that address,
+// or the API server would refuse the kubelet.
 func TestAMachinesCertificateNamesItsAddresses(t *testing.T) {
 	c := Cluster{Dir: t.TempDir(), Site: host.Site{Dir: "/run/x", Underlay: netip.MustParsePrefix("172.31.1.0/24")}}
 	join := func(address string) map[string][]byte {

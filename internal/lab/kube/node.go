@@ -17,16 +17,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Kubelet is the name of the component that makes n a node of the cluster.
+// Kubelet returns the name of the component that runs n's kubelet.
 func Kubelet(n host.Node) string { return n.Name + "/kubelet" }
 
-// Containerd is the name of n's container runtime.
+// Containerd returns the name of the component that runs n's containerd.
 func Containerd(n host.Node) string { return n.Name + "/containerd" }
 
-// PauseImage is what every pod's sandbox runs. There is no registry: it is imported.
+// PauseImage is the image of every pod's sandbox. It must be imported: there is no registry.
 const PauseImage = "localhost/pause:1"
 
-// ContainerdConfig is every node's.
+// ContainerdConfig is the configuration of containerd on every node.
 const ContainerdConfig = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "` + PauseImage + `"
@@ -36,7 +36,7 @@ const ContainerdConfig = `version = 2
     snapshotter = "overlayfs"
 `
 
-// cniPlugins are the reference plugins that a runtime needs on every host.
+// cniPlugins is the directory of the reference CNI plugins.
 const cniPlugins = "/usr/lib/cni"
 
 func (c Cluster) containerd(n host.Node) supervise.Component {
@@ -82,15 +82,15 @@ func (c Cluster) kubelet(n host.Node) supervise.Component {
 	}
 }
 
-// configured makes a component's environment differ when its configuration
-// does, so that it is started anew.
+// configured returns a variable with a checksum of a component's configuration. When it
+// changes, the supervisor restarts the component.
 func configured(text []byte) []string {
 	sum := sha256.Sum256(text)
 	return []string{"ISTHMUS_LAB_CONFIG=" + hex.EncodeToString(sum[:6])}
 }
 
-// kubeletConfig is as on any host, but for what several kubelets on one
-// machine need.
+// kubeletConfig returns the usual configuration plus the settings that several kubelets on
+// one machine need.
 func (c Cluster) kubeletConfig(n host.Node) map[string]any {
 	config := kubeletConfig(c.pki("ca.crt"), c.pki(n.Name+"-server"))
 	config["failCgroupV1"] = false
@@ -98,8 +98,9 @@ func (c Cluster) kubeletConfig(n host.Node) map[string]any {
 	return config
 }
 
-// kubeletConfig is one of a machine without systemd, that has its authority's
-// certificate in the file ca, and its own certificate and key as server.
+// kubeletConfig returns the kubelet's configuration on a machine without systemd. ca is the
+// file of the CA certificate. server is the path of the kubelet's own certificate and key,
+// without .crt and .key.
 func kubeletConfig(ca, server string) map[string]any {
 	return map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
@@ -117,7 +118,7 @@ func kubeletConfig(ca, server string) map[string]any {
 		"tlsCertFile":                   server + ".crt",
 		"tlsPrivateKeyFile":             server + ".key",
 		"evictionHard":                  map[string]string{"imagefs.available": "1%", "nodefs.available": "1%", "memory.available": "50Mi"},
-		"imageGCHighThresholdPercent":   100, // nowhere to pull a removed image from
+		"imageGCHighThresholdPercent":   100, // without a registry, a removed image could not be pulled again
 		"imageGCLowThresholdPercent":    99,
 		"localStorageCapacityIsolation": false,
 		"resolvConf":                    "",
@@ -128,7 +129,8 @@ func kubeletConfig(ca, server string) map[string]any {
 	}
 }
 
-// proxy is for comparison and for Services before Isthmus does them itself.
+// proxy returns kube-proxy on a node. It serves comparisons of Services with and without
+// Isthmus.
 func (c Cluster) proxy(n host.Node) supervise.Component {
 	return supervise.Component{
 		Name:  n.Name + "/kube-proxy",

@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// authority signs the certificates of one lab and keeps them as files in dir:
-// NAME.crt and NAME.key. What is there already is used as it is.
+// authority is the certificate authority of one lab. It keeps certificates and keys in dir
+// as NAME.crt and NAME.key, and reuses those that exist.
 type authority struct {
 	dir  string
 	cert *x509.Certificate
@@ -26,7 +26,7 @@ type authority struct {
 	now  time.Time
 }
 
-// identity is what a certificate says about its bearer. One with hosts is a server.
+// identity is the subject of a certificate. An identity with hosts is a server.
 type identity struct {
 	file   string
 	name   string   // CN: the user
@@ -38,7 +38,7 @@ func (id identity) heldBy(cert *x509.Certificate) bool {
 	return !slices.ContainsFunc(id.hosts, func(h string) bool { return cert.VerifyHostname(h) != nil })
 }
 
-// openAuthority reads the authority in dir or makes a new one.
+// openAuthority reads the authority in dir, or creates one if there is none.
 func openAuthority(dir string, now time.Time) (*authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func openAuthority(dir string, now time.Time) (*authority, error) {
 	if a.cert = a.read("ca"); a.cert != nil {
 		return a, nil
 	}
-	// clocks of virtual machines may be behind
+	// the clock of a virtual machine may be slow
 	config := certutil.Config{CommonName: "isthmus-lab", NotBefore: now.Add(-time.Hour)}
 	if a.cert, err = certutil.NewSelfSignedCACert(config, a.key); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func openAuthority(dir string, now time.Time) (*authority, error) {
 	return a, a.write("ca", a.cert)
 }
 
-// issue makes the certificate of id, unless one is there that names all its hosts.
+// issue creates the certificate of id, unless a certificate exists that names all its hosts.
 func (a *authority) issue(id identity) error {
 	if cert := a.read(id.file); cert != nil && id.heldBy(cert) {
 		return nil
@@ -99,8 +99,8 @@ func (a *authority) template(id identity) *x509.Certificate {
 	return cert
 }
 
-// readKey returns the private key NAME.key. It makes a new one if there is none,
-// or only half of one because a run was killed.
+// readKey returns the private key NAME.key. It creates one if there is none, or if a killed
+// run left an incomplete file.
 func (a *authority) readKey(file string) (crypto.Signer, error) {
 	key, err := keyutil.PrivateKeyFromFile(a.keyFile(file))
 	if err != nil {
@@ -126,7 +126,7 @@ func (a *authority) newKey(file string) (any, error) {
 	return keyutil.ParsePrivateKeyPEM(text)
 }
 
-// read returns the certificate NAME.crt; nil if there is none, or only half of one.
+// read returns the certificate NAME.crt, or nil if the file is missing or incomplete.
 func (a *authority) read(file string) *x509.Certificate {
 	certs, err := certutil.CertsFromFile(a.crt(file))
 	if err != nil {

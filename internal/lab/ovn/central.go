@@ -1,6 +1,6 @@
-// Package ovn knows how OVN and Open vSwitch are run in the lab: the central
-// databases, and on each node a switch and its controller. A node's switch
-// uses the userspace datapath: the machine's kernel may have no other.
+// Package ovn knows how the lab runs OVN and Open vSwitch: the central databases, and
+// on each node a switch and ovn-controller. The switches use the userspace datapath,
+// because the machine's kernel may lack the openvswitch module.
 package ovn
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Names of components that others need.
+// Names of the components that other packages need.
 const (
 	Network    = "network"
 	Northbound = "ovn-nb"
@@ -22,25 +22,25 @@ const (
 	Northd     = "ovn-northd"
 )
 
-// probe is how long a silent connection is believed in, in milliseconds. On
-// a busy machine the default of five seconds drops healthy ones.
+// probe is the inactivity probe of OVSDB connections in milliseconds. With the default
+// of 5 s, a busy machine drops healthy connections.
 const probe = "60000"
 
-// Central is OVN's central part.
+// Central is OVN's central part: the databases and northd.
 type Central struct {
 	Dir  string // databases and sockets
 	Site host.Site
 }
 
-// NB and SB are the databases' addresses for all who are on the lab's network.
+// NB returns the northbound database's address on the underlay.
 func (c Central) NB() string { return "tcp:" + c.Site.Gateway().Addr().String() + ":6641" }
 
-// SB is the southbound database; see NB.
+// SB returns the southbound database's address on the underlay.
 func (c Central) SB() string { return "tcp:" + c.Site.Gateway().Addr().String() + ":6642" }
 
 func (c Central) socket(db string) string { return "unix:" + filepath.Join(c.Dir, "ovn"+db+"_db.sock") }
 
-// Components are the two databases and northd.
+// Components returns the two databases and northd.
 func (c Central) Components() []supervise.Component {
 	return []supervise.Component{
 		{Name: Network, Do: c.Site.EnsureBridge},
@@ -78,7 +78,7 @@ func (c Central) database(name, db, remote string) supervise.Component {
 	}
 }
 
-// settings opens a database to the lab's network.
+// settings returns a step that makes a database listen on the underlay.
 func (c Central) settings(db, port string) func(context.Context) error {
 	listen := "ptcp:" + port + ":" + c.Site.Gateway().Addr().String()
 	argv := []string{
@@ -101,7 +101,7 @@ func createDB(ctx context.Context, file, schema string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	part := file + ".new" // a run that is killed must not leave half a database
+	part := file + ".new" // a killed run must not leave an incomplete database
 	if err := os.RemoveAll(part); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func createDB(ctx context.Context, file, schema string) error {
 	return os.Rename(part, file)
 }
 
-// answers is ready when a command succeeds.
+// answers returns a Ready that runs a command and errs if the command fails.
 func answers(argv ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := host.Run(ctx, argv...)

@@ -10,36 +10,37 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// The provider network of the lab, as ovn-bridge-mappings says it.
+// The provider network's bridge and name, as in ovn-bridge-mappings.
 const (
 	External = "br-ex"
 	Physnet  = "physnet1"
 )
 
-// Chassis is a node as OVN sees it.
+// Chassis is the OVN part of a node.
 type Chassis struct {
 	Node  host.Node
 	SB    string      // address of the southbound database
 	Self  string      // the program that has the hidden command "keep-address"
 	Peers []host.Node // the other nodes
-	// Gateway is true where routers may have their way out.
+	// Gateway is true if OVN may schedule gateway ports of routers on the chassis.
 	Gateway bool
 }
 
-// Controller is the name of the component that makes the node a chassis.
+// Controller returns the name of the component that runs ovn-controller.
 func (c Chassis) Controller() string { return c.name("ovn-controller") }
 
-// Host is the name of the step that makes the node's namespaces.
+// Host returns the name of the step that creates the node's namespaces.
 func Host(n host.Node) string { return n.Name + "/host" }
 
-// Address is the name of the component that keeps the node's address.
+// Address returns the name of the component that keeps the node's address.
 func Address(n host.Node) string { return n.Name + "/address" }
 
 func (c Chassis) name(part string) string { return c.Node.Name + "/" + part }
 
 func (c Chassis) socket() string { return "unix:" + c.Node.Private("/run/openvswitch/db.sock") }
 
-// Components are the node's namespaces, its switch and its controller.
+// Components returns the components of the node's namespaces, its switch and its
+// ovn-controller.
 func (c Chassis) Components() []supervise.Component {
 	return []supervise.Component{
 		{Name: Host(c.Node), Needs: []string{Network}, Do: c.Node.Ensure},
@@ -71,7 +72,7 @@ func (c Chassis) ovsdb() supervise.Component {
 	}
 }
 
-// vswitchd runs under its own monitor, which starts it again when it crashes.
+// vswitchd runs ovs-vswitchd under its own monitor, which restarts it after a crash.
 func (c Chassis) vswitchd() supervise.Component {
 	return supervise.Component{
 		Name:  c.name("ovs-vswitchd"),
@@ -82,8 +83,8 @@ func (c Chassis) vswitchd() supervise.Component {
 	}
 }
 
-// configure says what the chassis is. It needs no running switch: what it asks
-// for is done when one starts.
+// configure writes the chassis' settings and bridges into the switch's database. The
+// switch need not run: it applies them when it starts.
 func (c Chassis) configure(ctx context.Context) error {
 	ids := []string{
 		"system-id=" + c.Node.Name,
@@ -134,9 +135,9 @@ func (c Chassis) address() supervise.Component {
 	}
 }
 
-// Neighbours tells the switch that it runs beside where the other ends of its
-// tunnels are ("address" to "MAC"). A userspace datapath drops the first packet
-// to one that it must ask for; a kernel keeps it.
+// Neighbours writes the MAC addresses of the tunnels' other ends, by IP address, into the
+// ARP cache of the node's switch. While it resolves an address, a userspace datapath
+// drops packets; a kernel would queue them.
 func Neighbours(ctx context.Context, bridge string, neighbours map[string]string) error {
 	_, err := host.Run(ctx, "ovs-appctl", "--timeout=5", "tnl/neigh/aging", "3600")
 	errs := []error{err}
@@ -147,14 +148,14 @@ func Neighbours(ctx context.Context, bridge string, neighbours map[string]string
 	return errors.Join(errs...)
 }
 
-// registered tells whether ovn-controller has made its chassis known.
+// registered returns nil if the southbound database has the chassis.
 func (c Chassis) registered(ctx context.Context) error {
 	_, err := host.Run(ctx, "ovn-sbctl", "--no-leader-only", "--timeout=5", "--db="+c.SB, "get", "chassis", c.Node.Name, "name")
 	return err
 }
 
-// Forget takes a chassis out of the southbound database: a node that went
-// without saying so leaves it there.
+// Forget deletes a chassis from the southbound database. A node that disappears does not
+// delete its own.
 func Forget(ctx context.Context, sb, name string) error {
 	_, err := host.Run(ctx, "ovn-sbctl", "--no-leader-only", "--timeout=20", "--db="+sb, "--if-exists", "chassis-del", name)
 	return err

@@ -10,23 +10,24 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Outside is the world beyond the provider network: a node's External bridge
-// has the gateway's address and sends on what comes and goes, and behind the
-// underlay there is a host that is no node.
+// Outside is what is outside the cloud: the gateway of the provider network and a host.
+// The gateway is a node whose bridge External has the gateway's address and which
+// forwards. The host is on the underlay and is not a node.
 type Outside struct {
 	Gateway Chassis
 	Host    host.Node
-	// Network has the bridge's address as its first.
+	// Network is the provider network. The bridge has its first address.
 	Network netip.Prefix
-	// Reached is what the control plane reaches by way of the gateway node: cluster
-	// IPs, where webhooks are, or the floating IPs of nodes.
+	// Reached is the network that the control plane reaches through the gateway
+	// node: the cluster IPs, which webhooks have, or the nodes' floating IPs.
 	Reached netip.Prefix
 }
 
-// External is the name of the component that keeps the bridge's address.
+// External returns the name of the component that keeps the bridge's address.
 func (o Outside) External() string { return o.Gateway.name("external") }
 
-// Components are the bridge's address, the forwarding and the host outside.
+// Components returns the components of the bridge's address, the forwarding and the
+// host outside.
 func (o Outside) Components() []supervise.Component {
 	gateway := netip.PrefixFrom(o.Network.Masked().Addr().Next(), o.Network.Bits())
 	n := o.Gateway.Node
@@ -43,9 +44,9 @@ func (o Outside) Components() []supervise.Component {
 	}
 }
 
-// masquerade lets what comes from the provider network leave under the node's
-// address: nobody else knows the way back. Forwarding needs no rule, nothing
-// forbids it.
+// masquerade makes packets from the provider network leave with the node's address,
+// because no other host has a route back to that network. Forwarding needs no rule: the
+// node has no filter.
 func (o Outside) masquerade(ctx context.Context) error {
 	n := o.Gateway.Node
 	const chain = "ip isthmus-lab postrouting"
@@ -60,15 +61,15 @@ func (o Outside) masquerade(ctx context.Context) error {
 	return err
 }
 
-// route leads the machine itself, where the control plane runs, to the
-// Reached. Of two labs side by side the later one has it.
+// route adds the route to Reached to the machine, where the control plane runs. With two
+// labs side by side, the later one has the route.
 func (o Outside) route(ctx context.Context) error {
 	n := o.Gateway.Node
 	_, err := host.Run(ctx, "ip", "route", "replace", o.Reached.String(), "via", n.Addr.Addr().String(), "dev", n.Site.Bridge())
 	return err
 }
 
-// join makes the host outside. It knows one way in: the gateway node's.
+// join creates the host outside. Its only route into the cloud is the gateway node.
 func (o Outside) join(ctx context.Context) error {
 	if err := o.Host.Ensure(ctx); err != nil {
 		return err

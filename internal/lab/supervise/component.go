@@ -1,31 +1,33 @@
-// Package supervise knows processes: it starts components in the order of
-// their needs, side by side where it can, watches them, and finds them again
-// after a killed run by pid and start time, never by name.
+// Package supervise starts components in the order of their needs, in parallel where
+// possible, and stops them. After a killed run it finds their processes by pid and
+// start time, never by name. Read supervisor.go first.
 package supervise
 
 import "context"
 
-// Component is one thing of the lab, as data. A component without Argv is a
-// step (databases made, a network created): Do runs once and is idempotent.
+// Component is one part of the lab, as data. A component without Argv is a step, such
+// as the creation of a database or a network.
 type Component struct {
 	// Name is unique: "ovn-nb", "node1/kubelet", "keystone".
 	Name string
-	// Needs are names of components that must be ready first.
+	// Needs are the names of the components that must be ready first.
 	Needs []string
-	// Argv runs in the foreground; the supervisor detaches it in a session of
-	// its own, its output goes to the component's log.
+	// Argv is a command that stays in the foreground. The supervisor starts it in a
+	// session of its own. Its output goes to the component's log.
 	Argv []string
-	// Env is added to a minimal environment, "KEY=value".
+	// Env has variables, "KEY=value", that are added to Environment.
 	Env []string
-	// Prepare makes what the process needs (directories, configuration); it
-	// runs before every start and must be idempotent. nil for none.
+	// Prepare creates what the process needs, such as directories and
+	// configuration. It runs before every start and must be idempotent. It may be
+	// nil.
 	Prepare func(context.Context) error
-	// Do is the work of a step. nil for a process.
+	// Do is the work of a step. It must be idempotent. It is nil for a process.
 	Do func(context.Context) error
-	// Ready returns nil when the component serves, or when what a step asked for
-	// has come true; it is asked again until the supervisor's patience ends. nil
-	// means ready as soon as started or done.
+	// Ready returns nil when the process serves, or when the step has taken
+	// effect. The supervisor repeats it until its Patience ends. A component
+	// without Ready is ready as soon as it is started or done.
 	Ready func(context.Context) error
-	// Done tells whether a step need not run again. nil means that it always runs.
+	// Done reports whether a step need not run again. A step without Done always
+	// runs.
 	Done func(context.Context) bool
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Order returns components so that each stands after all its needs, otherwise
-// as they came. It refuses doubled names, unknown needs and circles.
+// Order returns components sorted so that each follows all its needs. Otherwise it
+// keeps their order. It errs on duplicate names, unknown needs and cycles.
 func Order(components []Component) ([]Component, error) {
 	byName := map[string]Component{}
 	for _, c := range components {
@@ -55,7 +55,7 @@ func (o *ordering) visit(name string, path []string) error {
 	return nil
 }
 
-// spec changes if and only if what would be started does.
+// spec returns a checksum of Argv and Env.
 func (c Component) spec() string {
 	sum := sha256.New()
 	for _, list := range [][]string{c.Argv, c.Env} {

@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a process that cannot be mistaken for another: a pid is used
-// again, a pid with its start time is not.
+// Process identifies a process. The kernel reuses a pid, but not a pid with the same
+// start time.
 type Process struct {
 	Pid   int
 	Start uint64 // field 22 of /proc/PID/stat
 }
 
-// stat is the part of /proc/PID/stat that tells processes apart.
+// stat has the used fields of /proc/PID/stat.
 type stat struct {
 	state   byte
 	group   int
@@ -30,13 +30,13 @@ type stat struct {
 	start   uint64
 }
 
-// readStat returns the kernel's line about pid, or an error if there is none.
+// readStat reads /proc/PID/stat. It errs if there is no such process.
 func readStat(pid int) (stat, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return stat{}, err
 	}
-	// the second field is the program's name and may hold blanks and brackets
+	// the second field, the program's name, may contain spaces and parentheses
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	if len(fields) < 20 {
 		return stat{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
@@ -47,22 +47,22 @@ func readStat(pid int) (stat, error) {
 	return stat{fields[0][0], group, session, start}, err
 }
 
-// Find makes a Process of a pid that runs now.
+// Find returns the process that has pid now. It errs if there is none.
 func Find(pid int) (Process, error) {
 	s, err := readStat(pid)
 	return Process{pid, s.start}, err
 }
 
-// Alive tells whether p runs. A zombie does not.
+// Alive reports whether p runs. A zombie does not run.
 func (p Process) Alive() bool {
 	s, err := readStat(p.Pid)
 	return err == nil && s.start == p.Start && s.state != 'Z' && s.state != 'X'
 }
 
-// Group returns the living members of the process group that p leads or led.
+// Group returns the living members of the process group whose leader is or was p.
 func (p Process) Group() []Process {
 	if s, err := readStat(p.Pid); err == nil && s.start != p.Start {
-		return nil // the pid is another's: a number in use as a group is never given again
+		return nil // the pid has a new owner, so the group is empty: the kernel does not reuse the id of a group that has members
 	}
 	return Select(func(pid int) bool {
 		s, err := readStat(pid)
@@ -70,8 +70,8 @@ func (p Process) Group() []Process {
 	})
 }
 
-// Select returns the living processes for which want holds. It is asked with
-// pids that may be gone already.
+// Select returns the living processes for which want is true. It may call want with
+// the pid of a process that has ended.
 func Select(want func(pid int) bool) []Process {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -91,7 +91,8 @@ func Select(want func(pid int) bool) []Process {
 	return found
 }
 
-// Signal sends sig to p, and only to p. It is no error if p is gone.
+// Signal sends sig to p and never to a later process with the same pid. It returns nil
+// if p has ended.
 func (p Process) Signal(sig syscall.Signal) error {
 	return p.with(func(process *os.Process) error {
 		if err := process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
@@ -101,7 +102,8 @@ func (p Process) Signal(sig syscall.Signal) error {
 	})
 }
 
-// Gone returns when p has ended, or with ctx's error.
+// Gone waits until p has ended and returns nil. It returns ctx's error if ctx ends
+// first.
 func (p Process) Gone(ctx context.Context) error {
 	return p.with(func(process *os.Process) (err error) {
 		if handleErr := process.WithHandle(func(fd uintptr) { err = ended(ctx, fd) }); handleErr != nil {
@@ -111,13 +113,14 @@ func (p Process) Gone(ctx context.Context) error {
 	})
 }
 
-// ended returns when the process of a pidfd has ended, or with ctx's error.
+// ended waits until the process of a pidfd has ended. It returns ctx's error if ctx
+// ends first.
 func ended(ctx context.Context, pidfd uintptr) error {
 	fd, err := unix.FcntlInt(pidfd, unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	// only the file of a descriptor that does not block can have a deadline
+	// only a file with a non-blocking descriptor can have a deadline
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
@@ -136,27 +139,29 @@ func ended(ctx context.Context, pidfd uintptr) error {
 	return err
 }
 
-// readable tells whether a pidfd says that its process has ended.
+// readable reports whether a pidfd is readable, which means that its process has ended.
 func readable(fd int) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	return err == nil && n > 0
 }
 
-// with calls do with p, held by a pidfd; if p is gone it does nothing.
+// with calls do with a pidfd handle of p and returns its error. It does nothing if p
+// has ended.
 func (p Process) with(do func(*os.Process) error) error {
 	process, err := os.FindProcess(p.Pid)
 	if err != nil {
 		return fmt.Errorf("process %d: %w", p.Pid, err)
 	}
 	defer func() { _ = process.Release() }()
-	// looked at when process is held: from here on the pid cannot change hands unseen
+	// check only now: while we hold the pidfd, the handle cannot come to mean a new process
 	if !p.Alive() {
 		return nil
 	}
 	return do(process)
 }
 
-// End asks ps to end and makes them after grace. It returns when all are gone.
+// End sends SIGTERM to ps and, after grace, SIGKILL. It returns when all have ended.
+// With grace 0 it sends SIGKILL at once. It errs if a process remains.
 func End(ctx context.Context, grace time.Duration, ps ...Process) error {
 	if grace > 0 {
 		polite, cancel := context.WithTimeout(ctx, grace)
@@ -165,7 +170,7 @@ func End(ctx context.Context, grace time.Duration, ps ...Process) error {
 			return nil
 		}
 	}
-	// what does not heed SIGKILL hangs in the kernel; waiting longer does not help
+	// a process that survives SIGKILL hangs in the kernel; a longer wait would not help
 	last, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	return signalAll(last, syscall.SIGKILL, ps)
@@ -184,7 +189,8 @@ func signalAll(ctx context.Context, sig syscall.Signal, ps []Process) error {
 	return errors.Join(errs...)
 }
 
-// record is a pid file's content: who runs, and from which argv and environment.
+// record is the content of a pid file: the process, and the spec of the component from
+// which it was started.
 type record struct {
 	Process
 	spec string

@@ -11,20 +11,20 @@ import (
 	"syscall"
 )
 
-// path is where Debian's programs are; a user's own PATH may hide them behind
-// other versions.
+// path is the PATH of all components: Debian's directories. The user's own PATH may
+// have other versions of the programs.
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// mark is the environment variable by which a process is known even if we died
-// between starting it and writing its pid file.
+// mark is the environment variable that identifies a component's processes. It finds
+// a process even if the supervisor died before it wrote the pid file.
 const mark = "ISTHMUS_LAB_COMPONENT"
 
-// Environment is what every component gets before its own Env.
+// Environment returns the variables that every component gets before its own Env.
 func Environment() []string {
 	return []string{"PATH=" + path, "HOME=/root", "LANG=C.UTF-8", "TZ=UTC"}
 }
 
-// start prepares and detaches c, and records it.
+// start runs c.Prepare, starts c in a session of its own and writes its pid file.
 func (s *Supervisor) start(ctx context.Context, c Component) (Process, error) {
 	if c.Prepare != nil {
 		if err := c.Prepare(ctx); err != nil {
@@ -48,7 +48,7 @@ func (s *Supervisor) start(ctx context.Context, c Component) (Process, error) {
 		return Process{}, fmt.Errorf("start: %w", err)
 	}
 	p, err := Find(cmd.Process.Pid)
-	// somebody has to take note of its end while we are its parent
+	// without Wait, the ended process would stay a zombie as long as we live
 	go func() { _ = cmd.Wait() }()
 	if err != nil {
 		return Process{}, fmt.Errorf("ended at once: %w", err)
@@ -56,7 +56,7 @@ func (s *Supervisor) start(ctx context.Context, c Component) (Process, error) {
 	return p, record{p, c.spec()}.write(s.pidFile(c.Name))
 }
 
-// lookPath finds a program on the components' PATH, not on ours.
+// lookPath returns the path of a program on the components' PATH, not on ours.
 func lookPath(program string) (string, error) {
 	if strings.Contains(program, "/") {
 		return program, nil
@@ -76,9 +76,9 @@ func isProgram(path string) bool {
 
 func (s *Supervisor) mark(name string) string { return mark + "=" + s.Dir + "|" + name }
 
-// strays finds processes that a killed run started for name and did not
-// record. Only leaders of their session count: what they spawned may be meant
-// to outlive them, as containerd's shims are.
+// strays returns the processes of component name that are session leaders, recorded
+// or not. A killed run may have started one without a pid file. Other processes do not
+// count: they may be meant to outlive the leader, as containerd's shims are.
 func (s *Supervisor) strays(name string) []Process {
 	var leaders []Process
 	for _, p := range s.marked(name) {
@@ -89,8 +89,8 @@ func (s *Supervisor) strays(name string) []Process {
 	return leaders
 }
 
-// marked finds all processes that descend from component name, or from any if
-// name is empty.
+// marked returns all processes that descend from component name, or from any
+// component if name is empty.
 func (s *Supervisor) marked(name string) []Process {
 	want := []byte("\x00" + s.mark(name))
 	if name != "" {
@@ -118,7 +118,8 @@ func (s *Supervisor) logSize(name string) int64 {
 	return info.Size()
 }
 
-// withLog adds the last lines that name wrote since offset to err.
+// withLog adds to err the last 20 lines that name logged since offset, a file position
+// in bytes.
 func (s *Supervisor) withLog(name string, offset int64, err error) error {
 	text, readErr := os.ReadFile(s.Log(name))
 	if readErr != nil || int64(len(text)) <= offset {

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lab is a supervisor with nothing left of it when the test ends.
+// lab returns a supervisor. All its processes are stopped when the test ends.
 func lab(t *testing.T) *Supervisor {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func lab(t *testing.T) *Supervisor {
 	return s
 }
 
-// touches is a process that is ready when it has made file.
+// touches returns a process that creates file and is ready when file exists.
 func touches(name, file string, needs ...string) Component {
 	return Component{
 		Name: name, Needs: needs,
@@ -93,7 +93,7 @@ func TestUpAgainKeepsWhatRuns(t *testing.T) {
 	c := touches("a", filepath.Join(t.TempDir(), "a"))
 	up(t, s, c)
 	first := running(t, s, "a")
-	// another supervisor, as after the death of the first
+	// a new supervisor, as after the death of the first
 	heir := &Supervisor{Dir: s.Dir, LogDir: s.LogDir}
 	if got := up(t, heir, c); got["a"] != Kept {
 		t.Errorf("a was %s", got["a"])
@@ -127,7 +127,7 @@ func TestUpMends(t *testing.T) {
 		"to be run otherwise": {then: changed, harm: func(*testing.T, *Supervisor, Process) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// or it would be called ready before it has become what it runs
+			// otherwise the process would count as ready before it has executed its program
 			if err := os.RemoveAll(file); err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestStopEndsTheGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // a second Stop has nothing to do
 		if err := s.Stop(t.Context(), "a"); err != nil {
 			t.Fatal(err)
 		}

@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// Supervisor keeps the processes of one lab. It has no state but what stands
-// in Dir and in the kernel, so that any number of runs can follow one another.
+// Supervisor starts and stops the processes of one lab. All its state is in Dir and in
+// the kernel, so a later run can continue.
 type Supervisor struct {
-	// Dir holds "<component>.pid" files; LogDir "<component>.log".
+	// Dir has the files "<component>.pid", LogDir the files "<component>.log".
 	Dir, LogDir string
-	// Report is told of every change, from many goroutines. nil for none.
+	// Report is called with every event, from many goroutines. It may be nil.
 	Report func(Event)
-	// Patience bounds the wait for Ready (2 minutes if 0), Grace the wait
+	// Patience limits the wait for Ready (2 minutes if 0). Grace is the time
 	// between SIGTERM and SIGKILL (10 seconds if 0).
 	Patience, Grace time.Duration
 }
 
-// Event says what became of a component.
+// Event reports a component's new state.
 type Event struct {
 	Name  string
 	State State
@@ -35,18 +35,19 @@ type Event struct {
 // State of a component in a run of Up.
 type State string
 
-// What Up reports: Begun first, then one of the others.
+// Up reports Begun first and then one of the other states.
 const (
 	Begun   State = "begun"
 	Started State = "started" // was not running
-	Kept    State = "kept"    // ran already, or a step that was done
-	Ran     State = "ran"     // a step
+	Kept    State = "kept"    // was running, or is a step that was done
+	Ran     State = "ran"     // is a step that was run now
 	Failed  State = "failed"
 )
 
-// Up makes all components run and ready: what runs already is kept, what is
-// dead or was started differently is started anew. Components whose needs are
-// ready go side by side. The first failure ends the run; what runs stays.
+// Up starts all components and returns when they are ready. It keeps processes that
+// run already. It restarts those that are dead or were started with another command or
+// environment. Components whose needs are ready are started in parallel. Up returns
+// the first error and starts no further components; running processes stay.
 func (s *Supervisor) Up(ctx context.Context, components []Component) error {
 	sorted, err := Order(components)
 	if err != nil {
@@ -79,7 +80,8 @@ func (s *Supervisor) Up(ctx context.Context, components []Component) error {
 	return context.Cause(ctx)
 }
 
-// Ensure makes one component run and ready, whatever its needs.
+// Ensure starts one component, if needed, and returns when it is ready. It ignores the
+// component's needs.
 func (s *Supervisor) Ensure(ctx context.Context, c Component) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -89,7 +91,7 @@ func (s *Supervisor) Ensure(ctx context.Context, c Component) error {
 	state, err := s.ensure(ctx, c)
 	if err != nil {
 		if ctx.Err() != nil && context.Cause(ctx) != nil {
-			return ctx.Err() // another failed first; its error is the one to tell
+			return ctx.Err() // another component failed first; Up returns that error
 		}
 		err = fmt.Errorf("%s: %w", c.Name, err)
 		state = Failed
@@ -104,7 +106,7 @@ func (s *Supervisor) ensure(ctx context.Context, c Component) (State, error) {
 	}
 	r, recorded := readRecord(s.pidFile(c.Name))
 	if recorded && r.Alive() && r.spec == c.spec() {
-		// one that runs but does not serve any more is as good as dead
+		// a process that runs but does not serve is restarted
 		if err := awaitProcess(ctx, c, r.Process, 10*time.Second); err == nil || ctx.Err() != nil {
 			return Kept, err
 		}
@@ -135,7 +137,8 @@ func (s *Supervisor) runStep(ctx context.Context, c Component) (State, error) {
 	return Ran, await(ctx, c, nil, s.patience())
 }
 
-// awaitProcess returns when c is ready, or early when its process has ended.
+// awaitProcess returns nil when c is ready. It errs when c's process has ended or
+// patience is over.
 func awaitProcess(ctx context.Context, c Component, p Process, patience time.Duration) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
@@ -148,14 +151,15 @@ func awaitProcess(ctx context.Context, c Component, p Process, patience time.Dur
 	return await(ctx, c, ended, patience)
 }
 
-// await returns when c is ready, or early when ended is closed.
+// await returns nil when c is ready. It errs when ended is closed or patience is over.
+// ended may be nil.
 func await(ctx context.Context, c Component, ended <-chan struct{}, patience time.Duration) error {
 	if c.Ready == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	// readiness has no event of its own: it is asked for, soon and then less often
+	// readiness has no event, so poll with growing pauses
 	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 500*time.Millisecond) {
 		err := c.Ready(ctx)
 		if err == nil {
@@ -174,20 +178,19 @@ func await(ctx context.Context, c Component, ended <-chan struct{}, patience tim
 	}
 }
 
-// Stop ends a component and everything in its process group. One that does not
-// run is no error.
+// Stop stops a component and its process group. It returns nil if nothing runs.
 func (s *Supervisor) Stop(ctx context.Context, name string) error {
 	return s.end(ctx, name, s.grace())
 }
 
-// Kill is kill -9 of a component and its process group: for fault tests.
+// Kill kills a component and its process group with SIGKILL. Fault tests use it.
 func (s *Supervisor) Kill(ctx context.Context, name string) error { return s.end(ctx, name, 0) }
 
 func (s *Supervisor) end(ctx context.Context, name string, grace time.Duration) error {
 	file := s.pidFile(name)
 	if r, ok := readRecord(file); ok {
 		if r.Alive() && grace > 0 {
-			// workers are their parent's to end; who is left afterwards is ours
+			// let the parent stop its workers first, then kill those that remain
 			if err := End(ctx, grace, r.Process); err != nil {
 				return fmt.Errorf("stop %s: %w", name, err)
 			}
@@ -205,21 +208,23 @@ func (s *Supervisor) end(ctx context.Context, name string, grace time.Duration) 
 	return nil
 }
 
-// Become takes what runs as another component for c from now on: it does what c
-// would, though it was started otherwise. What ran as c must have ended.
+// Become records the process of component other as the process of c. From then on it
+// counts as started from c. The earlier process of c must have ended. Become errs if
+// other does not run.
 func (s *Supervisor) Become(c Component, other string) error {
 	r, recorded := readRecord(s.pidFile(other))
 	if !recorded || !r.Alive() {
 		return fmt.Errorf("%s does not run", other)
 	}
-	// one file or the other tells of it at any time
+	// rename first, so that one of the two pid files exists at any time
 	if err := os.Rename(s.pidFile(other), s.pidFile(c.Name)); err != nil {
 		return err
 	}
 	return record{r.Process, c.spec()}.write(s.pidFile(c.Name))
 }
 
-// Down ends everything that was ever recorded in Dir, all at once.
+// Down stops every component that is recorded in Dir, in parallel, and then every
+// process that descends from one.
 func (s *Supervisor) Down(ctx context.Context, grace time.Duration) error {
 	names, err := s.Recorded()
 	if err != nil {
@@ -235,10 +240,10 @@ func (s *Supervisor) Down(ctx context.Context, grace time.Duration) error {
 	return errors.Join(append(errs, End(ctx, grace, s.marked("")...))...)
 }
 
-// Processes are all that descend from components, recorded or not.
+// Processes returns all processes that descend from components, recorded or not.
 func (s *Supervisor) Processes() []Process { return s.marked("") }
 
-// Recorded lists the components that have a pid file, dead or alive.
+// Recorded returns the names of the components that have a pid file, dead or alive.
 func (s *Supervisor) Recorded() ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(s.Dir, func(path string, d fs.DirEntry, err error) error {
@@ -255,19 +260,20 @@ func (s *Supervisor) Recorded() ([]string, error) {
 	return names, err
 }
 
-// Running returns the process of a component, if it lives.
+// Running returns the process of a component, and false if it is not alive.
 func (s *Supervisor) Running(name string) (Process, bool) {
 	r, ok := readRecord(s.pidFile(name))
 	return r.Process, ok && r.Alive()
 }
 
-// Same tells whether a component runs and was started as c says.
+// Same reports whether the component runs and was started with c's command and
+// environment.
 func (s *Supervisor) Same(c Component) bool {
 	r, ok := readRecord(s.pidFile(c.Name))
 	return ok && r.Alive() && r.spec == c.spec()
 }
 
-// Log is where a component writes.
+// Log returns the path of a component's log.
 func (s *Supervisor) Log(name string) string { return filepath.Join(s.LogDir, name+".log") }
 
 func (s *Supervisor) pidFile(name string) string { return filepath.Join(s.Dir, name+".pid") }

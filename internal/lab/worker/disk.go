@@ -17,23 +17,26 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Disk is what the nodes' disks begin as.
+// Disk makes the image of the nodes' disks.
 type Disk struct {
-	// Dir is where the image is made and kept.
+	// Dir is the directory of the image.
 	Dir string
-	// Kubelet is the program; all others are the distribution's.
+	// Kubelet is the path of the kubelet. All other programs are from the
+	// distribution.
 	Kubelet string
-	// Images are archives of container images that every node has.
+	// Images are the archives of the container images that every node has.
 	Images []string
-	// Supervisor runs the containerd that unpacks them.
+	// Supervisor runs the containerd that unpacks Images.
 	Supervisor *supervise.Supervisor
 }
 
-// size of the file system; nothing of it that is not used is on the machine's disk.
+// size is the size of the file system. The image is sparse: unused blocks take no space
+// on the host's disk.
 const size = "4G"
 
-// programs besides the kubelet, where the distribution has them. Busybox's ip,
-// which comes first in a guest's PATH, knows few kinds of links.
+// programs are the paths of the distribution's programs that a node needs. iproute2's
+// ip is one of them because busybox's ip, the first in a guest's PATH, supports few
+// kinds of links.
 var programs = []string{
 	"/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/ctr", "/usr/sbin/runc", "/usr/bin/ip",
 }
@@ -41,7 +44,7 @@ var programs = []string{
 // plugins are the reference CNI plugins.
 const plugins = "/usr/lib/cni"
 
-// Image makes the image, unless it is there, and returns its path.
+// Image returns the path of the image. It makes the image if it does not exist.
 func (d Disk) Image(ctx context.Context) (string, error) {
 	sum, err := d.sum()
 	if err != nil {
@@ -51,7 +54,7 @@ func (d Disk) Image(ctx context.Context) (string, error) {
 	if _, err := os.Stat(image); !errors.Is(err, fs.ErrNotExist) {
 		return image, err
 	}
-	// what a killed run left, and what was made of older programs
+	// remove the files of a killed run and the image of older programs
 	if err := os.RemoveAll(d.Dir); err != nil {
 		return "", err
 	}
@@ -65,7 +68,7 @@ func (d Disk) Image(ctx context.Context) (string, error) {
 	return image, errors.Join(os.RemoveAll(tree), os.Rename(image+".new", image))
 }
 
-// sum changes when what the image is made of does.
+// sum returns a checksum of the paths, sizes and times of the image's sources.
 func (d Disk) sum() (string, error) {
 	sum := sha256.New()
 	for _, file := range slices.Concat(programs, []string{d.Kubelet}, d.Images) {
@@ -78,7 +81,7 @@ func (d Disk) sum() (string, error) {
 	return hex.EncodeToString(sum.Sum(nil))[:12], nil
 }
 
-// fill makes the file system's tree, but for what every guest has.
+// fill makes the tree of the file system, without the files that every guest has.
 func (d Disk) fill(ctx context.Context, tree string) error {
 	for _, dir := range []string{"opt/cni/bin", "etc/cni/net.d", "usr/bin", "var/lib/containerd", "var/log", "root"} {
 		if err := os.MkdirAll(filepath.Join(tree, dir), 0o755); err != nil {
@@ -101,15 +104,15 @@ func (d Disk) fill(ctx context.Context, tree string) error {
 	return d.unpack(ctx, filepath.Join(tree, "var/lib/containerd"))
 }
 
-// library is what ldd writes of one.
+// library matches a library's path in the output of ldd.
 var library = regexp.MustCompile(`(?m)(/\S+) \(0x`)
 
-// libraries copies those that the programs are linked with to where they look for them.
+// libraries copies the shared libraries of the programs to the same paths in the tree.
 func libraries(ctx context.Context, tree string, programs []string) error {
 	for _, p := range programs {
 		out, err := host.Run(ctx, "ldd", p)
 		if _, ok := errors.AsType[*exec.ExitError](err); ok {
-			continue // linked with none
+			continue // a static program
 		}
 		if err != nil {
 			return err
@@ -123,8 +126,8 @@ func libraries(ctx context.Context, tree string, programs []string) error {
 	return nil
 }
 
-// unpack lets a containerd put the images below where the node's will look. In
-// the guests it would take far longer.
+// unpack imports the images with a temporary containerd whose root is where. It does so
+// here because it would take far longer in the guests.
 func (d Disk) unpack(ctx context.Context, where string) error {
 	state := filepath.Join(d.Dir, "state")
 	socket, config := filepath.Join(state, "s"), filepath.Join(state, "config.toml")

@@ -1,6 +1,6 @@
-// Package worker knows how a virtual machine is made a node of Kubernetes: what
-// its disk holds and what it keeps running. It does not know what network the
-// machine is on, nor who gives pods theirs.
+// Package worker knows how a virtual machine becomes a Kubernetes node: the content of
+// its disk and its services. It does not know the machine's network or the pods'
+// network.
 package worker
 
 import (
@@ -17,21 +17,21 @@ import (
 //go:embed root
 var root embed.FS
 
-// Memory of a node, in MiB.
+// Memory is the memory of a node in MiB.
 const Memory = 1536
 
-// Modules are what containerd, the kubelet and a network for pods ask of the kernel.
+// Modules are the kernel modules that containerd, the kubelet and pod networks need.
 var Modules = []string{
 	"virtio_blk", "overlay", "veth", "nf_tables", "nf_conntrack", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq",
 	"nft_fib_inet", "nft_reject_inet",
-	"vxlan", // of the other way to have pods in virtual machines, to which ours is compared
+	"vxlan", // for the overlay that benchmarks compare Isthmus with
 }
 
-// Services are what the machine keeps running.
+// Services are the programs that the machine's init keeps running.
 var Services = []string{"/etc/node/containerd", "/etc/node/kubelet"}
 
-// Files are those of a machine that joins a cluster: joining are the cluster's
-// own, by their name below /etc/kubernetes.
+// Files returns the files of a machine that joins a cluster. joining has the content
+// of the cluster's own files by their name below /etc/kubernetes.
 func Files(name string, joining map[string][]byte) ([]guest.File, error) {
 	files := []guest.File{directory("etc/kubernetes"), directory("etc/node")}
 	for file, data := range joining {
