@@ -23,7 +23,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// addAddress adds the address to a link, if it is not there yet.
+// addAddress adds the address to a link unless the link has it.
 func addAddress(n *Namespace, name string, p netip.Prefix) error {
 	link, err := n.LinkByName(name)
 	if err != nil {
@@ -31,8 +31,8 @@ func addAddress(n *Namespace, name string, p netip.Prefix) error {
 	}
 	addr := &netlink.Addr{IPNet: ipNet(p)}
 	if p.Addr().Is6() {
-		// OVN gives the address to nobody else, so duplicate address detection would
-		// only delay it.
+		// OVN gives the address to this pod only, so duplicate address detection would
+		// only cause a delay.
 		addr.Flags = unix.IFA_F_NODAD
 	}
 	if p.IsSingleIP() && p.Addr().IsLinkLocalUnicast() {
@@ -59,8 +59,8 @@ func checkAddress(n *Namespace, name string, p netip.Prefix) error {
 	return errors.New("it is not there")
 }
 
-// addrs lists addresses; of all links if link is nil. It repeats a dump that a
-// change in the kernel has interrupted.
+// addrs returns the addresses of a link, or of all links if link is nil. It repeats a
+// dump that a change in the kernel has interrupted.
 func (n *Namespace) addrs(link netlink.Link, family int) ([]netlink.Addr, error) {
 	var addrs []netlink.Addr
 	var err error

@@ -1,6 +1,6 @@
-// Package netdev does the steps that package plug decides: with netlink in the
-// node's and the pod's network namespaces, and in the node's switch database.
-// It knows nothing of Kubernetes, and not why a step is wanted.
+// Package netdev carries out the steps that package plug decides: with netlink in the
+// network namespaces of the node and the pod, and in the node's switch database. It
+// knows neither Kubernetes nor the reason for a step.
 package netdev
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// Machine is the node, as far as pods' interfaces need it. Its methods may be
-// called from any goroutine, but for one pod by one at a time.
+// Machine makes pods' interfaces on the node. Its methods may be called from any
+// goroutine, but only one call at a time for each pod.
 type Machine struct {
 	ovs   *Switch // nil on a node without Open vSwitch
 	node  *Namespace
@@ -40,14 +40,14 @@ func NewMachine(ovs *Switch, namespaces string) (*Machine, error) {
 	return &Machine{ovs: ovs, node: node, veths: vethPairs{node}, vlans: vlans}, nil
 }
 
-// Close closes the node's namespace; what is in it stays.
+// Close closes the handles of the node's namespace. The links in it stay.
 func (m *Machine) Close() { m.node.Close() }
 
-// undoTime bounds the undo of a failed Do, whose own context may have ended.
+// undoTime bounds the undo of a failed Do, whose context may have ended.
 const undoTime = 5 * time.Second
 
-// Do does the steps in order. If one fails, it undoes those that this call has
-// done, last first. It leaves alone what is there as it should be: doing the same
+// Do does the steps in order. If one fails, it undoes the steps that this call has
+// done, last first. It leaves alone what is already as it should be: doing the same
 // steps again changes nothing.
 func (m *Machine) Do(ctx context.Context, pod *Namespace, steps []plug.Step) (err error) {
 	var made []plug.Step
@@ -77,8 +77,8 @@ func (m *Machine) undoMade(ctx context.Context, pod *Namespace, made []plug.Step
 	return m.Undo(ctx, pod, made)
 }
 
-// Undo undoes the steps, last first. It tries all of them, and what is not there
-// is no error. If pod is nil, Undo finds the pod's namespace from the node.
+// Undo undoes the steps, last first. It tries all of them; a missing link or port is
+// no error. If pod is nil, Undo finds the pod's namespace from the node.
 func (m *Machine) Undo(ctx context.Context, pod *Namespace, steps []plug.Step) error {
 	var errs []error
 	for _, s := range slices.Backward(steps) {
@@ -89,7 +89,7 @@ func (m *Machine) Undo(ctx context.Context, pod *Namespace, steps []plug.Step) e
 	return errors.Join(errs...)
 }
 
-// Check returns an error for each step whose result is not there any more.
+// Check returns an error for each step whose result is missing or has changed.
 func (m *Machine) Check(pod *Namespace, steps []plug.Step) error {
 	var errs []error
 	for _, s := range steps {
@@ -100,8 +100,7 @@ func (m *Machine) Check(pod *Namespace, steps []plug.Step) error {
 	return errors.Join(errs...)
 }
 
-// do does one step. made is true if there is something to undo, also if err is
-// not nil.
+// do does one step. made is true if the step must be undone, even if err is not nil.
 func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made bool, err error) {
 	switch s := s.(type) {
 	case plug.Veth:
@@ -124,7 +123,7 @@ func (m *Machine) do(ctx context.Context, pod *Namespace, s plug.Step) (made boo
 	return false, fmt.Errorf("unknown step %T", s)
 }
 
-// undo undoes one step. Addresses and routes go with their link.
+// undo undoes one step. The kernel removes addresses and routes with their link.
 func (m *Machine) undo(ctx context.Context, pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
@@ -137,8 +136,8 @@ func (m *Machine) undo(ctx context.Context, pod *Namespace, s plug.Step) error {
 	return nil
 }
 
-// check checks one step. It skips Installed: OVN may reinstall a running pod's
-// port at any time.
+// check checks one step. It skips Installed, because OVN may reinstall a running
+// pod's port at any time.
 func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	switch s := s.(type) {
 	case plug.Veth:
@@ -157,8 +156,7 @@ func (m *Machine) check(pod *Namespace, s plug.Step) error {
 	return nil
 }
 
-// Link is one of the node's links that have our mark. A link that was made later
-// has a higher Index.
+// Link is a link of the node that has our mark. A newer link has a higher Index.
 type Link struct {
 	Name  string
 	Index int
@@ -183,6 +181,5 @@ func (m *Machine) Links() ([]Link, error) {
 	return all, nil
 }
 
-// RemoveLink deletes a link of the node with its peer; that it is not there is
-// no error.
+// RemoveLink deletes a link of the node and its peer. A missing link is no error.
 func (m *Machine) RemoveLink(name string) error { return removeLink(m.node, name) }

@@ -8,8 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// A bond has the MAC of its first interface; pods and what stands on an interface
-// come and go.
+// A bond has the MAC of its first interface. Pods' links, and links on top of an
+// interface, do not count.
 func TestMACsOfTheMachine(t *testing.T) {
 	attrs := func(last byte) netlink.LinkAttrs {
 		return netlink.LinkAttrs{HardwareAddr: net.HardwareAddr{0xfa, 0x16, 0x3e, 0, 0, last}}

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a node with its machine, and one pod.
+// world is a node with its Machine, and one pod.
 type world struct {
 	node    *ovstest.Node
 	ovs     *netdev.Switch
@@ -69,7 +69,7 @@ func port(container string) plug.Port {
 	}
 }
 
-// steps are all but the last, the wait for OVN.
+// steps returns the steps to plug a pod, without the last one, the wait for OVN.
 func steps(t *testing.T, container string) []plug.Step {
 	t.Helper()
 	s, err := plug.Steps(port(container), plug.Node{Mode: plug.OVS, Bridge: "br-int", Owner: "test", Userspace: true})
@@ -79,7 +79,7 @@ func steps(t *testing.T, container string) []plug.Step {
 	return s[:len(s)-1]
 }
 
-// left is what there is of ours on the node.
+// left returns the names of our links on the node, and the ports of br-int.
 func (w *world) left(t *testing.T) string {
 	t.Helper()
 	links, err := w.machine.Links()
@@ -158,7 +158,8 @@ func TestCheckAfterTampering(t *testing.T) {
 	}
 }
 
-// eventually is for what the database tells us a moment later.
+// eventually waits up to a second, because the replica follows the database with a
+// delay.
 func eventually(t *testing.T, holds func() bool, says string) {
 	t.Helper()
 	for range 200 {
@@ -188,8 +189,8 @@ func TestFailureLeavesNothing(t *testing.T) {
 	}
 }
 
-// Whoever gives up while the database answers leaves no port behind either. The
-// database tells of a change before it answers who made it.
+// A Do whose context ends before the database answers leaves no port. The database
+// reports a change before it answers the client that made it.
 func TestGivingUpLeavesNothing(t *testing.T) {
 	w := start(t)
 	plan := steps(t, "c1")
@@ -217,8 +218,8 @@ func TestForeignLinkInPodIsKept(t *testing.T) {
 	ovstest.Run(t, w.netns, "ip", "link", "show", "eth0")
 }
 
-// A sandbox that replaces another takes the port over, and the late end of the
-// old one does it no harm.
+// A new sandbox takes over the port of an old one. The later end of the old sandbox
+// does not affect it.
 func TestNewSandboxTakesOver(t *testing.T) {
 	w, ctx := start(t), t.Context()
 	if err := w.machine.Do(ctx, w.pod, steps(t, "old")); err != nil {

@@ -16,8 +16,8 @@ type Namespace struct {
 	netlinksafe.Handle
 }
 
-// OpenNamespace returns the namespace that file refers to, and takes the file over:
-// Close closes it. The file may have come over a socket: it needs no path here.
+// OpenNamespace returns the namespace that file refers to. The namespace owns the
+// file: Close closes it. The file may come from a socket, so it needs no path.
 func OpenNamespace(file *os.File) (*Namespace, error) {
 	h, err := netlinksafe.NewHandleAt(netns.NsHandle(file.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
@@ -27,7 +27,7 @@ func OpenNamespace(file *os.File) (*Namespace, error) {
 	return &Namespace{file: file, Handle: h}, nil
 }
 
-// Close closes the namespace's file; what is in the namespace stays.
+// Close closes the namespace's file. The links in the namespace stay.
 func (n *Namespace) Close() {
 	n.Handle.Close()
 	n.file.Close()
@@ -39,8 +39,8 @@ func (n *Namespace) fd() int { return int(n.file.Fd()) }
 func (n *Namespace) do(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine. So no other goroutine
-		// ever runs in the wrong namespace.
+		// The thread is never unlocked, so that it ends with the goroutine and no other
+		// goroutine runs in the wrong namespace.
 		runtime.LockOSThread()
 		if err := unix.Setns(n.fd(), unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("enter the network namespace: %w", err)

@@ -47,8 +47,8 @@ func (m *Machine) NIC(mac string) (NIC, error) {
 	return NIC{}, fmt.Errorf("both %s and %s have the MAC address %s of the trunk port: choose one with --trunk-interface", found[0].Name, found[1].Name, mac)
 }
 
-// MACs returns the MACs of the node's own interfaces, sorted. Interfaces that are
-// made for pods are left out: with them the result would change all the time.
+// MACs returns the MACs of the node's own interfaces, sorted. It leaves out the
+// interfaces of pods, because with them the result would change all the time.
 func (m *Machine) MACs() ([]string, error) {
 	links, err := m.node.LinkList()
 	if err != nil {
@@ -71,7 +71,7 @@ func macsOf(links []netlink.Link) []string {
 
 func nicOf(l netlink.Link) NIC { return NIC{Name: l.Attrs().Name, MTU: l.Attrs().MTU} }
 
-// isDerived returns true for a link that is on another one and has its MAC.
+// isDerived returns whether a link is on another link and has the MAC of that one.
 func isDerived(l netlink.Link) bool {
 	switch l.Type() {
 	case "vlan", "macvlan", "macvtap", "ipvlan", "bridge":
@@ -80,7 +80,8 @@ func isDerived(l netlink.Link) bool {
 	return false
 }
 
-// MTU returns the MTU of the node's link that has the address.
+// MTU returns the MTU, in bytes, of the node's link that has the address. ok is false
+// if no link has it.
 func (m *Machine) MTU(a netip.Addr) (mtu int, ok bool) {
 	addrs, err := m.node.addrs(nil, family(a))
 	if err != nil {

@@ -28,11 +28,11 @@ func (p podNamespaces) each(visit func(*Namespace) (done bool, err error)) error
 	for _, e := range entries {
 		file, err := os.Open(filepath.Join(p.dir, e.Name()))
 		if err != nil {
-			continue // it has been deleted meanwhile
+			continue // it was deleted meanwhile
 		}
 		pod, err := OpenNamespace(file)
 		if err != nil {
-			continue // the runtime has left the file of a namespace that has ended
+			continue // the namespace has ended, but the runtime has left its file
 		}
 		done, err := visit(pod)
 		pod.Close()
@@ -44,7 +44,7 @@ func (p podNamespaces) each(visit func(*Namespace) (done bool, err error)) error
 }
 
 // withID calls f with the namespace that the node's kernel knows by that number.
-// A negative number finds none.
+// found is false if there is none, as for a negative number.
 func (p podNamespaces) withID(number int, f func(pod *Namespace) error) (found bool, err error) {
 	if number < 0 {
 		return false, nil
@@ -59,9 +59,9 @@ func (p podNamespaces) withID(number int, f func(pod *Namespace) error) (found b
 	return found, err
 }
 
-// Retag does the steps again in the running pod at the other end of a host link,
-// whose claim now names another VLAN or trunk. The step that writes the mark
-// comes last: a mark that names a VLAN says that the pod has it.
+// Retag does the steps again in the running pod at the other end of a host link, when
+// its claim names another VLAN or trunk. The step that writes the mark comes last,
+// because a mark with a VLAN means that the pod has that VLAN.
 func (m *Machine) Retag(ctx context.Context, host Link, steps []plug.Step) error {
 	var first, last []plug.Step
 	for _, s := range steps {

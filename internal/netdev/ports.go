@@ -17,21 +17,21 @@ import (
 // ErrNotConnected is returned while the node's switch database is not connected.
 var ErrNotConnected = errors.New("the node's Open vSwitch database does not answer: is openvswitch running?")
 
-// NewPort is a port to make or change.
+// NewPort is a port to add or change.
 type NewPort struct {
 	Bridge, Name string
-	// Internal has the switch make the interface itself, with address MAC, instead
-	// of taking an existing link of the kernel.
+	// Internal makes the switch create the interface itself, with address MAC,
+	// instead of using an existing link of the kernel.
 	Internal bool
 	MAC      string
-	// IDs are external_ids to set; others stay as they are.
+	// IDs are the external_ids to set; other keys stay as they are.
 	IDs map[string]string
 }
 
-// Add makes the port as p says, or changes it. made is true if the port was not
-// there before; with an error, if the port may have been made: the switch may do
-// what was sent although ctx ended before its answer. In the same transaction, Add
-// removes ports of the same owner that have the same iface-id under another name:
+// Add adds the port p, or changes the existing one. made is true if the port did not
+// exist before. If err is not nil, made is true if the port may exist now: the switch
+// may carry out a transaction although ctx ended before its answer. In the same
+// transaction, Add removes the owner's other ports with the same iface-id, because
 // OVN binds one interface only.
 func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 	t, err := s.transaction()
@@ -58,7 +58,7 @@ func (s *Switch) Add(ctx context.Context, p NewPort) (made bool, err error) {
 	return !have, nil
 }
 
-// Identify sets external_ids of an existing port; others stay as they are.
+// Identify sets external_ids of an existing port; other keys stay as they are.
 func (s *Switch) Identify(ctx context.Context, name string, ids map[string]string) error {
 	t, err := s.transaction()
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Switch) Identify(ctx context.Context, name string, ids map[string]strin
 	return nil
 }
 
-// otherPorts returns the owner's ports that have p's iface-id under another name.
+// otherPorts returns the names of the owner's other ports that have p's iface-id.
 func (s *Switch) otherPorts(p NewPort) []string {
 	var names []string
 	for _, other := range s.Ports(plug.KeyIfaceID, p.IDs[plug.KeyIfaceID]) {
@@ -83,7 +83,7 @@ func (s *Switch) otherPorts(p NewPort) []string {
 	return names
 }
 
-// Remove removes the port; that it is not there is no error.
+// Remove removes the port. A missing port is no error.
 func (s *Switch) Remove(ctx context.Context, name string) error {
 	t, err := s.transaction()
 	if err != nil {
@@ -98,8 +98,8 @@ func (s *Switch) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// transaction collects operations. It looks for existing ports in the database
-// itself: the replica may lack what we did a moment ago.
+// transaction collects operations. It looks for existing ports in the database,
+// because the replica may not show our last changes yet.
 type transaction struct {
 	session  *ovsdb.Session
 	ops      []libovsdb.Operation
@@ -141,7 +141,7 @@ func (t *transaction) ports(ctx context.Context, name string) ([]libovsdb.UUID, 
 	return uuids, nil
 }
 
-// drop removes the port from its bridge; the database then deletes it.
+// drop removes the port from its bridge. The database then deletes the port.
 func (t *transaction) drop(ctx context.Context, name string) error {
 	uuids, err := t.ports(ctx, name)
 	if err != nil {
@@ -176,7 +176,8 @@ func (t *transaction) insert(p NewPort) {
 	})
 }
 
-// change sets the ids one by one: ovn-controller has its own in the same column.
+// change sets the ids one by one, because ovn-controller has its own ids in the same
+// column.
 func (t *transaction) change(p NewPort) {
 	keys := libovsdb.OvsSet{}
 	for _, k := range slices.Sorted(maps.Keys(p.IDs)) {
@@ -226,7 +227,7 @@ func ovsMap(m map[string]string) libovsdb.OvsMap {
 	return out
 }
 
-// check returns how a port differs from what the replica shows.
+// check returns an error if the replica shows the port differently or not at all.
 func (s *Switch) check(want plug.SwitchPort) error {
 	session := s.session.Load()
 	if session == nil {

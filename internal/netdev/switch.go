@@ -19,18 +19,18 @@ import (
 
 // SwitchOptions say where the node's switch database is.
 type SwitchOptions struct {
-	// Endpoint is "unix:/run/openvswitch/db.sock".
+	// Endpoint is the database's address: "unix:/run/openvswitch/db.sock".
 	Endpoint string
 	// Log may be nil.
 	Log *slog.Logger
-	// Changed, which may be nil, is called when a row that the agent reads, or
-	// the connection, may have changed. It must not block.
+	// Changed, which may be nil, is called when the connection, or a row that the
+	// agent reads, may have changed. It must not block.
 	Changed func()
 }
 
-// Switch is the node's own Open vSwitch, by its database. Its methods may be
-// called from any goroutine. Those that change something return ErrNotConnected while
-// the database is not connected; those that read find nothing then.
+// Switch is the node's own Open vSwitch, seen through its database. Its methods may be
+// called from any goroutine. While the database is not connected, methods that change
+// something return ErrNotConnected, and methods that read return nothing.
 type Switch struct {
 	o SwitchOptions
 
@@ -49,8 +49,8 @@ func NewSwitch(o SwitchOptions) *Switch {
 const (
 	// connectTimeout bounds one attempt to connect and to read the tables.
 	connectTimeout = 5 * time.Second
-	// The pauses between two attempts. People and packages restart Open vSwitch;
-	// an attempt each second costs nothing.
+	// The pauses between two attempts. Operators and package upgrades restart Open
+	// vSwitch, and an attempt each second costs little.
 	shortestPause = 20 * time.Millisecond
 	longestPause  = time.Second
 )
@@ -84,14 +84,14 @@ func (s *Switch) use(session *ovsdb.Session) {
 	s.notify()
 }
 
-// notify wakes all who wait for something.
+// notify wakes all calls of until.
 func (s *Switch) notify() {
 	s.changed.Set()
 	s.o.Changed()
 }
 
-// rows returns the rows of a table as they are in the replica; none while not
-// connected. They are shared: the caller only reads them.
+// rows returns the rows of a table in the replica; none while the database is not
+// connected. The caller must not change them.
 func rows[T any](session *ovsdb.Session, table string) []*T {
 	if session == nil {
 		return nil
@@ -117,7 +117,7 @@ func interfaceNamed(session *ovsdb.Session, name string) *vswitch.Interface {
 	return nil
 }
 
-// until waits for holds to return true; the error is ctx's.
+// until returns nil when holds returns true, or ctx's error when ctx ends.
 func (s *Switch) until(ctx context.Context, holds func(*ovsdb.Session) bool) error {
 	for {
 		changed := s.changed.Next()
@@ -132,7 +132,7 @@ func (s *Switch) until(ctx context.Context, holds func(*ovsdb.Session) bool) err
 	}
 }
 
-// Ready waits for the first connection. The error is ctx's.
+// Ready waits for the first connection. It returns ctx's error if ctx ends first.
 func (s *Switch) Ready(ctx context.Context) error {
 	return s.until(ctx, func(session *ovsdb.Session) bool { return session != nil })
 }
@@ -142,8 +142,8 @@ func (s *Switch) Connected() bool {
 	return s.session.Load() != nil
 }
 
-// Bridge returns whether there is a bridge of that name, and whether its
-// datapath is in user space.
+// Bridge returns whether the bridge has the userspace datapath. ok is false if there
+// is no bridge of that name.
 func (s *Switch) Bridge(name string) (userspace, ok bool) {
 	session := s.session.Load()
 	for _, b := range rows[vswitch.Bridge](session, vswitch.BridgeTable) {
@@ -174,7 +174,7 @@ func (s *Switch) TunnelAddrs() []netip.Addr {
 	return all
 }
 
-// Port is an interface in the switch database: its name and external_ids.
+// Port is the name and the external_ids of an interface in the switch database.
 type Port struct {
 	Name string
 	IDs  map[string]string
@@ -192,8 +192,8 @@ func (s *Switch) Ports(key, value string) []Port {
 	return all
 }
 
-// Installed waits until OVN has made the port of that name work on this node.
-// If ctx ends first, the error says what is missing.
+// Installed waits until OVN has installed the port of that name on this node. If ctx
+// ends first, the error says what is missing.
 func (s *Switch) Installed(ctx context.Context, name string) error {
 	err := s.until(ctx, func(session *ovsdb.Session) bool {
 		i := interfaceNamed(session, name)
@@ -205,7 +205,7 @@ func (s *Switch) Installed(ctx context.Context, name string) error {
 	return fmt.Errorf("%s: %w", s.missing(name), err)
 }
 
-// missing says what keeps a port from working, as far as this node can see.
+// missing returns why a port does not work yet, as far as this node can see.
 func (s *Switch) missing(name string) string {
 	session := s.session.Load()
 	i := interfaceNamed(session, name)

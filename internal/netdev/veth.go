@@ -17,7 +17,7 @@ type vethPairs struct{ node *Namespace }
 
 // add makes the pair with the pod's end directly inside the pod's namespace:
 // moving a link there later costs an RCU grace period of the kernel. made is
-// false if the pair is there as it should be.
+// false if the pair exists and is as it should be.
 func (p vethPairs) add(pod *Namespace, s plug.Veth) (made bool, err error) {
 	switch err := p.check(pod, s); {
 	case err == nil:
@@ -25,7 +25,7 @@ func (p vethPairs) add(pod *Namespace, s plug.Veth) (made bool, err error) {
 	case has(pod, s.Link) && !has(p.node, s.Host):
 		return false, fmt.Errorf("the pod has an interface %s already, which is not ours", s.Link)
 	}
-	// A pair that an earlier attempt left incomplete is made anew.
+	// An earlier attempt may have left an incomplete pair, so make it again.
 	if err := removeLink(p.node, s.Host); err != nil {
 		return false, err
 	}
@@ -45,8 +45,8 @@ func (p vethPairs) add(pod *Namespace, s plug.Veth) (made bool, err error) {
 	return true, p.up(pod, s, host)
 }
 
-// setMark writes the mark into the alias if it differs: an earlier release, or
-// another VLAN of the pod, may have left another one.
+// setMark writes the mark into the alias if the alias differs. The old mark may be of
+// an earlier release, or name an earlier VLAN of the pod.
 func (p vethPairs) setMark(s plug.Veth) error {
 	host, err := p.node.LinkByName(s.Host)
 	if err != nil || host.Attrs().Alias == s.Alias {
@@ -67,8 +67,8 @@ func (p vethPairs) veth(s plug.Veth) *netlink.Veth {
 	return v
 }
 
-// disableIPv6Autoconf keeps the kernel from giving the link an IPv6 address: the
-// node's end of a pair only carries the pod's packets.
+// disableIPv6Autoconf prevents the kernel from giving the link an IPv6 address. The
+// node's end of a pair needs none: it only carries the pod's packets.
 func disableIPv6Autoconf(n *Namespace, link netlink.Link) error {
 	err := n.LinkSetIP6AddrGenMode(link, addrGenModeNone)
 	if err == nil || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
@@ -80,7 +80,7 @@ func disableIPv6Autoconf(n *Namespace, link netlink.Link) error {
 // addrGenModeNone is IN6_ADDR_GEN_MODE_NONE.
 const addrGenModeNone = 1
 
-// up sets both ends up.
+// up sets both ends of the pair up.
 func (p vethPairs) up(pod *Namespace, s plug.Veth, host netlink.Link) error {
 	link, err := pod.LinkByName(s.Link)
 	if err != nil {
@@ -94,7 +94,7 @@ func (p vethPairs) up(pod *Namespace, s plug.Veth, host netlink.Link) error {
 	if err := pod.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", s.Link, err)
 	}
-	// With the userspace datapath the node's kernel also sees what the pod sends.
+	// With the userspace datapath, the node's kernel also receives the pod's packets.
 	// It must not answer ARP requests for the node's addresses.
 	if s.Link != plug.HostLink {
 		if err := p.node.LinkSetARPOff(host); err != nil {
@@ -112,7 +112,7 @@ func has(n *Namespace, name string) bool {
 	return err == nil
 }
 
-// check returns how the pair differs from s.
+// check returns an error if the pair is missing or differs from s.
 func (p vethPairs) check(pod *Namespace, s plug.Veth) error {
 	link, err := pod.LinkByName(s.Link)
 	if err != nil {
@@ -136,7 +136,7 @@ func (p vethPairs) check(pod *Namespace, s plug.Veth) error {
 	return nil
 }
 
-// removeLink deletes a link; that it is not there is no error.
+// removeLink deletes a link. A missing link is no error.
 func removeLink(n *Namespace, name string) error {
 	link, err := n.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -145,14 +145,14 @@ func removeLink(n *Namespace, name string) error {
 	if err != nil {
 		return fmt.Errorf("find link %s: %w", name, err)
 	}
-	// The pod's namespace may be ending at this moment, and the pair with it.
+	// The pod's namespace, and the pair in it, may end at the same moment.
 	if err := n.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("delete link %s: %w", name, err)
 	}
 	return nil
 }
 
-// checksumOff has both ends of the pair send packets with complete checksums.
+// checksumOff makes both ends of the pair send packets with complete checksums.
 func (p vethPairs) checksumOff(pod *Namespace, s plug.ChecksumOff) error {
 	if err := p.node.do(func() error { return offload.TxChecksumOff(s.Host) }); err != nil {
 		return err

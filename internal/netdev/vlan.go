@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// ErrVLANTaken is returned while a VLAN is in use by a link that we cannot see.
+// ErrVLANTaken is returned while a link that we cannot see uses a VLAN.
 var ErrVLANTaken = errors.New("the VLAN is in use in a network namespace that is none of our pods', or that is just ending")
 
 // vlanLinks makes pods' VLAN links on a node's trunk interface.
@@ -21,7 +21,7 @@ type vlanLinks struct {
 }
 
 // add makes the link directly inside the pod's namespace, as vethPairs.add does.
-// made is false if the link is there as it should be.
+// made is false if the link exists and is as it should be.
 func (l vlanLinks) add(pod *Namespace, s plug.VLANLink) (made bool, err error) {
 	if l.check(pod, s) == nil {
 		return false, nil
@@ -46,8 +46,7 @@ func (l vlanLinks) add(pod *Namespace, s plug.VLANLink) (made bool, err error) {
 	return err == nil, err
 }
 
-// removeOwnLink removes a link of ours that is not as it should be. It returns an
-// error if the link is not ours.
+// removeOwnLink removes a link of ours. It returns an error if the link is not ours.
 func removeOwnLink(pod *Namespace, name string) error {
 	old, err := pod.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -62,8 +61,8 @@ func removeOwnLink(pod *Namespace, name string) error {
 	return pod.LinkDel(old)
 }
 
-// create makes the link; if it fails, nothing is left. Kernels before 6.15 want
-// the link's first name to be free on the node, too, though it is never there.
+// create makes the link. If it fails, it leaves nothing. It gives the link a temporary
+// name first: kernels before 6.15 require the first name to be free on the node, too.
 func (l vlanLinks) create(pod *Namespace, s plug.VLANLink, trunk netlink.Link) (err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.ParentIndex, attrs.Namespace = s.Link, s.MTU, trunk.Attrs().Index, netlink.NsFd(pod.fd())
@@ -109,8 +108,8 @@ func finishVLAN(pod *Namespace, s plug.VLANLink, link netlink.Link) error {
 	return pod.LinkSetUp(link)
 }
 
-// evict removes the VLAN link that another pod of ours has. It returns an error
-// if the VLAN is in use by a link that is not ours.
+// evict removes another pod's link of ours that uses the VLAN. It returns an error if
+// a link that is not ours uses the VLAN.
 func (l vlanLinks) evict(trunk netlink.Link, tag int) error {
 	own, err := vlansOf(l.node)
 	if err != nil {
@@ -132,7 +131,7 @@ func (l vlanLinks) evict(trunk netlink.Link, tag int) error {
 	return err
 }
 
-// isOnTrunk returns whether a pod's VLAN link is on that interface of the node.
+// isOnTrunk returns whether a pod's VLAN link is on the node's interface trunk.
 func (l vlanLinks) isOnTrunk(trunk netlink.Link, pod *Namespace, v *netlink.Vlan) bool {
 	node, err := pod.GetNetNsIdByFd(l.node.fd())
 	return err == nil && v.NetNsID >= 0 && v.NetNsID == node && v.ParentIndex == trunk.Attrs().Index
@@ -172,8 +171,8 @@ func deleteVLANs(pod *Namespace, match func(*netlink.Vlan, plug.Mark) bool) (fou
 	return found, nil
 }
 
-// remove deletes the link. If pod is nil, the host link leads to the pod's
-// namespace; if it leads nowhere, the link is gone with the namespace.
+// remove deletes the link. If pod is nil, remove finds the pod's namespace by the host
+// link; if it finds none, the link has gone with the namespace.
 func (l vlanLinks) remove(pod *Namespace, s plug.VLANLink) error {
 	ours := func(_ *netlink.Vlan, mark plug.Mark) bool {
 		return plug.HostLinkName(mark.Container, mark.Link) == s.Host

@@ -21,7 +21,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// trunk is a node on a trunk port, with its machine.
+// trunk is a node on a trunk port, with its Machine.
 type trunk struct {
 	*trunktest.Trunk
 	t       *testing.T
@@ -65,7 +65,7 @@ func (w *trunk) steps(container string, tag int) []plug.Step {
 	return steps
 }
 
-// clean expects that nothing of ours is left on the node and in the pods.
+// clean fails the test if links of ours are left on the node or in the pods.
 func (w *trunk) clean(pods ...*os.File) {
 	w.t.Helper()
 	links, err := w.machine.Links()
@@ -79,7 +79,7 @@ func (w *trunk) clean(pods ...*os.File) {
 	}
 }
 
-// The node's interface is called as the pod's is to be, or otherwise.
+// The node's interface may have the same name as the pod's interface.
 func TestVLANPlugTwiceCheckUnplugTwice(t *testing.T) {
 	for _, nic := range []string{"eth0", "ens3"} {
 		t.Run(nic, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestVLANCheckAfterTampering(t *testing.T) {
 	}
 }
 
-// A VLAN that somebody else has is not ours to take, and the failure leaves nothing.
+// Do does not take a VLAN that a link of others uses, and its failure leaves nothing.
 func TestVLANThatOthersHave(t *testing.T) {
 	w := newTrunk(t, "ens3")
 	ns := w.Pod("a")
@@ -152,8 +152,8 @@ func TestVLANForeignLinkInPodIsKept(t *testing.T) {
 	}
 }
 
-// A trunk that goes down for a while, or gets another name, takes nothing from
-// the pods on it.
+// Pods keep their addresses and routes when the trunk goes down and up again, or is
+// renamed.
 func TestVLANTrunkGoesDownAndIsRenamed(t *testing.T) {
 	w := newTrunk(t, "eth0")
 	ns := w.Pod("a")
@@ -170,8 +170,8 @@ func TestVLANTrunkGoesDownAndIsRenamed(t *testing.T) {
 	w.Reaches(ns, 101)
 }
 
-// The claim says whose a VLAN is: an earlier sandbox loses it, and its late end
-// does the new one no harm.
+// A new sandbox takes over the VLAN of an old one. The later end of the old sandbox
+// does not affect it.
 func TestVLANNewSandboxTakesOver(t *testing.T) {
 	w, ctx := newTrunk(t, "ens3"), t.Context()
 	was, is := w.Pod("was"), w.Pod("is")
@@ -209,7 +209,8 @@ func TestVLANMoves(t *testing.T) {
 	}
 }
 
-// A VLAN goes with the pod's namespace, if the runtime ended that without a word.
+// Undo succeeds if the runtime has removed the pod's namespace, and the VLAN link with
+// it.
 func TestVLANGoesWithItsPod(t *testing.T) {
 	w := newTrunk(t, "ens3")
 	ns := w.Pod("a")
@@ -219,7 +220,7 @@ func TestVLANGoesWithItsPod(t *testing.T) {
 	w.clean()
 }
 
-// A VLAN that one pod gives back is at once another's, however many come and go.
+// A VLAN can be used again at once after a pod has left it.
 func TestVLANChurn(t *testing.T) {
 	w := newTrunk(t, "ens3")
 	var done sync.WaitGroup

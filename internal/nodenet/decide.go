@@ -14,14 +14,14 @@ import (
 const (
 	// protocol is the routing protocol number that marks our routes and our rule.
 	protocol = 73
-	// probeTable has the routes to probed pods. Only marked packets of the node's
-	// own use it.
+	// probeTable has the routes to probed pods. Only packets that the node's own
+	// processes send, and that have our mark, use it.
 	probeTable = 7349
 	mainTable  = 254
 	anyTable   = 0
 )
 
-// kernelState is what is in the kernel now.
+// kernelState is the kernel's present state.
 type kernelState struct {
 	links  map[string]link
 	routes []route
@@ -51,7 +51,7 @@ func (r route) String() string {
 	return fmt.Sprintf("%s%s dev %s", r.dst, via, r.link)
 }
 
-// ours returns the routes of ours in a table.
+// ours returns our routes in a table.
 func (h kernelState) ours(table int) []route { return ours(h.routes, table) }
 
 func ours(routes []route, table int) []route {
@@ -64,8 +64,8 @@ func ours(routes []route, table int) []route {
 	return found
 }
 
-// plan is what the node's network is to be, before it is put into the terms of
-// netlink and nftables.
+// plan is the wanted network of the node, in a form that does not depend on netlink and
+// nftables.
 type plan struct {
 	routes   []route          // of the main table
 	paths    []path           // to the pods that can be probed
@@ -73,7 +73,7 @@ type plan struct {
 	sources  []netipx.IPRange // State.Masquerade
 	inside   []netipx.IPRange // State.Local
 	refusals []Refusal
-	err      error // routes that cannot be made
+	err      error // why some routes cannot be made; nil if all can
 }
 
 // path leads from the node's processes to one address behind a host link.
@@ -95,8 +95,8 @@ func decide(s State, h kernelState) plan {
 	return p
 }
 
-// merge returns the prefixes as sorted ranges that do not overlap, as an nftables
-// set with intervals wants them.
+// merge returns the prefixes as sorted ranges that do not overlap. An nftables set with
+// intervals needs this form.
 func merge(prefixes []netip.Prefix) []netipx.IPRange {
 	var b netipx.IPSetBuilder
 	for _, p := range prefixes {
@@ -120,7 +120,8 @@ func hostLinks(probes []Probe) []string {
 	return slices.Compact(names)
 }
 
-// nodeRoutes returns the routes through ovn0, and an error for each that cannot be.
+// nodeRoutes returns the routes through ovn0. The error joins the reasons of all routes
+// that cannot be made.
 func nodeRoutes(s State, h kernelState) ([]route, error) {
 	var wanted []route
 	var errs []error
@@ -159,9 +160,9 @@ func gateway(i Interface, to netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// refuse returns why a pod network cannot be routed through ovn0. One reason is a
-// route of somebody else's: the kernel would replace it, since it does not compare
-// protocols.
+// refuse returns an error if a pod network cannot be routed through ovn0. One reason is
+// a route of others to the same network: the kernel does not compare protocols, so our
+// route would replace it.
 func (r route) refuse(h kernelState) error {
 	if r.dst.Bits() <= 0 {
 		return fmt.Errorf("route to %s: would replace the node's own default route; name the pod networks instead", r.dst)
@@ -184,8 +185,8 @@ func defaultMetric(dst netip.Prefix) int {
 	return 1024
 }
 
-// paths returns a path for each probe that is possible, sorted by address, and a
-// refusal for each that is not.
+// paths returns a path for each possible probe, sorted by address, and a refusal for
+// each of the others.
 func paths(s State, h kernelState) ([]path, []Refusal) {
 	probes := slices.Clone(s.Probes)
 	slices.SortFunc(probes, func(a, b Probe) int {
@@ -239,8 +240,9 @@ func (p Probe) refuseDuplicate(all []Probe) string {
 	return ""
 }
 
-// refuseRouted refuses an address that the node reaches without us: a path would
-// divert connections from whoever really has the address.
+// refuseRouted returns why an address cannot be probed that the node reaches without
+// us: a path would divert connections to the machine that really has the address. It
+// returns empty if the node does not reach the address.
 func (p Probe) refuseRouted(s State, h kernelState) string {
 	for name, l := range h.links {
 		if slices.Contains(l.addrs, p.Addr) {
@@ -260,11 +262,11 @@ func (p Probe) refuseRouted(s State, h kernelState) string {
 	return ""
 }
 
-// routeChange turns the existing routes into the wanted ones. put comes first, so
-// that a changed next hop is replaced in place, without a gap.
+// routeChange turns the existing routes into the wanted ones. put is done before drop,
+// so that a changed next hop is replaced without a gap.
 type routeChange struct{ put, drop []route }
 
-// diffRoutes compares wanted routes with existing ones of ours.
+// diffRoutes returns the change from our existing routes to the wanted ones.
 func diffRoutes(want, have []route) routeChange {
 	var c routeChange
 	for _, w := range want {
@@ -273,7 +275,7 @@ func diffRoutes(want, have []route) routeChange {
 		}
 	}
 	for _, h := range have {
-		// A route with a wanted destination has been replaced by put.
+		// put replaces a route that has a wanted destination.
 		if !slices.ContainsFunc(want, h.sameDst) {
 			c.drop = append(c.drop, h)
 		}

@@ -111,7 +111,7 @@ func TestRouteDiff(t *testing.T) {
 	}
 }
 
-// What is wanted depends on the state alone, not on the order it comes in.
+// The plan does not depend on the order of the state's lists.
 func TestOrderDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := state()

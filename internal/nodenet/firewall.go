@@ -17,10 +17,11 @@ import (
 
 const (
 	tableName = "isthmus"
-	// markBit is set in the marks of packets and connections that the node's own
-	// processes send over a host link. The other bits belong to others.
+	// markBit is set in the marks of packets that the node's own processes send over
+	// a host link, and of their connections. We do not use the other bits.
 	markBit = 0x1000
-	// maxName is the size of an interface name in the kernel, with its final zero.
+	// maxName is the size of an interface name in the kernel, in bytes, with its final
+	// zero.
 	maxName = unix.IFNAMSIZ
 )
 
@@ -31,7 +32,7 @@ const (
 	setProbed = "probed"
 )
 
-// ruleset is the whole table.
+// ruleset is our whole nftables table.
 type ruleset struct {
 	sets   []set
 	chains []chain
@@ -52,8 +53,8 @@ type chain struct {
 	rules []rule
 }
 
-// rule has the expressions that match and act, and why in words: "nft list" shows
-// that as the rule's comment.
+// rule has the expressions that match and act, and the reason in words, which "nft
+// list" shows as the rule's comment.
 type rule struct {
 	why   string
 	exprs []expr.Any
@@ -82,7 +83,7 @@ func prerouting() chain {
 	}}
 }
 
-// input admits from host links only answers to the node's own connections.
+// input accepts from host links only answers to the node's own connections.
 func input() chain {
 	return chain{"input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter, []rule{
 		{"answers to the node's own connections", match(load(expr.MetaKeyIIFNAME), in(setLinks), direction(reply),
@@ -98,11 +99,11 @@ func forward() chain {
 	}}
 }
 
-// output marks the connections that the node's own processes open to a probed pod.
-// A chain of type route has the kernel route marked packets again. It comes after
-// destination NAT (-100), so that the backends of a Service are seen. The mark of
-// the connection excludes ICMP errors about packets that the node forwards: they
-// are local output in direction original, too.
+// output marks the connections that the node's own processes open to a probed pod. In
+// a chain of type route, the kernel routes marked packets again. The chain comes after
+// destination NAT (-100), so that it sees the backends of a Service. It checks the
+// mark of the connection to exclude ICMP errors that the node sends about forwarded
+// packets, because these are local output in direction original, too.
 func output() chain {
 	return chain{"output", nftables.ChainTypeRoute, nftables.ChainHookOutput, -90, []rule{
 		{"a connection of the node's own to a probed pod", match(direction(original), ctState(expr.CtStateBitNEW),
@@ -111,8 +112,8 @@ func output() chain {
 	}}
 }
 
-// source gives packets the source address that their answers find back to. It comes
-// just before others' source NAT (100), since the first translation counts.
+// source gives packets a source address that their answers can return to. It comes just
+// before source NAT of others (100), because the first translation counts.
 func source() chain {
 	onNode := match(load(expr.MetaKeyOIFNAME), name(expr.CmpOpEq, NodeLink),
 		[]expr.Any{&expr.Fib{Register: 1, FlagSADDR: true, ResultADDRTYPE: true}, compare(expr.CmpOpEq, native(unix.RTN_LOCAL))})
@@ -123,8 +124,8 @@ func source() chain {
 	}}
 }
 
-// leave drops packets of a connection whose host link is gone: their link-local
-// source must not leave its link (RFC 3927, section 2.7).
+// leave drops packets of a connection whose host link is gone, because packets with a
+// link-local source must not leave their link (RFC 3927, section 2.7).
 func leave() chain {
 	return chain{"leave", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, 300, []rule{
 		{"a host link's address stays on host links", match(v4.is(), v4.addr(saddr, 1), []expr.Any{compare(expr.CmpOpEq, LinkAddr.AsSlice())},
@@ -132,7 +133,7 @@ func leave() chain {
 	}}
 }
 
-// family is what differs between IPv4 and IPv6.
+// family has the constants that differ between IPv4 and IPv6.
 type family struct {
 	suffix  string
 	number  byte
@@ -171,7 +172,7 @@ func (f family) set(name string, ranges []netipx.IPRange) set {
 			continue
 		}
 		s.elements = append(s.elements, nftables.SetElement{Key: r.From().AsSlice()})
-		// A range up to the last address has no end: no address comes after it.
+		// A range up to the last address has no end, because no address follows it.
 		if end := r.To().Next(); end.IsValid() {
 			s.elements = append(s.elements, nftables.SetElement{Key: end.AsSlice(), IntervalEnd: true})
 		}
@@ -209,7 +210,7 @@ func padded(name string) []byte {
 	return b
 }
 
-// The parts that rules are made of.
+// The parts of rules.
 var (
 	accept = []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
 	drop   = []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
@@ -281,8 +282,8 @@ func snat(to netip.Addr) []expr.Any {
 
 func masquerade(random bool) []expr.Any { return []expr.Any{&expr.Masq{FullyRandom: random}} }
 
-// comment returns the rule's comment: why, and a checksum of its expressions. So the
-// comment alone shows whether a rule in the kernel is this one or that of another
+// comment returns the rule's comment: its reason and a checksum of its expressions. The
+// comment alone then shows whether a rule in the kernel is this one or is of another
 // version.
 func (c chain) comment(r rule) string {
 	h := fnv.New32a()
@@ -293,8 +294,8 @@ func (c chain) comment(r rule) string {
 	return fmt.Sprintf("%s [%08x]", r.why, h.Sum32())
 }
 
-// shape returns the ruleset in a form that readShape also returns for a table in the
-// kernel. Tables of equal shape do the same.
+// shape returns the ruleset in the form that readShape returns for a table in the
+// kernel. Two tables with the same shape have the same effect.
 func (r ruleset) shape() []string {
 	var lines []string
 	for _, s := range r.sets {

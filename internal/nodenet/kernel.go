@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rulePriority places our rule before all tables but the local one. The rule
-// applies only to marked packets of the node's own, so it disturbs nobody.
+// rulePriority places our rule before all tables except the local one. The rule does
+// not affect others: it applies only to packets of the node's own with our mark.
 const rulePriority = 73
 
 // read returns the links, addresses and routes.
@@ -83,8 +83,8 @@ func fromKernel(r netlink.Route, names map[int]string) route {
 	return route{table: r.Table, dst: prefixOf(r), via: via.Unmap(), link: names[r.LinkIndex], protocol: int(r.Protocol), metric: r.Priority}
 }
 
-// prefixOf returns a route's destination; the kernel may leave out that of the
-// default route.
+// prefixOf returns a route's destination. The kernel may leave out the destination of
+// a default route.
 func prefixOf(r netlink.Route) netip.Prefix {
 	if r.Dst != nil {
 		p, _ := netipx.FromStdIPNet(r.Dst)
@@ -96,7 +96,7 @@ func prefixOf(r netlink.Route) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 }
 
-// setRoutes makes the changes. If one fails, it makes the others nevertheless.
+// setRoutes makes the changes. If one fails, it still makes the others.
 func (k kernel) setRoutes(c routeChange) error {
 	var errs []error
 	for _, r := range c.put {
@@ -121,7 +121,7 @@ func (k kernel) putRoute(r route) error {
 }
 
 func (k kernel) dropRoute(r route) error {
-	// If the link is gone, its routes are, too.
+	// If the link is gone, its routes are gone, too.
 	l, err := k.LinkByName(r.link)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
@@ -146,7 +146,7 @@ func (r route) toKernel(index int) *netlink.Route {
 	return k
 }
 
-// probeRule returns the rule that has the node's own packets with our mark use
+// probeRule returns the rule that makes the node's own packets with our mark use
 // probeTable. "iif lo" excludes forwarded packets.
 func probeRule() *netlink.Rule {
 	mask := uint32(markBit)

@@ -24,12 +24,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lab is a node with one pod behind a host link, all in namespaces without a name:
+// lab is a node with one pod behind a host link, in network namespaces without names:
 //
 //	        out ──172.20.0.0/24── node ──isgl1 … host0── pod 10.9.0.5
 //	(default route)                 └──ovn0 … join── ovn: 10.16.0.9, 10.17.0.9
 //
-// The namespace ovn stands for all that is behind br-int.
+// The namespace ovn stands for the network behind br-int.
 type lab struct {
 	t                   *testing.T
 	node, out, pod, ovn netns.NsHandle
@@ -52,7 +52,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// addPod gives a namespace what a pod of a Neutron router has.
+// addPod gives a namespace the links and routes of a pod on a Neutron router.
 func (l *lab) addPod(ns netns.NsHandle, addr, link string) {
 	l.t.Helper()
 	l.veth(ns, "eth0", addr, ns, "lan", "")
@@ -61,7 +61,7 @@ func (l *lab) addPod(ns netns.NsHandle, addr, link string) {
 	l.ip(ns, "route add 169.254.1.1/32 dev host0")
 }
 
-// state is what the tests begin with.
+// state returns the state that the tests begin with.
 func state() State {
 	return State{
 		Node: Interface{
@@ -84,7 +84,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// plug stands for OVS: it makes ovn0 a moment after it was asked to.
+// plug replaces OVS: it makes ovn0 a moment after the call.
 func (l *lab) plug(_ context.Context, name, ifaceID, _ string) error {
 	if name != NodeLink || ifaceID != "node-n1" {
 		return fmt.Errorf("unexpected port %s %s", name, ifaceID)
@@ -112,7 +112,8 @@ func (l *lab) unplug(context.Context, string) error {
 	return h.LinkDel(dev)
 }
 
-// apply expects no refusal and no error, and waits until ovn is behind ovn0.
+// apply applies s, fails the test after a refusal or an error, and waits until ovn is
+// behind ovn0.
 func (l *lab) apply(s State) {
 	l.t.Helper()
 	refusals, err := l.net.Apply(l.t.Context(), s)
@@ -160,7 +161,7 @@ func (l *lab) configure(ns netns.NsHandle, name, addr string) {
 	}
 }
 
-// inside runs do on a thread of that namespace, which then ends.
+// inside runs do on a new thread in that namespace and returns do's error.
 func inside(ns netns.NsHandle, do func() error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -174,7 +175,7 @@ func inside(ns netns.NsHandle, do func() error) error {
 	return <-result
 }
 
-// space is a network namespace with lo up, gone with the test.
+// space returns a network namespace with lo up, which ends with the test.
 func space(t *testing.T) netns.NsHandle {
 	t.Helper()
 	var made netns.NsHandle
@@ -237,7 +238,7 @@ func (l *lab) eventually(what string, try func() error) {
 	}
 }
 
-// serve tells whoever connects to addr, port 80, who he seems to be.
+// serve listens on addr, port 80, and sends each client the client's address.
 func (l *lab) serve(ns netns.NsHandle, addr string) {
 	l.t.Helper()
 	var listener net.Listener
@@ -264,7 +265,7 @@ func (l *lab) serve(ns netns.NsHandle, addr string) {
 	l.t.Cleanup(func() { listener.Close(); <-ended })
 }
 
-// hold opens a connection that stays open until the test ends.
+// hold returns a connection that stays open until the test ends.
 func (l *lab) hold(server, client netns.NsHandle, to string) net.Conn {
 	l.t.Helper()
 	var listener net.Listener
@@ -288,14 +289,15 @@ func (l *lab) hold(server, client netns.NsHandle, to string) net.Conn {
 	return c
 }
 
-// count tells whether any packet of that source came into the namespace since.
+// count returns a function that says whether a packet with that source has reached the
+// namespace since the call of count.
 func (l *lab) count(ns netns.NsHandle, from string) func() bool {
 	l.must(ns, "nft", "table ip seen { chain c { type filter hook prerouting priority 0; ip saddr "+from+" counter; }; }")
 	return func() bool { return !strings.Contains(l.must(ns, "nft", "list", "table", "ip", "seen"), "packets 0 ") }
 }
 
-// dial connects from a namespace, with a source address if one is given, and
-// returns who the server saw.
+// dial connects from a namespace, with source address from if it is not empty, and
+// returns the client's address as the server saw it.
 func dial(ns netns.NsHandle, from, to string, patience time.Duration) (string, error) {
 	var seen []byte
 	err := inside(ns, func() error {
@@ -314,7 +316,7 @@ func dial(ns netns.NsHandle, from, to string, patience time.Duration) (string, e
 	return string(seen), err
 }
 
-// sees expects that a connection works and where it seems to come from.
+// sees fails the test unless a connection works and the server sees it come from want.
 func (l *lab) sees(ns netns.NsHandle, from, to, want string) {
 	l.t.Helper()
 	if got, err := dial(ns, from, to, 5*time.Second); err != nil || got != want {
@@ -322,7 +324,7 @@ func (l *lab) sees(ns netns.NsHandle, from, to, want string) {
 	}
 }
 
-// fails expects that a connection is not answered at all.
+// fails fails the test unless a connection gets no answer.
 func (l *lab) fails(ns netns.NsHandle, from, to string) {
 	l.t.Helper()
 	seen, err := dial(ns, from, to, 300*time.Millisecond)

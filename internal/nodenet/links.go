@@ -19,10 +19,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/offload"
 )
 
-// linkTimeout is how long ovs-vswitchd may take to make ovn0.
+// linkTimeout is the time that ovs-vswitchd may take to make ovn0.
 const linkTimeout = 10 * time.Second
 
-// hostLinks sets up the node's ends of the host links, and routes probes there.
+// hostLinks sets up the node's ends of the host links, and routes probes to them.
 func (n *Network) hostLinks(k kernel, p plan, h kernelState) error {
 	errs := []error{k.ensureRule()}
 	var wanted []route
@@ -72,7 +72,7 @@ func (n *Network) dropLinkAddrs(k kernel, h kernelState) error {
 		}
 		dev, err := k.LinkByName(name)
 		if err != nil {
-			continue // gone meanwhile, and its address with it
+			continue // the link is gone, and its address with it
 		}
 		if err := k.AddrDel(dev, linkAddr()); err != nil {
 			errs = append(errs, fmt.Errorf("host link %s: remove %s: %w", name, LinkAddr, err))
@@ -81,8 +81,8 @@ func (n *Network) dropLinkAddrs(k kernel, h kernelState) error {
 	return errors.Join(errs...)
 }
 
-// nodeLink plugs ovn0, sets it up, and then routes through it: the kernel accepts
-// the gateway as next hop only once ovn0 has its address.
+// nodeLink plugs ovn0, sets it up, and then adds the routes through it. The kernel
+// accepts the gateway as next hop only after ovn0 has its address.
 func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan) error {
 	if want.IfaceID == "" {
 		return nil
@@ -97,7 +97,7 @@ func (n *Network) nodeLink(ctx context.Context, k kernel, want Interface, p plan
 	if err := errors.Join(k.setHardware(dev, want), k.setAddrs(dev, want.Addrs), n.setOffload(dev), n.setForwarding(want)); err != nil {
 		return fmt.Errorf("set up %s: %w", NodeLink, err)
 	}
-	// Read again: routes may have gone with an earlier ovn0.
+	// Read again, because routes may have gone with an earlier ovn0.
 	have, err := k.read()
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (n *Network) awaitLink(ctx context.Context, k kernel) (netlink.Link, error)
 		return nil, fmt.Errorf("watch for %s: %w", NodeLink, err)
 	}
 	for {
-		// Look before the first event, too: ovn0 may have come before the watch.
+		// Look before the first event, too, because ovn0 may be older than the watch.
 		if l, err := k.LinkByName(NodeLink); err == nil {
 			return l, nil
 		}
@@ -182,8 +182,8 @@ func addrOf(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
-// setOffload turns checksum offload off if ovn0 is a tap: that is the userspace
-// datapath's, which forwards packets with incomplete checksums as they are.
+// setOffload turns checksum offload off if ovn0 is a tap. The userspace datapath makes
+// a tap, and it forwards packets with incomplete checksums as they are.
 func (n *Network) setOffload(dev netlink.Link) error {
 	if _, tap := dev.(*netlink.Tuntap); !tap {
 		return nil
@@ -191,8 +191,8 @@ func (n *Network) setOffload(dev netlink.Link) error {
 	return n.inNamespace(func() error { return offload.TxChecksumOff(dev.Attrs().Name) })
 }
 
-// setForwarding turns forwarding on for the whole node: pods' packets come and go
-// by any interface that its routes name.
+// setForwarding turns forwarding on for the whole node, because pods' packets use any
+// interface that the node's routes name.
 func (n *Network) setForwarding(want Interface) error {
 	if err := n.sysctl("net/ipv4/ip_forward", "1"); err != nil {
 		return err
@@ -220,15 +220,16 @@ func (n *Network) sysctl(key, value string) error {
 	})
 }
 
-// inNamespace runs do in our network namespace. do must start no goroutines.
+// inNamespace runs do in our network namespace and returns do's error. do must start
+// no goroutines.
 func (n *Network) inNamespace(do func() error) error {
 	if n.o.NetNS == nil {
 		return do()
 	}
 	result := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine. So no other goroutine
-		// ever runs in the wrong namespace.
+		// The thread is never unlocked, so that it ends with the goroutine and no other
+		// goroutine runs in the wrong namespace.
 		runtime.LockOSThread()
 		if err := netns.Set(*n.o.NetNS); err != nil {
 			result <- fmt.Errorf("enter network namespace: %w", err)

@@ -10,8 +10,8 @@ import (
 	"github.com/google/nftables/userdata"
 )
 
-// firewall makes our table what the plan wants, in one transaction of the kernel.
-// It writes nothing if the table is so already.
+// firewall makes our table as the plan wants it, in one transaction of the kernel. It
+// writes nothing if the table is already so.
 func (n *Network) firewall(p plan) error {
 	c, err := n.nftables()
 	if err != nil {
@@ -160,8 +160,8 @@ func readChains(c *nftables.Conn, t *nftables.Table) ([]string, error) {
 	return lines, nil
 }
 
-// replaceTable replaces the table in one transaction: each packet meets the old one
-// or the new one.
+// replaceTable replaces the table in one transaction, so that each packet meets either
+// the old table or the new one.
 func replaceTable(c *nftables.Conn, want ruleset) error {
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
 	c.AddTable(t) // deleting a missing table would fail
@@ -191,8 +191,8 @@ func addSet(c *nftables.Conn, t *nftables.Table, s set) error {
 	}, s.elements)
 }
 
-// byteOrder returns the order in which "nft list" reads the set's keys. Interface
-// names are in the machine's own.
+// byteOrder returns the byte order in which "nft list" reads the set's keys. Interface
+// names are in the machine's own order.
 func byteOrder(s set) binaryutil.ByteOrder {
 	if s.key.Name == nftables.TypeIFName.Name {
 		return binaryutil.NativeEndian

@@ -1,9 +1,9 @@
 // Package nodenet keeps the node's own network: the routes to its pods, the
-// masquerading of pods that leave under the node's address, and the host links
-// that carry its probes. It knows the kernel's links, routes, rules and nftables;
+// masquerading of pods that send under the node's address, and the host links that
+// carry the node's probes. It knows the kernel's links, routes, rules and nftables;
 // it knows nothing of Kubernetes, of OVN, or of the pods' own namespaces.
-// Network.Apply (this file) is the way in: it reads the kernel (kernel.go),
-// decides (decide.go) and writes (links.go, firewall.go, nft.go).
+// Read Network.Apply (this file) first: it reads the kernel (kernel.go), decides
+// (decide.go) and writes (links.go, firewall.go, nft.go).
 //
 //	node's processes ──main table──▶ ovn0 ──▶ br-int: join, ovn-cluster, its pods
 //	        │
@@ -12,15 +12,15 @@
 //
 //	pods ──br-int──▶ ovn0 ──forward──▶ the node's NIC (masquerade)
 //
-// All that is ours has a mark, and nothing else is touched: our routes and our rule
-// have protocol 73, and our firewall is the table "inet isthmus", which is
-// replaced as a whole. Packets that other tables drop stay dropped: a chain accepts
-// a packet only for itself. If the node's own firewall drops forwarded packets, it
-// needs rules that admit the pods.
+// The package changes only what has our mark: our routes and our rule have protocol
+// 73, and our firewall is the table "inet isthmus", which is replaced as a whole.
+// Packets that other tables drop stay dropped, because a chain accepts a packet only
+// for itself. If the node's own firewall drops forwarded packets, it needs rules that
+// accept the pods' packets.
 //
-// Path MTU: ovn0 has the MTU of the overlay. If the node is to forward a longer
-// packet to a pod, it answers with ICMP "fragmentation needed" (RFC 1191). So these
-// messages must not be filtered between the node and the sender.
+// Path MTU: ovn0 has the MTU of the overlay. If the node receives a longer packet for
+// a pod, it answers with ICMP "fragmentation needed" (RFC 1191). Firewalls between the
+// node and the sender must let these messages pass.
 package nodenet
 
 import (
@@ -43,10 +43,10 @@ const NodeLink = "ovn0"
 // node's end of every host link.
 var LinkAddr = netip.MustParseAddr("169.254.1.1")
 
-// State is the whole of what the node's network is to be: Apply removes what State
-// does not name.
+// State is the whole wanted network of the node. Apply removes what State does not
+// name.
 type State struct {
-	// Node is ovn0. While it is zero, since its claim is not known yet, Apply leaves
+	// Node is ovn0. It is zero while the node's claim is not known; Apply then leaves
 	// ovn0 and the routes through it as they are.
 	Node Interface
 	// Routes are the pod networks that the node reaches through ovn0.
@@ -58,7 +58,7 @@ type State struct {
 	Probes []Probe
 }
 
-// Interface is what ovn0 is to be.
+// Interface has the wanted properties of ovn0.
 type Interface struct {
 	// IfaceID is the Logical_Switch_Port's name.
 	IfaceID string
@@ -87,13 +87,13 @@ type Refusal struct{ Pod, Why string }
 type Options struct {
 	// Log may be nil.
 	Log *slog.Logger
-	// Plug makes the internal port with that external_ids:iface-id and MAC on
-	// br-int, or changes it. Every Apply that knows the node's claim calls it. It
-	// need not wait for the kernel's interface.
+	// Plug adds the internal port with that external_ids:iface-id and MAC to br-int,
+	// or changes it. Every Apply with a State.Node calls it. It need not wait for the
+	// kernel's interface.
 	Plug func(ctx context.Context, name, ifaceID, mac string) error
-	// Unplug removes the port; that it is not there is no error.
+	// Unplug removes the port. A missing port is no error.
 	Unplug func(ctx context.Context, name string) error
-	// NetNS is the network namespace to work in, by default the process's own.
+	// NetNS is the network namespace to work in; nil means the process's own.
 	NetNS *netns.NsHandle
 }
 
@@ -111,9 +111,9 @@ func New(o Options) *Network {
 	return &Network{o: o}
 }
 
-// Apply makes s true. It writes only what differs from the kernel's state. If one
-// part fails, it does the others nevertheless. ovn0 comes last, since Apply waits
-// up to linkTimeout for it. It returns all pods of s.Probes that cannot be probed.
+// Apply makes s true. It writes only what differs from the kernel's state. If one part
+// fails, it still does the others. ovn0 comes last, because Apply waits up to
+// linkTimeout for it. It returns all pods of s.Probes that cannot be probed.
 func (n *Network) Apply(ctx context.Context, s State) ([]Refusal, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -132,10 +132,10 @@ func (n *Network) Apply(ctx context.Context, s State) ([]Refusal, error) {
 }
 
 // Remove removes all that Apply makes: routes, rule, firewall, the host links'
-// address, and ovn0 with its addresses. It does not remove the host links
-// themselves, which come and go with pods. Forwarding stays on, since others may
-// rely on it by now. What is not there is no error, and if one part fails, Remove
-// does the others nevertheless.
+// address, and ovn0 with its addresses. It does not remove the host links themselves,
+// because they belong to pods. Forwarding stays on, because others may rely on it by
+// now. A missing part is no error, and if one part fails, Remove still does the
+// others.
 func (n *Network) Remove(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -35,7 +35,7 @@ func TestEachPodHasItsOwnLink(t *testing.T) {
 	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
 	l.sees(l.node, "", "10.9.0.7", "169.254.1.1")
 
-	// Neither speaks over its link with the other's address, not even to answer.
+	// A pod cannot use the other pod's address over its link, not even to answer.
 	l.ip(second, "addr add 10.9.0.5/32 dev lo")
 	l.ip(second, "route add 172.20.0.1/32 via 169.254.1.1 dev host0 onlink")
 	l.serve(second, "10.9.0.5")
@@ -43,8 +43,8 @@ func TestEachPodHasItsOwnLink(t *testing.T) {
 	l.fails(l.node, "", "10.9.0.5")
 }
 
-// A connection whose pod has gone ends where its link ended: not by the default
-// route with a link's address.
+// Packets of a connection whose pod is gone do not leave by the default route with a
+// link-local source.
 func TestLinkAddressStaysOnLinks(t *testing.T) {
 	l := newLab(t)
 	stray := l.count(l.out, "169.254.1.1")
@@ -68,7 +68,7 @@ func TestLinkAddressStaysOnLinks(t *testing.T) {
 	})
 }
 
-// The host's own settings may be strict: a distribution's default is.
+// Some distributions turn strict reverse-path filtering on by default.
 func TestProbeWithStrictReversePath(t *testing.T) {
 	l := newLab(t)
 	l.must(l.node, "sh", "-c", "for i in all default eth0 isgl1; do echo 1 > /proc/sys/net/ipv4/conf/$i/rp_filter; done")
@@ -78,7 +78,7 @@ func TestProbeWithStrictReversePath(t *testing.T) {
 	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
 }
 
-// A process of the node reaches the pod through a Service, too.
+// A process of the node also reaches the pod through a Service.
 func TestProbeAfterDestinationNAT(t *testing.T) {
 	l := newLab(t)
 	l.must(l.node, "nft", "table ip svc { chain o { type nat hook output priority -100; ip daddr 10.96.0.1 dnat to 10.9.0.5; }; }")
@@ -98,13 +98,13 @@ func TestPodOpensNothingOverHostLink(t *testing.T) {
 	l.fails(l.pod, "", "172.20.0.1")
 	l.fails(l.pod, "", "172.20.0.2")
 
-	// It is the firewall that keeps it from it, not a fault of this test.
+	// Without the firewall the connection works, so the test is valid.
 	l.must(l.node, "nft", "delete table inet isthmus")
 	l.sees(l.pod, "", "172.20.0.1", "10.9.0.5")
 }
 
-// Somebody outside who has the pod's address (the pod itself, on its way
-// through Neutron's router) is answered where he is.
+// A client outside may have the pod's address: the pod itself, through Neutron's
+// router. The node answers it by the main table.
 func TestAnswersTakeTheMainTable(t *testing.T) {
 	l := newLab(t)
 	l.serve(l.node, "0.0.0.0")
@@ -120,7 +120,7 @@ func TestNothingIsForwardedOverHostLink(t *testing.T) {
 	l.serve(l.pod, "10.9.0.5")
 	l.serve(l.out, "172.20.0.2")
 	l.apply(state())
-	// All routes there and back lead over the link.
+	// The routes in both directions use the link.
 	l.ip(l.out, "route add 10.9.0.5/32 via 172.20.0.1")
 	l.ip(l.node, "route add 10.9.0.5/32 dev isgl1")
 	l.ip(l.pod, "route add 172.20.0.0/24 via 169.254.1.1 dev host0 onlink")
@@ -146,11 +146,11 @@ func TestPodsLeaveAndAreReached(t *testing.T) {
 	l.sees(l.ovn, "10.17.0.9", "172.20.0.2", "10.17.0.9")  // not a source of Masquerade
 	l.sees(l.ovn, "10.16.0.9", "172.20.0.1", "10.16.0.9")  // to the node itself
 	l.sees(l.node, "", "10.16.0.9", "100.64.0.2")
-	l.sees(l.node, "172.20.0.1", "10.16.0.9", "100.64.0.2") // or the answer would not find back
+	l.sees(l.node, "172.20.0.1", "10.16.0.9", "100.64.0.2") // else the answer would not return
 	l.sees(l.out, "", "10.17.0.9", "172.20.0.2")
 }
 
-// On the userspace datapath OVS's internal port is a tap.
+// On the userspace datapath, OVS's internal port is a tap.
 func TestTapMakesItsChecksumsItself(t *testing.T) {
 	l := newLab(t)
 	l.net.o.Plug = func(context.Context, string, string, string) error {
@@ -168,7 +168,7 @@ func TestTapMakesItsChecksumsItself(t *testing.T) {
 	}
 }
 
-// Pods are probed while OVS is away.
+// Probes work while OVS is stopped.
 func TestPathsDoNotWaitForOVS(t *testing.T) {
 	l := newLab(t)
 	l.net.o.Plug = func(context.Context, string, string, string) error { return errors.New("no OVS here") }
@@ -195,8 +195,8 @@ func TestSecondApplyChangesNothing(t *testing.T) {
 	}
 }
 
-// everything is the node's network as its tools show it; with the handles of
-// nftables, which change when a rule is made anew.
+// everything returns the node's network as its tools show it, with the handles of
+// nftables, which change when a rule is made again.
 func (l *lab) everything() string {
 	return l.ip(l.node, "-4 -o addr") + l.ip(l.node, "-4 rule") + l.ip(l.node, "-4 route show table all") +
 		l.must(l.node, "nft", "-a", "list", "ruleset")
@@ -214,7 +214,7 @@ func TestEmptyStateTakesPathsAway(t *testing.T) {
 	if got := l.ip(l.node, "route show proto 73"); got != "" {
 		t.Errorf("left in the main table: %s", got)
 	}
-	// The claim of the node is not known: what there is stays.
+	// While the node's claim is not known, ovn0 and its routes stay.
 	l.apply(state())
 	l.apply(State{})
 	if got := l.ip(l.node, "route show proto 73"); strings.Count(got, "\n") != 2 {
@@ -263,7 +263,7 @@ func TestGatewayChangesInPlace(t *testing.T) {
 	}
 }
 
-// vswitchd takes its taps along when it ends and makes them anew.
+// ovs-vswitchd removes its taps when it ends, and makes them again when it starts.
 func TestOvn0ComesAnew(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -276,7 +276,7 @@ func TestOvn0ComesAnew(t *testing.T) {
 			}
 		})
 	}()
-	<-changed // the watch stands
+	<-changed // the watch has begun
 	l.apply(state())
 	settled := func() bool { return strings.Count(l.ip(l.node, "route show proto 73 dev ovn0"), "\n") == 2 }
 	l.ip(l.node, "link del ovn0")
@@ -292,7 +292,7 @@ func TestOvn0ComesAnew(t *testing.T) {
 	l.sees(l.node, "", "10.16.0.9", "100.64.0.2")
 }
 
-// A firewall that somebody flushed or changed is put back.
+// Apply restores a firewall that others have flushed or changed.
 func TestFirewallIsPutBack(t *testing.T) {
 	l := newLab(t)
 	l.apply(state())

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// dualStack is a state that has Apply make everything that it can make.
+// dualStack returns a state for which Apply makes everything that it can make.
 func dualStack() State {
 	s := state()
 	s.Node.Addrs = append(s.Node.Addrs, netip.MustParsePrefix("fd00:100:64::2/64"))
@@ -20,7 +20,8 @@ func dualStack() State {
 	return s
 }
 
-// leftovers is everything, and what Remove must not leave of IPv6 and of links.
+// leftovers returns everything, and also the IPv6 rules and routes and the links, which
+// Remove must not leave.
 func (l *lab) leftovers() string {
 	l.t.Helper()
 	links, err := l.handle(l.node).LinkList()

@@ -13,13 +13,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// Watch calls changed once when it has subscribed, and then each time that
-// something changes that Apply reads: ovn0 is made again, a route of ours is
-// removed, the node gets an address or a route that contains a pod's address. It
-// also reports what Apply itself changes; the next Apply then finds nothing to do.
-// The calls come from one goroutine. Watch returns nil when ctx ends, and an error
-// when the kernel's events were lost: call it again then. Changes of the firewall
-// are not reported.
+// Watch calls changed once when it has subscribed, and then after each change of what
+// Apply reads: ovn0 is made again, a route of ours is removed, the node gets an address
+// or a route that contains a pod's address. It also reports the changes that Apply
+// makes; the next Apply then finds nothing to do. The calls come from one goroutine.
+// Watch returns nil when ctx ends. It errs when events of the kernel were lost; the
+// caller then calls it again. It does not report changes of the firewall.
 func (n *Network) Watch(ctx context.Context, changed func()) error {
 	w := newWatch(n.o.NetNS)
 	defer w.stop()
@@ -68,8 +67,8 @@ func (w *watch) start() error {
 	})
 }
 
-// links subscribes to links. It does not ask the library to list existing links:
-// other subscribers of this process would receive that list, too.
+// links subscribes to links. It does not ask the library to list existing links,
+// because other subscribers of this process would receive that list, too.
 func (w *watch) links() error {
 	return follow(w, linkMatters, func(c chan<- netlink.LinkUpdate) error {
 		return netlink.LinkSubscribeWithOptions(c, w.done, netlink.LinkSubscribeOptions{Namespace: w.ns})
@@ -81,8 +80,8 @@ func (w *watch) stop() {
 	w.wg.Wait()
 }
 
-// follow reads a subscription until it ends, and signals each update for which
-// matters returns true. A subscription ends by itself only when events were lost.
+// follow reads a subscription until it ends, and signals each update for which matters
+// returns true. A subscription ends by itself only if events were lost.
 func follow[T any](w *watch, matters func(T) bool, subscribe func(chan<- T) error) error {
 	updates := make(chan T)
 	if err := subscribe(updates); err != nil {
@@ -99,7 +98,7 @@ func follow[T any](w *watch, matters func(T) bool, subscribe func(chan<- T) erro
 	return nil
 }
 
-// linkMatters leaves out the changes that links report all the time.
+// linkMatters returns false for the changes that links report all the time.
 func linkMatters(u netlink.LinkUpdate) bool {
 	return u.Header.Type == unix.RTM_DELLINK || u.Attrs().Name == NodeLink
 }

@@ -1,5 +1,5 @@
-// Package offload turns off checksum offload, which virtual interfaces promise but
-// no hardware does. It knows one ioctl, and nothing of the interface's purpose.
+// Package offload turns off checksum offload of virtual interfaces, which have no
+// hardware to compute checksums. It knows one ioctl, and not the interface's purpose.
 package offload
 
 import (
@@ -19,10 +19,10 @@ type request struct {
 	_    [24 - unsafe.Sizeof(uintptr(0))]byte
 }
 
-// TxChecksumOff has the kernel compute the checksums of packets that are sent through
-// the interface, in the network namespace of the calling thread. The userspace
-// datapath forwards packets as they are: with offload on, ping works but TCP does
-// not. Calling it again is no error.
+// TxChecksumOff makes the kernel compute the checksums of packets that are sent through
+// the interface, in the network namespace of the calling thread. The userspace datapath
+// forwards packets as they are, so with offload on, ping works but TCP does not. It is
+// no error if offload is off already.
 func TxChecksumOff(name string) error {
 	if len(name) >= unix.IFNAMSIZ {
 		return fmt.Errorf("turn off checksum offload of %s: name too long", name)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// HostName returns the name of the node's end of a pod's interface. It follows from
-// the sandbox alone, so that no record of it is needed.
+// HostName returns the name of the node's end of a pod's interface. It depends only on
+// the sandbox and the link, so that the agent needs no record of it.
 func HostName(container, link string) string { return "i" + digest(container, link) }
 
 // HostNames returns all names that an interface's steps may use on the node.
@@ -29,9 +29,9 @@ func digest(container, link string) string {
 
 const aliasPrefix = "isthmus "
 
-// Mark is the content of a link's alias, which marks the link as ours: the garbage
-// collection finds it without a switch port. A link of an earlier release has
-// Container and Pod only.
+// Mark is the content of a link's alias, which marks the link as ours. With it, the
+// garbage collection finds a link that has no switch port. A link of an earlier
+// release has Container and Pod only.
 type Mark struct {
 	Container, Link, UID string
 	// VLAN is Port.VLAN of a pod on a trunk; empty otherwise.
@@ -39,8 +39,8 @@ type Mark struct {
 	Pod  string
 }
 
-// VLAN returns the VLAN id and its parent as a Mark has them; empty for a port
-// without. The pod must be plugged again when they change.
+// VLAN returns the VLAN id and its parent in the form of a Mark; empty for a port
+// without a VLAN. The pod must be plugged again when they change.
 func (p Port) VLAN() string {
 	if p.Tag == 0 {
 		return ""
@@ -52,14 +52,14 @@ func (p Port) mark() Mark {
 	return Mark{Container: p.Container, Link: p.Link, UID: p.UID, VLAN: p.VLAN(), Pod: p.Pod}
 }
 
-// Alias returns the mark as text, at most 255 bytes, which the kernel takes: the
-// pod's name, which comes last, may be cut.
+// Alias returns the mark as text of at most 255 bytes, the kernel's limit. The pod's
+// name comes last and may be cut.
 func (m Mark) Alias() string {
 	text := aliasPrefix + strings.Join([]string{m.Container, m.Link, cmp.Or(m.UID, "-"), cmp.Or(m.VLAN, "-"), m.Pod}, " ")
 	return text[:min(len(text), 255)]
 }
 
-// ParseAlias returns the mark of a link of ours; ours is false for other links.
+// ParseAlias returns the mark of a link of ours. ours is false for other links.
 func ParseAlias(alias string) (m Mark, ours bool) {
 	rest, ours := strings.CutPrefix(alias, aliasPrefix)
 	if !ours {

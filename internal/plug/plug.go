@@ -1,6 +1,6 @@
 // Package plug decides how a pod's interface reaches the network: it turns a port
 // and the node's properties into an ordered list of steps, each with its undo. It
-// is pure: package netdev does the steps. Steps is the way in.
+// is pure: package netdev does the steps. Read Steps first.
 package plug
 
 import (
@@ -30,7 +30,7 @@ const HostLink = "host0"
 // HostAddr is the node's address on every host link of every node.
 var HostAddr = netip.AddrFrom4([4]byte{169, 254, 1, 1})
 
-// tunnelOverhead4 and 6 are the bytes that Geneve and its outer headers take.
+// The bytes that Geneve and its outer headers need, over IPv4 and over IPv6.
 const (
 	tunnelOverhead4 = 58
 	tunnelOverhead6 = 78
@@ -62,11 +62,11 @@ type Route struct {
 	Via netip.Addr
 }
 
-// Node has the node's properties that the steps depend on.
+// Node has the properties of the node that the steps depend on.
 type Node struct {
 	Mode   Mode
 	Bridge string
-	// Owner marks what is ours in the node's switch database.
+	// Owner marks our rows in the node's switch database.
 	Owner string
 	// Userspace is true if the bridge has the userspace datapath, which forwards
 	// packets with incomplete checksums as they are.
@@ -93,8 +93,8 @@ func Steps(p Port, n Node) ([]Step, error) {
 	return switchSteps(p, n), nil
 }
 
-// switchSteps plugs the interface into the switch when it is complete, so that it
-// takes no packets before, and then waits for OVN.
+// switchSteps plugs the interface into the switch only when it is complete, so that it
+// receives no packets before. The last step waits for OVN.
 func switchSteps(p Port, n Node) []Step {
 	host := HostName(p.Container, p.Link)
 	steps := []Step{Veth{Host: host, Link: p.Link, MAC: p.MAC, MTU: p.MTU, Alias: p.mark().Alias()}}
@@ -108,8 +108,8 @@ func switchSteps(p Port, n Node) []Step {
 	return append(steps, switchPort(p, n, host), Installed{Name: host})
 }
 
-// trunkSteps always makes the host link, and first: by it the node finds the pod's
-// namespace again, and in it the VLAN link.
+// trunkSteps always makes the host link, as the first step. By the host link, the node
+// later finds the pod's namespace and the VLAN link in it.
 func trunkSteps(p Port, n Node) []Step {
 	link := VLANLink{
 		Host: HostLinkName(p.Container, p.Link), Trunk: n.Trunk, Tag: p.Tag,
@@ -118,7 +118,7 @@ func trunkSteps(p Port, n Node) []Step {
 	return slices.Concat(hostLinkSteps(p), []Step{link}, addressSteps(p), routeSteps(p))
 }
 
-// Remains returns steps whose undo removes all that Steps may have made for an
+// Remains returns steps whose undo removes everything that Steps may have made for an
 // interface in that mode. It needs no claim.
 func Remains(mode Mode, container, link string) []Step {
 	host, second := HostName(container, link), HostLinkName(container, link)
@@ -128,7 +128,7 @@ func Remains(mode Mode, container, link string) []Step {
 	return []Step{Veth{Host: host, Link: link}, Veth{Host: second, Link: HostLink}, SwitchPort{Name: host}}
 }
 
-// checkPort returns why p cannot be plugged into n.
+// checkPort returns an error if p cannot be plugged into n.
 func checkPort(p Port, n Node) error {
 	if len(p.Addrs) == 0 {
 		return errors.New("its claim has no address")
@@ -183,8 +183,8 @@ func addressSteps(p Port) []Step {
 	return steps
 }
 
-// routeSteps returns the default routes first, because other routes may need the
-// same gateway.
+// routeSteps returns the steps for p's routes. The default routes come first, because
+// other routes may need the same gateway.
 func routeSteps(p Port) []Step {
 	var steps []Step
 	for _, g := range p.Gateways {
@@ -200,8 +200,8 @@ func routeSteps(p Port) []Step {
 	return steps
 }
 
-// routeStep returns a route that is on-link if no prefix of the port contains the
-// next hop.
+// routeStep returns the step for a route. The route is on-link if no prefix of the port
+// contains its next hop.
 func (p Port) routeStep(r Route) Step {
 	onLink := true
 	for _, a := range p.Addrs {
@@ -219,8 +219,8 @@ func hostLinkSteps(p Port) []Step {
 	}
 }
 
-// Keys in external_ids of our interfaces in the node's switch database. The agent
-// has no other memory.
+// Keys in external_ids of our interfaces in the node's switch database. The agent keeps
+// no other record of them.
 const (
 	KeyIfaceID    = "iface-id"
 	KeyIfaceIDVer = "iface-id-ver"

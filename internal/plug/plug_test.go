@@ -108,7 +108,7 @@ func TestStepsRefuses(t *testing.T) {
 	}
 }
 
-// What Remains names must cover every link and port that Steps can make.
+// Remains must name every link and port that Steps can make.
 func TestRemainsCoversSteps(t *testing.T) {
 	p, n := port(), node()
 	p.HostLink = true

@@ -10,15 +10,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Step is one change to the node or the pod. It describes its undo as well. All
-// types of steps are in this file.
+// Step is one change to the node or the pod. It also describes its undo. All types of
+// steps are in this file.
 type Step interface {
 	String() string
 	step()
 }
 
-// Veth makes a pair, with end Link in the pod and end Host on the node, and sets both
-// up. The node's end gets no IPv6 address. The kernel chooses MAC and MTU if they
+// Veth makes a pair with end Link in the pod and end Host on the node, and sets both
+// ends up. The node's end gets no IPv6 address. The kernel chooses MAC and MTU if they
 // are zero.
 type Veth struct {
 	Host, Link string
@@ -27,10 +27,10 @@ type Veth struct {
 	Alias      string
 }
 
-// VLANLink makes a link for VLAN Tag inside the pod, on the node's interface Trunk.
-// Host is the node's end of the host link, by which the undo finds the pod when only
-// the sandbox is known. The VLAN belongs to the pod whose claim has it: an earlier
-// sandbox of ours loses it.
+// VLANLink makes a link for VLAN Tag inside the pod, on the node's interface Trunk. Host
+// is the node's end of the host link. With it, the undo finds the pod when only the
+// sandbox is known. The VLAN belongs to the pod whose claim has it: an earlier sandbox
+// of ours loses it.
 type VLANLink struct {
 	Host, Trunk string
 	Tag         int
@@ -40,7 +40,7 @@ type VLANLink struct {
 	Alias       string
 }
 
-// ChecksumOff has both ends of a veth send complete checksums.
+// ChecksumOff makes both ends of a veth send packets with complete checksums.
 type ChecksumOff struct{ Host, Link string }
 
 // Address adds an address to a pod's link. It is removed with the link.
@@ -49,7 +49,7 @@ type Address struct {
 	Prefix netip.Prefix
 }
 
-// PodRoute adds a route in the pod. Without Via, To is reached directly on the link.
+// PodRoute adds a route in the pod. Without Via, To is directly on the link.
 type PodRoute struct {
 	Link   string
 	To     netip.Prefix
@@ -63,8 +63,8 @@ type NodeAddress struct {
 	Prefix netip.Prefix
 }
 
-// SwitchPort plugs link Name into Bridge and marks it with IDs. It removes other
-// ports of ours that have the same iface-id: those of an earlier sandbox of the pod.
+// SwitchPort plugs link Name into Bridge and marks it with IDs. It removes our other
+// ports with the same iface-id, which belong to an earlier sandbox of the pod.
 type SwitchPort struct {
 	Bridge, Name string
 	IDs          map[string]string

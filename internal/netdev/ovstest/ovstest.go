@@ -1,6 +1,6 @@
-// Package ovstest gives a test a node of its own: a network namespace in which
-// a real ovsdb-server and a real ovs-vswitchd run, with a bridge br-int on the
-// userspace datapath. There is no ovn-controller: Install stands in for it.
+// Package ovstest gives a test its own node: a network namespace in which a real
+// ovsdb-server and a real ovs-vswitchd run, with a bridge br-int on the userspace
+// datapath. There is no ovn-controller; Install replaces it.
 package ovstest
 
 import (
@@ -21,7 +21,7 @@ import (
 
 // Node is the namespace with its switch.
 type Node struct {
-	// Endpoint is the switch database's.
+	// Endpoint is the address of the switch database.
 	Endpoint string
 	// NetNS is the node's namespace, open until the test ends.
 	NetNS *os.File
@@ -29,7 +29,8 @@ type Node struct {
 	db *ovsdbtest.Server
 }
 
-// Start skips the test where OVS is not installed or we are not root.
+// Start starts a node until the test ends. It skips the test if OVS is not installed
+// or the test does not run as root.
 func Start(t *testing.T) *Node {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -61,25 +62,26 @@ func (n *Node) StopDatabase(t *testing.T) {
 	n.db.Stop()
 }
 
-// Install does what ovn-controller does once a port is bound: it waits for the
-// interface and marks it.
+// Install does what ovn-controller does after it has bound a port: it waits for the
+// interface and marks it as installed.
 func (n *Node) Install(t *testing.T, name string) {
 	t.Helper()
 	n.Vsctl(t, "wait-until", "Interface", name, "external_ids:isthmus-owner!=none", "--",
 		"set", "Interface", name, "external_ids:ovn-installed=true")
 }
 
-// Vsctl runs ovs-vsctl and returns what it says.
+// Vsctl runs ovs-vsctl and returns its output.
 func (n *Node) Vsctl(t *testing.T, args ...string) string {
 	t.Helper()
 	return n.Run(t, append([]string{"ovs-vsctl", "--db=" + n.Endpoint, "--timeout=20"}, args...)...)
 }
 
-// Run runs a command inside the node and returns what it says.
+// Run runs a command in the node's namespace and returns its output.
 func (n *Node) Run(t *testing.T, args ...string) string { return Run(t, n.NetNS, args...) }
 
-// spawn starts a process inside the node that ends with the test, or with the
-// thread that started it if the test is killed: so that thread is kept.
+// spawn starts a process in the node's namespace that ends with the test. If the test
+// is killed, the process ends with the thread that started it, so that thread lives
+// until the test ends.
 func (n *Node) spawn(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -105,8 +107,8 @@ func (n *Node) spawn(t *testing.T, args ...string) {
 	})
 }
 
-// NetNS makes a network namespace without a name, which is gone when the test
-// has ended and nobody is in it.
+// NetNS makes a network namespace without a name. It ends when the test has ended and
+// no process is in it.
 func NetNS(t *testing.T) *os.File {
 	t.Helper()
 	made := make(chan *os.File, 1)
@@ -130,7 +132,8 @@ func NetNS(t *testing.T) *os.File {
 	return f
 }
 
-// Inside runs f on a thread in that namespace. A process that f starts is in it, too.
+// Inside runs f on a thread in that namespace and returns f's error. A process that f
+// starts is in the namespace, too.
 func Inside(netns *os.File, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -144,7 +147,7 @@ func Inside(netns *os.File, f func() error) error {
 	return <-done
 }
 
-// Run runs a command inside the namespace and returns what it says.
+// Run runs a command in the namespace and returns its output.
 func Run(t *testing.T, netns *os.File, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
@@ -160,7 +163,7 @@ func Run(t *testing.T, netns *os.File, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Copy opens the namespace anew, for somebody who will close it.
+// Copy returns another open file of the namespace, which the caller closes.
 func Copy(t *testing.T, netns *os.File) *os.File {
 	t.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", netns.Fd()))

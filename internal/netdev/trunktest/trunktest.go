@@ -1,7 +1,7 @@
-// Package trunktest gives a test a node with a trunk port: a network namespace
-// with an interface whose other end, in a namespace of its own, stands for all
-// that is behind the port. It needs a kernel with 8021q; where this machine's has
-// none, internal/lab/guest runs the tests in a virtual machine.
+// Package trunktest gives a test a node with a trunk port: a network namespace with
+// an interface. The interface's other end, in a second namespace, stands for the
+// network behind the port. The package needs a kernel with 8021q. If this machine's
+// kernel has none, internal/lab/guest runs the tests in a virtual machine.
 package trunktest
 
 import (
@@ -20,27 +20,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/netdev/ovstest"
 )
 
-// MAC and MTU are those of the node's interface.
+// MAC and MTU of the node's interface.
 const (
 	MAC = "fa:16:3e:00:00:01"
 	MTU = 1442
 )
 
-// Trunk is such a node.
+// Trunk is a node with a trunk port.
 type Trunk struct {
 	// NIC is the node's interface, Far the other end's.
 	NIC, Far string
-	// Node and Out are the two namespaces.
+	// Node and Out are the namespaces of the node and of the network behind the port.
 	Node, Out *os.File
-	// Pods is the directory of pods' namespaces.
+	// Pods is the directory of the pods' namespaces.
 	Pods string
 
 	t *testing.T
 }
 
-// New fails where the kernel has no 8021q: tests that need it are built with tag
-// vlan, and internal/lab/guest runs them in a kernel that has it. Behind the trunk
-// VLANs 101 and 102 are there, as Behind makes them.
+// New makes a node whose interface has that name, with VLANs 101 and 102 behind the
+// trunk, as AddVLAN makes them. It fails if the kernel has no 8021q: tests that need
+// it have the build tag vlan, and internal/lab/guest runs them in a kernel with it.
 func New(t *testing.T, nic string) *Trunk {
 	t.Helper()
 	w := &Trunk{NIC: nic, Far: "up0", Node: ovstest.NetNS(t), Out: ovstest.NetNS(t), Pods: t.TempDir(), t: t}
@@ -59,7 +59,8 @@ func New(t *testing.T, nic string) *Trunk {
 	return w
 }
 
-// address gives the node one in its parent's network, and a way out of there.
+// address gives the node an address in its parent port's network, and a default
+// route.
 func (w *Trunk) address(l netlink.Link) {
 	w.t.Helper()
 	h := w.Handle(w.Node)
@@ -76,7 +77,7 @@ func (w *Trunk) must(err error) {
 	}
 }
 
-// Handle is open until the test ends.
+// Handle returns a netlink handle of the namespace, open until the test ends.
 func (w *Trunk) Handle(ns *os.File) *netlink.Handle {
 	w.t.Helper()
 	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
@@ -94,7 +95,7 @@ func (w *Trunk) up(ns *os.File, name string) netlink.Link {
 	return l
 }
 
-// AddVLAN makes a link with the address 12.0.<tag>.1/24.
+// AddVLAN makes a VLAN link on parent with the address 12.0.<tag>.1/24.
 func (w *Trunk) AddVLAN(ns *os.File, parent, name string, tag int) (netlink.Link, error) {
 	w.t.Helper()
 	h := w.Handle(ns)
@@ -110,7 +111,8 @@ func (w *Trunk) AddVLAN(ns *os.File, parent, name string, tag int) (netlink.Link
 	return made, h.AddrAdd(made, addr)
 }
 
-// Pod is a namespace that the container runtime keeps under that name.
+// Pod makes a pod's namespace as the container runtime does, with a file of that name
+// in Pods.
 func (w *Trunk) Pod(name string) *os.File {
 	w.t.Helper()
 	ns, file := ovstest.NetNS(w.t), filepath.Join(w.Pods, name)
@@ -120,13 +122,13 @@ func (w *Trunk) Pod(name string) *os.File {
 	return ns
 }
 
-// Forget has the runtime keep the namespace no longer.
+// Forget unmounts the file of a pod's namespace, as the container runtime does.
 func (w *Trunk) Forget(name string) {
 	w.t.Helper()
 	w.must(unix.Unmount(filepath.Join(w.Pods, name), unix.MNT_DETACH))
 }
 
-// VLANs are those that a namespace has links for.
+// VLANs returns the VLAN ids of the VLAN links in a namespace.
 func (w *Trunk) VLANs(ns *os.File) (tags []int) {
 	w.t.Helper()
 	links, err := w.Handle(ns).LinkList()
@@ -139,14 +141,15 @@ func (w *Trunk) VLANs(ns *os.File) (tags []int) {
 	return tags
 }
 
-// Reaches expects that a pod connects to 12.0.<tag>.1, which is behind the
-// trunk, and is seen there as 12.0.<tag>.2.
+// Reaches fails the test unless a pod connects to 12.0.<tag>.1, which is behind the
+// trunk, from address 12.0.<tag>.2.
 func (w *Trunk) Reaches(pod *os.File, tag int) {
 	w.t.Helper()
 	w.Answers(w.Out, pod, fmt.Sprintf("12.0.%d.1:80", tag), fmt.Sprintf("12.0.%d.2", tag))
 }
 
-// Answers expects that client connects to an address of server and is seen there as that.
+// Answers fails the test unless client connects to address in server, and server sees
+// it under address as.
 func (w *Trunk) Answers(server, client *os.File, address, as string) {
 	w.t.Helper()
 	var l net.Listener
