@@ -125,7 +125,7 @@ func (t *tool) cleanable(ctx context.Context, o cleanup) (cleanupTarget, error) 
 	target.noSettings = errors.Is(err, errNoSettings)
 	target.here = err == nil && s.Cluster == o.cluster || target.noSettings
 	if target.here {
-		if err := unguarded(ctx, client); err != nil {
+		if err := controllerGone(ctx, client); err != nil {
 			return target, err
 		}
 	}
@@ -135,8 +135,8 @@ func (t *tool) cleanable(ctx context.Context, o cleanup) (cleanupTarget, error) 
 	return target, nil
 }
 
-// unguarded returns an error while the controller's Deployment has replicas.
-func unguarded(ctx context.Context, client kubernetes.Interface) error {
+// controllerGone returns an error while the controller's Deployment has replicas.
+func controllerGone(ctx context.Context, client kubernetes.Interface) error {
 	d, err := client.AppsV1().Deployments(settings.Namespace).Get(ctx, controllers, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil

@@ -19,7 +19,7 @@ const (
 	cloudsKey    = "clouds.yaml"
 )
 
-func where(name string) string { return settings.Namespace + "/" + name }
+func qualified(name string) string { return settings.Namespace + "/" + name }
 
 // cloudName is the name of a cloud, with its credentials, and the path of the clouds.yaml
 // that has it.
@@ -32,7 +32,7 @@ func (t *tool) cloudOf(ctx context.Context, flags cloudName) (name, file string,
 	name = cmp.Or(flags.name, t.getenv("OS_CLOUD"))
 	file = cmp.Or(flags.file, t.getenv("OS_CLIENT_CONFIG_FILE"))
 	if file == "" && name != "" {
-		file = t.usualFile()
+		file = t.defaultFile()
 	}
 	done = func() {}
 	if file == "" {
@@ -44,9 +44,9 @@ func (t *tool) cloudOf(ctx context.Context, flags cloudName) (name, file string,
 	return name, file, done, err
 }
 
-// usualFile returns the path of the clouds.yaml that OpenStack's own client would read,
+// defaultFile returns the path of the clouds.yaml that OpenStack's own client would read,
 // empty if there is none.
-func (t *tool) usualFile() string {
+func (t *tool) defaultFile() string {
 	config := cmp.Or(t.getenv("XDG_CONFIG_HOME"), filepath.Join(t.getenv("HOME"), ".config"))
 	for _, dir := range []string{".", filepath.Join(config, "openstack"), "/etc/openstack"} {
 		if path := filepath.Join(dir, cloudsKey); isFile(path) {
@@ -77,11 +77,11 @@ func (t *tool) cloudOfCluster(ctx context.Context, name string) (_, file string,
 	}
 	secret, err := client.CoreV1().Secrets(settings.Namespace).Get(ctx, cloudsSecret, metav1.GetOptions{})
 	if err != nil {
-		return "", "", done, withHint(fmt.Errorf("read Secret %s: %w", where(cloudsSecret), err))
+		return "", "", done, withHint(fmt.Errorf("read Secret %s: %w", qualified(cloudsSecret), err))
 	}
 	text, has := secret.Data[cloudsKey]
 	if !has {
-		return "", "", done, withHint(fmt.Errorf("there is no key %s in Secret %s", cloudsKey, where(cloudsSecret)))
+		return "", "", done, withHint(fmt.Errorf("there is no key %s in Secret %s", cloudsKey, qualified(cloudsSecret)))
 	}
 	dir, err := os.MkdirTemp("", "kubectl-ko-") // readable by its owner only
 	if err != nil {

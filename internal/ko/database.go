@@ -46,13 +46,13 @@ a short-lived pod; OVN must be installed there.`, d.program, settings.Namespace,
 			if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
 				return c.Help()
 			}
-			return t.ask(c.Context(), d, args)
+			return t.runDatabase(c.Context(), d, args)
 		},
 	}
 }
 
-// ask runs the program on this machine, or on a node if it is not installed here.
-func (t *tool) ask(ctx context.Context, d database, args []string) error {
+// runDatabase runs the program on this machine, or on a node if it is not installed here.
+func (t *tool) runDatabase(ctx context.Context, d database, args []string) error {
 	if err := d.refuse(args, os.Getenv("OVN_NBCTL_OPTIONS")); err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func (t *tool) ask(ctx context.Context, d database, args []string) error {
 		return fmt.Errorf("the settings have no %s: give it in ConfigMap %s/%s", d.key, settings.Namespace, settings.ConfigMap)
 	}
 	argv := append([]string{d.program, "--db=" + strings.Join(addresses, ",")}, args...)
-	if path, err := t.look(d.program); err == nil {
+	if path, err := t.findProgram(d.program); err == nil {
 		argv[0] = path
 		return t.run(ctx, t.Streams, argv)
 	}
-	return t.askOnNode(ctx, client, argv)
+	return t.runOnNode(ctx, client, argv)
 }
 
 // refuse returns an error if the arguments or the environment have --wait, also

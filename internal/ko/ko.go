@@ -41,9 +41,9 @@ type tool struct {
 	connect func() (kubernetes.Interface, error)
 	// objects returns a client for objects of our own kinds.
 	objects func() (dynamic.Interface, error)
-	// look returns the path of a program on the user's machine; run runs it.
-	look func(name string) (string, error)
-	run  func(ctx context.Context, s Streams, argv []string) error
+	// findProgram returns the path of a program on the user's machine; run runs it.
+	findProgram func(name string) (string, error)
+	run         func(ctx context.Context, s Streams, argv []string) error
 	// getenv reads the user's environment.
 	getenv func(name string) string
 	// socket is the pool socket of a controller outside the cluster, empty for none.
@@ -68,7 +68,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 }
 
 func newTool(s Streams) *tool {
-	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), look: lookPath, run: runHere, getenv: os.Getenv, pauses: clearPauses()}
+	t := &tool{Streams: s, rules: clientcmd.NewDefaultClientConfigLoadingRules(), findProgram: lookPath, run: runHere, getenv: os.Getenv, pauses: clearPauses()}
 	config := func() (*rest.Config, error) {
 		return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(t.rules, &t.overrides).ClientConfig()
 	}

@@ -66,7 +66,7 @@ func newBench(objects ...runtime.Object) *bench {
 	b := &bench{kube: fake.NewClientset(objects...)}
 	b.tool = newTool(Streams{In: strings.NewReader(""), Out: &b.out, Err: &b.out})
 	b.connect = func() (kubernetes.Interface, error) { return b.kube, nil }
-	b.look = func(name string) (string, error) { return "/bin/" + name, nil }
+	b.findProgram = func(name string) (string, error) { return "/bin/" + name, nil }
 	b.getenv = func(string) string { return "" }
 	b.run = func(_ context.Context, _ Streams, argv []string) error { b.ran = append(b.ran, argv); return nil }
 	return b
@@ -156,7 +156,7 @@ func TestDatabaseOnNode(t *testing.T) {
 		"missing": {corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError"}, func(err error) bool { return err != nil && strings.Contains(err.Error(), "apt install ovn-common") }},
 	} {
 		b := newBench(append(agentPod(), configMap(configured))...)
-		b.look = func(string) (string, error) { return "", errors.New("not found") }
+		b.findProgram = func(string) (string, error) { return "", errors.New("not found") }
 		b.ends(c.state)
 		if err := b.execute(t.Context(), []string{"nbctl", "show"}); !c.check(err) {
 			t.Errorf("%s: %v", name, err)
@@ -182,7 +182,7 @@ func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
 	t.Parallel()
 	objects := agentPod()
 	b := newBench(append(objects, configMap(configured), nestedNode(objects[1].(*corev1.Pod).Spec.NodeName))...)
-	b.look = func(name string) (string, error) { return "", errors.New(name + " is not there") }
+	b.findProgram = func(name string) (string, error) { return "", errors.New(name + " is not there") }
 	if err := b.execute(t.Context(), []string{"nbctl", "show"}); err == nil || !strings.Contains(err.Error(), "on a node with OVN") {
 		t.Errorf("got %v", err)
 	}
@@ -192,7 +192,7 @@ func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
 func TestAProgramIsRunForThoseWhoSeeNoNodes(t *testing.T) {
 	t.Parallel()
 	b := newBench(append(agentPod(), configMap(configured))...)
-	b.look = func(name string) (string, error) { return "", errors.New(name + " is not there") }
+	b.findProgram = func(name string) (string, error) { return "", errors.New(name + " is not there") }
 	b.ends(corev1.ContainerStateTerminated{})
 	b.kube.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("nodes"), "", nil)

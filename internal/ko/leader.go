@@ -20,10 +20,10 @@ import (
 // askTimeout is the time limit for the API server's answers.
 const askTimeout = 10 * time.Second
 
-// nobodyLeads returns an error while a controller of the cluster runs. If no API server
+// noLeader returns an error while a controller of the cluster runs. If no API server
 // answers, it prints that this is unknown and returns nil, because the cluster may be
 // gone.
-func (t *tool) nobodyLeads(ctx context.Context, cluster string) error {
+func (t *tool) noLeader(ctx context.Context, cluster string) error {
 	unknown := func(err error) error {
 		_, err = fmt.Fprintf(t.Err, "It is unknown whether a controller of cluster %s still runs, because the cluster cannot be reached: %v\n", cluster, err)
 		return err
@@ -46,7 +46,7 @@ func (t *tool) nobodyLeads(ctx context.Context, cluster string) error {
 	if s, err := readSettings(ctx, client); err == nil && s.Cluster != cluster {
 		return nil // the lease belongs to another cluster
 	}
-	return errors.Join(unguarded(ctx, client), free(lease))
+	return errors.Join(controllerGone(ctx, client), leaseFree(lease))
 }
 
 // unreachable reports whether err is not an answer of an API server.
@@ -55,8 +55,8 @@ func unreachable(err error) bool {
 	return err != nil && !errors.As(err, &answer)
 }
 
-// free returns an error while the lease is held.
-func free(l *coordinationv1.Lease) error {
+// leaseFree returns an error while the lease is held.
+func leaseFree(l *coordinationv1.Lease) error {
 	if l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "" || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
 		return nil
 	}
@@ -64,7 +64,7 @@ func free(l *coordinationv1.Lease) error {
 	if time.Now().After(end) { //nolint:forbidigo // the shell has the clock
 		return nil
 	}
-	return fmt.Errorf("controller %s still holds Lease %s and would put everything back: stop it, or say --force", *l.Spec.HolderIdentity, where(controllers))
+	return fmt.Errorf("controller %s still holds Lease %s and would put everything back: stop it, or say --force", *l.Spec.HolderIdentity, qualified(controllers))
 }
 
 // leader returns the pod of the controller that holds the lease, or an error if no

@@ -75,7 +75,7 @@ ovn_sb_connection = %s
 ovn_l3_scheduler = leastloaded
 # neutron_sync_mode = repair deletes what it does not know, at each start
 neutron_sync_mode = log
-`, strings.Join(s.NBAddresses, ","), or(southbound, "# give sbAddresses in ConfigMap "+settings.Namespace+"/"+settings.ConfigMap))
+`, strings.Join(s.NBAddresses, ","), orElse(southbound, "# give sbAddresses in ConfigMap "+settings.Namespace+"/"+settings.ConfigMap))
 	for _, a := range slices.Concat(s.NBAddresses, s.SBAddresses) {
 		if strings.HasPrefix(a, "unix:") {
 			fmt.Fprintf(&b, "# %s is a local socket: another host needs a tcp: or ssl: address\n", a)
@@ -89,12 +89,12 @@ ovs-vsctl set open . external-ids:hostname=%[1]s
 ovs-vsctl set open . external-ids:ovn-remote=%[2]s
 ovs-vsctl set open . external-ids:ovn-encap-type=geneve
 ovs-vsctl set open . external-ids:ovn-encap-ip=%[3]s
-`, h.Name, or(southbound, "SB_ADDRESSES"), or(h.Address, "IP_ADDRESS  # the node has no InternalIP: an address that all nodes reach"))
+`, h.Name, orElse(southbound, "SB_ADDRESSES"), orElse(h.Address, "IP_ADDRESS  # the node has no InternalIP: an address that all nodes reach"))
 	}
 	return b.String()
 }
 
-func or(text, instead string) string {
+func orElse(text, instead string) string {
 	if text == "" {
 		return instead
 	}

@@ -24,9 +24,9 @@ const agents = "isthmus-agent"
 // nodeTimeout is the time limit for a program on a node, including the start of its pod.
 const nodeTimeout = time.Minute
 
-// askOnNode runs argv on a node where the agent runs, because OVN is installed there, and
+// runOnNode runs argv on a node where the agent runs, because OVN is installed there, and
 // prints the output. Its errors say what to do instead.
-func (t *tool) askOnNode(ctx context.Context, client kubernetes.Interface, argv []string) error {
+func (t *tool) runOnNode(ctx context.Context, client kubernetes.Interface, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
 	pod, err := onNode(ctx, client, argv)

@@ -37,7 +37,7 @@ back. If something could not be deleted, run the command again later.
 
 The OpenStack user is the one that the flags name. Without them it is that of
 OS_CLOUD and OS_CLIENT_CONFIG_FILE, as for the openstack command; without these it
-is the cluster's own user, from Secret ` + where(cloudsSecret) + `.`,
+is the cluster's own user, from Secret ` + qualified(cloudsSecret) + `.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return cleanup.run(c.Context()) },
 	}
@@ -62,7 +62,7 @@ type cloudFabric interface {
 
 func (c cloudCleanup) run(ctx context.Context) error {
 	if !c.dryRun && !c.forced {
-		if err := c.nobodyLeads(ctx, c.cluster); err != nil {
+		if err := c.noLeader(ctx, c.cluster); err != nil {
 			return err
 		}
 	}

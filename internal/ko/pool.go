@@ -199,7 +199,7 @@ func (t poolCommands) askPools(ctx context.Context, args []string, out *bytes.Bu
 	if t.socket != "" {
 		return "the controller at " + t.socket, poolwire.Ask(ctx, t.socket, args, out)
 	}
-	kubectl, err := t.look("kubectl")
+	kubectl, err := t.findProgram("kubectl")
 	if err != nil {
 		return "", fmt.Errorf("kubectl is needed to run a program in the controller's pod: %w", err)
 	}

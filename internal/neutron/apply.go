@@ -14,9 +14,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// rounds is how often Apply compares a unit's objects with what it wants and runs the
+// maxRounds is how often Apply compares a unit's objects with what it wants and runs the
 // steps. Once is not enough: Neutron creates rules of its own in a new security group.
-const rounds = 3
+const maxRounds = 3
 
 // bulk is the maximum number of objects in one call: Neutron takes a third of a second
 // for each port.
@@ -51,31 +51,31 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 		return intent.Observed{}, err
 	}
 	m := plan.Owner{Name: f.Owner, Unit: u}
-	f.name(u, w, e)
-	if err := f.know(ctx, a, m, e); err != nil {
+	f.setGroupUsers(u, w, e)
+	if err := f.readUnit(ctx, a, m, e); err != nil {
 		return intent.Observed{}, err
 	}
-	around, err := f.around(ctx, a, w, e)
+	deps, err := f.dependencies(ctx, a, w, e)
 	if err != nil {
 		return intent.Observed{}, err
 	}
-	want, err := plan.Translate(m, w, around)
+	want, err := plan.Translate(m, w, deps)
 	if err != nil {
 		return intent.Observed{}, err
 	}
 	e.want = want
-	f.fromPool(u, e)
-	changed, err := f.bring(ctx, a, u, e)
+	f.takeFromPool(u, e)
+	changed, err := f.reconcile(ctx, a, u, e)
 	if err != nil {
 		return intent.Observed{}, err
 	}
 	f.remember(u, w, e)
-	seen := f.seen(w, e, changed)
+	seen := f.observe(w, e, changed)
 	return seen, f.awaitUp(u, w, seen)
 }
 
-// know reads the unit's objects from Neutron, unless the entry's objects are certain.
-func (f *Fabric) know(ctx context.Context, a *client.Client, m plan.Owner, e *entry) error {
+// readUnit reads the unit's objects from Neutron, unless the entry's objects are certain.
+func (f *Fabric) readUnit(ctx context.Context, a *client.Client, m plan.Owner, e *entry) error {
 	if e.sure {
 		return nil
 	}
@@ -83,22 +83,22 @@ func (f *Fabric) know(ctx context.Context, a *client.Client, m plan.Owner, e *en
 	if err != nil {
 		return err
 	}
-	lent, err := stillThere(ctx, a, e.objects, m)
+	lent, err := unnamedPorts(ctx, a, e.objects, m)
 	if err != nil {
 		return err
 	}
-	if e.objects, err = f.placed(ctx, a, append(found, lent...)); err != nil {
+	if e.objects, err = f.placeSubports(ctx, a, append(found, lent...)); err != nil {
 		return err
 	}
 	e.sure = true
 	return nil
 }
 
-// bring runs the missing steps and returns how many it ran.
-func (f *Fabric) bring(ctx context.Context, a *client.Client, u intent.Unit, e *entry) (int, error) {
+// reconcile runs the missing steps and returns how many it ran.
+func (f *Fabric) reconcile(ctx context.Context, a *client.Client, u intent.Unit, e *entry) (int, error) {
 	changed := 0
-	for range rounds {
-		steps := f.toPool(e, plan.Diff(e.objects, e.want, a.TagsOnCreate()))
+	for range maxRounds {
+		steps := f.returnToPool(e, plan.Diff(e.objects, e.want, a.TagsOnCreate()))
 		if len(steps) == 0 {
 			return changed, nil
 		}
@@ -108,10 +108,10 @@ func (f *Fabric) bring(ctx context.Context, a *client.Client, u intent.Unit, e *
 		}
 		steps = f.urgent(steps)
 		f.drainPools(steps)
-		if err := errors.Join(f.addressesFree(steps), f.deserted(u, steps), a.NetworksEmpty(ctx, steps)); err != nil {
+		if err := errors.Join(f.addressesFree(steps), f.groupsUnused(u, steps), a.NetworksEmpty(ctx, steps)); err != nil {
 			return changed, err
 		}
-		if err := f.runAs(ctx, a, u, e, steps); err != nil {
+		if err := f.runSteps(ctx, a, u, e, steps); err != nil {
 			return changed, err
 		}
 		changed += len(steps)
@@ -134,7 +134,7 @@ func (f *Fabric) run(ctx context.Context, a *client.Client, e *entry, steps []pl
 	for len(steps) > 0 {
 		n := plan.Together(steps, bulk)
 		if err := f.do(ctx, a, e, steps[:n]); err != nil {
-			f.missed(err)
+			f.noteMissingGroups(err)
 			return err
 		}
 		steps = steps[n:]
@@ -148,7 +148,7 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 		steps[i].Object = e.resolved(steps[i])
 	}
 	s := steps[0]
-	leave, err := f.quiet.enter(ctx, s)
+	leave, err := f.limiter.enter(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 	case plan.Update:
 		now, err := a.Update(ctx, s)
 		if err == nil {
-			f.changed(e, now.Object(s.Kind))
+			f.noteUpdated(e, now.Object(s.Kind))
 		}
 		return err
 	case plan.Tag:
@@ -167,8 +167,8 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 	case plan.Delete:
 		err := a.Delete(ctx, s)
 		if err == nil {
-			f.gone(e, s.Object)
-			f.Removed(called(s.Object))
+			f.noteDeleted(e, s.Object)
+			f.Removed(describe(s.Object))
 		}
 		return err
 	case plan.Attach:
@@ -179,8 +179,7 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 	return fmt.Errorf("no such step: %s", s)
 }
 
-// create creates the steps' objects in one call and adds those that Neutron made to the
-// entry.
+// create creates the steps' objects in one call and adds those that Neutron made to the entry.
 func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	s := steps[0]
 	if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
@@ -188,7 +187,7 @@ func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps [
 	}
 	made, err := a.Create(ctx, steps)
 	for _, w := range made {
-		f.made(e, w, s.Kind)
+		f.noteCreated(e, w, s.Kind)
 	}
 	return err
 }
@@ -204,8 +203,7 @@ func (f *Fabric) tag(ctx context.Context, a *client.Client, e *entry, s plan.Ste
 	return err
 }
 
-// resolved returns the step's object with ids in place of references to the entry's
-// objects.
+// resolved returns the step's object with ids in place of references to the entry's objects.
 func (e *entry) resolved(s plan.Step) plan.Object {
 	o := s.Object
 	id := func(r plan.Ref) string {
@@ -238,7 +236,7 @@ func (e *entry) index(o plan.Object) int {
 	return slices.IndexFunc(e.objects, o.Is)
 }
 
-func (f *Fabric) made(e *entry, w client.Resource, k plan.Kind) {
+func (f *Fabric) noteCreated(e *entry, w client.Resource, k plan.Kind) {
 	if w.ID == "" {
 		return // the call failed
 	}
@@ -247,9 +245,9 @@ func (f *Fabric) made(e *entry, w client.Resource, k plan.Kind) {
 	e.objects = plan.Named(append(append(e.objects, o), w.GroupRules()...))
 }
 
-// changed stores an updated object. It keeps the tags, because the answer to an update
+// noteUpdated stores an updated object. It keeps the tags, because the answer to an update
 // may show old ones, and the parent and the VLAN, because the answer has neither.
-func (f *Fabric) changed(e *entry, o plan.Object) {
+func (f *Fabric) noteUpdated(e *entry, o plan.Object) {
 	f.touch(o.ID)
 	if i := e.index(o); i >= 0 {
 		o.Tags = e.objects[i].Tags
@@ -261,7 +259,7 @@ func (f *Fabric) changed(e *entry, o plan.Object) {
 	}
 }
 
-func (f *Fabric) gone(e *entry, o plan.Object) {
+func (f *Fabric) noteDeleted(e *entry, o plan.Object) {
 	f.touch(o.ID)
 	f.markNamed(o.ID)
 	f.forget(o.ID)
@@ -279,8 +277,7 @@ func (f *Fabric) touch(id string) {
 	f.touched[id] = true
 }
 
-// areHandedOut reports whether all steps change ports from the pool that have no name
-// yet.
+// areHandedOut reports whether all steps change ports from the pool that have no name yet.
 func (f *Fabric) areHandedOut(steps []plan.Step) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -293,7 +290,7 @@ func (f *Fabric) forget(id string) {
 	defer f.mu.Unlock()
 	f.groups.forget(id)
 	f.pending.Forget(id)
-	maps.DeleteFunc(f.segments, func(_ string, s plan.Network) bool { return s.ID == id })
+	maps.DeleteFunc(f.networks, func(_ string, s plan.Network) bool { return s.ID == id })
 }
 
 // markNamed notes that the port's tags show its unit, or that the port is gone.
@@ -307,13 +304,13 @@ func (f *Fabric) markNamed(id string) {
 func (f *Fabric) remember(u intent.Unit, w intent.Want, e *entry) {
 	for _, s := range w.Networks {
 		if s.Existing == "" {
-			f.learn(s.Name, e.segment(s))
+			f.storeNetwork(s.Name, e.network(s))
 		}
 	}
 	f.rememberGroups(u, e)
 }
 
-func (e *entry) segment(s intent.Network) plan.Network {
+func (e *entry) network(s intent.Network) plan.Network {
 	var network plan.Object
 	var subnets []plan.Object
 	for _, o := range e.objects {
@@ -327,7 +324,7 @@ func (e *entry) segment(s intent.Network) plan.Network {
 	return plan.NetworkOf(network, subnets, s.Prefixes)
 }
 
-func (f *Fabric) seen(w intent.Want, e *entry, changed int) intent.Observed {
+func (f *Fabric) observe(w intent.Want, e *entry, changed int) intent.Observed {
 	seen := intent.Observed{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
 	var want []plan.Object
 	for _, o := range e.want {

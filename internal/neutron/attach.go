@@ -11,9 +11,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/trunk"
 )
 
-// placed adds to subports the trunk that they are attached to. It asks Neutron only if
-// the trunk of one is unknown.
-func (f *Fabric) placed(ctx context.Context, a *client.Client, all []plan.Object) ([]plan.Object, error) {
+// placeSubports adds to subports the trunk that they are attached to. It asks Neutron
+// only if the trunk of one is unknown.
+func (f *Fabric) placeSubports(ctx context.Context, a *client.Client, all []plan.Object) ([]plan.Object, error) {
 	all = plan.Place(all, f.trunks.Find)
 	if !slices.ContainsFunc(all, plan.Unplaced) {
 		return all, nil
@@ -65,8 +65,7 @@ func subports(steps []plan.Step) []trunk.Subport {
 // PortNotUp is the reason of the intent.Wait for a port that has not been up yet.
 const PortNotUp = "PortNotUp"
 
-// awaitUp returns an intent.Wait if one of the unit's ports must have been up once and
-// has not.
+// awaitUp returns an intent.Wait if one of the unit's ports must have been up once and has not.
 func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, seen intent.Observed) error {
 	for _, p := range w.Ports {
 		if b, exists := seen.Ports[p.Name]; exists && p.MustBeUp && p.Parent != "" && !seen.Up[p.Name] {

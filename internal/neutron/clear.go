@@ -12,8 +12,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// Owned describes all objects of this owner, in about the order in which Clear deletes
-// them.
+// Owned describes all objects of this owner, in about the order in which Clear deletes them.
 func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	a, err := f.api(ctx)
 	if err != nil {
@@ -24,24 +23,24 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, u := range inward(all) {
+	for _, u := range deletionOrder(all) {
 		for _, s := range plan.Diff(all[u], nil, nil) {
 			if s.Verb == plan.Delete {
-				out = append(out, called(s.Object))
+				out = append(out, describe(s.Object))
 			}
 		}
 	}
 	return out, nil
 }
 
-// called describes an object for people.
-func called(o plan.Object) string {
+// describe describes an object for people.
+func describe(o plan.Object) string {
 	return fmt.Sprintf("%s (%s)", client.Describe([]plan.Step{{Object: o}}), o.ID)
 }
 
-// inward sorts the units with ports first: networks and groups cannot be deleted while
-// ports use them.
-func inward(all map[intent.Unit][]plan.Object) []intent.Unit {
+// deletionOrder sorts the units with ports first: networks and groups cannot be deleted
+// while ports use them.
+func deletionOrder(all map[intent.Unit][]plan.Object) []intent.Unit {
 	units := slices.Sorted(maps.Keys(all))
 	without := func(u intent.Unit) int {
 		if slices.ContainsFunc(all[u], func(o plan.Object) bool { return o.Kind == plan.KindPort }) {
@@ -81,7 +80,7 @@ func (f *Fabric) Clear(ctx context.Context) (int, error) {
 func (f *Fabric) clearAll(ctx context.Context, all map[intent.Unit][]plan.Object) (int, error) {
 	done := 0
 	var errs []error
-	for _, u := range inward(all) {
+	for _, u := range deletionOrder(all) {
 		e := f.enter(u)
 		e.objects, e.sure = all[u], true
 		_, err := f.apply(ctx, u, intent.Want{}, e)

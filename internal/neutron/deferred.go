@@ -48,8 +48,7 @@ func (q *unitQueue) next() (intent.Unit, bool) {
 	return u, true
 }
 
-// wait blocks until a unit has been added and returns true. It returns false when ctx
-// ends.
+// wait blocks until a unit has been added and returns true. It returns false when ctx ends.
 func (q *unitQueue) wait(ctx context.Context) bool {
 	select {
 	case <-q.added.C():

@@ -73,11 +73,11 @@ type Fabric struct {
 	tasks    sync.WaitGroup
 	stop     context.CancelFunc
 	// unnamed has the units whose ports from the pool have no name yet.
-	unnamed unitQueue
-	looking sync.Mutex // held during Refresh
-	quiet   quiet
-	trunks  *trunk.Trunks
-	pending *trunk.Pending
+	unnamed    unitQueue
+	refreshing sync.Mutex // held during Refresh
+	limiter    portLimiter
+	trunks     *trunk.Trunks
+	pending    *trunk.Pending
 
 	mu    sync.Mutex // guards the fields below
 	units map[intent.Unit]*entry
@@ -86,18 +86,17 @@ type Fabric struct {
 	listed bool
 	// touched has the ids of objects created, changed or deleted since Refresh began.
 	touched map[string]bool
-	// found has the units that a read for the pool has found to have changed.
-	found []intent.Unit
-	// handedOut has the units of ports from the pool that have no name yet, by the port's
-	// id.
+	// changedUnits has the units that a read for the pool has found to have changed.
+	changedUnits []intent.Unit
+	// handedOut has the units of ports from the pool that have no name yet, by the port's id.
 	handedOut map[string]intent.Unit
 	// nodes has the nodes of the parent ports, by the port's id.
 	nodes    map[string]string
-	segments map[string]plan.Network
+	networks map[string]plan.Network
 	groups   *register
-	// doubtful has the units whose entry has an object that is gone from Neutron.
-	doubtful map[intent.Unit]bool
-	standard map[string]string // ids of the default security groups, by project
+	// staleUnits has the units whose entry has an object that is gone from Neutron.
+	staleUnits    map[intent.Unit]bool
+	defaultGroups map[string]string // ids of the default security groups, by project
 }
 
 // New returns a Fabric that works until ctx ends or Close is called. It signs in to
@@ -115,12 +114,12 @@ func New(ctx context.Context, o Options) *Fabric {
 	ctx, cancel := context.WithCancel(openstack.Background(ctx))
 	f := &Fabric{
 		Options: o, stop: cancel, unnamed: unitQueue{added: signal.New()},
-		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, handedOut: map[string]intent.Unit{}, nodes: map[string]string{}, segments: map[string]plan.Network{},
-		groups: newRegister(), doubtful: map[intent.Unit]bool{}, quiet: newQuiet(),
-		standard: map[string]string{},
+		units: map[intent.Unit]*entry{}, touched: map[string]bool{}, handedOut: map[string]intent.Unit{}, nodes: map[string]string{}, networks: map[string]plan.Network{},
+		groups: newRegister(), staleUnits: map[intent.Unit]bool{}, limiter: newPortLimiter(),
+		defaultGroups: map[string]string{},
 	}
 	f.session = openstack.NewLazy(f.signIn)
-	f.trunks = trunk.New(func(ctx context.Context) (func(), error) { return f.quiet.take(ctx, 1) })
+	f.trunks = trunk.New(func(ctx context.Context) (func(), error) { return f.limiter.take(ctx, 1) })
 	f.pending = trunk.NewPending(pendingPorts{f}, o.Up, o.pace, o.Log)
 	f.PortPool = portpool.New(portpool.Options{
 		Neutron: poolPorts{f}, Limits: o.Pool, Pause: o.Pause, Log: o.Log,
@@ -146,7 +145,7 @@ func (f *Fabric) Connected() bool { return f.session.Load() != nil }
 func (f *Fabric) Network(name string) (plan.Network, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s, known := f.segments[name]
+	s, known := f.networks[name]
 	return s, known
 }
 
@@ -162,15 +161,15 @@ func (f *Fabric) signIn(ctx context.Context) (*client.Client, error) {
 	return a, nil
 }
 
-// around returns what a unit's objects depend on. It asks Neutron once for what is not
-// known yet.
-func (f *Fabric) around(ctx context.Context, a *client.Client, w intent.Want, e *entry) (plan.Dependencies, error) {
+// dependencies returns what a unit's objects depend on. It asks Neutron once for what is
+// not known yet.
+func (f *Fabric) dependencies(ctx context.Context, a *client.Client, w intent.Want, e *entry) (plan.Dependencies, error) {
 	out := plan.Dependencies{
 		Project: a.Project, Networks: map[string]plan.Network{}, Groups: map[string]string{}, DefaultGroups: map[string]string{}, Pools: map[string]plan.PrefixPool{},
 		PortSecurity: a.Extensions[client.ExtPortSecurity], Binding: a.Extensions[client.ExtBinding],
 	}
 	for _, s := range w.Networks {
-		if err := askPool(ctx, a, s, e, out); err != nil {
+		if err := findSubnetPool(ctx, a, s, e, out); err != nil {
 			return out, err
 		}
 		if s.Existing == "" {
@@ -180,28 +179,28 @@ func (f *Fabric) around(ctx context.Context, a *client.Client, w intent.Want, e 
 		if err != nil {
 			return out, err
 		}
-		f.learn(s.Name, seen)
+		f.storeNetwork(s.Name, seen)
 	}
 	for _, p := range w.Ports {
 		if s, known := f.Network(p.Network); known {
 			out.Networks[p.Network] = s
 		}
-		if err := f.askTrunk(ctx, a, p); err != nil {
+		if err := f.ensureTrunk(ctx, a, p); err != nil {
 			return out, err
 		}
 		if len(p.Groups)+len(p.CloudGroups) > 0 {
 			continue
 		}
-		if err := f.askStandard(ctx, a, plan.ProjectOf(p, out)); err != nil {
+		if err := f.findDefaultGroup(ctx, a, plan.ProjectOf(p, out)); err != nil {
 			return out, err
 		}
 	}
-	return out, f.askGroups(ctx, a, w, out)
+	return out, f.findGroups(ctx, a, w, out)
 }
 
-// askTrunk ensures that the parent port of p, if any, has a trunk. It returns an
+// ensureTrunk ensures that the parent port of p, if any, has a trunk. It returns an
 // intent.Stop if this Neutron has no trunks.
-func (f *Fabric) askTrunk(ctx context.Context, a *client.Client, p intent.Port) error {
+func (f *Fabric) ensureTrunk(ctx context.Context, a *client.Client, p intent.Port) error {
 	switch {
 	case p.Parent == "":
 		return nil
@@ -211,16 +210,16 @@ func (f *Fabric) askTrunk(ctx context.Context, a *client.Client, p intent.Port) 
 	return f.trunks.Ensure(ctx, a, p.Parent)
 }
 
-func (f *Fabric) learn(name string, s plan.Network) {
+func (f *Fabric) storeNetwork(name string, s plan.Network) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.segments[name] = s
+	f.networks[name] = s
 }
 
-// askStandard finds the id of a project's default security group.
-func (f *Fabric) askStandard(ctx context.Context, a *client.Client, project string) error {
+// findDefaultGroup finds the id of a project's default security group.
+func (f *Fabric) findDefaultGroup(ctx context.Context, a *client.Client, project string) error {
 	f.mu.Lock()
-	_, known := f.standard[project]
+	_, known := f.defaultGroups[project]
 	f.mu.Unlock()
 	if known {
 		return nil
@@ -231,6 +230,6 @@ func (f *Fabric) askStandard(ctx context.Context, a *client.Client, project stri
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.standard[project] = found[0].ID
+	f.defaultGroups[project] = found[0].ID
 	return nil
 }

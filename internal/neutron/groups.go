@@ -15,11 +15,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/openstack"
 )
 
-// askGroups adds to out the ids of our groups that a unit refers to. It asks Neutron only
+// findGroups adds to out the ids of our groups that a unit refers to. It asks Neutron only
 // before all objects of ours have been read.
-func (f *Fabric) askGroups(ctx context.Context, a *client.Client, w intent.Want, out plan.Dependencies) error {
+func (f *Fabric) findGroups(ctx context.Context, a *client.Client, w intent.Want, out plan.Dependencies) error {
 	for _, name := range groupsIn(w) {
-		if err := f.askOne(ctx, a, name); err != nil {
+		if err := f.findGroup(ctx, a, name); err != nil {
 			return fmt.Errorf("security group %s: %w", name, err)
 		}
 	}
@@ -30,11 +30,11 @@ func (f *Fabric) askGroups(ctx context.Context, a *client.Client, w intent.Want,
 			out.Groups[name] = h.id
 		}
 	}
-	maps.Copy(out.DefaultGroups, f.standard)
+	maps.Copy(out.DefaultGroups, f.defaultGroups)
 	return nil
 }
 
-func (f *Fabric) askOne(ctx context.Context, a *client.Client, name string) error {
+func (f *Fabric) findGroup(ctx context.Context, a *client.Client, name string) error {
 	f.mu.Lock()
 	_, known := f.groups.groups[openstack.Shorten(name)]
 	known = known || f.listed
@@ -49,7 +49,7 @@ func (f *Fabric) askOne(ctx context.Context, a *client.Client, name string) erro
 	u, _ := plan.UnitOf(f.Owner, found[0].Object(plan.KindGroup))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.groups.learn(openstack.Shorten(name), held{found[0].ID, u})
+	f.groups.learn(openstack.Shorten(name), ownedGroup{found[0].ID, u})
 	return nil
 }
 
@@ -73,30 +73,30 @@ func groupsIn(w intent.Want) []string {
 	return plan.Sorted(names)
 }
 
-// name notes which groups a unit refers to, so that it is applied again when one of them
-// changes. If the entry has an object that is gone, name marks the entry as not sure.
-func (f *Fabric) name(u intent.Unit, w intent.Want, e *entry) {
+// setGroupUsers notes which groups a unit refers to, so that it is applied again when one of
+// them changes. If the entry has an object that is gone, name marks the entry as not sure.
+func (f *Fabric) setGroupUsers(u intent.Unit, w intent.Want, e *entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.groups.names(u, groupsIn(w))
-	if f.doubtful[u] {
-		delete(f.doubtful, u)
+	f.groups.setUsers(u, groupsIn(w))
+	if f.staleUnits[u] {
+		delete(f.staleUnits, u)
 		e.sure = false
 	}
 }
 
-// deserted returns an intent.Wait if other units' ports, or ports of the pool, are in a
-// group that is to be deleted.
-func (f *Fabric) deserted(u intent.Unit, steps []plan.Step) error {
+// groupsUnused returns an intent.Wait if other units' ports, or ports of the pool, are in
+// a group that is to be deleted.
+func (f *Fabric) groupsUnused(u intent.Unit, steps []plan.Step) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range steps {
 		if s.Verb != plan.Delete || s.Kind != plan.KindGroup {
 			continue
 		}
-		in := slices.DeleteFunc(f.groups.leave(u, s.ID), func(m intent.Unit) bool { return m == u })
+		in := slices.DeleteFunc(f.groups.awaitEmpty(u, s.ID), func(m intent.Unit) bool { return m == u })
 		if len(in) > 0 {
-			return intent.Wait{Reason: "InUse", After: client.LongWait, For: fmt.Sprintf("%s to leave security group %s", some(in), s.Name)}
+			return intent.Wait{Reason: "InUse", After: client.LongWait, For: fmt.Sprintf("%s to leave security group %s", describeUnits(in), s.Name)}
 		}
 		if f.PortPool.GroupInUse(s.ID) {
 			return intent.Wait{Reason: "InUse", After: client.ShortWait, For: "ports of the pool to leave security group " + s.Name}
@@ -105,8 +105,8 @@ func (f *Fabric) deserted(u intent.Unit, steps []plan.Step) error {
 	return nil
 }
 
-// some names up to three units, and counts the others.
-func some(units []intent.Unit) string {
+// describeUnits names up to three units, and counts the others.
+func describeUnits(units []intent.Unit) string {
 	const most = 3
 	var names []string
 	for _, u := range units[:min(most, len(units))] {
@@ -118,11 +118,11 @@ func some(units []intent.Unit) string {
 	return strings.Join(names, ", ")
 }
 
-// runAs runs steps, and notes which groups the unit's ports are in. Until all steps are
+// runSteps runs steps, and notes which groups the unit's ports are in. Until all steps are
 // done, they count as members of the groups of before and of those of after.
-func (f *Fabric) runAs(ctx context.Context, a *client.Client, u intent.Unit, e *entry, steps []plan.Step) error {
+func (f *Fabric) runSteps(ctx context.Context, a *client.Client, u intent.Unit, e *entry, steps []plan.Step) error {
 	f.mu.Lock()
-	f.groups.joins(u, append(plan.GroupsOf(e.objects), plan.GroupsOf(e.want)...))
+	f.groups.addMembers(u, append(plan.GroupsOf(e.objects), plan.GroupsOf(e.want)...))
 	f.mu.Unlock()
 	return f.run(ctx, a, e, steps)
 }
@@ -131,10 +131,10 @@ func (f *Fabric) runAs(ctx context.Context, a *client.Client, u intent.Unit, e *
 // wakes the units that have waited for either.
 func (f *Fabric) rememberGroups(u intent.Unit, e *entry) {
 	f.mu.Lock()
-	told := f.groups.is(u, plan.GroupsOf(e.objects))
+	told := f.groups.setMembers(u, plan.GroupsOf(e.objects))
 	for _, o := range e.objects {
 		if o.Kind == plan.KindGroup {
-			told = append(told, f.groups.learn(o.Name, held{o.ID, u})...)
+			told = append(told, f.groups.learn(o.Name, ownedGroup{o.ID, u})...)
 		}
 	}
 	f.mu.Unlock()
@@ -152,10 +152,10 @@ func (f *Fabric) wake(units []intent.Unit) {
 	}
 }
 
-// missed checks whether a call has failed because one of our groups is gone. If so, it
-// wakes the unit that owns the group, which creates the group again. The units that refer
-// to the group are woken after that.
-func (f *Fabric) missed(err error) {
+// noteMissingGroups checks whether a call has failed because one of our groups is gone.
+// If so, it wakes the unit that owns the group, which creates the group again. The units
+// that refer to the group are woken after that.
+func (f *Fabric) noteMissingGroups(err error) {
 	var gone client.MissingGroups
 	if !errors.As(err, &gone) {
 		return
@@ -164,29 +164,29 @@ func (f *Fabric) missed(err error) {
 	f.mu.Lock()
 	for _, id := range gone.IDs {
 		if u := f.groups.forget(id); u != "" {
-			f.doubtful[u] = true
+			f.staleUnits[u] = true
 			makers = append(makers, u)
 		}
-		maps.DeleteFunc(f.standard, func(_, known string) bool { return known == id })
+		maps.DeleteFunc(f.defaultGroups, func(_, known string) bool { return known == id })
 	}
 	f.mu.Unlock()
 	f.wake(makers)
 }
 
-// regroup stores which groups exist. It returns the units that refer to a group that is
-// gone or new.
-func (f *Fabric) regroup(all map[intent.Unit][]plan.Object) []intent.Unit {
+// compareGroups stores which groups exist. It returns the units that refer to a group
+// that is gone or new.
+func (f *Fabric) compareGroups(all map[intent.Unit][]plan.Object) []intent.Unit {
 	there := map[string]bool{}
 	for _, objects := range all {
 		for _, o := range objects {
 			there[o.ID] = there[o.ID] || o.Kind == plan.KindGroup
 		}
 	}
-	told := f.groups.lose(func(id string) bool { return there[id] || f.touched[id] })
+	told := f.groups.prune(func(id string) bool { return there[id] || f.touched[id] })
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range all[u] {
 			if _, known := f.groups.groups[o.Name]; o.Kind == plan.KindGroup && !known && !f.touched[o.ID] {
-				told = append(told, f.groups.learn(o.Name, held{o.ID, u})...)
+				told = append(told, f.groups.learn(o.Name, ownedGroup{o.ID, u})...)
 			}
 		}
 	}

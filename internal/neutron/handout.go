@@ -25,10 +25,10 @@ func nodeOfPool(u intent.Unit) (string, bool) { return strings.CutPrefix(string(
 // pooled reports whether a unit is a pool. A port without a unit counts as a pool's.
 func pooled(u intent.Unit) bool { _, is := nodeOfPool(u); return is || u == "" }
 
-func split(ids string) []string { return strings.Split(ids, ",") }
+func splitIDs(ids string) []string { return strings.Split(ids, ",") }
 
-// fromPool gives the unit ready ports in place of those that it would have to create.
-func (f *Fabric) fromPool(u intent.Unit, e *entry) {
+// takeFromPool gives the unit ready ports in place of those that it would have to create.
+func (f *Fabric) takeFromPool(u intent.Unit, e *entry) {
 	if !isPod(u) {
 		return
 	}
@@ -64,7 +64,7 @@ func (f *Fabric) alwaysFilled(r portpool.Request) bool {
 		return false
 	}
 	var names []string
-	for _, id := range split(r.Key.Groups) {
+	for _, id := range splitIDs(r.Key.Groups) {
 		names = append(names, f.groups.nameOf(id))
 	}
 	node := r.Key.Node
@@ -74,8 +74,8 @@ func (f *Fabric) alwaysFilled(r portpool.Request) bool {
 	return f.AlwaysFilled(node, plan.Sorted(names))
 }
 
-// toPool returns ports to the pool, and the steps without the deletion of these ports.
-func (f *Fabric) toPool(e *entry, steps []plan.Step) []plan.Step {
+// returnToPool returns ports to the pool, and the steps without the deletion of these ports.
+func (f *Fabric) returnToPool(e *entry, steps []plan.Step) []plan.Step {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	returned := map[string]bool{}
@@ -98,7 +98,7 @@ func (f *Fabric) drainPools(steps []plan.Step) {
 			continue
 		}
 		f.PortPool.Drain(func(k portpool.Key) bool {
-			return k.Network == s.ID || slices.Contains(split(k.Subnets), s.ID) || slices.Contains(split(k.Groups), s.ID)
+			return k.Network == s.ID || slices.Contains(splitIDs(k.Subnets), s.ID) || slices.Contains(splitIDs(k.Groups), s.ID)
 		})
 	}
 }
@@ -123,7 +123,7 @@ func (f *Fabric) syncPool(all map[intent.Unit][]plan.Object) {
 	for u, objects := range all {
 		for _, o := range objects {
 			parents[o.ID] = o.Text("parent")
-			f.learnNode(u, o)
+			f.storeNode(u, o)
 		}
 	}
 	f.pending.Keep(func(id string) bool { _, exists := parents[id]; return exists || f.touched[id] })
@@ -141,8 +141,8 @@ func (f *Fabric) syncPool(all map[intent.Unit][]plan.Object) {
 	}, found)
 }
 
-// learnNode stores the node of the parent port of a pool's subport. f.mu is held.
-func (f *Fabric) learnNode(u intent.Unit, o plan.Object) {
+// storeNode stores the node of the parent port of a pool's subport. f.mu is held.
+func (f *Fabric) storeNode(u intent.Unit, o plan.Object) {
 	if node, is := nodeOfPool(u); is && o.Text("parent") != "" && f.nodes[o.Text("parent")] == "" {
 		f.nodes[o.Text("parent")] = node
 	}
@@ -241,11 +241,11 @@ func (f *Fabric) poolable(ctx context.Context, p intent.Port) (plan.Fields, erro
 		return nil, err
 	}
 	w := intent.Want{Ports: []intent.Port{p}}
-	around, err := f.around(ctx, a, w, &entry{})
+	deps, err := f.dependencies(ctx, a, w, &entry{})
 	if err != nil {
 		return nil, err
 	}
-	want, err := plan.Translate(plan.Owner{Name: f.Owner, Unit: poolUnit(p.Node)}, w, around)
+	want, err := plan.Translate(plan.Owner{Name: f.Owner, Unit: poolUnit(p.Node)}, w, deps)
 	if err != nil {
 		return nil, err
 	}

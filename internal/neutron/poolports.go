@@ -42,12 +42,12 @@ func (p poolPorts) CreatePorts(ctx context.Context, k portpool.Key, n int) ([]po
 // the ports have none, and only the description names the owner.
 func poolPort(k portpool.Key, m plan.Owner, portSecurity bool) plan.Fields {
 	var ips plan.FixedIPs
-	for _, id := range split(k.Subnets) {
+	for _, id := range splitIDs(k.Subnets) {
 		ips = append(ips, plan.FixedIP{Subnet: id})
 	}
 	f := plan.Fields{
 		"name": plan.PooledName, "description": m.Description(), "device_id": "", "device_owner": plan.DeviceOwner, "admin_state_up": true,
-		"project_id": k.Project, "network_id": k.Network, "fixed_ips": ips, "security_groups": plan.Set(split(k.Groups)),
+		"project_id": k.Project, "network_id": k.Network, "fixed_ips": ips, "security_groups": plan.Set(splitIDs(k.Groups)),
 	}
 	if portSecurity {
 		f["port_security_enabled"] = true
@@ -77,8 +77,7 @@ func (p poolPorts) attach(ctx context.Context, a *client.Client, e *entry, k por
 	return err
 }
 
-// created returns the pool's records of new ports, and has subports watched until they
-// are up.
+// created returns the pool's records of new ports, and has subports watched until they are up.
 func (p poolPorts) created(k portpool.Key, objects []plan.Object) []portpool.Port {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
@@ -135,7 +134,7 @@ func (p poolPorts) DeletePorts(ctx context.Context, ports []portpool.Port) ([]po
 func (p poolPorts) FindPorts(ctx context.Context) error {
 	changed, err := p.f.Refresh(ctx, nil)
 	p.f.mu.Lock()
-	p.f.found = append(p.f.found, changed...)
+	p.f.changedUnits = append(p.f.changedUnits, changed...)
 	p.f.mu.Unlock()
 	p.f.wake(slices.Clone(changed))
 	return err

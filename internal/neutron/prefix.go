@@ -14,9 +14,9 @@ import (
 // extPools is the Neutron extension for subnet pools.
 const extPools = "subnet_allocation"
 
-// askPool finds the subnet pool of a network, if a prefix has to be allocated from it.
-func askPool(ctx context.Context, a *client.Client, s intent.Network, e *entry, out plan.Dependencies) error {
-	if s.SubnetPool == "" || len(s.Prefixes) > 0 && e.hasAll(s) {
+// findSubnetPool finds the subnet pool of a network, if a prefix has to be allocated from it.
+func findSubnetPool(ctx context.Context, a *client.Client, s intent.Network, e *entry, out plan.Dependencies) error {
+	if s.SubnetPool == "" || len(s.Prefixes) > 0 && e.hasSubnets(s) {
 		return nil
 	}
 	if !a.Extensions[extPools] {
@@ -31,8 +31,8 @@ func askPool(ctx context.Context, a *client.Client, s intent.Network, e *entry, 
 	return err
 }
 
-// hasAll reports whether all subnets of a network exist.
-func (e *entry) hasAll(s intent.Network) bool {
+// hasSubnets reports whether all subnets of a network exist.
+func (e *entry) hasSubnets(s intent.Network) bool {
 	for _, p := range s.Prefixes {
 		if !slices.ContainsFunc(e.objects, func(o plan.Object) bool { return o.Kind == plan.KindSubnet && o.Text("cidr") == p.Masked().String() }) {
 			return false

@@ -2,9 +2,8 @@ package neutron
 
 import "context"
 
-// CheckProject returns nil if Keystone has a project of that id that our user may see.
-// Neutron itself accepts any text as a project's id. CheckProject returns the same errors
-// as Apply.
+// CheckProject returns nil if Keystone has a project of that id that our user may see. Neutron
+// itself accepts any text as a project's id. CheckProject returns the same errors as Apply.
 func (f *Fabric) CheckProject(ctx context.Context, id string) error {
 	a, err := f.api(ctx)
 	if err != nil || a.Identity == nil || id == a.Project {

@@ -13,7 +13,7 @@ import (
 // no calls. It is not safe for concurrent use. Groups are known by their shortened names,
 // as Neutron stores them.
 type register struct {
-	groups map[string]held
+	groups map[string]ownedGroup
 	// users has the names of the groups that each unit's want refers to, members the ids
 	// of those that its ports are in or may be in.
 	users   map[intent.Unit][]string
@@ -22,18 +22,18 @@ type register struct {
 	leaving map[string]intent.Unit
 }
 
-// held is a group's id and the unit that owns the group.
-type held struct {
-	id string
-	by intent.Unit
+// ownedGroup is a group's id and the unit that owns the group.
+type ownedGroup struct {
+	id   string
+	unit intent.Unit
 }
 
 func newRegister() *register {
-	return &register{map[string]held{}, map[intent.Unit][]string{}, map[intent.Unit][]string{}, map[string]intent.Unit{}}
+	return &register{map[string]ownedGroup{}, map[intent.Unit][]string{}, map[intent.Unit][]string{}, map[string]intent.Unit{}}
 }
 
 // learn stores a group. If its id has changed, learn returns the units that refer to it.
-func (r *register) learn(name string, h held) []intent.Unit {
+func (r *register) learn(name string, h ownedGroup) []intent.Unit {
 	was := r.groups[name]
 	r.groups[name] = h
 	if was.id == h.id {
@@ -62,7 +62,7 @@ func (r *register) forget(id string) intent.Unit {
 	for name, h := range r.groups {
 		if h.id == id {
 			delete(r.groups, name)
-			return h.by
+			return h.unit
 		}
 	}
 	return ""
@@ -78,8 +78,8 @@ func (r *register) nameOf(id string) string {
 	return id
 }
 
-// lose removes the groups that are gone, and returns the units that refer to them.
-func (r *register) lose(there func(id string) bool) []intent.Unit {
+// prune removes the groups that are gone, and returns the units that refer to them.
+func (r *register) prune(there func(id string) bool) []intent.Unit {
 	var out []intent.Unit
 	for name, h := range r.groups {
 		if !there(h.id) {
@@ -90,8 +90,8 @@ func (r *register) lose(there func(id string) bool) []intent.Unit {
 	return out
 }
 
-// names stores which groups a unit's want refers to.
-func (r *register) names(u intent.Unit, groups []string) {
+// setUsers stores which groups a unit's want refers to.
+func (r *register) setUsers(u intent.Unit, groups []string) {
 	if len(groups) == 0 {
 		delete(r.users, u)
 		return
@@ -102,16 +102,16 @@ func (r *register) names(u intent.Unit, groups []string) {
 	}
 }
 
-// joins adds groups that a unit's ports are in, or may be in soon.
-func (r *register) joins(u intent.Unit, ids []string) {
+// addMembers adds groups that a unit's ports are in, or may be in soon.
+func (r *register) addMembers(u intent.Unit, ids []string) {
 	if all := plan.Sorted(append(slices.Clone(r.members[u]), ids...)); len(all) > 0 {
 		r.members[u] = all
 	}
 }
 
-// is sets the groups that a unit's ports are in. It returns the units that waited for a
-// group to have no member.
-func (r *register) is(u intent.Unit, ids []string) []intent.Unit {
+// setMembers sets the groups that a unit's ports are in. It returns the units that waited
+// for a group to have no member.
+func (r *register) setMembers(u intent.Unit, ids []string) []intent.Unit {
 	r.members[u] = plan.Sorted(ids)
 	if len(ids) == 0 {
 		delete(r.members, u)
@@ -126,9 +126,9 @@ func (r *register) is(u intent.Unit, ids []string) []intent.Unit {
 	return out
 }
 
-// leave returns the units with ports in a group that u wants to delete. If there are any,
-// u is woken when they have left.
-func (r *register) leave(u intent.Unit, id string) []intent.Unit {
+// awaitEmpty returns the units with ports in a group that u wants to delete. If there are
+// any, u is woken when they have left.
+func (r *register) awaitEmpty(u intent.Unit, id string) []intent.Unit {
 	in := unitsWith(r.members, id)
 	if len(in) > 0 {
 		r.leaving[id] = u

@@ -216,11 +216,11 @@ func TestBusyTrunkKeepsNobodyWaiting(t *testing.T) {
 	apply(t, f, "subnet/net2", subnetWant(""))
 	_, on := hold(c, http.MethodPut)
 	var all sync.WaitGroup
-	for i := range 2 * sideBySide {
+	for i := range 2 * maxPortCalls {
 		name := fmt.Sprintf("ns/p%d", i)
 		all.Go(func() { _, _ = f.Apply(t.Context(), intent.Unit("pod/"+name), nestedWant(name, parent)) })
 	}
-	eventually(t, time.Minute, "all are made", func() bool { return len(c.Names("ports")) == 1+2*sideBySide })
+	eventually(t, time.Minute, "all are made", func() bool { return len(c.Names("ports")) == 1+2*maxPortCalls })
 	ctx, cancel := timeout(t, 10*time.Second)
 	defer cancel()
 	if _, err := f.Apply(ctx, "pod/ns/other", podWant("ns/other", "node1")); err != nil {

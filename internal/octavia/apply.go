@@ -28,10 +28,9 @@ type result struct {
 	err      error
 }
 
-// Apply makes Octavia hold the load balancers that w asks for for unit u; it ignores the
-// rest of w. It returns when that is done, or an intent.Wait after ApplyTimeout; the work
-// then goes on in the background. Other errors are intent.Stop, or plain errors, which
-// are retried.
+// Apply makes Octavia hold the load balancers that w asks for for unit u; it ignores the rest
+// of w. It returns when that is done, or an intent.Wait after ApplyTimeout; the work then goes
+// on in the background. Other errors are intent.Stop, or plain errors, which are retried.
 func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	timeout, cancel := context.WithTimeout(ctx, f.ApplyTimeout)
 	defer cancel()
@@ -133,8 +132,7 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, state 
 	return observe(b.Name, have, floating, changed+released), nil
 }
 
-// observe returns the report for a load balancer. floating is nil if it has no floating
-// IP.
+// observe returns the report for a load balancer. floating is nil if it has no floating IP.
 func observe(name string, have loadBalancer, floating *intent.FloatingIPStatus, changed int) intent.Observed {
 	out := intent.Observed{Changed: changed, LoadBalancers: map[string]intent.LoadBalancerStatus{name: have.status(floating)}}
 	if floating != nil {

@@ -30,10 +30,9 @@ var (
 	errFailed = errors.New("status ERROR")
 )
 
-// classifyError maps the error of a call to one of the errors above, intent.Wait,
-// intent.Stop, or a plain error, which is retried. nil stays nil. It knows Octavia's
-// answers, and Neutron's about addresses. openstack.ClassifyError knows those that all of
-// OpenStack shares.
+// classifyError maps the error of a call to one of the errors above, intent.Wait, intent.Stop,
+// or a plain error, which is retried. nil stays nil. It knows Octavia's answers, and Neutron's
+// about addresses. openstack.ClassifyError knows those that all of OpenStack shares.
 func classifyError(doing string, err error) error {
 	a, answered := openstack.AnswerOf(err)
 	switch {

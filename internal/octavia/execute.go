@@ -99,9 +99,8 @@ func (e *execution) run(ctx context.Context, s step) error {
 	return result
 }
 
-// attempt makes the call of a step. If Octavia refuses it because it is still changing
-// the load balancer, attempt waits for that, and returns true if the step should be tried
-// again.
+// attempt makes the call of a step. If Octavia refuses it because it is still changing the load
+// balancer, attempt waits for that, and returns true if the step should be tried again.
 func (e *execution) attempt(ctx context.Context, s step) (again bool, err error) {
 	err = classifyError(s.String(), e.call(ctx, s))
 	id := e.changed(s)
@@ -252,8 +251,7 @@ func persistence(p pool) *pools.SessionPersistence {
 	return &pools.SessionPersistence{Type: "SOURCE_IP"}
 }
 
-// orNoPersistence returns p, or the empty value that removes session persistence
-// if p is nil.
+// orNoPersistence returns p, or the empty value that removes session persistence if p is nil.
 func orNoPersistence(p *pools.SessionPersistence) *pools.SessionPersistence {
 	if p == nil {
 		return &pools.SessionPersistence{}
@@ -261,8 +259,7 @@ func orNoPersistence(p *pools.SessionPersistence) *pools.SessionPersistence {
 	return p
 }
 
-// millis returns d in milliseconds, or nil for 0, which leaves the timeout to the
-// provider.
+// millis returns d in milliseconds, or nil for 0, which leaves the timeout to the provider.
 func millis(d time.Duration) *int {
 	if d == 0 {
 		return nil

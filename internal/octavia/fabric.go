@@ -59,8 +59,7 @@ type unitState struct {
 	running chan struct{}
 	// applied is the load balancer after the last successful Apply.
 	applied loadBalancer
-	// floatingIP is its floating IP's association at that time, the zero value if it had
-	// none.
+	// floatingIP is its floating IP's association at that time, the zero value if it had none.
 	floatingIP association
 	// noFloatingIP is true if the unit is known to have no floating IP.
 	noFloatingIP bool
@@ -74,8 +73,7 @@ type unitState struct {
 // association is the ids of a floating IP and of the port that it points to.
 type association struct{ id, port string }
 
-// New returns a Fabric. It signs in when it is first used, and again when its
-// token expires.
+// New returns a Fabric. It signs in when it is first used, and again when its token expires.
 func New(o Options) *Fabric {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

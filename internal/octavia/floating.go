@@ -23,10 +23,9 @@ type floatingIPs struct {
 	removed func(what string)
 }
 
-// ensure makes the owner's floating IP point to port, or releases it if want is nil. It
-// returns the floating IP, nil if there is none, and the number of changes. It sets *none
-// when the owner neither wants nor has one; the next call with a nil want then asks
-// nothing.
+// ensure makes the owner's floating IP point to port, or releases it if want is nil. It returns
+// the floating IP, nil if there is none, and the number of changes. It sets *none when the
+// owner neither wants nor has one; the next call with a nil want then asks nothing.
 func (n floatingIPs) ensure(ctx context.Context, owner openstack.Owner, port string, want *intent.FloatingIP, none *bool) (*intent.FloatingIPStatus, int, error) {
 	if want == nil && *none {
 		return nil, 0, nil

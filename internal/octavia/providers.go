@@ -41,14 +41,13 @@ type capabilities struct {
 	singleMembers bool
 }
 
-// providers has the known capabilities by provider. Those of ovn were tested with version
-// 3.0.0 of the provider (Zed). With session persistence SOURCE_IP, 12 connections of one
-// client went to two members in turn. With timeouts of 1 s, a connection was still open
-// after 8 s. ovn refuses allowed_cidrs only after it has taken the address, and the
-// address stays taken. TCP and UDP were tested with traffic, SCTP by the row that the
-// provider writes into OVN. The API does not show the provider's version, so this package
-// does not use what a newer ovn supports in addition. The capabilities of amphora are
-// from Octavia's documentation.
+// providers has the known capabilities by provider. Those of ovn were tested with version 3.0.0
+// of the provider (Zed). With session persistence SOURCE_IP, 12 connections of one client went
+// to two members in turn. With timeouts of 1 s, a connection was still open after 8 s. ovn
+// refuses allowed_cidrs only after it has taken the address, and the address stays taken. TCP
+// and UDP were tested with traffic, SCTP by the row that the provider writes into OVN. The API
+// does not show the provider's version, so this package does not use what a newer ovn supports
+// in addition. The capabilities of amphora are from Octavia's documentation.
 var providers = map[string]capabilities{
 	"ovn": {
 		algorithm:     "SOURCE_IP_PORT",

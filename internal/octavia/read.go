@@ -26,8 +26,7 @@ func (c *client) listLoadBalancers(ctx context.Context, q loadbalancers.ListOpts
 	return loadbalancers.ExtractLoadBalancers(pages)
 }
 
-// listOwned returns the owner's load balancers without their parts, the oldest
-// first.
+// listOwned returns the owner's load balancers without their parts, the oldest first.
 func (c *client) listOwned(ctx context.Context, owner openstack.Owner) ([]loadBalancer, error) {
 	found, err := c.listLoadBalancers(ctx, loadbalancers.ListOpts{Tags: owner.Tags()})
 	if err != nil {

@@ -28,7 +28,7 @@ func (w *Worker) Obtain(r Request) (p Port, found bool) {
 // the port; then the caller deletes it.
 func (w *Worker) Return(p Port) (taken bool) {
 	defer w.Wake()
-	w.locked(func(s *pools) { taken = s.giveBack(p) })
+	w.locked(func(s *pools) { taken = s.returnPort(p) })
 	return taken
 }
 

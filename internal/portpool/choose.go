@@ -19,15 +19,15 @@ func (s *pools) obtain(r Request) (Port, bool) {
 	if o, found := s.withAddress(r); found {
 		return o, true
 	}
-	s.use(r)
+	s.countUse(r)
 	if o, found := s.take(r); found {
 		return o, true
 	}
 	return s.borrow(r)
 }
 
-// use counts a use of a pool, also if the pod's port has to be created.
-func (s *pools) use(r Request) {
+// countUse counts a use of a pool, also if the pod's port has to be created.
+func (s *pools) countUse(r Request) {
 	if s.limits == nil || !r.poolable() {
 		return
 	}

@@ -12,7 +12,7 @@ import (
 // asks counts a pod that needs a port and gets none.
 func (s *pools) asks(want Request) {
 	s.ask(want, false)
-	s.use(want)
+	s.countUse(want)
 }
 
 // fills returns the groups of the pools on a node that get ports, in order.
@@ -120,7 +120,7 @@ func TestRankTakesNoneBack(t *testing.T) {
 	s.asks(in("n1", "much"))
 	s.asks(in("n1", "much"))
 	s.asks(in("n1", "little"))
-	if s.giveBack(readyIn("a", "n1", "little")) || !s.giveBack(readyIn("b", "n1", "much")) {
+	if s.returnPort(readyIn("a", "n1", "little")) || !s.returnPort(readyIn("b", "n1", "much")) {
 		t.Error("the wrong one is taken back")
 	}
 }
@@ -155,7 +155,7 @@ func TestAddressOfAPortThatIsBeingCleaned(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Max: 2}, nil)
 	s.ask(wish("n1"), false)
-	s.giveBack(used("a", "n1"))
+	s.returnPort(used("a", "n1"))
 	want := wish("n2")
 	want.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
 	for _, where := range []string{"returning", "in hand"} {

@@ -93,9 +93,9 @@ func (s *pools) take(r Request) (Port, bool) {
 	return p.takeFirst(s.up), true
 }
 
-// giveBack takes a port that its pod no longer needs. It returns false if no pool needs
+// returnPort takes a port that its pod no longer needs. It returns false if no pool needs
 // the port; then the caller deletes it.
-func (s *pools) giveBack(o Port) bool {
+func (s *pools) returnPort(o Port) bool {
 	if s.has(o.ID) {
 		return true // a port that is in a pool twice would be handed out twice
 	}

@@ -86,11 +86,11 @@ func TestPoolsFills(t *testing.T) {
 func TestPoolsTakesBack(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Max: 2}, nil)
-	if s.giveBack(used("a", "n1")) {
+	if s.returnPort(used("a", "n1")) {
 		t.Error("nobody asks for such ports")
 	}
 	s.ask(wish("n1"), false)
-	if !s.giveBack(used("a", "n1")) || !s.giveBack(used("b", "n1")) || s.giveBack(used("c", "n1")) {
+	if !s.returnPort(used("a", "n1")) || !s.returnPort(used("b", "n1")) || s.returnPort(used("c", "n1")) {
 		t.Error("the pool takes two back, not three")
 	}
 	c := s.next(true)
@@ -108,7 +108,7 @@ func TestPoolsWaitsForTheUnplugging(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 0}, nil)
 	s.ask(wish("n1"), false)
-	s.giveBack(used("a", "n1"))
+	s.returnPort(used("a", "n1"))
 	for range cleanAttempts {
 		c := s.next(true)
 		if c.verb != cleanPort {
@@ -201,7 +201,7 @@ func TestPoolsNeverLies(t *testing.T) {
 				for id, o := range pods {
 					delete(pods, id)
 					o.Clean = false
-					if !s.giveBack(o) {
+					if !s.returnPort(o) {
 						gone[id] = true
 					}
 					break

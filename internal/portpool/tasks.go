@@ -90,7 +90,7 @@ func (s *pools) refill() task {
 		fewest = p.size()
 		t = task{verb: createPorts, key: k, n: min(s.limits.Batch, s.limits.room(p))}
 	}
-	return s.begin(t)
+	return s.beginCreate(t)
 }
 
 // room returns how many ports one task may add to a pool.
@@ -101,17 +101,17 @@ func (l *Limits) room(p *pool) int {
 	return min(perTask, max(l.Max, l.Min)-p.size())
 }
 
-// more returns the task that creates up to n ports for a pool, even if no pod asks for
-// such ports. It returns the zero task if the pool is full or no pool can have key k.
-func (s *pools) more(k Key, n int) task {
+// createMore returns the task that creates up to n ports for a pool, even if no pod asks
+// for such ports. It returns the zero task if the pool is full or no pool can have key k.
+func (s *pools) createMore(k Key, n int) task {
 	if s.limits == nil || !k.Complete() {
 		return task{}
 	}
-	return s.begin(task{verb: createPorts, key: k, n: min(n, s.limits.room(s.byKey.pool(k)))})
+	return s.beginCreate(task{verb: createPorts, key: k, n: min(n, s.limits.room(s.byKey.pool(k)))})
 }
 
-// begin counts the ports that a task is going to create, and returns the task.
-func (s *pools) begin(t task) task {
+// beginCreate counts the ports that a task is going to create, and returns the task.
+func (s *pools) beginCreate(t task) task {
 	if t.n <= 0 {
 		return task{}
 	}

@@ -11,14 +11,14 @@ func TestPoolsMore(t *testing.T) {
 	s := newPools(&Limits{Min: 1, Max: 4, Batch: 1}, nil)
 	s.add(ready("a", "n1"))
 	k := s.byKey.keys()[0]
-	c := s.more(k, 9)
+	c := s.createMore(k, 9)
 	if diff := cmp.Diff("create n1 3", c.text()); diff != "" {
 		t.Error("up to the most that a pool has:", diff)
 	}
 	if c.key != k {
 		t.Errorf("ports are created for pool %v, not %v", c.key, k)
 	}
-	if more := s.more(k, 1); more.verb != "" {
+	if more := s.createMore(k, 1); more.verb != "" {
 		t.Errorf("the pool is full, but %s", more.text())
 	}
 	s.done(c, []Port{ready("b", "n1"), ready("c", "n1"), ready("d", "n1")}, nil)
@@ -29,10 +29,10 @@ func TestPoolsMore(t *testing.T) {
 		t.Errorf("no pod has asked for such, but %s", c.text())
 	}
 	none := newPools(&Limits{Min: 1}, nil)
-	if c := none.more(Key{Node: "n1"}, 1); c.verb != "" || len(none.byKey.status()) > 0 {
+	if c := none.createMore(Key{Node: "n1"}, 1); c.verb != "" || len(none.byKey.status()) > 0 {
 		t.Errorf("that is no pool, but %s", c.text())
 	}
-	if c := newPools(&Limits{Min: 1}, nil).more(k, 11); c.n != perTask {
+	if c := newPools(&Limits{Min: 1}, nil).createMore(k, 11); c.n != perTask {
 		t.Errorf("%d in one call", c.n)
 	}
 }
@@ -56,7 +56,7 @@ func TestPoolsTakesNothingTwice(t *testing.T) {
 	s.asks(wish("n1"))
 	o := ready("1", "n1")
 	s.add(o)
-	if !s.giveBack(o) || s.byKey.status()[0].Ready != 1 || s.byKey.status()[0].Returning != 0 {
+	if !s.returnPort(o) || s.byKey.status()[0].Ready != 1 || s.byKey.status()[0].Returning != 0 {
 		t.Errorf("a port that is in stock came back: %+v", s.byKey.status())
 	}
 }

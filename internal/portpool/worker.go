@@ -201,7 +201,7 @@ func (w *Worker) Fill(ctx context.Context, k Key, n int) (int, error) {
 	}
 	defer w.Wake() // Run retries what fails here
 	for made := 0; ; {
-		t, err := w.doNext(ctx, func(s *pools) task { return s.more(k, n-made) })
+		t, err := w.doNext(ctx, func(s *pools) task { return s.createMore(k, n-made) })
 		if err != nil || t.verb == "" {
 			return made, err
 		}

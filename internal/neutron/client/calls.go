@@ -20,26 +20,26 @@ func (a *Client) Create(ctx context.Context, steps []plan.Step) ([]Resource, err
 		return a.createMany(ctx, steps)
 	}
 	if steps[0].Kind == plan.KindRouterInterface {
-		return a.join(ctx, steps[0])
+		return a.addInterface(ctx, steps[0])
 	}
 	var made map[string]Resource
-	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{one: birth(steps[0])}, &made, nil)
-	return []Resource{made[one]}, exhausted(steps[0], err)
+	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{one: createBody(steps[0])}, &made, nil)
+	return []Resource{made[one]}, classifyCreateError(steps[0], err)
 }
 
 func (a *Client) createMany(ctx context.Context, steps []plan.Step) ([]Resource, error) {
 	many := string(steps[0].Kind) + "s"
 	var all []plan.Fields
 	for _, s := range steps {
-		all = append(all, birth(s))
+		all = append(all, createBody(s))
 	}
 	var made map[string][]Resource
 	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{many: all}, &made, nil)
 	return made[many], classifyError(plan.Create, Describe(steps), err)
 }
 
-// birth returns the body of the call that creates the step's object.
-func birth(s plan.Step) plan.Fields {
+// createBody returns the body of the call that creates the step's object.
+func createBody(s plan.Step) plan.Fields {
 	f := maps.Clone(s.Fields)
 	for _, k := range []string{"parent", "vlan", "node"} {
 		delete(f, k) // Neutron's ports have no such fields
@@ -56,7 +56,7 @@ func birth(s plan.Step) plan.Fields {
 	return f
 }
 
-func (a *Client) join(ctx context.Context, s plan.Step) ([]Resource, error) {
+func (a *Client) addInterface(ctx context.Context, s plan.Step) ([]Resource, error) {
 	w, err := a.putRouter(ctx, s, "add_router_interface")
 	return []Resource{w}, classifyError(plan.Create, Describe([]plan.Step{s}), err)
 }

@@ -55,11 +55,12 @@ func Connect(ctx context.Context, cloud, cloudsFile string, count func(kind, ver
 	if a.Networking, err = session.Network(); err != nil {
 		return nil, err
 	}
-	return a, a.ask(ctx)
+	return a, a.readExtensions(ctx)
 }
 
-// ask reads Neutron's extensions. It returns an error if a required one is missing.
-func (a *Client) ask(ctx context.Context) error {
+// readExtensions reads Neutron's extensions. It returns an error if a required one is
+// missing.
+func (a *Client) readExtensions(ctx context.Context) error {
 	pages, err := extensions.List(a.Networking).AllPages(ctx)
 	if err != nil {
 		return classifyError("ask for", "Neutron's extensions", err)
@@ -92,13 +93,13 @@ func (a *Client) TagsOnCreate() plan.TagsOnCreate {
 
 func path(k plan.Kind) string { return strings.ReplaceAll(string(k), "_", "-") + "s" }
 
-// page is one page of a list of objects of one kind.
-type page struct {
+// listPage is one page of a list of objects of one kind.
+type listPage struct {
 	pagination.LinkedPageBase
 	kind plan.Kind
 }
 
-func (p page) NextPageURL() (string, error) {
+func (p listPage) NextPageURL() (string, error) {
 	var links map[string]json.RawMessage
 	if err := p.ExtractInto(&links); err != nil {
 		return "", err
@@ -112,12 +113,12 @@ func (p page) NextPageURL() (string, error) {
 	return gophercloud.ExtractNextURL(list)
 }
 
-func (p page) IsEmpty() (bool, error) {
+func (p listPage) IsEmpty() (bool, error) {
 	items, err := p.items()
 	return len(items) == 0, err
 }
 
-func (p page) items() ([]Resource, error) {
+func (p listPage) items() ([]Resource, error) {
 	var items []Resource
 	return items, p.ExtractIntoSlicePtr(&items, string(p.kind)+"s")
 }
@@ -126,11 +127,11 @@ func (p page) items() ([]Resource, error) {
 func (a *Client) List(ctx context.Context, k plan.Kind, query url.Values) ([]Resource, error) {
 	address := a.Networking.ServiceURL(path(k)) + "?" + query.Encode()
 	pager := pagination.NewPager(a.Networking, address, func(r pagination.PageResult) pagination.Page {
-		return page{pagination.LinkedPageBase{PageResult: r}, k}
+		return listPage{pagination.LinkedPageBase{PageResult: r}, k}
 	})
 	var all []Resource
 	err := pager.EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
-		items, err := p.(page).items()
+		items, err := p.(listPage).items()
 		all = append(all, items...)
 		return true, err
 	})

@@ -51,14 +51,14 @@ func (a *Client) CheckProject(ctx context.Context, id string) error {
 	case answered && answer.Code == http.StatusNotFound:
 		return intent.Wait{Reason: "UnknownProject", After: LongWait, For: fmt.Sprintf("project %s in Keystone: give a project's id", id)}
 	case answered && answer.Code == http.StatusForbidden:
-		return a.member(ctx, id)
+		return a.checkMember(ctx, id)
 	}
 	return classifyError("find", "project "+id, err)
 }
 
-// member returns nil if our user has a role in the project. Users who are not
+// checkMember returns nil if our user has a role in the project. Users who are not
 // administrators may list only such projects.
-func (a *Client) member(ctx context.Context, id string) error {
+func (a *Client) checkMember(ctx context.Context, id string) error {
 	var all []projects.Project
 	err := projects.ListAvailable(a.Identity).EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
 		found, err := projects.ExtractProjects(p)
@@ -99,10 +99,10 @@ func (a *Client) Find(ctx context.Context, what string, query url.Values, name s
 	return found[0], nil
 }
 
-// exhausted maps the error of a call that creates an object, as classifyError does. It
-// also knows that Neutron answers with status 500, and without a reason, when a subnet
-// pool has no prefix left.
-func exhausted(s plan.Step, err error) error {
+// classifyCreateError maps the error of a call that creates an object, as classifyError
+// does. It also knows that Neutron answers with status 500, and without a reason, when a
+// subnet pool has no prefix left.
+func classifyCreateError(s plan.Step, err error) error {
 	doing := Describe([]plan.Step{s})
 	a, answered := openstack.AnswerOf(err)
 	if s.Kind != plan.KindSubnet || s.Fields["subnetpool_id"] == nil || !answered || a.Code != http.StatusInternalServerError {

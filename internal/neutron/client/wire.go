@@ -103,8 +103,8 @@ func value[T any](p *T) any {
 	return *p
 }
 
-// joins returns a router port's interfaces: one for each of its subnets.
-func (w Resource) joins() []plan.Object {
+// routerInterfaces returns a router port's interfaces: one for each of its subnets.
+func (w Resource) routerInterfaces() []plan.Object {
 	var out []plan.Object
 	for _, ip := range w.FixedIPs {
 		out = append(out, plan.Object{Kind: plan.KindRouterInterface, ID: w.ID, Fields: plan.Fields{"router_id": w.DeviceID, "subnet_id": ip.Subnet}})

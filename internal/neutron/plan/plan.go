@@ -44,7 +44,7 @@ func (s Step) String() string {
 		if s.Verb == Delete {
 			break
 		}
-		words = append(words, k+"="+show(s.Fields[k]))
+		words = append(words, k+"="+format(s.Fields[k]))
 	}
 	if len(s.Tags) > 0 {
 		words = append(words, "tags="+strings.Join(s.Tags, ","))
@@ -52,7 +52,7 @@ func (s Step) String() string {
 	return strings.Join(words, " ")
 }
 
-func show(v any) string {
+func format(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "-"
@@ -81,22 +81,22 @@ type TagsOnCreate map[Kind]bool
 // one wants. Creations and changes follow, in order of creation. Of several objects with
 // the same name, one stays.
 func Diff(have, want []Object, born TagsOnCreate) []Step {
-	d := &differ{have: have, kept: map[Ref]Object{}, born: born}
+	d := &differ{have: have, kept: map[Ref]Object{}, tagsOnCreate: born}
 	for _, w := range slices.SortedFunc(slices.Values(want), byOrder) {
-		d.object(w)
+		d.addSteps(w)
 	}
 	return append(d.deletes(), d.steps...)
 }
 
 type differ struct {
-	have  []Object
-	kept  map[Ref]Object // by the reference to the wanted object
-	born  TagsOnCreate
-	steps []Step
+	have         []Object
+	kept         map[Ref]Object // by the reference to the wanted object
+	tagsOnCreate TagsOnCreate
+	steps        []Step
 }
 
-// object adds the steps that create w or turn an existing object into it.
-func (d *differ) object(w Object) {
+// addSteps adds the steps that create w or turn an existing object into it.
+func (d *differ) addSteps(w Object) {
 	w.Fields = d.resolve(w.Fields)
 	h, found := d.choose(w)
 	if !found {
@@ -131,7 +131,7 @@ func AttachStep(o Object, parent, vlan any) Step {
 
 func (d *differ) create(w Object) {
 	tags := w.Tags
-	if !d.born[w.Kind] {
+	if !d.tagsOnCreate[w.Kind] {
 		w.Tags = nil
 	}
 	d.steps = append(d.steps, Step{Verb: Create, Object: w})
@@ -149,7 +149,7 @@ func (d *differ) choose(w Object) (Object, bool) {
 	var best Object
 	least := -1
 	for _, h := range slices.SortedFunc(slices.Values(d.have), byOrder) {
-		if h.Kind != w.Kind || d.stays(h) || !CanBecome(h, w) {
+		if h.Kind != w.Kind || d.isKept(h) || !CanBecome(h, w) {
 			continue
 		}
 		if n := len(differing(h.Fields, w.Fields)); least < 0 || n < least {
@@ -199,7 +199,7 @@ func (d *differ) resolve(f Fields) Fields {
 func (d *differ) deletes() []Step {
 	var steps, detaches []Step
 	for _, h := range slices.SortedFunc(slices.Values(d.have), func(a, b Object) int { return byOrder(b, a) }) {
-		if d.stays(h) || d.goesWith(h) {
+		if d.isKept(h) || d.deletedWith(h) {
 			continue
 		}
 		if h.Fields["parent"] != nil {
@@ -222,7 +222,7 @@ func Match(have, want []Object) map[Ref]Object {
 	return d.kept
 }
 
-func (d *differ) stays(h Object) bool {
+func (d *differ) isKept(h Object) bool {
 	for _, k := range d.kept {
 		if k.Is(h) {
 			return true
@@ -237,13 +237,13 @@ func (o Object) Is(h Object) bool {
 	return o.Kind == h.Kind && o.ID == h.ID && (o.Kind != KindRouterInterface || o.Name == h.Name)
 }
 
-// goesWith reports whether Neutron deletes h together with another object, its group.
-func (d *differ) goesWith(h Object) bool {
+// deletedWith reports whether Neutron deletes h together with another object, its group.
+func (d *differ) deletedWith(h Object) bool {
 	if h.Kind != KindRule {
 		return false
 	}
 	return !slices.ContainsFunc(d.have, func(g Object) bool {
-		return g.Kind == KindGroup && g.ID == h.Fields["security_group_id"] && d.stays(g)
+		return g.Kind == KindGroup && g.ID == h.Fields["security_group_id"] && d.isKept(g)
 	})
 }
 
@@ -322,13 +322,13 @@ func OnlyNames(steps []Step) bool {
 // that are created, or attached to the same parent, or detached from it.
 func Together(steps []Step, limit int) int {
 	n := 1
-	for n < len(steps) && n < limit && joins(steps[0], steps[n]) {
+	for n < len(steps) && n < limit && sameCall(steps[0], steps[n]) {
 		n++
 	}
 	return n
 }
 
-func joins(a, b Step) bool {
+func sameCall(a, b Step) bool {
 	if a.Verb != b.Verb || a.Kind != KindPort || b.Kind != KindPort {
 		return false
 	}

@@ -145,7 +145,7 @@ func TestTranslateRefuses(t *testing.T) {
 	bare.Binding, bare.PortSecurity = false, false
 	for _, c := range []struct {
 		want   intent.Want
-		around Dependencies
+		deps   Dependencies
 		reason string
 	}{
 		{intent.Want{Routers: []intent.Router{{Name: "r"}}}, known(), "NotSupported"},
@@ -159,7 +159,7 @@ func TestTranslateRefuses(t *testing.T) {
 		{port(intent.Port{Name: "p", Network: "net2", Node: "node1"}), bare, "NotSupported"},
 		{intent.Want{Ports: []intent.Port{{Name: "p", Network: "net2"}, {Name: "p", Network: "net2"}}}, known(), "NameTaken"},
 	} {
-		if _, err := Translate(Owner{Name: "c1", Unit: "pod/ns/a"}, c.want, c.around); reason(err) != c.reason {
+		if _, err := Translate(Owner{Name: "c1", Unit: "pod/ns/a"}, c.want, c.deps); reason(err) != c.reason {
 			t.Errorf("%+v: %v, want %s", c.want, err, c.reason)
 		}
 	}

@@ -21,8 +21,8 @@ func (t *translation) port(p intent.Port) {
 		"admin_state_up": true, "device_owner": DeviceOwner, "device_id": p.Version,
 		"project_id": ProjectOf(p, t.Dependencies),
 	}
-	t.place(p, f)
-	t.protect(p, f)
+	t.setNetwork(p, f)
+	t.setSecurity(p, f)
 	if p.Parent != "" { // Neutron refuses to attach a port with a device_id, so a subport has none
 		f["device_id"], f["parent"], f["vlan"], f["node"] = "", p.Parent, p.Tag, p.Node
 	} else if t.Binding {
@@ -44,14 +44,14 @@ func ProjectOf(p intent.Port, a Dependencies) string {
 	return a.Project
 }
 
-// place sets the port's network and addresses. The network is the unit's own, or a known
-// one.
-func (t *translation) place(p intent.Port, f Fields) {
+// setNetwork sets the port's network and addresses. The network is the unit's own, or a
+// known one.
+func (t *translation) setNetwork(p intent.Port, f Fields) {
 	own := Ref{Kind: KindNetwork, Name: openstack.Shorten(p.Network)}
 	if _, ours := t.objects[own]; ours {
 		f["network_id"] = own
 		if len(p.Addrs) > 0 {
-			f["fixed_ips"] = at(p.Addrs, Network{})
+			f["fixed_ips"] = fixedIPs(p.Addrs, Network{})
 		}
 		return
 	}
@@ -61,14 +61,14 @@ func (t *translation) place(p intent.Port, f Fields) {
 		return
 	}
 	f["network_id"] = s.ID
-	f["fixed_ips"] = at(p.Addrs, s)
+	f["fixed_ips"] = fixedIPs(p.Addrs, s)
 	if len(p.Addrs) == 0 {
-		f["fixed_ips"] = anyOf(s)
+		f["fixed_ips"] = anyAddresses(s)
 	}
 }
 
-// at returns the fixed addresses, each with the subnet that contains it.
-func at(addrs []netip.Addr, s Network) FixedIPs {
+// fixedIPs returns the fixed addresses, each with the subnet that contains it.
+func fixedIPs(addrs []netip.Addr, s Network) FixedIPs {
 	var out FixedIPs
 	for _, a := range addrs {
 		ip := FixedIP{Addr: a.String()}
@@ -82,8 +82,9 @@ func at(addrs []netip.Addr, s Network) FixedIPs {
 	return out
 }
 
-// anyOf returns one address in each of the network's subnets, for Neutron to choose.
-func anyOf(s Network) FixedIPs {
+// anyAddresses returns one address in each of the network's subnets, for Neutron to
+// choose.
+func anyAddresses(s Network) FixedIPs {
 	var out FixedIPs
 	for _, n := range s.Subnets {
 		out = append(out, FixedIP{Subnet: n.ID})
@@ -91,10 +92,10 @@ func anyOf(s Network) FixedIPs {
 	return out
 }
 
-// protect sets the port's security groups and port security.
-func (t *translation) protect(p intent.Port, f Fields) {
+// setSecurity sets the port's security groups and port security.
+func (t *translation) setSecurity(p intent.Port, f Fields) {
 	if p.UnknownAddresses {
-		t.unprotect(p, f)
+		t.disableSecurity(p, f)
 		return
 	}
 	if t.PortSecurity {
@@ -122,7 +123,7 @@ func (t *translation) groupsOf(p intent.Port) Set {
 	return Sorted(ids)
 }
 
-func (t *translation) unprotect(p intent.Port, f Fields) {
+func (t *translation) disableSecurity(p intent.Port, f Fields) {
 	if !t.PortSecurity {
 		t.refuse("NotSupported", "port %s: this Neutron cannot let a port take traffic for other addresses, it lacks extension port-security", p.Name)
 	}
@@ -168,7 +169,7 @@ func (t *translation) rule(group Ref, r intent.Rule, family string) {
 		f["remote_ip_prefix"] = r.Remote.Masked().String()
 	}
 	if r.RemoteGroup != "" {
-		f["remote_group_id"] = t.remote(r.RemoteGroup)
+		f["remote_group_id"] = t.remoteGroup(r.RemoteGroup)
 	}
 	o := Object{Kind: KindRule, Fields: f}
 	o.Name = ruleName(group.Name, f)
@@ -177,8 +178,8 @@ func (t *translation) rule(group Ref, r intent.Rule, family string) {
 	}
 }
 
-// remote returns the id of one of our groups, or a Ref to a group of the same unit.
-func (t *translation) remote(name string) any {
+// remoteGroup returns the id of one of our groups, or a Ref to a group of the same unit.
+func (t *translation) remoteGroup(name string) any {
 	if slices.ContainsFunc(t.want.Groups, func(g intent.Group) bool { return g.Name == name }) {
 		return Ref{Kind: KindGroup, Name: openstack.Shorten(name)}
 	}
@@ -206,7 +207,7 @@ var ruleFields = []string{
 func ruleName(group string, f Fields) string {
 	words := []string{group}
 	for _, k := range ruleFields {
-		words = append(words, show(f[k]))
+		words = append(words, format(f[k]))
 	}
 	return strings.Join(words, " ")
 }

@@ -23,7 +23,7 @@ func Named(all []Object) []Object {
 	for i, o := range out {
 		switch o.Kind {
 		case KindRouterInterface:
-			out[i].Name = joinName(o.Text("router_id"), names[o.Text("subnet_id")].Name)
+			out[i].Name = interfaceName(o.Text("router_id"), names[o.Text("subnet_id")].Name)
 		case KindRule:
 			f := Fields{}
 			for _, k := range ruleFields {

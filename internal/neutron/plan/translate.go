@@ -130,10 +130,10 @@ func Translate(m Owner, w intent.Want, a Dependencies) ([]Object, error) {
 		t.group(g)
 	}
 	for _, s := range w.Networks {
-		t.segment(s)
+		t.network(s)
 	}
 	for _, j := range w.RouterInterfaces {
-		t.join(j)
+		t.routerInterfaces(j)
 	}
 	for _, p := range w.Ports {
 		t.port(p)
@@ -208,13 +208,13 @@ func (t *translation) add(o Object) Ref {
 	return r
 }
 
-func (t *translation) segment(s intent.Network) {
+func (t *translation) network(s intent.Network) {
 	if s.Existing != "" {
 		return // a foreign network is read, not created
 	}
 	network := t.add(Object{Kind: KindNetwork, Name: openstack.Shorten(s.Name), Fields: Fields{"admin_state_up": true}})
 	if len(s.Prefixes) == 0 && s.SubnetPool != "" {
-		t.chosen(s, network)
+		t.pooledSubnet(s, network)
 	}
 	for i, p := range s.Prefixes {
 		family := map[bool]int{true: 4, false: 6}[p.Addr().Is4()]
@@ -222,7 +222,7 @@ func (t *translation) segment(s intent.Network) {
 			"network_id": network, "cidr": p.Masked().String(), "ip_version": family,
 			"enable_dhcp": false, "gateway_ip": t.gateway(s, i),
 		}
-		if r := within(s.Ranges, p); len(r) > 0 {
+		if r := rangesIn(s.Ranges, p); len(r) > 0 {
 			f["allocation_pools"] = r
 		}
 		if pool, known := t.Pools[s.SubnetPool]; known {
@@ -257,7 +257,7 @@ func (t *translation) gateway(s intent.Network, i int) any {
 	return nil
 }
 
-func within(all []intent.Range, p netip.Prefix) Ranges {
+func rangesIn(all []intent.Range, p netip.Prefix) Ranges {
 	var out Ranges
 	for _, r := range all {
 		if p.Contains(r.First) && p.Contains(r.Last) {
@@ -268,9 +268,9 @@ func within(all []intent.Range, p netip.Prefix) Ranges {
 	return out
 }
 
-// join attaches each of a network's subnets to a router. Neutron creates the router's
-// port.
-func (t *translation) join(j intent.RouterInterface) {
+// routerInterfaces attaches each of a network's subnets to a router. Neutron creates the
+// router's port.
+func (t *translation) routerInterfaces(j intent.RouterInterface) {
 	i := slices.IndexFunc(t.want.Networks, func(s intent.Network) bool { return s.Name == j.Network && s.Existing == "" })
 	if i < 0 {
 		t.refuse("NotOurs", "segment %s is not ours: join it to router %s in Neutron", j.Network, j.Router)
@@ -278,7 +278,7 @@ func (t *translation) join(j intent.RouterInterface) {
 	}
 	router := routerID(j.Router)
 	for _, name := range t.subnetsOf(t.want.Networks[i]) {
-		t.add(Object{Kind: KindRouterInterface, Name: joinName(router, name), Fields: Fields{
+		t.add(Object{Kind: KindRouterInterface, Name: interfaceName(router, name), Fields: Fields{
 			"router_id": router, "subnet_id": Ref{Kind: KindSubnet, Name: name},
 		}})
 	}
@@ -287,7 +287,7 @@ func (t *translation) join(j intent.RouterInterface) {
 // routerID returns the router's id in the name of a Vpc.
 func routerID(router string) string { return strings.TrimPrefix(router, "neutron-") }
 
-func joinName(router, subnet string) string { return router + "/" + subnet }
+func interfaceName(router, subnet string) string { return router + "/" + subnet }
 
 // PrefixPool is a subnet pool in Neutron.
 type PrefixPool struct {
@@ -295,8 +295,8 @@ type PrefixPool struct {
 	Family int
 }
 
-// chosen adds a subnet whose prefix Neutron allocates from a subnet pool.
-func (t *translation) chosen(s intent.Network, network Ref) {
+// pooledSubnet adds a subnet whose prefix Neutron allocates from a subnet pool.
+func (t *translation) pooledSubnet(s intent.Network, network Ref) {
 	pool := t.Pools[s.SubnetPool]
 	t.add(Object{Kind: KindSubnet, Name: subnetOf(s.Name, pool.Family), Fields: Fields{
 		"network_id": network, "subnetpool_id": pool.ID, "prefixlen": s.PrefixBits, "ip_version": pool.Family, "enable_dhcp": false,

@@ -174,14 +174,14 @@ func (p *Pending) Run(ctx context.Context) {
 			return
 		}
 		again.Stop()
-		if p.look(ctx); p.Count() > 0 {
+		if p.check(ctx); p.Count() > 0 {
 			again.Reset(pauses())
 		}
 	}
 }
 
-// look checks all ports once.
-func (p *Pending) look(ctx context.Context) {
+// check checks all ports once.
+func (p *Pending) check(ctx context.Context) {
 	p.mu.Lock()
 	ids := slices.Sorted(maps.Keys(p.waiting))
 	p.mu.Unlock()
@@ -193,7 +193,7 @@ func (p *Pending) look(ctx context.Context) {
 			}
 			continue
 		}
-		up, stuck := p.note(some, active, time.Now().Add(-p.pace.Stuck)) //nolint:forbidigo // as above
+		up, stuck := p.record(some, active, time.Now().Add(-p.pace.Stuck)) //nolint:forbidigo // as above
 		p.ports.CameUp(up)
 		for _, s := range stuck {
 			p.log.Warn("a subport has never come up, attaching it again", "port", s.ID, "parent", s.Parent, "unit", s.Unit)
@@ -227,10 +227,10 @@ func (p *Pending) active(ctx context.Context, ids []string) (map[string]bool, er
 	return active, err
 }
 
-// note removes the ports that are up or gone from those that are watched, and returns the
-// units that wait for them. It also returns the ports that are not up although their
+// record removes the ports that are up or gone from those that are watched, and returns
+// the units that wait for them. It also returns the ports that are not up although their
 // parent is.
-func (p *Pending) note(ids []string, active map[string]bool, before time.Time) (up []intent.Unit, stuck []PendingPort) {
+func (p *Pending) record(ids []string, active map[string]bool, before time.Time) (up []intent.Unit, stuck []PendingPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, id := range ids {

@@ -29,10 +29,10 @@ type Trunks struct {
 
 // trunk is the cache of one trunk.
 type trunk struct {
-	// one is held while the subports are changed: Neutron refuses concurrent changes of
-	// one trunk.
-	one *semaphore.Weighted
-	id  string
+	// changing is held while the subports are changed: Neutron refuses concurrent changes
+	// of one trunk.
+	changing *semaphore.Weighted
+	id       string
 	vlanAllocator
 }
 
@@ -77,7 +77,7 @@ func (t *Trunks) read(ctx context.Context, api API, parent string) (*trunk, erro
 func (t *Trunks) learn(found Trunk) *trunk {
 	known := t.byParent[found.Parent]
 	if known == nil {
-		known = &trunk{one: semaphore.NewWeighted(1)}
+		known = &trunk{changing: semaphore.NewWeighted(1)}
 		t.byParent[found.Parent] = known
 	}
 	known.id, known.vlans = found.ID, map[string]int{}
@@ -203,15 +203,15 @@ func (t *Trunks) enter(ctx context.Context, api API, parent string) (on *trunk, 
 	if on, err = t.trunkOf(ctx, api, parent); err != nil {
 		return nil, nil, err
 	}
-	if err := on.one.Acquire(ctx, 1); err != nil {
+	if err := on.changing.Acquire(ctx, 1); err != nil {
 		return nil, nil, err
 	}
 	release, err := t.limit(ctx)
 	if err != nil {
-		on.one.Release(1)
+		on.changing.Release(1)
 		return nil, nil, err
 	}
-	one := on.one
+	one := on.changing
 	return on, func() { release(); one.Release(1) }, nil
 }
 

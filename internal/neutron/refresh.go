@@ -40,9 +40,9 @@ func (f *Fabric) leave(u intent.Unit, e *entry) {
 	e.Unlock()
 }
 
-// stillThere returns those of a unit's ports that Neutron still has but does not show as
+// unnamedPorts returns those of a unit's ports that Neutron still has but does not show as
 // the unit's: they came from the pool and have no name yet.
-func stillThere(ctx context.Context, a *client.Client, have []plan.Object, m plan.Owner) ([]plan.Object, error) {
+func unnamedPorts(ctx context.Context, a *client.Client, have []plan.Object, m plan.Owner) ([]plan.Object, error) {
 	query := url.Values{}
 	for _, o := range have {
 		if o.Kind == plan.KindPort && !m.Owns(o) {
@@ -70,15 +70,14 @@ func (f *Fabric) Units(ctx context.Context) ([]intent.Unit, error) {
 	return slices.Sorted(maps.Keys(all)), nil
 }
 
-// Refresh reads all objects of this owner, and returns the units whose objects have
-// changed or are gone. held maps a port's id to the unit that has the port: after a
-// crash, it identifies ports that were handed out of the pool and have no name yet. Call
-// it at start, before units are applied, and every few minutes: Neutron may complete a
-// call after the process that made it has died, and people change objects by hand. It
-// costs a handful of calls.
+// Refresh reads all objects of this owner, and returns the units whose objects have changed or
+// are gone. held maps a port's id to the unit that has the port: after a crash, it identifies
+// ports that were handed out of the pool and have no name yet. Call it at start, before units
+// are applied, and every few minutes: Neutron may complete a call after the process that made
+// it has died, and people change objects by hand. It costs a handful of calls.
 func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]intent.Unit, error) {
-	f.looking.Lock()
-	defer f.looking.Unlock()
+	f.refreshing.Lock()
+	defer f.refreshing.Unlock()
 	ctx = openstack.Background(ctx)
 	a, err := f.api(ctx)
 	if err != nil {
@@ -96,18 +95,18 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 	if trunks != nil {
 		f.trunks.Sync(trunks, func(port string) bool { return f.touched[port] })
 	}
-	f.lend(all, held)
-	changed := slices.Concat(f.found, f.compare(all), f.regroup(all))
-	f.found = nil
+	f.assignHandedOut(all, held)
+	changed := slices.Concat(f.changedUnits, f.compare(all), f.compareGroups(all))
+	f.changedUnits = nil
 	f.syncPool(all)
 	f.listed = true
 	slices.Sort(changed)
 	return slices.Compact(changed), nil
 }
 
-// lend assigns ports whose name is not written yet: to the unit that has them from the
-// pool, or to the pool if it has them back.
-func (f *Fabric) lend(all map[intent.Unit][]plan.Object, held map[string]intent.Unit) {
+// assignHandedOut assigns ports whose name is not written yet: to the unit that has them
+// from the pool, or to the pool if it has them back.
+func (f *Fabric) assignHandedOut(all map[intent.Unit][]plan.Object, held map[string]intent.Unit) {
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range slices.Clone(all[u]) {
 			to, lent := f.handedOut[o.ID]
@@ -150,22 +149,22 @@ func (f *Fabric) compare(all map[intent.Unit][]plan.Object) []intent.Unit {
 			continue
 		}
 		defer e.Unlock()
-		if f.worked(e.objects) || f.worked(all[u]) || same(e.objects, all[u]) {
+		if f.wasTouched(e.objects) || f.wasTouched(all[u]) || sameObjects(e.objects, all[u]) {
 			continue
 		}
 		e.objects, e.sure = all[u], true
 		f.units[u] = e
-		changed = append(append(changed, u), f.groups.is(u, plan.GroupsOf(e.objects))...)
+		changed = append(append(changed, u), f.groups.setMembers(u, plan.GroupsOf(e.objects))...)
 	}
 	return changed
 }
 
-func (f *Fabric) worked(objects []plan.Object) bool {
+func (f *Fabric) wasTouched(objects []plan.Object) bool {
 	return slices.ContainsFunc(objects, func(o plan.Object) bool { return f.touched[o.ID] })
 }
 
-// same reports whether a and b have the same objects. It ignores their status.
-func same(a, b []plan.Object) bool {
+// sameObjects reports whether a and b have the same objects. It ignores their status.
+func sameObjects(a, b []plan.Object) bool {
 	sort := func(all []plan.Object) []plan.Object {
 		out := slices.Clone(all)
 		for i, o := range out {

@@ -15,7 +15,7 @@ func TestQuiet(t *testing.T) {
 	port := plan.Step{Verb: plan.Update, Object: plan.Object{Kind: plan.KindPort}}
 	group := plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindGroup}}
 	synctest.Test(t, func(t *testing.T) {
-		q := newQuiet()
+		q := newPortLimiter()
 		var came []string
 		enter := func(ctx context.Context, name string, s plan.Step) (func(), error) {
 			leave, err := q.enter(ctx, s)
@@ -63,9 +63,9 @@ func TestQuiet(t *testing.T) {
 func TestFewCallsAreSideBySide(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q, began := newQuiet(), 0
+		q, began := newPortLimiter(), 0
 		next := make(chan struct{})
-		for range 3 * sideBySide {
+		for range 3 * maxPortCalls {
 			go func() {
 				leave, err := q.enter(t.Context(), plan.Step{Verb: plan.Create, Object: plan.Object{Kind: plan.KindPort}})
 				if err != nil {
@@ -78,11 +78,11 @@ func TestFewCallsAreSideBySide(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		for all := sideBySide; all <= 3*sideBySide; all += sideBySide {
+		for all := maxPortCalls; all <= 3*maxPortCalls; all += maxPortCalls {
 			if began != all {
 				t.Fatalf("%d calls have begun, want %d", began, all)
 			}
-			for range sideBySide {
+			for range maxPortCalls {
 				next <- struct{}{}
 				synctest.Wait()
 			}

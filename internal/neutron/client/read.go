@@ -31,7 +31,7 @@ func (a *Client) OfUnit(ctx context.Context, m plan.Owner) ([]plan.Object, error
 			all = AppendNew(all, k, found, m.Owns)
 		}
 	}
-	return a.lookWithin(ctx, all)
+	return a.addInterfaces(ctx, all)
 }
 
 // AppendNew appends to all those of found, of kind k, for which meant returns true and
@@ -48,9 +48,9 @@ func AppendNew(all []plan.Object, k plan.Kind, found []Resource, meant func(plan
 	return all
 }
 
-// lookWithin adds the router interfaces of the unit's networks: they have no tags or
+// addInterfaces adds the router interfaces of the unit's networks: they have no tags or
 // description of ours.
-func (a *Client) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Object, error) {
+func (a *Client) addInterfaces(ctx context.Context, all []plan.Object) ([]plan.Object, error) {
 	for _, n := range slices.Clone(all) {
 		if n.Kind != plan.KindNetwork {
 			continue
@@ -60,15 +60,15 @@ func (a *Client) lookWithin(ctx context.Context, all []plan.Object) ([]plan.Obje
 			return nil, err
 		}
 		for _, w := range found {
-			all = append(all, joinsOf(w, all)...)
+			all = append(all, ownInterfaces(w, all)...)
 		}
 	}
 	return plan.Named(all), nil
 }
 
-// joinsOf returns the router interfaces of a router's port on our subnets.
-func joinsOf(w Resource, all []plan.Object) []plan.Object {
-	return slices.DeleteFunc(w.joins(), func(j plan.Object) bool {
+// ownInterfaces returns the router interfaces of a router's port on our subnets.
+func ownInterfaces(w Resource, all []plan.Object) []plan.Object {
+	return slices.DeleteFunc(w.routerInterfaces(), func(j plan.Object) bool {
 		return !slices.ContainsFunc(all, func(s plan.Object) bool { return s.Kind == plan.KindSubnet && s.ID == j.Fields["subnet_id"] })
 	})
 }
@@ -102,15 +102,15 @@ func (a *Client) OfCluster(ctx context.Context, owner string) (map[intent.Unit][
 		return nil, nil, err
 	}
 	for _, w := range found {
-		all = append(all, joinsOf(w, all)...)
+		all = append(all, ownInterfaces(w, all)...)
 	}
-	all, trunks, err := a.placeAll(ctx, all)
+	all, trunks, err := a.placeSubports(ctx, all)
 	return byUnit(owner, all), trunks, err
 }
 
-// placeAll adds to the subports where they are attached. It reads the trunks only if
+// placeSubports adds to the subports where they are attached. It reads the trunks only if
 // there are subports.
-func (a *Client) placeAll(ctx context.Context, all []plan.Object) ([]plan.Object, []trunk.Trunk, error) {
+func (a *Client) placeSubports(ctx context.Context, all []plan.Object) ([]plan.Object, []trunk.Trunk, error) {
 	if !slices.ContainsFunc(all, func(o plan.Object) bool { return o.Kind == plan.KindPort && plan.IsSubport(o.Fields) }) {
 		return all, nil, nil
 	}
