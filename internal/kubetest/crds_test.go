@@ -26,8 +26,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// Each row is a spec; bad is part of the server's answer, empty where the
-// object must be taken.
+// Each row is a spec. bad is a part of the server's answer; empty means that the server must
+// accept the object.
 var specs = []struct{ name, kind, spec, bad string }{
 	{"the seed's", "Subnet", "vpc: neutron-22040ed5\nnamespaces: [net2]\ncidrBlock: 12.0.1.0/24\nnatOutgoing: false", ""},
 	{"least", "Subnet", "cidrBlock: 12.0.1.0/24", ""},

@@ -1,6 +1,6 @@
-// Package kubetest gives a test a real API server: envtest's etcd and
-// kube-apiserver on free loopback ports, with the project's kinds. It knows where
-// the programs are and nothing of what is tested.
+// Package kubetest starts a real API server for tests: etcd and kube-apiserver on free
+// loopback ports, by means of envtest, with the project's CRDs. It knows where the programs
+// are, and does not know the tests.
 package kubetest
 
 import (
@@ -20,20 +20,20 @@ import (
 	"github.com/isthmus-cni/isthmus/api/crds"
 )
 
-// Version of the API server that the project is tested against.
+// Version is the version of the API server that tests use.
 const Version = "v1.36.3"
 
-// Server is a running API server. Config is its administrator's.
+// Server is a running API server. Config has the administrator's credentials.
 type Server struct {
 	Config *rest.Config
-	// CA is the file with the certificate that the server's is signed by.
+	// CA is the file of the CA certificate that signs the server's certificate.
 	CA  string
 	dir string
 	env envtest.Environment
 }
 
-// Start starts etcd and the API server and returns when the server serves the
-// project's kinds. The caller must call Stop unless Start fails.
+// Start starts etcd and the API server and returns when the server serves the project's
+// kinds. The caller must call Stop unless Start errs.
 func Start() (_ *Server, err error) {
 	s := &Server{}
 	if s.dir, err = os.MkdirTemp("", "isthmus-kubetest-"); err != nil {
@@ -55,7 +55,7 @@ func Start() (_ *Server, err error) {
 	return s, os.WriteFile(s.CA, s.Config.CAData, 0o600)
 }
 
-// Stop ends what Start started and removes its files.
+// Stop stops both programs and removes their files.
 func (s *Server) Stop() error { return errors.Join(s.env.Stop(), os.RemoveAll(s.dir)) }
 
 func (s *Server) configure() (err error) {
@@ -76,7 +76,7 @@ func (s *Server) configure() (err error) {
 	return err
 }
 
-// definitions are the project's kinds.
+// definitions returns the project's CRDs.
 func definitions() ([]*apiextensions.CustomResourceDefinition, error) {
 	files, err := fs.Glob(crds.FS, "*.yaml")
 	if err != nil {
@@ -97,8 +97,8 @@ func definitions() ([]*apiextensions.CustomResourceDefinition, error) {
 	return all, nil
 }
 
-// program writes a script that runs the program name, and returns its path. The
-// kernel kills what it runs when the thread that started it ends: envtest alone
+// program writes a script that runs the program name, and returns the script's path. With
+// setpriv, the kernel kills the program when the thread that started it ends. envtest alone
 // would leave its servers behind when a test binary is killed or panics.
 func program(dir, name string) (string, error) {
 	path, err := find(name)
@@ -110,8 +110,9 @@ func program(dir, name string) (string, error) {
 	return file, os.WriteFile(file, []byte(script), 0o700)
 }
 
-// find looks in ISTHMUS_KUBE_BIN, in envtest's KUBEBUILDER_ASSETS, where
-// scripts/kubernetes.sh keeps what it builds, and in PATH.
+// find returns the path of a program. It looks in ISTHMUS_KUBE_BIN, in envtest's
+// KUBEBUILDER_ASSETS, in the cache of scripts/kubernetes.sh, and in PATH. It errs if the
+// program is in none of them.
 func find(name string) (string, error) {
 	cache, _ := os.UserCacheDir() // no home directory: no cache
 	for _, dir := range []string{

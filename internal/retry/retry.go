@@ -1,6 +1,5 @@
-// Package retry repeats a call that fails, with pauses that double. It is the
-// only retry loop of the module: whoever waits for something that has no event
-// uses it. It knows nothing of what it calls.
+// Package retry repeats a call that fails, with pauses that double. Code that waits for
+// something without an event uses it.
 package retry
 
 import (
@@ -11,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// Backoff bounds the pauses between two attempts: the first one and the longest.
+// Backoff has the first and the longest pause between two attempts.
 type Backoff struct{ First, Longest time.Duration }
 
 // Delays returns the successive pauses: First, doubled each time, at most Longest.
@@ -19,8 +18,9 @@ func (b Backoff) Delays() wait.DelayFunc {
 	return wait.Backoff{Duration: b.First, Factor: 2, Cap: b.Longest, Steps: math.MaxInt32}.DelayFunc()
 }
 
-// Until calls do until it returns nil. It returns an error only if ctx ends
-// first: ctx's. failed, which may be nil, hears of each failure before the pause.
+// Until repeats do until it returns nil. It returns ctx's error if ctx ends first, and no
+// other error. After each failed attempt, before the pause, it calls failed with the error.
+// failed may be nil.
 func (b Backoff) Until(ctx context.Context, do func(context.Context) error, failed func(error)) error {
 	delay := b.Delays()
 	for {

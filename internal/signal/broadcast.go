@@ -2,8 +2,8 @@ package signal
 
 import "sync"
 
-// Broadcast wakes all who wait. The zero Broadcast is ready for use; it must not
-// be copied. To miss nothing, a receiver calls Next before it looks.
+// Broadcast wakes all receivers. The zero Broadcast is ready for use. It must not be copied.
+// A receiver must call Next before it reads the state, or it may miss a change.
 type Broadcast struct {
 	mu sync.Mutex
 	c  chan struct{}
@@ -19,7 +19,7 @@ func (b *Broadcast) Next() <-chan struct{} {
 	return b.c
 }
 
-// Set wakes all who wait now. It never blocks.
+// Set wakes all present receivers. It never blocks.
 func (b *Broadcast) Set() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

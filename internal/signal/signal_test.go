@@ -20,7 +20,7 @@ func TestManySetsWakeOnce(t *testing.T) {
 func TestBroadcastWakesAll(t *testing.T) {
 	t.Parallel()
 	var b Broadcast
-	b.Set() // nobody waits
+	b.Set() // no receiver waits
 	one, two := b.Next(), b.Next()
 	b.Set()
 	<-one

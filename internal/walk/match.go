@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// Names are what words of the page stand for in this run.
+// Names maps words of the document to the words of this run.
 type Names map[string]string
 
-// translate puts the run's words in place of the page's. Where one begins with
-// another, the longer one is meant.
+// translate returns text with the document's words replaced by the run's. If one word is a
+// prefix of another, the longer one is replaced.
 func (n Names) translate(text string) string {
 	words := slices.SortedFunc(maps.Keys(n), func(a, b string) int {
 		return cmp.Or(len(b)-len(a), strings.Compare(a, b))
@@ -24,8 +24,8 @@ func (n Names) translate(text string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// with returns n and page→run besides; false if that contradicts n, where two
-// words of the page never stand for one of the run.
+// with returns n with page→run added. It returns false if page has another word already, or
+// if another word of the document has run.
 func (n Names) with(page, run string) (Names, bool) {
 	if have, ok := n[page]; ok {
 		return n, have == run
@@ -40,8 +40,9 @@ func (n Names) with(page, run string) (Names, bool) {
 	return more, true
 }
 
-// volatile are the tokens of a page that are not compared by letter. A bound
-// one must stand for the same token everywhere.
+// volatile are the tokens of a document that are not compared literally: find matches the
+// token in the document, match the token in the output. A bound token must have the same
+// counterpart everywhere.
 var volatile = []struct {
 	find, match string
 	bound       bool
@@ -58,7 +59,7 @@ var volatile = []struct {
 	{find: `\s+`, match: `\s+`},
 }
 
-// matcher compares output with a page.
+// matcher compares output with a document.
 type matcher struct {
 	varies []string
 	tokens *regexp.Regexp
@@ -75,7 +76,8 @@ func newMatcher(words []string) matcher {
 	return matcher{varies: words, tokens: regexp.MustCompile(strings.Join(alternatives, "|"))}
 }
 
-// kind tells what a token found by m.tokens matches, and whether it is bound.
+// kind returns the pattern for a token that m.tokens found, and whether it is bound. groups
+// are its submatch indexes.
 func (m matcher) kind(groups []int) (match string, bound bool) {
 	for i := 2; i < len(groups); i += 2 {
 		if groups[i] < 0 {
@@ -89,7 +91,7 @@ func (m matcher) kind(groups []int) (match string, bound bool) {
 	return "", false
 }
 
-// line compares one line; the names it adds are in the result.
+// line reports whether one line matches. It returns names with the new ones added.
 func (m matcher) line(want, got string, names Names) (Names, bool) {
 	want, got = strings.TrimRight(want, " \t"), strings.TrimRight(got, " \t\r")
 	pattern, bound, at := strings.Builder{}, []string{}, 0
@@ -121,7 +123,7 @@ func (m matcher) line(want, got string, names Names) (Names, bool) {
 
 func wild(line string) bool { return strings.TrimSpace(line) == "..." }
 
-// ordered compares line by line.
+// ordered reports whether the lines match in order. It returns names with the new ones added.
 func (m matcher) ordered(want, got []string, names Names) (Names, bool) {
 	if len(want) == 0 {
 		return names, len(got) == 0
@@ -144,7 +146,7 @@ func (m matcher) ordered(want, got []string, names Names) (Names, bool) {
 	return names, false
 }
 
-// node is a line and those indented below it.
+// node is a line and the lines that are indented below it.
 type node struct {
 	line  string
 	below []node
@@ -152,7 +154,7 @@ type node struct {
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
-// tree reads lines by their indentation.
+// tree returns the lines as trees, by their indentation.
 func tree(lines []string) []node {
 	var nodes []node
 	for i := 0; i < len(lines); {
@@ -166,9 +168,9 @@ func tree(lines []string) []node {
 	return nodes
 }
 
-// unordered compares trees whose siblings may come in any order. It calls next
-// with each way that the names work out, until next is content: a sibling that
-// fits by itself may be the wrong one for what follows.
+// unordered reports whether trees match whose sibling lines may come in any order. It calls
+// next with the names of each possible match until next returns true: a sibling that
+// matches by itself may be the wrong one for the rest.
 func (m matcher) unordered(want, got []node, names Names, next func(Names) bool) bool {
 	open := false
 	for len(want) > 0 && wild(want[0].line) {
@@ -178,7 +180,7 @@ func (m matcher) unordered(want, got []node, names Names, next func(Names) bool)
 		return (open || len(got) == 0) && next(names)
 	}
 	rest := want[1:]
-	if open { // a "..." holds for all siblings, wherever it stands among them
+	if open { // "..." applies to all siblings, at any position among them
 		rest = append(append([]node{}, rest...), node{line: "..."})
 	}
 	for i := range got {
@@ -195,7 +197,8 @@ func (m matcher) unordered(want, got []node, names Names, next func(Names) bool)
 	return false
 }
 
-// output compares all that a step printed.
+// output reports whether the output of a step matches. It returns names with the new ones
+// added.
 func (m matcher) output(s Step, got []string, names Names) (Names, bool) {
 	if len(s.Want) == 0 {
 		return names, true
@@ -209,7 +212,7 @@ func (m matcher) output(s Step, got []string, names Names) (Names, bool) {
 	return result, ok
 }
 
-// trim takes away empty lines at the end.
+// trim returns lines without the empty lines at the end.
 func trim(lines []string) []string {
 	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
 		lines = lines[:len(lines)-1]

@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// Doc is what is to be done, in order.
+// Doc is a parsed document: its steps, in order.
 type Doc struct {
-	// Name is the file's, for messages.
+	// Name is the file's name, for messages.
 	Name  string
 	Steps []Step
-	// Varies are words of the page that stand for others of the same kind.
+	// Varies are words of the document that match other words in the run.
 	Varies []string
 }
 
 // Step is one command or one file.
 type Step struct {
-	// Line is where it stands in the page, counted from 1.
+	// Line is its line in the document, counted from 1.
 	Line int
-	// Text is the command, or the file's content if File is set.
+	// Text is the command, or the content of the file if File is set.
 	Text string
 	File string
-	// Want is the output as the page shows it; none means that any will do.
+	// Want is the output in the document. If it is empty, any output matches.
 	Want []string
-	// Until repeats the command until its output is as wanted.
+	// Until repeats the command until its output matches Want.
 	Until bool
-	// Unordered lets sibling lines come in any order.
+	// Unordered allows sibling lines in any order.
 	Unordered bool
 }
 
@@ -38,7 +38,7 @@ var (
 	fileName = regexp.MustCompile(`^file=([\w.-]+)$`)
 )
 
-// Parse reads a page.
+// Parse reads a document. It errs if a block has no end or is malformed.
 func Parse(name, text string) (Doc, error) {
 	d := Doc{Name: name}
 	lines := strings.Split(text, "\n")
@@ -65,7 +65,7 @@ func Parse(name, text string) (Doc, error) {
 	return d, nil
 }
 
-// block turns one fenced block, whose content begins in line first, into steps.
+// block returns the steps of one fenced block. first is the line number of its content.
 func block(info, lines []string, first int) ([]Step, error) {
 	if len(info) == 0 {
 		return nil, nil
@@ -120,7 +120,7 @@ func transcript(mode Step, lines []string, first int) ([]Step, error) {
 
 func prompt(line string) bool { return strings.HasPrefix(line, "# ") || strings.HasPrefix(line, "$ ") }
 
-// command says how many lines the command at the beginning of lines has.
+// command returns the number of lines of the command at the beginning of lines.
 func command(lines []string) int {
 	end := ""
 	for i, line := range lines {

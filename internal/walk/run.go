@@ -9,19 +9,21 @@ import (
 	"time"
 )
 
-// Options say where a walk takes place.
+// Options configure Run.
 type Options struct {
-	// Shell is its argv, bash if empty. It must understand POSIX "." and printf.
+	// Shell is the shell's argv; empty means bash. The shell must support POSIX "."
+	// and printf.
 	Shell []string
-	// Dir is where the page's files are written and the shell starts.
+	// Dir is the shell's first working directory, and has the document's files.
 	Dir string
 	// Env is the shell's whole environment.
 	Env []string
-	// Patience is how long a command may take, repeated or not; two minutes if 0.
+	// Patience is the time limit of a command with all its attempts; 0 means two
+	// minutes.
 	Patience time.Duration
-	// Pause is between two attempts of a repeated command; half a second if 0.
+	// Pause is the time between two attempts of a command; 0 means half a second.
 	Pause time.Duration
-	// Log is told of each step before it is done. nil for nobody.
+	// Log is called with each step before it is run. It may be nil.
 	Log func(string)
 }
 
@@ -41,7 +43,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// walker is a walk under way.
+// walker is the state of Run.
 type walker struct {
 	doc   Doc
 	o     Options
@@ -50,8 +52,9 @@ type walker struct {
 	names Names
 }
 
-// Run does what the page says, until something is not as it says: then the
-// error names the line and shows both. It returns what the page's words stood for.
+// Run runs the steps of a document. It stops at the first step that fails or whose output
+// does not match; the error names the line and shows both outputs. It returns the words that
+// the document's words matched, also with an error.
 func Run(ctx context.Context, d Doc, o Options) (Names, error) {
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(ctx)
@@ -85,7 +88,7 @@ func (w *walker) step(ctx context.Context, s Step) error {
 	for {
 		err := w.attempt(ctx, s, text)
 		if ctx.Err() != nil && last != nil {
-			return last // says more than that the last attempt was cut short
+			return last // more useful than the error of the interrupted attempt
 		}
 		if err == nil || !s.Until || time.Now().After(until) {
 			return err
@@ -118,8 +121,8 @@ func (w *walker) attempt(ctx context.Context, s Step, text string) error {
 	return nil
 }
 
-// difference shows the page's output, in this run's words, beside the real one.
-// In ordered output the first line that does not fit is marked.
+// difference returns the document's output, in the words of this run, and the real one. For
+// ordered output it also names the first line that does not match.
 func (w *walker) difference(s Step, got []string) string {
 	want := trim(s.Want)
 	first := -1
@@ -135,7 +138,7 @@ func (w *walker) difference(s Step, got []string) string {
 	return b.String()
 }
 
-// fits says how many lines of want can be matched by a beginning of got.
+// fits returns the number of lines of want that match the beginning of got.
 func (w *walker) fits(want, got []string) int {
 	for n := len(want) - 1; n > 0; n-- {
 		if _, ok := w.m.ordered(append(append([]string{}, want[:n]...), "..."), got, w.names); ok {

@@ -13,11 +13,11 @@ import (
 	"syscall"
 )
 
-// mark begins the line that the shell prints after a command, with its status.
+// mark is the prefix of the line with a command's status, which the shell prints after it.
 const mark = "\x1ewalk-status "
 
-// shell is one shell that lives as long as the walk: variables and the
-// directory stay from command to command.
+// shell is the shell of a walk. It runs all commands, so variables and the working directory
+// persist from one command to the next.
 type shell struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -28,7 +28,7 @@ type shell struct {
 func newShell(ctx context.Context, o Options) (*shell, error) {
 	cmd := exec.CommandContext(ctx, o.Shell[0], o.Shell[1:]...)
 	cmd.Dir, cmd.Env = o.Dir, o.Env
-	// A group of its own, so that a command that hangs is ended with the shell.
+	// in a process group of its own, so that a command that hangs is killed with the shell
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	in, err := cmd.StdinPipe()
@@ -49,9 +49,9 @@ func newShell(ctx context.Context, o Options) (*shell, error) {
 	return &shell{cmd: cmd, in: in, out: bufio.NewReader(read), script: filepath.Join(o.Dir, ".walk-command")}, nil
 }
 
-// run does one command and returns the lines that it printed and its status.
-// The command is sourced from a file, so that quotes and here-documents in it
-// cannot swallow what we say to the shell.
+// run runs one command and returns its output and its status. The shell reads the command
+// from a file, so that an open quote or here-document cannot swallow the next command. run
+// errs if the shell ends.
 func (s *shell) run(command string) (lines []string, status int, err error) {
 	if err := os.WriteFile(s.script, []byte(command+"\n"), 0o600); err != nil {
 		return nil, 0, err
@@ -73,7 +73,7 @@ func (s *shell) run(command string) (lines []string, status int, err error) {
 	}
 }
 
-// close ends the shell and what it started.
+// close kills the shell and the processes that it started.
 func (s *shell) close() {
 	_ = s.in.Close()
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// page makes Markdown; ~ stands for the backquote.
+// page returns text as Markdown, with ~ replaced by the backquote.
 func page(text string) string { return strings.ReplaceAll(text, "~", "`") }
 
 func walk(t *testing.T, text string) (Names, error) {

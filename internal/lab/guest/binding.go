@@ -11,21 +11,22 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
-// A port has a binding for each host that its guest is on or may come to. One of
-// them is active.
+// A port has one binding per host: the host of its guest, and the target host of a
+// migration. One binding is active.
 
-// bindAlso prepares a further host, and has OVN know of it before the guest comes.
+// bindAlso adds a binding for the target host of a migration and announces the migration
+// to OVN. It accepts an existing binding.
 func bindAlso(ctx context.Context, n openstack.Network, port, host string) error {
 	body := map[string]any{"binding": map[string]any{"host": host}}
 	//nolint:bodyclose // gophercloud reads and closes it
 	_, err := n.Post(ctx, n.ServiceURL("ports", port, "bindings"), body, &struct{}{}, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusCreated}})
-	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusConflict) { // there is one
+	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusConflict) { // it exists
 		return err
 	}
 	return announce(ctx, n, port, map[string]any{"migrating_to": host})
 }
 
-// stay takes back that the guest is on its way.
+// stay withdraws the announcement of a migration.
 func stay(ctx context.Context, n openstack.Network, port string) error {
 	return gone(announce(ctx, n, port, map[string]any{}))
 }
@@ -34,7 +35,7 @@ func announce(ctx context.Context, n openstack.Network, port string, profile map
 	return ports.Update(ctx, n.ServiceClient, port, portsbinding.UpdateOptsExt{UpdateOptsBuilder: ports.UpdateOpts{}, Profile: profile}).Err
 }
 
-// activate makes a host's binding the active one.
+// activate makes the binding of a host the active one.
 func activate(ctx context.Context, n openstack.Network, port, host string) error {
 	//nolint:bodyclose // gophercloud reads and closes it
 	_, err := n.Put(ctx, n.ServiceURL("ports", port, "bindings", host, "activate"), nil, &struct{}{}, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})

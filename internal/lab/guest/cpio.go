@@ -6,16 +6,16 @@ import (
 	"io/fs"
 )
 
-// File is one entry of a guest's root file system. Mode's type bits say what
-// it is; Data is the content, or where a symbolic link points.
+// File is one entry of a guest's root file system. The type bits of Mode are its type.
+// Data is the content, or the target of a symbolic link.
 type File struct {
 	Path string // without a leading slash
 	Mode fs.FileMode
 	Data []byte
 }
 
-// cpio packs files in the "newc" form that the kernel unpacks at boot. All
-// belong to root and have no time, so the same files give the same bytes.
+// cpio returns an archive in the format "newc", which the kernel unpacks at boot. All
+// entries belong to root and have no time, so the same files give the same bytes.
 func cpio(files []File) []byte {
 	var b bytes.Buffer
 	for i, f := range files {

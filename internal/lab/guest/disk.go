@@ -10,8 +10,8 @@ import (
 
 func diskOf(dir string) string { return filepath.Join(dir, "disk") }
 
-// ensureDisk returns the guest's disk, which begins as a copy of the image that
-// make returns and is the guest's own from then on.
+// ensureDisk returns the path of the guest's disk. If there is none, it copies the image
+// that make returns. It returns "" if make is nil.
 func ensureDisk(ctx context.Context, dir string, make func(context.Context) (string, error)) (string, error) {
 	if make == nil {
 		return "", nil
@@ -24,7 +24,7 @@ func ensureDisk(ctx context.Context, dir string, make func(context.Context) (str
 	if err != nil {
 		return "", err
 	}
-	// a run that is killed must not leave half a disk
+	// a killed run must not leave an incomplete disk
 	if _, err := output(ctx, "cp", "--sparse=always", "--reflink=auto", image, disk+".new"); err != nil {
 		return "", err
 	}

@@ -19,22 +19,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// channels is how many commands can run in a guest at the same time. Each has
-// its own console of the guest, a socket and a lock on this side, and an agent
-// inside (root/inittab has as many).
+// channels is the number of commands that can run in a guest at the same time. Each channel
+// has a console in the guest, a socket and a lock file on this side, and an agent inside
+// (root/inittab has the same number).
 const channels = 6
 
-// Result is what a command in a guest left.
+// Result is the output and the exit code of a command in a guest.
 type Result struct {
 	Stdout, Stderr []byte
 	Code           int
 }
 
-// errBusy says that another process holds the channel.
+// errBusy means that another process uses the channel.
 var errBusy = errors.New("in use")
 
-// Exec runs argv in the guest and waits for it. A deadline of ctx also ends the
-// command in the guest (code 137). An exit code other than 0 is no error.
+// Exec runs argv in the guest and returns its result. A deadline of ctx also ends the
+// command in the guest, with code 137. Exec errs if the command could not be run, but not
+// for an exit code other than 0.
 func (c Config) Exec(ctx context.Context, name string, argv []string, stdin []byte) (Result, error) {
 	if len(argv) == 0 {
 		return Result{}, fmt.Errorf("exec in guest %s: no command", name)
@@ -51,7 +52,7 @@ func (c Config) Exec(ctx context.Context, name string, argv []string, stdin []by
 	return r, nil
 }
 
-// run takes the first channel whose agent answers.
+// run runs a script over the first channel whose agent answers.
 func (c Config) run(ctx context.Context, name, script string, stdin []byte) (Result, error) {
 	var errs []error
 	for i := range channels {
@@ -79,8 +80,8 @@ type channel struct {
 
 func socketPath(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("agent%d.sock", i)) }
 
-// openChannel fails at once if another process uses the channel: QEMU would let
-// us connect and never read.
+// openChannel locks a channel and connects to it. It returns errBusy at once if another
+// process uses the channel: QEMU would accept the connection and never read from it.
 func openChannel(ctx context.Context, dir string, i int) (*channel, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("agent%d.lock", i)), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -104,9 +105,9 @@ func (ch *channel) close() {
 	_ = ch.lock.Close()
 }
 
-// hello returns when the agent answers. An agent that is still busy for a
-// client that went away does not; nothing has been asked of it then that would
-// run later. The line end before it closes whatever an interrupted writer left.
+// hello returns nil if the agent answers within 2 s. An agent that still works for a client
+// that has gone does not answer. hello contains no command, so nothing runs later in that
+// case. The first line end completes a line that an interrupted writer may have left.
 func (ch *channel) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -114,7 +115,7 @@ func (ch *channel) hello(ctx context.Context) error {
 	return err
 }
 
-// request sends the command and returns its result.
+// request runs a script and returns its result.
 func (ch *channel) request(ctx context.Context, script string, stdin []byte) (Result, error) {
 	limit := math.MaxInt32
 	if deadline, ok := ctx.Deadline(); ok {
@@ -137,7 +138,8 @@ func parseAnswer(fields []string) (Result, error) {
 	return Result{stdout, stderr, code}, errors.Join(err, err1, err2)
 }
 
-// talk writes and returns the fields after our id of the next line that has it.
+// talk writes out and waits for the next line that starts with the channel's id. It returns
+// the fields after the id.
 func (ch *channel) talk(ctx context.Context, out []byte) ([]string, error) {
 	if err := ch.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
@@ -161,8 +163,7 @@ func (ch *channel) talk(ctx context.Context, out []byte) ([]string, error) {
 
 func encode(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
-// decode undoes what the agent writes: a dot, so that nothing is a field too,
-// and base64.
+// decode decodes a field of the agent: a dot, which makes empty data a field, and base64.
 func decode(s string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "."))
 }

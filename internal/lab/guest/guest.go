@@ -1,7 +1,7 @@
-// Package guest knows the lab's virtual machines: real QEMU guests with
-// Debian's cloud kernel, a busybox root file system and an agent that runs
-// commands. A guest hangs on a Neutron port as one of Nova's would. It knows
-// Neutron and the node's OVS, but not OVN and not Kubernetes.
+// Package guest runs the lab's virtual machines: QEMU guests with Debian's cloud kernel, a
+// busybox root file system and an agent that runs commands. A guest is plugged into a
+// Neutron port as an instance of Nova is. The package knows Neutron and the node's OVS. It
+// does not know OVN and Kubernetes.
 package guest
 
 import (
@@ -23,53 +23,56 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Config says where the guests of a lab live.
+// Config has what all guests of a lab share.
 type Config struct {
-	// Dir holds a directory for each guest.
+	// Dir has a directory for each guest.
 	Dir string
-	// CacheDir keeps the kernel between labs.
+	// CacheDir has the kernel. It outlives the lab.
 	CacheDir string
-	// CloudsFile is the clouds.yaml whose cloud "admin" makes the ports.
+	// CloudsFile is a clouds.yaml. Its cloud "admin" creates the ports.
 	CloudsFile string
 	// Supervisor runs the guests, as components named by ComponentName.
 	Supervisor *supervise.Supervisor
-	// Enter returns the command that runs argv on a node, in its namespaces:
-	// QEMU, ip, and ovs-vsctl with its default database. It must exec, so that
-	// the process that is started is the one that runs.
+	// Enter returns the command that runs argv on a node, in its namespaces. It is
+	// used for QEMU, ip and ovs-vsctl with its default database. The command must
+	// exec argv, so that the started process is the one that runs.
 	Enter func(node string, argv ...string) []string
 }
 
-// Spec is a guest as it is wanted.
+// Spec is the desired state of a guest.
 type Spec struct {
 	Name string `json:"name"`
-	// Network is a name in Neutron; Node is the host that the port is bound to
-	// and that QEMU runs on.
+	// Network is the name of a Neutron network. Node is the host of the port's
+	// binding and of QEMU.
 	Network string `json:"network"`
 	Node    string `json:"node"`
-	// FixedIP is an address of the network; Neutron chooses one if it is zero.
+	// FixedIP is an address of the network. Neutron chooses one if it is the zero
+	// Addr.
 	FixedIP netip.Addr `json:"fixedIP"`
-	// Memory is in MiB, 128 if 0.
+	// Memory is in MiB; 0 means 128.
 	Memory int `json:"memory,omitempty"`
-	// Modules are loaded besides those for the NIC, VLANs and the agent.
+	// Modules are kernel modules to load besides those of the NIC, VLANs and the
+	// agent.
 	Modules []string `json:"modules,omitempty"`
-	// Files are put into the root file system.
+	// Files are added to the root file system.
 	Files []File `json:"files,omitempty"`
-	// Cloud is the one of CloudsFile in whose project the port is; the admin's if empty.
+	// Cloud is the cloud of CloudsFile whose project owns the port; empty means
+	// "admin".
 	Cloud string `json:"cloud,omitempty"`
-	// Trunk makes the port the parent of a trunk with the guest's name.
+	// Trunk makes the port the parent port of a trunk with the guest's name.
 	Trunk bool `json:"trunk,omitempty"`
-	// Public is the network of its floating IP; it has none if that is empty.
+	// Public is the network of the guest's floating IP; empty means no floating IP.
 	Public string `json:"public,omitempty"`
-	// Disk makes the image of which the guest's disk begins as a copy. One with
-	// a disk keeps there what it writes; it has none if that is nil.
+	// Disk returns the path of an image. The guest's disk is a copy of it, to which
+	// the guest's changes are written. With nil the guest has no disk.
 	Disk func(context.Context) (string, error) `json:"-"`
-	// Seed makes files that depend on the guest's addresses. nil for none.
+	// Seed returns files that depend on the guest's addresses. It may be nil.
 	Seed func(Guest) ([]File, error) `json:"-"`
-	// Services are commands that the guest's init keeps running.
+	// Services are commands that the guest's init restarts when they end.
 	Services []string `json:"services,omitempty"`
 }
 
-// Guest is a guest as it is.
+// Guest is the actual state of a guest.
 type Guest struct {
 	Spec
 	Port    string       `json:"port"`
@@ -77,15 +80,16 @@ type Guest struct {
 	MAC     string       `json:"mac"`
 	MTU     int          `json:"mtu"`
 	TAP     string       `json:"tap"`
-	// FloatingIP leads to Address from outside; the zero Addr if there is none.
+	// FloatingIP is the address from outside; the zero Addr means none.
 	FloatingIP netip.Addr `json:"floatingIP,omitzero"`
 	Running    bool       `json:"-"`
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
 
-// Create makes a guest and returns when it has its address. One that is there
-// is kept; what is missing of it, or dead, is made again.
+// Create creates a guest and returns when the guest has its address. If the guest exists,
+// Create only adds what is missing and starts it if it does not run. It errs if the guest
+// exists on another node or network.
 func (c Config) Create(ctx context.Context, s Spec) (Guest, error) {
 	if !nameForm.MatchString(s.Name) {
 		return Guest{}, fmt.Errorf("guest %q: a name has up to 40 of a-z, 0-9 and inner dashes", s.Name)
@@ -147,9 +151,9 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 	return g, err
 }
 
-// claim records a guest before anything of it is made, so that Delete finds
-// what a killed run left. It refuses to make one a second time elsewhere: the
-// first one's tap would stay behind.
+// claim records a guest before anything of it is created, so that Delete finds what a
+// killed run left. It errs if the guest is recorded on another node or network, because its
+// tap there would remain.
 func (c Config) claim(g Guest) error {
 	have, err := c.read(g.Name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +165,7 @@ func (c Config) claim(g Guest) error {
 	return err
 }
 
-// build writes the guest's file system and says how to start it.
+// build writes the guest's disk and root file system and returns the machine to start.
 func (c Config) build(ctx context.Context, s Spec, dev nic) (machine, error) {
 	k, err := fetchKernel(ctx, c.CacheDir)
 	if err != nil {
@@ -181,7 +185,7 @@ func (c Config) build(ctx context.Context, s Spec, dev nic) (machine, error) {
 	return m, writeChanged(m.initrd(), rootfs)
 }
 
-// plug makes the tap and gives it to OVS under the port's id.
+// plug creates the tap and adds it to br-int with the port's id as iface-id.
 func (c Config) plug(ctx context.Context, node, tap, port string) error {
 	if err := c.makeTAP(ctx, node, tap); err != nil {
 		return err
@@ -197,7 +201,7 @@ func (c Config) makeTAP(ctx context.Context, node, tap string) error {
 	return err
 }
 
-// Delete takes a guest away with its port. One that is not there is no error.
+// Delete deletes a guest and its port. It returns nil if there is no such guest.
 func (c Config) Delete(ctx context.Context, name string) error {
 	g, err := c.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -242,15 +246,15 @@ func (c Config) unplug(ctx context.Context, node, tap string) error {
 	if _, err := output(ctx, c.Enter(node, "ovs-vsctl", "--timeout=20", "--if-exists", "del-port", "br-int", tap)...); err != nil {
 		return err
 	}
-	// it goes with the node's namespace, so it may be gone
+	// the tap disappears with the node's namespace, so it may not exist
 	_, err := output(ctx, c.Enter(node, "sh", "-c", `! ip link show dev "$1" >/dev/null 2>&1 || ip link del "$1"`, "sh", tap)...)
 	return err
 }
 
-// tapName is what Nova calls the tap of a port.
+// tapName returns the name of a port's tap. Nova names it the same.
 func tapName(port string) string { return "tap" + port[:11] }
 
-// List returns all guests by name, dead ones too.
+// List returns all guests sorted by name, including those that do not run.
 func (c Config) List() ([]Guest, error) {
 	files, err := filepath.Glob(filepath.Join(c.Dir, "*", "guest.json"))
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// TestBoot boots a guest on a tap in a namespace of its own, where busybox
-// gives it an address, and runs commands in it.
+// TestBoot boots a guest on a tap in a namespace of its own and runs commands in it. The
+// DHCP server is busybox.
 func TestBoot(t *testing.T) {
 	needMachine(t)
 	c, enter := bootConfig(t)
@@ -69,7 +69,7 @@ func testExec(t *testing.T, c Config) {
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)
 	}
-	// More commands than one run side by side, and one that is given up ends.
+	// commands run in parallel, and a command ends at its deadline
 	long, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -97,7 +97,7 @@ func execute(t *testing.T, c Config, script string) string {
 	return string(r.Stdout)
 }
 
-// needMachine skips where a guest cannot run, except in CI.
+// needMachine skips the test on a machine that cannot run a guest. In CI it fails the test.
 func needMachine(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("qemu-system-x86_64")
@@ -113,7 +113,8 @@ func needMachine(t *testing.T) {
 	t.Skip(err)
 }
 
-// bootConfig makes a namespace with a tap and a DHCP server.
+// bootConfig creates a namespace with a tap and a DHCP server. It returns a Config and the
+// function that enters the namespace.
 func bootConfig(t *testing.T) (Config, func(...string) []string) {
 	t.Helper()
 	cache, err := os.UserCacheDir()

@@ -15,14 +15,14 @@ import (
 //go:embed root
 var root embed.FS
 
-// busybox is where Debian's busybox-static puts its only file.
+// busybox is the path of the program in Debian's package busybox-static.
 const busybox = "/bin/busybox"
 
-// ownModules are loaded in every guest.
+// ownModules are the kernel modules that every guest loads.
 var ownModules = []string{"virtio_pci", "virtio_console", "virtio_net", "8021q"}
 
-// initramfs is the whole root file system of a guest: busybox, init, agent and
-// modules, and the extra files last.
+// initramfs returns the root file system of a guest as a cpio archive: busybox, init,
+// agent, kernel modules and, last, the files of s.
 func initramfs(ctx context.Context, k kernel, s Spec) ([]byte, error) {
 	order, err := k.resolve(append(append([]string{}, ownModules...), s.Modules...))
 	if err != nil {
@@ -50,7 +50,7 @@ func initramfs(ctx context.Context, k kernel, s Spec) ([]byte, error) {
 	return cpio(slices.Concat(files, special, s.Files)), nil
 }
 
-// specialFiles stand for those of all guests that this one has differently.
+// specialFiles returns the files that depend on s and replace files of baseFiles.
 func specialFiles(s Spec) ([]File, error) {
 	table, err := root.ReadFile("root/inittab")
 	if err != nil {
@@ -80,7 +80,7 @@ func baseFiles(ctx context.Context) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// /bin/busybox, when it is called init, is one
+	// under the name init, busybox is an init
 	files = append(files, File{"bin/busybox", 0o755, bin}, link("init", "/bin/busybox"), link("sbin", "/bin"))
 	for applet := range strings.FieldsSeq(string(list)) {
 		if applet != "busybox" {
@@ -101,7 +101,7 @@ func baseFiles(ctx context.Context) ([]File, error) {
 
 func link(path, to string) File { return File{path, fs.ModeSymlink | 0o777, []byte(to)} }
 
-// writeChanged leaves a file alone that holds data already.
+// writeChanged writes a file unless it has that content already.
 func writeChanged(path string, data []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil

@@ -20,8 +20,8 @@ type kernel struct{ image, modules string }
 
 var kernelPackage = regexp.MustCompile(`linux-image-[0-9][^ \n]*-cloud-amd64`)
 
-// fetchKernel returns the guests' kernel below cacheDir. Only if there is none
-// it asks apt for the distribution's current cloud kernel.
+// fetchKernel returns the guests' kernel below cacheDir. If there is none, it downloads
+// the distribution's current cloud kernel with apt.
 func fetchKernel(ctx context.Context, cacheDir string) (kernel, error) {
 	if k, err := findKernel(cacheDir); err == nil {
 		return k, nil
@@ -40,7 +40,9 @@ func fetchKernel(ctx context.Context, cacheDir string) (kernel, error) {
 	return findKernel(cacheDir)
 }
 
-// findKernel takes the newest: directories are renamed into place when whole.
+// findKernel returns the newest kernel in cacheDir. Every directory there is complete,
+// because unpackKernel renames it into place last. It errs with fs.ErrNotExist if there is
+// none.
 func findKernel(cacheDir string) (kernel, error) {
 	dirs, err := filepath.Glob(filepath.Join(cacheDir, "linux-image-*-cloud-amd64"))
 	if err != nil || len(dirs) == 0 {
@@ -63,7 +65,7 @@ func unpackKernel(ctx context.Context, cacheDir, name string) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	// apt's own user must be able to write here, or apt complains
+	// apt downloads as a user of its own and warns if that user cannot write here
 	if err := os.Chmod(tmp, 0o777); err != nil {
 		return err
 	}
@@ -81,13 +83,13 @@ func unpackKernel(ctx context.Context, cacheDir, name string) error {
 	}
 	err = os.Rename(filepath.Join(tmp, name), filepath.Join(cacheDir, name))
 	if errors.Is(err, fs.ErrExist) {
-		return nil // another guest was quicker
+		return nil // another process has unpacked it meanwhile
 	}
 	return err
 }
 
-// resolve returns the files of the named modules and of all that they depend
-// on, in the order in which they can be loaded.
+// resolve returns the files of the named modules and of their dependencies, in the order in
+// which they can be loaded. It errs if the kernel lacks a module.
 func (k kernel) resolve(names []string) ([]string, error) {
 	files, err := k.index()
 	if err != nil {
@@ -102,7 +104,7 @@ func (k kernel) resolve(names []string) ([]string, error) {
 	return r.order, nil
 }
 
-// index maps a module's name to its file.
+// index returns the kernel's module files by module name.
 func (k kernel) index() (map[string]string, error) {
 	files := map[string]string{}
 	err := filepath.WalkDir(k.modules, func(path string, d fs.DirEntry, err error) error {
@@ -114,7 +116,8 @@ func (k kernel) index() (map[string]string, error) {
 	return files, err
 }
 
-// moduleName is how the kernel writes it; files may have dashes.
+// moduleName returns a module's name with underscores, as the kernel writes it. File names
+// may have dashes.
 func moduleName(s string) string { return strings.ReplaceAll(s, "-", "_") }
 
 type resolver struct {
@@ -146,7 +149,7 @@ func (r *resolver) add(name string) error {
 	return nil
 }
 
-// depends reads what modinfo calls "depends".
+// depends returns a module's direct dependencies, which modinfo calls "depends".
 func depends(file string) ([]string, error) {
 	f, err := elf.Open(file)
 	if err != nil {

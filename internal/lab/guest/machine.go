@@ -11,19 +11,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// machine is all that QEMU must know. It is complete when the port is.
+// machine has what QEMU's command line depends on.
 type machine struct {
 	name, dir string
 	memory    int // MiB
 	image     string
 	disk      string // empty for none
 	nic       nic
-	// incoming is where it waits for a guest that runs elsewhere; empty to boot.
+	// incoming is the address at which QEMU waits for a migrated guest; empty means
+	// that QEMU boots.
 	incoming string
 }
 
-// nic is the guest's interface, as its Neutron port says. Address and Gateway
-// are for the case that nobody answers DHCP.
+// nic is the guest's interface, from its Neutron port. The guest uses Address and Gateway
+// only if no DHCP server answers.
 type nic struct {
 	TAP     string       `json:"tap"`
 	MAC     string       `json:"mac"`
@@ -32,7 +33,7 @@ type nic struct {
 	Gateway netip.Addr   `json:"gateway"`
 }
 
-// argv starts the guest without KVM: TCG works everywhere, nested or not.
+// argv returns QEMU's command line. It uses TCG instead of KVM because TCG works everywhere.
 func (m machine) argv() []string {
 	argv := []string{
 		"qemu-system-x86_64", "-name", m.name, "-machine", "pc,accel=tcg,usb=off,vmport=off",
@@ -67,10 +68,10 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// device is the NIC without any offload: a packet whose checksum is left for
-// the NIC to fill in passes OVS's userspace datapath as it is, and is dropped
-// by whoever gets it. Nor does it filter VLANs: a migrated QEMU forgets which it
-// is to let through, and in clouds vhost, which has no such filter, stands there.
+// device returns the NIC without offloads and without a VLAN filter. With checksum offload,
+// OVS's userspace datapath would forward packets with incomplete checksums, which the
+// receiver drops. With the filter, QEMU would forget the allowed VLANs in a migration.
+// Clouds use vhost, which has no such filter.
 func (m machine) device() string {
 	off := []string{
 		"csum", "gso", "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
@@ -96,8 +97,8 @@ func (m machine) commandLine() string {
 func (m machine) initrd() string  { return filepath.Join(m.dir, "initramfs") }
 func (m machine) console() string { return filepath.Join(m.dir, "console.log") }
 
-// sockets is where QEMU listens. One that waits for a guest must not take those
-// of the one where it still is.
+// sockets returns the directory of QEMU's sockets. A waiting QEMU has a directory of its
+// own, because the guest's present QEMU still uses the other.
 func (m machine) sockets() string {
 	if m.incoming != "" {
 		return filepath.Join(m.dir, "next")
@@ -107,14 +108,14 @@ func (m machine) sockets() string {
 
 func (m machine) monitor() string { return filepath.Join(m.sockets(), "qmp.sock") }
 
-// component runs the machine where enter leads; it is ready when the guest has
-// its address.
+// component returns the component that runs the machine on the node of enter. It is ready
+// when the guest has its address.
 func (c Config) component(m machine, enter func(argv ...string) []string) supervise.Component {
 	return supervise.Component{
 		Name: ComponentName(m.name),
 		Argv: enter(m.argv()...),
 		Ready: func(ctx context.Context) error {
-			// one that is busy answers late; taken for dead, it would be started anew
+			// a busy guest answers late; if it counted as dead, the supervisor would restart it
 			ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 			defer cancel()
 			r, err := c.Exec(ctx, m.name, []string{"test", "-e", "/run/address"}, nil)
@@ -126,5 +127,5 @@ func (c Config) component(m machine, enter func(argv ...string) []string) superv
 	}
 }
 
-// ComponentName is what the supervisor calls a guest.
+// ComponentName returns the name of a guest's component.
 func ComponentName(name string) string { return "vm/" + name }

@@ -15,21 +15,22 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Host is a node, with the address at which other nodes reach it.
+// Host is the target of a migration: a node, with the address at which other nodes reach it.
 type Host struct {
 	Name string
 	Addr netip.Addr
 }
 
-// migrationPort is where a QEMU waits for a guest that comes from another node.
+// migrationPort is the TCP port on which a QEMU waits for a guest from another node.
 const migrationPort = 49152
 
-// migration is what guests move by.
+// migration has the steps of Migrate.
 type migration struct{ Config }
 
-// Migrate moves a guest to another node without its noticing, as Nova does: a second QEMU
-// takes over from the first, and Neutron moves the port's binding. What the guest
-// had where it was is gone then. If it fails on the way, the guest stays where it is.
+// Migrate migrates a guest live to another node, as Nova does. A second QEMU takes over
+// from the first, and Neutron moves the port's binding. Then Migrate removes the guest's
+// tap and binding on the first node. If the guest cannot be sent, Migrate errs and the
+// guest stays on its node.
 func (c Config) Migrate(ctx context.Context, name string, to Host) (Guest, error) {
 	g, err := c.read(name)
 	if err == nil {
@@ -65,12 +66,12 @@ func (c migration) migrate(ctx context.Context, g *Guest, to Host) error {
 	}
 	from := g.Node
 	g.Node = to.Name
-	// its network first: it has none since it is there
+	// the network first: the guest already runs there without one
 	return errors.Join(activate(ctx, n, g.Port, to.Name), c.plug(ctx, to.Name, g.TAP, g.Port),
 		c.take(ctx, m, c.arrival(m, to, enter), enter), c.record(*g), c.unplug(ctx, from, g.TAP), unbind(ctx, n, g.Port, from))
 }
 
-// asStarted is the machine that runs.
+// asStarted returns the machine with which the running guest was started.
 func (c migration) asStarted(ctx context.Context, n openstack.Network, g Guest) (machine, error) {
 	have, err := findPorts(ctx, n, g.Name)
 	if err == nil && len(have) == 0 {
@@ -94,8 +95,9 @@ func (c migration) asStarted(ctx context.Context, n openstack.Network, g Guest) 
 	return m, nil
 }
 
-// expect makes the other node ready for the guest, but for its switch: two chassis that
-// both have a port take those behind it from one another, again and again (OVN 23.03).
+// expect prepares the target node: the binding and the tap. It does not add the tap to the
+// switch: if two chassis have the same port, each claims its subports from the other, again
+// and again (OVN 23.03).
 func (c migration) expect(ctx context.Context, n openstack.Network, g Guest, node string) error {
 	if err := awaitAgent(ctx, n, node); err != nil {
 		return err
@@ -106,15 +108,15 @@ func (c migration) expect(ctx context.Context, n openstack.Network, g Guest, nod
 	return c.makeTAP(ctx, node, g.TAP)
 }
 
-// retreat takes back what expect and send did.
+// retreat undoes expect and send.
 func (c migration) retreat(ctx context.Context, n openstack.Network, g Guest, node string) error {
 	return errors.Join(c.endArrivals(ctx, g.Name), c.unplug(ctx, node, g.TAP), stay(ctx, n, g.Port), unbind(ctx, n, g.Port, node))
 }
 
-// arrivalOf begins the names of the components that wait for a guest.
+// arrivalOf returns the prefix of the names of the components that wait for a guest.
 func arrivalOf(name string) string { return ComponentName(name) + "@" }
 
-// arrival is the QEMU that waits for a guest on another node.
+// arrival returns the component of the QEMU that waits for a guest on another node.
 func (c migration) arrival(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
 	m = m.arriving(at.Addr)
 	return supervise.Component{
@@ -133,7 +135,7 @@ func (c migration) arrival(m machine, at Host, enter func(argv ...string) []stri
 	}
 }
 
-// send returns when the guest runs in the other QEMU.
+// send starts the waiting QEMU, sends the guest to it and returns when the guest runs there.
 func (c migration) send(ctx context.Context, m machine, arrival supervise.Component, to netip.Addr) error {
 	here, err := dialMonitor(ctx, m.monitor())
 	if err != nil {
@@ -157,13 +159,13 @@ func (c migration) send(ctx context.Context, m machine, arrival supervise.Compon
 	return there.welcome(ctx)
 }
 
-// arriving is the machine as it waits for the guest at an address.
+// arriving returns the machine that waits for the guest at an address.
 func (m machine) arriving(at netip.Addr) machine {
 	m.incoming = "tcp:" + netip.AddrPortFrom(at, migrationPort).String()
 	return m
 }
 
-// take ends the QEMU that has sent the guest, and puts the other in its place.
+// take kills the QEMU that has sent the guest and records the other as the guest's.
 func (c migration) take(ctx context.Context, m machine, arrival supervise.Component, enter func(argv ...string) []string) error {
 	if err := c.Supervisor.Kill(ctx, ComponentName(m.name)); err != nil {
 		return err
@@ -179,7 +181,7 @@ func (c migration) take(ctx context.Context, m machine, arrival supervise.Compon
 	return errors.Join(errs...)
 }
 
-// endArrivals ends what waits, or waited, for a guest that did not come.
+// endArrivals kills every QEMU that waits for the guest, including those of killed runs.
 func (c migration) endArrivals(ctx context.Context, name string) error {
 	all, err := c.Supervisor.Recorded()
 	errs := []error{err}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// testMigration sends the guest that runs to a QEMU that cannot take it, and then
-// to one that can.
+// testMigration migrates the running guest to a QEMU that must refuse it, and then to a
+// fitting one.
 func testMigration(t *testing.T, c Config, m machine, enter func(...string) []string) {
 	run(t, enter("ip", "tuntap", "add", "dev", "tap1", "mode", "tap")...)
 	run(t, enter("ip", "link", "set", "tap1", "up")...)

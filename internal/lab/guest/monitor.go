@@ -10,15 +10,16 @@ import (
 	"time"
 )
 
-// monitor is a guest's QEMU, which is told what to do. It has one client at a time.
+// monitor is a connection to the QMP monitor of a guest's QEMU. QEMU accepts one client at
+// a time.
 type monitor struct {
 	conn net.Conn
 	in   *json.Decoder
-	// events are those that came while an answer was awaited.
+	// events are the events that arrived before the answer to a command.
 	events []message
 }
 
-// message is whatever QEMU says: an answer, a refusal or an event.
+// message is any message of QEMU: an answer, an error or an event.
 type message struct {
 	Return json.RawMessage `json:"return"`
 	Error  *struct {
@@ -37,7 +38,7 @@ func dialMonitor(ctx context.Context, path string) (*monitor, error) {
 		return nil, err
 	}
 	m := &monitor{conn: conn, in: json.NewDecoder(conn)}
-	_, err = m.read(ctx) // its greeting
+	_, err = m.read(ctx) // QEMU's greeting
 	if err == nil {
 		_, err = m.do(ctx, "qmp_capabilities", struct{}{})
 	}
@@ -51,7 +52,7 @@ func dialMonitor(ctx context.Context, path string) (*monitor, error) {
 func (m *monitor) close() { _ = m.conn.Close() }
 
 func (m *monitor) read(ctx context.Context) (message, error) {
-	if err := m.conn.SetDeadline(time.Time{}); err != nil { // of an earlier ctx
+	if err := m.conn.SetDeadline(time.Time{}); err != nil { // remove the deadline of an earlier ctx
 		return message{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = m.conn.SetDeadline(time.Unix(1, 0)) })
@@ -63,7 +64,7 @@ func (m *monitor) read(ctx context.Context) (message, error) {
 	return got, nil
 }
 
-// do returns QEMU's answer.
+// do runs a command and returns QEMU's answer. It keeps events that arrive meanwhile.
 func (m *monitor) do(ctx context.Context, command string, arguments any) (json.RawMessage, error) {
 	text, err := json.Marshal(map[string]any{"execute": command, "arguments": arguments})
 	if err == nil {
@@ -93,9 +94,10 @@ func (m *monitor) event(ctx context.Context) (message, error) {
 	return first, nil
 }
 
-// migrate sends the guest to a QEMU that waits for it, where somebody has to tell it to
-// run on. It does not run meanwhile: without hardware acceleration QEMU may miss
-// what a guest writes while its memory is being copied. If that fails, it runs on here.
+// migrate stops the guest and sends it to a QEMU that waits for it. The caller must
+// continue the guest there. The guest is stopped because without hardware acceleration
+// QEMU may miss what the guest writes while its memory is copied. If migrate errs, the
+// guest continues here.
 func (m *monitor) migrate(ctx context.Context, to netip.AddrPort) error {
 	if _, err := m.do(ctx, "stop", struct{}{}); err != nil {
 		return err
@@ -107,7 +109,7 @@ func (m *monitor) migrate(ctx context.Context, to netip.AddrPort) error {
 	return err
 }
 
-// resume has the guest run on after a migration that came to nothing.
+// resume continues the guest after a failed migration.
 func (m *monitor) resume(ctx context.Context) error {
 	_, cancelled := m.do(ctx, "migrate_cancel", struct{}{})
 	_, runs := m.do(ctx, "cont", struct{}{})
@@ -122,7 +124,7 @@ func (m *monitor) copy(ctx context.Context, to netip.AddrPort) error {
 		command   string
 		arguments map[string]any
 	}{
-		{"migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 30}}, // the network is the limit
+		{"migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 30}}, // bytes per second; the network limits it
 		{"migrate", map[string]any{"uri": "tcp:" + to.String()}},
 	} {
 		if _, err := m.do(ctx, step.command, step.arguments); err != nil {
@@ -132,14 +134,15 @@ func (m *monitor) copy(ctx context.Context, to netip.AddrPort) error {
 	return m.completed(ctx)
 }
 
-// listen asks to be told how a migration goes, on either side.
+// listen enables the events of a migration, on either side.
 func (m *monitor) listen(ctx context.Context) error {
 	type fields = map[string]any
 	_, err := m.do(ctx, "migrate-set-capabilities", fields{"capabilities": []fields{{"capability": "events", "state": true}}})
 	return err
 }
 
-// completed returns when this side is done with the migration.
+// completed returns when this side has completed the migration. It errs if the migration
+// failed.
 func (m *monitor) completed(ctx context.Context) error {
 	for {
 		e, err := m.event(ctx)
@@ -155,7 +158,8 @@ func (m *monitor) completed(ctx context.Context) error {
 	}
 }
 
-// welcome has the guest run here once all of it has come. Told so before, QEMU forgets it.
+// welcome continues the guest here after the migration has completed. QEMU would forget an
+// earlier command to continue.
 func (m *monitor) welcome(ctx context.Context) error {
 	if err := m.completed(ctx); err != nil {
 		return err
@@ -164,7 +168,7 @@ func (m *monitor) welcome(ctx context.Context) error {
 	return err
 }
 
-// failed is why a migration came to nothing.
+// failed returns an error with QEMU's reason for the failure of a migration.
 func (m *monitor) failed(ctx context.Context) error {
 	text, err := m.do(ctx, "query-migrate", struct{}{})
 	var said struct {

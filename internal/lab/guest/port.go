@@ -16,24 +16,24 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
-// byNova is what Nova writes on the ports of its instances.
+// byNova is the device_owner that Nova sets on the ports of its instances.
 const byNova = "compute:nova"
 
-// boundPort is a port with what the admin sees of its binding.
+// boundPort is a port with its binding, which only the admin sees.
 type boundPort struct {
 	ports.Port
 	portsbinding.PortsBindingExt
 }
 
-// ServerID stands for Nova's id of an instance: the same guest has the same one in
-// every lab, so that a port made by a killed run is found again.
+// ServerID returns the id that Nova would give an instance. It depends on the guest's name
+// only, so that the port of a killed run is found again.
 func ServerID(name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(name+".guest.isthmus.test")).String()
 }
 
-// ensurePort returns the guest's port, bound to its node. Without Nova that is
-// for us to do, and it must be done before the tap is plugged: Neutron learns
-// of a port that is bound later only by chance and shows it DOWN.
+// ensurePort returns the guest's port, bound to its node. It creates the port or binds it
+// again if needed. The port must be bound before the tap is plugged: otherwise Neutron may
+// miss that the port is up and show it as DOWN.
 func ensurePort(ctx context.Context, n, owner openstack.Network, s Spec) (boundPort, error) {
 	if err := awaitAgent(ctx, n, s.Node); err != nil {
 		return boundPort{}, err
@@ -63,9 +63,10 @@ func ensurePort(ctx context.Context, n, owner openstack.Network, s Spec) (boundP
 	return p, err
 }
 
-// awaitAgent returns when Neutron takes the node for alive: otherwise it makes
-// the port, but refuses to bind it. Neutron (Zed) overlooks a new chassis' first
-// sign of life; only its list of agents, when asked for, makes it look again.
+// awaitAgent returns when Neutron's agent of the node is alive. It errs after 45 s. Without
+// a live agent, Neutron creates a port but fails to bind it. It polls because Neutron (Zed)
+// misses the first heartbeat of a new chassis and looks again only when its agents are
+// listed.
 func awaitAgent(ctx context.Context, n openstack.Network, node string) error {
 	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
 	defer cancel()
@@ -84,8 +85,8 @@ func awaitAgent(ctx context.Context, n openstack.Network, node string) error {
 	}
 }
 
-// agentAlive asks without gophercloud's agents, which does not know the form
-// of OVN's heartbeat_timestamp.
+// agentAlive reports whether Neutron's agent of a node is alive. It does not use
+// gophercloud's package agents, which cannot parse OVN's heartbeat_timestamp.
 func agentAlive(ctx context.Context, n openstack.Network, node string) (bool, error) {
 	type agent struct {
 		Host  string `json:"host"`
@@ -109,7 +110,7 @@ func findPorts(ctx context.Context, n openstack.Network, name string) ([]boundPo
 	return have, err
 }
 
-// rebind moves a port, or has Neutron try again.
+// rebind binds a port to node if it is bound elsewhere or its binding failed.
 func rebind(ctx context.Context, n openstack.Network, p boundPort, node string) (boundPort, error) {
 	if p.HostID == node && p.VIFType != "binding_failed" {
 		return p, nil
@@ -120,7 +121,7 @@ func rebind(ctx context.Context, n openstack.Network, p boundPort, node string) 
 	return p, err
 }
 
-// describe turns a port into the guest's interface.
+// describe returns the guest's interface for a port. Address and Gateway may be zero.
 func describe(ctx context.Context, n openstack.Network, p boundPort) (nic, error) {
 	var network struct {
 		networks.Network
@@ -146,7 +147,7 @@ func describe(ctx context.Context, n openstack.Network, p boundPort) (nic, error
 		return nic{}, err
 	}
 	out.Address = netip.PrefixFrom(addr, prefix.Bits())
-	// a subnet without a gateway is none of ours to mend
+	// a subnet may have no gateway
 	out.Gateway, _ = netip.ParseAddr(subnet.GatewayIP)
 	return out, nil
 }

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// PowerOff ends a guest, by its own poweroff if it heeds that, and takes its tap
-// off the switch, as Nova does. Its port and its disk stay; Create starts it.
+// PowerOff shuts a guest down and removes its tap from the switch, as Nova does. It kills
+// a guest that does not shut down within 30 s. The port and the disk remain, and Create
+// starts the guest again.
 func (c Config) PowerOff(ctx context.Context, name string) error {
 	g, err := c.read(name)
 	if err == nil {
@@ -29,7 +30,8 @@ func (c Config) powerOff(ctx context.Context, g Guest) error {
 	return c.unplug(ctx, g.Node, g.TAP)
 }
 
-// ask returns when the guest has ended, or when it has had long enough for that.
+// ask runs poweroff in the guest and waits until the guest has ended, at most 30 s. It
+// returns an error only if ctx ends.
 func (c Config) ask(ctx context.Context, name string) error {
 	p, running := c.Supervisor.Running(ComponentName(name))
 	if !running {
@@ -37,7 +39,7 @@ func (c Config) ask(ctx context.Context, name string) error {
 	}
 	heed, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	// one that ends, or does not answer, has nothing to say
+	// an error does not matter: the guest may end before it answers
 	_, _ = c.Exec(heed, name, []string{"poweroff"}, nil)
 	_ = p.Gone(heed)
 	return ctx.Err()

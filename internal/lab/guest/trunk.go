@@ -13,12 +13,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
-// owner is who the guest belongs to.
+// owner returns a client for the project that owns the guest's port.
 func (c Config) owner(ctx context.Context, s Spec) (openstack.Network, error) {
 	return openstack.Dial(ctx, c.CloudsFile, cmp.Or(s.Cloud, "admin"))
 }
 
-// extend gives a port its trunk and its floating IP, as the guest's owner does.
+// extend creates the trunk and the floating IP of a port, as far as s asks for them. It
+// returns the floating IP, or the zero Addr if there is none.
 func extend(ctx context.Context, n openstack.Network, s Spec, port string) (floating netip.Addr, err error) {
 	if s.Trunk {
 		if err := ensureTrunk(ctx, n, s.Name, port); err != nil {
@@ -78,8 +79,8 @@ func findFloatingIPs(ctx context.Context, n openstack.Network, port string) ([]f
 	return floatingips.ExtractFloatingIPs(all)
 }
 
-// strip takes a port's floating IPs and trunk away. The ports on the trunk stay:
-// they belong to others.
+// strip deletes a port's floating IPs and trunk. It keeps the subports, which belong to
+// others.
 func strip(ctx context.Context, n openstack.Network, port string) error {
 	floating, err := findFloatingIPs(ctx, n, port)
 	if err != nil {
@@ -102,7 +103,7 @@ func strip(ctx context.Context, n openstack.Network, port string) error {
 	return nil
 }
 
-// gone takes what is not there for deleted.
+// gone returns err, or nil if err is the HTTP status 404.
 func gone(err error) error {
 	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 		return nil

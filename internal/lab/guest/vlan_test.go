@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestVLAN runs the agent's tests of VLAN links where there is a kernel that has
-// them, whatever this machine's has.
+// TestVLAN runs the agent's tests of VLAN links in a guest, whose kernel supports them.
+// This machine's kernel need not.
 func TestVLAN(t *testing.T) {
 	needMachine(t)
 	c, enter := bootConfig(t)
@@ -42,8 +42,8 @@ func TestVLAN(t *testing.T) {
 	}
 }
 
-// goProgram is made of a package below internal; static, and with the flags of
-// make build, so that most of it is compiled already.
+// goProgram builds a static program from a package below internal. It uses the flags of
+// make build, so that most packages are in the build cache.
 func goProgram(t *testing.T, pkg string, verb ...string) File {
 	t.Helper()
 	dir, name := filepath.Join("../..", pkg), filepath.Base(pkg)
@@ -61,8 +61,8 @@ func goProgram(t *testing.T, pkg string, verb ...string) File {
 	return File{Path: "root/" + name, Mode: 0o755, Data: data}
 }
 
-// look has go test see what this test depends on, or it would take its last
-// answer for this one.
+// look stats the sources that this test depends on. Otherwise go test would not know of
+// them and would reuse a cached result after a change.
 func look(t *testing.T, dirs ...string) {
 	t.Helper()
 	for _, dir := range dirs {

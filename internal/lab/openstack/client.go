@@ -11,14 +11,14 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 )
 
-// Network is a Neutron client that knows whose it is.
+// Network is a Neutron client of one project.
 type Network struct {
 	*gophercloud.ServiceClient
-	// Project is the id of the project that the client works in.
+	// Project is the project's id.
 	Project string
 }
 
-// Dial signs in with one cloud of a clouds.yaml.
+// Dial signs in to one cloud of a clouds.yaml and returns a client for its project.
 func Dial(ctx context.Context, cloudsFile, cloud string) (Network, error) {
 	auth, endpoint, _, err := clouds.Parse(clouds.WithCloudName(cloud), clouds.WithLocations(cloudsFile))
 	if err != nil {

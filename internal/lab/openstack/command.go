@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// python is the distribution's: OpenStack's modules belong to it, and PATH may
-// lead to another one.
+// python is the distribution's interpreter, which has OpenStack's modules. PATH may have
+// another one first.
 const python = "/usr/bin/python3"
 
-// environment is what OpenStack's programs run with.
+// environment returns the variables of OpenStack's programs.
 func environment() []string {
 	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"}
 }
 
-// command is a program that runs to its end, or a server beside one.
+// command is a program that runs to its end, or a server that start runs in the background.
 type command struct {
 	argv  []string
 	stdin []byte
@@ -28,7 +28,7 @@ type command struct {
 
 func (c command) exec(ctx context.Context, out *bytes.Buffer) *exec.Cmd {
 	path := c.argv[0]
-	// Not LookPath in the caller's PATH, for the same reason as with python.
+	// not LookPath: the caller's PATH may have another version, as with python
 	for _, dir := range []string{"/usr/sbin/", "/usr/bin/", "/bin/"} {
 		if !strings.Contains(path, "/") && exists(dir+path) {
 			path = dir + path
@@ -58,7 +58,7 @@ func (c command) output(ctx context.Context) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// start runs the command in the background; stop asks it to end and waits.
+// start runs the command in the background. stop sends it SIGTERM and waits until it ends.
 func (c command) start(ctx context.Context) (stop func() error, err error) {
 	var out bytes.Buffer
 	cmd := c.exec(ctx, &out)
@@ -84,7 +84,8 @@ func tail(s string, n int) string {
 	return s
 }
 
-// await asks until the answer is nil; what it asks has no event to wait for.
+// await repeats ask until it returns nil. It errs after limit, with ask's last error. It
+// polls because the calls of ask have no events.
 func await(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

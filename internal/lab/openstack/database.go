@@ -19,11 +19,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The database is made once per package version and cloud: schemas migrated,
-// accounts, services and endpoints written. Later labs unpack it, which saves
-// about ten seconds of Python.
+// The database is created once per package version and cloud, with migrated schemas,
+// accounts, services and endpoints. Later labs unpack it, which saves about 10 s of Python.
 
-// account and service are what accounts.py reads.
+// account is a part of the input of accounts.py.
 type account struct {
 	User    string   `json:"user"`
 	Project string   `json:"project"`
@@ -54,7 +53,7 @@ func (c Config) accounts() accounts {
 		Services: []service{{Name: "neutron", Type: "network", URL: p.NeutronURL()}},
 	}
 	if c.External.IsValid() {
-		// to bind a port to a host is an administrator's right in Neutron up to 2023.1
+		// in Neutron up to 2023.1 only an administrator may bind a port to a host
 		a.Accounts[1].Roles = append(a.Accounts[1].Roles, "admin")
 	}
 	if c.Octavia {
@@ -64,7 +63,7 @@ func (c Config) accounts() accounts {
 	return a
 }
 
-// database makes MariaDB's files, with the tables and accounts of OpenStack.
+// database creates MariaDB's files, with the tables and accounts of OpenStack.
 type database struct{ Config }
 
 func (c database) template() supervise.Component {
@@ -91,7 +90,8 @@ func (c database) mariadb() supervise.Component {
 
 func (c database) dataDir() string { return filepath.Join(c.Dir, "mysql", "data") }
 
-// templatePath depends on all that the template depends on.
+// templatePath returns the path of the template. It contains a checksum of everything that
+// the template depends on.
 func (c database) templatePath(ctx context.Context) (string, error) {
 	packages := []string{"python3-keystone", "python3-neutron", "mariadb-server-core"}
 	if c.Octavia {
@@ -113,12 +113,12 @@ func (c database) templatePath(ctx context.Context) (string, error) {
 	return filepath.Join(c.CacheDir, c.templatePrefix()+hex.EncodeToString(sum.Sum(nil))[:16]+".tar"), nil
 }
 
-// templatePrefix has the address that the catalog names: labs side by side
-// have a template each.
+// templatePrefix returns the prefix of the template's file name. It contains the address of
+// the catalog's endpoints, so labs side by side have different templates.
 func (c database) templatePrefix() string { return "openstack-database-" + c.Bind + "-" }
 
-// makeTemplate runs a database server of its own beside the lab's, so a killed
-// run leaves nothing that the next one would take for finished.
+// makeTemplate creates the template in a directory of its own, with a database server of its
+// own. So a killed run leaves nothing that the next run would take for complete.
 func (c database) makeTemplate(ctx context.Context) error {
 	path, err := c.templatePath(ctx)
 	if err != nil {
@@ -142,8 +142,8 @@ func (c database) makeTemplate(ctx context.Context) error {
 	return errors.Join(os.Rename(path+".new", path), c.removeOthers(path), os.RemoveAll(t.Dir))
 }
 
-// removeOthers takes earlier templates away: each has more than 100 MB, and
-// only the last one is likely to be wanted again.
+// removeOthers removes the earlier templates with the same prefix. Each has more than
+// 100 MB, and only the last is likely to be used again.
 func (c database) removeOthers(path string) error {
 	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), c.templatePrefix()+"*.tar"))
 	for _, other := range all {
@@ -174,7 +174,7 @@ func (c database) fillDatabase(ctx context.Context) error {
 		return err
 	}
 	if err := c.migrate(ctx); err != nil {
-		_ = stop() // the first error tells more
+		_ = stop() // the first error matters more
 		return err
 	}
 	return stop()
@@ -240,7 +240,7 @@ func (c database) unpackDatabase(ctx context.Context) error {
 	return os.Rename(filepath.Join(part, "data"), c.dataDir())
 }
 
-// databaseAnswers reads the first byte of the greeting that every server sends.
+// databaseAnswers returns nil if the server sends the first byte of its greeting.
 func (c database) databaseAnswers(ctx context.Context) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", templateData{Config: c.Config}.Socket())
@@ -257,8 +257,8 @@ func (c database) databaseAnswers(ctx context.Context) error {
 	return err
 }
 
-// fernetKeys writes what "keystone-manage fernet_setup" would: a staged key 0
-// and a primary key 1, but no others if they are there.
+// fernetKeys writes the keys that "keystone-manage fernet_setup" would: a staged key 0 and a
+// primary key 1. It keeps existing keys.
 func (c database) fernetKeys() error {
 	for _, name := range []string{"0", "1"} {
 		path := filepath.Join(c.Dir, "keystone", "fernet", name)

@@ -1,8 +1,8 @@
-// Package openstack knows a small, real OpenStack on one machine: Keystone,
-// Neutron with ML2/OVN and, if asked for, Octavia with the OVN provider, from
-// the distribution's packages. There is no message queue, no Nova and no
-// systemd. It says what runs, in which order and with which configuration; the
-// supervisor runs it. It does not know OVN beyond its addresses, nor Kubernetes.
+// Package openstack knows how to run a small OpenStack on one machine from the
+// distribution's packages: Keystone, Neutron with ML2/OVN and, optionally, Octavia with the
+// OVN provider. There is no message queue, no Nova and no systemd. The package defines the
+// components, their order and their configuration; the supervisor runs them. It knows only
+// OVN's addresses and does not know Kubernetes.
 package openstack
 
 import (
@@ -12,49 +12,51 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// Config says where this OpenStack lives. Ports with value 0 get the usual ones.
+// Config describes this OpenStack. A port of 0 means the service's usual port.
 type Config struct {
-	// Dir holds configuration, database and clouds.yaml.
+	// Dir has the configuration, the database and clouds.yaml.
 	Dir string
-	// LogDir is where the supervisor keeps logs; errors point people there.
+	// LogDir is the directory of the supervisor's logs, for error messages.
 	LogDir string
-	// Bind is the address that the APIs listen on and that the catalog names.
+	// Bind is the address on which the APIs listen and which the catalog has.
 	Bind string
-	// NB and SB are OVN's databases as Neutron shall reach them.
+	// NB and SB are the addresses of OVN's databases for Neutron.
 	NB, SB string
 	// SyncMode is Neutron's neutron_sync_mode: off, log (the default) or repair.
 	SyncMode string
-	// Octavia asks for load balancers.
+	// Octavia adds Octavia.
 	Octavia bool
-	// CacheDir keeps a migrated database between labs.
+	// CacheDir has the database's template. It outlives the lab.
 	CacheDir string
-	// Needs must be ready before Neutron starts, say OVN's databases.
+	// Needs are components that must be ready before Neutron starts, such as OVN's
+	// databases.
 	Needs []string
-	// External asks for the cloud that project k8s works in: a network to the
-	// outside with these addresses, and a network and a router of the project.
-	// Otherwise there is a provider network with a router, of project admin.
+	// External, if valid, is the CIDR of an external network. Project k8s then has
+	// a network and a router to it. Otherwise project admin has a provider network
+	// with a router.
 	External netip.Prefix
-	// Admitted are TCP ports that the default security group of project k8s lets in
-	// from anywhere, and ICMP with them. None for a group as Neutron makes it.
+	// Admitted are the TCP ports that the default security group of project k8s
+	// allows from anywhere, together with ICMP. If it is empty, the group stays as
+	// Neutron creates it.
 	Admitted []int
-	// Chassis are what must be ready before a router can have its gateway.
+	// Chassis are components that must be ready before a router can have a gateway.
 	Chassis []string
 
 	KeystonePort, NeutronPort, OctaviaPort int
 }
 
-// Password is that of every account in this cloud.
+// Password is the password of every account in this cloud.
 const Password = "isthmus"
 
-// Clouds are the names in clouds.yaml, the admin first. Each is also the name
-// of a user and a project.
+// Clouds returns the names in clouds.yaml, the admin first. Each is also the name of a user
+// and a project.
 func Clouds() []string { return []string{"admin", "k8s"} }
 
-// CloudsFile is the clouds.yaml that Components write.
+// CloudsFile returns the path of the clouds.yaml, which the components write.
 func (c Config) CloudsFile() string { return filepath.Join(c.Dir, "clouds.yaml") }
 
-// Components are the processes and steps of this OpenStack. The last one,
-// ResourcesName, is done when networks can be used.
+// Components returns the processes and steps of this OpenStack. After the last one,
+// ResourcesName, networks can be used.
 func Components(c Config) []supervise.Component {
 	c = c.defaulted()
 	parts := []supervise.Component{database{c}.template(), database{c}.mariadb(), c.keystone(), c.neutron(), c.mirror()}

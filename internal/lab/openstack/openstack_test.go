@@ -22,7 +22,7 @@ func TestRender(t *testing.T) {
 			"skip-networking",
 		},
 		"etc/keystone.conf": {
-			// utf8mb3 would be the right name, which PyMySQL does not know
+			// utf8mb3 would be the right name, but PyMySQL does not know it
 			"connection = mysql+pymysql://root@localhost/keystone?unix_socket=/lab/openstack/mysql/s.sock&charset=utf8",
 		},
 		"etc/neutron.conf": {

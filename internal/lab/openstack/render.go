@@ -15,10 +15,10 @@ import (
 //go:embed etc scripts
 var sources embed.FS
 
-// templateData is what a configuration template sees: the Config and some derived words.
+// templateData is the data of the configuration templates: Config and derived values.
 type templateData struct {
 	Config
-	only string // the one cloud to tell of; empty for all
+	only string // the only cloud in clouds.yaml; empty for all
 }
 
 func (p templateData) Socket() string { return filepath.Join(p.Dir, "mysql", "s.sock") }
@@ -31,7 +31,7 @@ func (p templateData) NeutronURL() string { return fmt.Sprintf("http://%s:%d", p
 func (p templateData) OctaviaURL() string { return fmt.Sprintf("http://%s:%d", p.Bind, p.OctaviaPort) }
 func (p templateData) Password() string   { return Password }
 
-// Clouds are those to write into a clouds.yaml.
+// Clouds returns the clouds of the clouds.yaml.
 func (p templateData) Clouds() []string {
 	if p.only != "" {
 		return []string{p.only}
@@ -39,13 +39,13 @@ func (p templateData) Clouds() []string {
 	return Clouds()
 }
 
-// Database is the SQLAlchemy URL of a database. The character set is named
-// utf8 because PyMySQL does not know the name utf8mb3.
+// Database returns the SQLAlchemy URL of a database. The character set is named utf8 because
+// PyMySQL does not know the name utf8mb3.
 func (p templateData) Database(name string) string {
 	return fmt.Sprintf("mysql+pymysql://root@localhost/%s?unix_socket=%s&charset=utf8", name, p.Socket())
 }
 
-// As is the same data for the template of one service account.
+// As returns the data for the template of one service account.
 func (p templateData) As(user string) any {
 	return struct {
 		templateData
@@ -53,8 +53,8 @@ func (p templateData) As(user string) any {
 	}{p, user}
 }
 
-// render returns the files of a cloud by their path below Dir. It reads only
-// what is built into the program.
+// render returns the content of a cloud's files by their path below Dir. Its templates are
+// embedded in the program.
 func (c Config) render() (map[string]string, error) {
 	out := map[string]string{}
 	for name, dest := range map[string]string{
@@ -87,7 +87,7 @@ func (c Config) renderFor(name, cloud string) (string, error) {
 	return b.String(), err
 }
 
-// source is a file that is built into the program, so it is always there.
+// source returns an embedded file. It panics if there is none, which is a bug.
 func source(name string) string {
 	b, err := fs.ReadFile(sources, path.Clean(name))
 	if err != nil {
@@ -96,7 +96,7 @@ func source(name string) string {
 	return string(b)
 }
 
-// write puts the files of a cloud below Dir, those that differ.
+// write writes the files of a cloud below Dir, except those that have not changed.
 func (c Config) write() error {
 	for _, d := range []string{"etc", "mysql", "keystone/fernet", "neutron/lock", "octavia/lock", "octavia/sock"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {

@@ -16,14 +16,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/supervise"
 )
 
-// What stands in the cloud from the start, all in project admin.
+// Resources of the cloud without External, all in project admin.
 const (
-	// ProviderNetwork has the subnet ProviderSubnet and hangs on ProviderRouter.
+	// ProviderNetwork has the subnet ProviderSubnet, which is on ProviderRouter.
 	ProviderNetwork = "provider"
 	ProviderSubnet  = "provider-v4"
 	ProviderCIDR    = "192.168.1.0/24"
 	ProviderRouter  = "router0"
-	// ResourcesName is the step that makes them.
+	// ResourcesName is the step that creates the resources, with or without
+	// External.
 	ResourcesName = "openstack/resources"
 )
 
@@ -35,9 +36,9 @@ func (c Config) resources() supervise.Component {
 	return supervise.Component{Name: ResourcesName, Needs: needs, Do: c.makeResources}
 }
 
-// makeResources is idempotent: what bears the name is taken as it is. Neutron
-// may still be connecting to OVN when its API first answers, so the first call
-// is repeated for a while.
+// makeResources creates the resources that do not exist by name. It does not change existing
+// ones. Neutron may not be connected to OVN yet when its API first answers, so
+// makeResources repeats the first call for up to a minute.
 func (c Config) makeResources(ctx context.Context) error {
 	if err := c.write(); err != nil {
 		return err
@@ -110,7 +111,8 @@ func (n Network) makeSubnet(ctx context.Context, opts subnets.CreateOpts) (strin
 	return made.ID, nil
 }
 
-// makeRouter makes a router in the client's project and joins a subnet to it.
+// makeRouter creates a router in the client's project and an interface in subnet, as far as
+// they are missing.
 func (n Network) makeRouter(ctx context.Context, opts routers.CreateOpts, subnet string) error {
 	all, err := routers.List(n.ServiceClient, routers.ListOpts{Name: opts.Name, ProjectID: n.Project}).AllPages(ctx)
 	if err != nil {
@@ -152,7 +154,8 @@ func (n Network) routerHas(ctx context.Context, router, subnet string) (bool, er
 	return len(have) > 0, err
 }
 
-// admit opens the project's default security group for ICMP and TCP ports.
+// admit adds rules to the project's default security group that allow ICMP and TCP ports
+// from anywhere.
 func (n Network) admit(ctx context.Context, ports ...int) error {
 	all, err := groups.List(n.ServiceClient, groups.ListOpts{Name: "default", ProjectID: n.Project}).AllPages(ctx)
 	if err != nil {
@@ -176,7 +179,8 @@ func (n Network) admit(ctx context.Context, ports ...int) error {
 	return nil
 }
 
-// NetworkID is the id of a network, empty if there is none of that name.
+// NetworkID returns the id of a network by name, or "" if there is none. It errs if several
+// networks have the name.
 func (n Network) NetworkID(ctx context.Context, name string) (string, error) {
 	all, err := networks.List(n.ServiceClient, networks.ListOpts{Name: name}).AllPages(ctx)
 	if err != nil {

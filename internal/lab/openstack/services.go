@@ -30,7 +30,7 @@ func (c Config) keystone() supervise.Component {
 	}
 }
 
-// uwsgi runs one WSGI program in one process.
+// uwsgi returns the command line that serves a WSGI program on a port in one process.
 func (c Config) uwsgi(port int, program string) []string {
 	return []string{
 		"uwsgi", "--plugin", "python3", "--http-socket", net.JoinHostPort(c.Bind, strconv.Itoa(port)),
@@ -40,8 +40,8 @@ func (c Config) uwsgi(port int, program string) []string {
 	}
 }
 
-// neutron is the API, the RPC worker and OVN's maintenance worker in one. It
-// does not need Keystone to start.
+// neutron returns the component with the API, the RPC worker and OVN's maintenance worker.
+// It can start without Keystone.
 func (c Config) neutron() supervise.Component {
 	return supervise.Component{
 		Name:    "neutron",
@@ -58,8 +58,8 @@ func (c Config) neutron() supervise.Component {
 	}
 }
 
-// hasDropGroup tells whether Neutron's first work in a new northbound database
-// is done. The API answers earlier, but then every port that is made fails.
+// hasDropGroup returns nil if Neutron has created its first port group in the northbound
+// database. The API answers earlier, but until then the creation of every port fails.
 func (c Config) hasDropGroup(ctx context.Context) error {
 	const group = "neutron_pg_drop"
 	out, err := command{argv: []string{
@@ -76,15 +76,15 @@ func (c Config) neutronFiles() []string {
 	return []string{"--config-file", filepath.Join(etc, "neutron.conf"), "--config-file", filepath.Join(etc, "ml2.ini")}
 }
 
-// SyncArgv is the operator's command that compares Neutron with OVN, in mode
-// "log" or "repair".
+// SyncArgv returns the command line that compares Neutron with OVN, in mode "log" or
+// "repair".
 func (c Config) SyncArgv(mode string) []string {
 	argv := append([]string{"/usr/bin/neutron-ovn-db-sync-util"}, c.neutronFiles()...)
 	return append(argv, "--ovn-neutron_sync_mode", mode)
 }
 
-// Environment is what the openstack client and SyncArgv run with, for one of
-// Clouds. The API is on this machine, so a proxy of the user's must not see it.
+// Environment returns the variables for the openstack client and SyncArgv. cloud is one of
+// Clouds. They bypass the user's HTTP proxy, because the API is on this machine.
 func (c Config) Environment(cloud string) []string {
 	return []string{"OS_CLIENT_CONFIG_FILE=" + c.CloudsFile(), "OS_CLOUD=" + cloud, "no_proxy=" + c.Bind, "NO_PROXY=" + c.Bind}
 }
@@ -108,7 +108,7 @@ func (c Config) octaviaDriver() supervise.Component {
 		Argv:  c.withSockets(argv),
 		Env:   environment(),
 		Prepare: func(context.Context) error {
-			// one that was left behind would pass for ready
+			// a leftover socket would count as ready
 			if err := os.RemoveAll(socket); err != nil {
 				return err
 			}
@@ -134,8 +134,8 @@ func (c Config) octavia() supervise.Component {
 	}
 }
 
-// withSockets gives a program a /run/octavia of this cloud: the OVN provider
-// and its agent meet at paths there that no option changes.
+// withSockets returns the command line that runs argv with this cloud's own /run/octavia.
+// The OVN provider and its agent communicate over fixed paths there.
 func (c Config) withSockets(argv []string) []string {
 	mount := "mkdir -p /run/octavia && mount --bind " + quote(filepath.Join(c.Dir, "octavia", "sock")) + " /run/octavia"
 	words := make([]string, len(argv))
@@ -147,7 +147,7 @@ func (c Config) withSockets(argv []string) []string {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// direct is an HTTP client without a proxy: all URLs are this machine's.
+// direct returns an HTTP client that uses no proxy, because all URLs are on this machine.
 func direct() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }

@@ -12,25 +12,25 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 )
 
-// What a cloud with an outside has instead of the provider network. They bear
-// the names that DevStack gives them.
+// Resources of the cloud with External, instead of the provider network. They have the same
+// names as in DevStack.
 const (
-	// PublicNetwork is project admin's, and leads outside.
+	// PublicNetwork is the external network, in project admin.
 	PublicNetwork = "public"
 	PublicSubnet  = "public-subnet"
-	// PrivateNetwork and Router are project k8s's.
+	// PrivateNetwork and Router are in project k8s.
 	PrivateNetwork = "private"
 	PrivateSubnet  = "private-subnet"
 	PrivateCIDR    = "10.0.0.0/26"
 	Router         = "router1"
-	// Tenant is the cloud of clouds.yaml that works there.
+	// Tenant is the cloud of clouds.yaml for project k8s.
 	Tenant = "k8s"
 )
 
-// physnet is what the chassis' bridge mappings call the way out.
+// physnet is the physical network of the chassis' bridge mappings.
 const physnet = "physnet1"
 
-// Network is the one that virtual machines are put on if nobody says otherwise.
+// Network returns the default network of virtual machines.
 func (c Config) Network() string {
 	if c.External.IsValid() {
 		return PrivateNetwork
@@ -38,7 +38,8 @@ func (c Config) Network() string {
 	return ProviderNetwork
 }
 
-// makeTenant is idempotent: what bears the name is taken as it is.
+// makeTenant creates the external network and the resources of project k8s that do not exist
+// by name. It does not change existing ones.
 func (c Config) makeTenant(ctx context.Context, admin Network) error {
 	public, err := c.makePublic(ctx, admin)
 	if err != nil {
@@ -83,8 +84,8 @@ func (c Config) makePublic(ctx context.Context, n Network) (string, error) {
 	return network, err
 }
 
-// poolOf leaves the first nine addresses of a network with 24 bits, and the
-// last five, to whoever is outside.
+// poolOf returns the allocation pool of an external network with 24 bits. The first nine and
+// the last five addresses are left to hosts outside.
 func poolOf(p netip.Prefix) (first, last netip.Addr) {
 	a := p.Masked().Addr().As4()
 	a[3] += 10
@@ -93,7 +94,7 @@ func poolOf(p netip.Prefix) (first, last netip.Addr) {
 	return first, netip.AddrFrom4(a)
 }
 
-// CloudOf is a clouds.yaml that has only one of Clouds: what its user may know.
+// CloudOf returns a clouds.yaml with only one of Clouds. It has no credentials of the others.
 func (c Config) CloudOf(cloud string) (string, error) {
 	text, err := c.defaulted().renderFor("clouds.yaml", cloud)
 	if err != nil {
