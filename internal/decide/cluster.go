@@ -39,8 +39,8 @@ type ClusterFacts struct {
 
 // ClusterReport is what Kubernetes is told beside an outcome.
 type ClusterReport struct {
-	// Short says which quotas may be too small; empty if none is.
-	Short string
+	// LowQuotas says which quotas may be too small; empty if none is.
+	LowQuotas string
 }
 
 // MainCIDR is the name of the ServiceCIDR that every cluster has.
@@ -63,7 +63,7 @@ func (f ClusterFacts) Main() *networkingv1.ServiceCIDR {
 // everything.
 func Cluster(f ClusterFacts) intent.Decision[ClusterReport] {
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: standardGroups()}
-	report := ClusterReport{Short: Short(f.Quotas, f.Project)}
+	report := ClusterReport{LowQuotas: LowQuotas(f.Quotas, f.Project)}
 	if f.NodeVpc == "" {
 		return intent.Apply(want, report)
 	}
@@ -75,12 +75,12 @@ func Cluster(f ClusterFacts) intent.Decision[ClusterReport] {
 		return intent.ApplyWith(want, report, err) // pods need the groups already
 	}
 	if s.Existing = f.ServiceNetwork; s.Existing == "" {
-		want.RouterInterfaces = []intent.RouterInterface{f.join(s)}
+		want.RouterInterfaces = []intent.RouterInterface{f.routerInterface(s)}
 	}
 	want.Networks = []intent.Network{s}
 	if len(f.CIDRs) > 1 {
 		return intent.ApplyWith(want, report, intent.Stop{Reason: "MoreServiceCIDRs", Why: fmt.Sprintf(
-			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.other(), MainCIDR)})
+			"Services with addresses of ServiceCIDR %s have no load balancer: only those of %s have, delete it", f.otherServiceCIDR(), MainCIDR)})
 	}
 	return intent.Apply(want, report)
 }
@@ -92,14 +92,14 @@ func (f ClusterFacts) serviceNetwork() (intent.Network, error) {
 	if main == nil {
 		return intent.Network{}, intent.Wait{Reason: "NoServiceCIDR", For: "ServiceCIDR " + MainCIDR + " in Kubernetes"}
 	}
-	s, err := serviceSegment(main.Spec.CIDRs)
+	s, err := serviceNetworkOf(main.Spec.CIDRs)
 	if err != nil {
 		return s, err
 	}
-	return s, f.object(s.Prefixes)
+	return s, f.conflict(s.Prefixes)
 }
 
-func (f ClusterFacts) join(s intent.Network) intent.RouterInterface {
+func (f ClusterFacts) routerInterface(s intent.Network) intent.RouterInterface {
 	join := intent.RouterInterface{Network: s.Name, Router: f.NodeVpc, Foreign: true}
 	for i, g := range s.Gateways {
 		join.Addresses = append(join.Addresses, netip.PrefixFrom(g, s.Prefixes[i].Bits()))
@@ -107,7 +107,7 @@ func (f ClusterFacts) join(s intent.Network) intent.RouterInterface {
 	return join
 }
 
-func (f ClusterFacts) other() string {
+func (f ClusterFacts) otherServiceCIDR() string {
 	i := slices.IndexFunc(f.CIDRs, func(c *networkingv1.ServiceCIDR) bool { return c.Name != MainCIDR })
 	return f.CIDRs[i].Name
 }
@@ -135,9 +135,9 @@ func ServicePrefixes(c *networkingv1.ServiceCIDR) []netip.Prefix {
 	return out
 }
 
-// serviceSegment returns a network twice as large as the cluster's Service range.
+// serviceNetworkOf returns a network twice as large as the cluster's Service range.
 // It errs with an intent.Stop if a prefix is invalid or has no usable other half.
-func serviceSegment(cidrs []string) (intent.Network, error) {
+func serviceNetworkOf(cidrs []string) (intent.Network, error) {
 	s := intent.Network{Name: ServiceNetwork}
 	for _, text := range cidrs {
 		p, err := netip.ParsePrefix(text)
@@ -163,11 +163,11 @@ func otherHalf(parent, p netip.Prefix) (netip.Addr, intent.Range) {
 	return gateway, intent.Range{First: gateway.Next(), Last: p.Addr().Prev()}
 }
 
-// object returns the first reason not to have these networks on the router; nil
+// conflict returns the first reason not to have these networks on the router; nil
 // if there is none.
-func (f ClusterFacts) object(prefixes []netip.Prefix) error {
+func (f ClusterFacts) conflict(prefixes []netip.Prefix) error {
 	switch {
-	case f.stand(prefixes):
+	case f.onRouter(prefixes):
 		return nil
 	case f.ServiceNetwork != "":
 		return intent.Wait{Reason: "NotOnRouter", For: fmt.Sprintf(
@@ -201,10 +201,10 @@ func (f ClusterFacts) object(prefixes []netip.Prefix) error {
 	return nil
 }
 
-// stand tells whether the networks are on the router already. A network with
+// onRouter tells whether the networks are on the router already. A network with
 // exactly our prefix is our own, because Neutron rejects a second network with
 // that prefix on the router.
-func (f ClusterFacts) stand(prefixes []netip.Prefix) bool {
+func (f ClusterFacts) onRouter(prefixes []netip.Prefix) bool {
 	return f.Router != nil && !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
 		return !slices.ContainsFunc(f.Router.Interfaces, func(n RouterInterface) bool { return !n.Ours && n.Prefix.Masked() == p })
 	})

@@ -92,7 +92,7 @@ func NetOf(s *v1.SubnetSpec) (Net, error) {
 	}
 	n := Net{Prefixes: prefixes}
 	for _, p := range prefixes {
-		n.Gateways = append(n.Gateways, first(p))
+		n.Gateways = append(n.Gateways, firstHost(p))
 	}
 	if err := n.setGateways(s.Gateway); err != nil {
 		return Net{}, err
@@ -110,8 +110,8 @@ func NetOf(s *v1.SubnetSpec) (Net, error) {
 	return n, nil
 }
 
-// first returns the first address of a network that a router can have.
-func first(p netip.Prefix) netip.Addr {
+// firstHost returns the first address of a network that a router can have.
+func firstHost(p netip.Prefix) netip.Addr {
 	if p.Bits() >= p.Addr().BitLen()-1 {
 		return p.Addr()
 	}
@@ -196,8 +196,9 @@ func Ready(s *v1.Subnet) error {
 	return nil
 }
 
-// list joins the names of at most three items, and says how many more there are.
-func list[T any](what string, items []T, name func(T) string) string {
+// listNames joins the names of at most three items, and says how many more there
+// are.
+func listNames[T any](what string, items []T, name func(T) string) string {
 	const most = 3
 	names := make([]string, 0, most)
 	for _, i := range items[:min(most, len(items))] {

@@ -17,7 +17,7 @@ import (
 
 // The Subnet of the seed, and what the join looks like.
 func TestSubnetOnNeutronsRouter(t *testing.T) {
-	got, told, err := decidetest.Parts(Subnet(SubnetFacts{
+	got, report, err := decidetest.Parts(Subnet(SubnetFacts{
 		Name: "net2", Subnet: decidetest.Subnet("net2", decidetest.Router, "12.0.1.0/24", "net2"), Vpc: decidetest.Vpc(decidetest.Router, "net2"),
 		Router:      &Router{Name: decidetest.Router, MTU: 1400, Interfaces: []RouterInterface{{Prefix: decidetest.Prefix("192.168.1.0/24"), Network: "neutron-cd59"}}},
 		UnderlayMTU: 1500, PortPrefix: "lrp-",
@@ -32,13 +32,13 @@ func TestSubnetOnNeutronsRouter(t *testing.T) {
 	if diff := cmp.Diff(want, got, decidetest.Compare); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if told.Action != Hold || told.Status.MTU != 1400 || told.Status.Gateway != "12.0.1.1" || told.Status.Protocol != "IPv4" {
-		t.Errorf("told %+v", told)
+	if report.Action != Hold || report.Status.MTU != 1400 || report.Status.Gateway != "12.0.1.1" || report.Status.Protocol != "IPv4" {
+		t.Errorf("told %+v", report)
 	}
 }
 
 func TestOverlaySubnet(t *testing.T) {
-	got, told, err := decidetest.Parts(Subnet(SubnetFacts{
+	got, report, err := decidetest.Parts(Subnet(SubnetFacts{
 		Name: "ovn-default", Subnet: decidetest.Subnet("ovn-default", v1.DefaultVpc, "10.16.0.0/16,fd00::/64"), UnderlayMTU: 1500, PortPrefix: "lrp-",
 	}))
 	want := intent.Want{
@@ -56,8 +56,8 @@ func TestOverlaySubnet(t *testing.T) {
 	if diff := cmp.Diff(want, got, decidetest.Compare); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if told.Status.Protocol != "Dual" || told.Status.MTU != 1442 {
-		t.Errorf("told %+v", told.Status)
+	if report.Status.Protocol != "Dual" || report.Status.MTU != 1442 {
+		t.Errorf("told %+v", report.Status)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestVpcs(t *testing.T) {
 	for _, row := range []struct {
 		name, vpc string
 		facts     func(*VpcFacts)
-		deed      Action
+		action    Action
 		routers   int
 		reason    string
 	}{
@@ -154,12 +154,12 @@ func TestVpcs(t *testing.T) {
 	} {
 		f := VpcFacts{Name: row.vpc, Vpc: decidetest.Vpc(row.vpc)}
 		row.facts(&f)
-		want, told, err := decidetest.Parts(Vpc(f))
-		if told.Action != row.deed || len(want.Routers) != row.routers || decidetest.Reason(err) != row.reason {
-			t.Errorf("a Vpc %s: %q, %v, %v", row.name, told.Action, want, err)
+		want, report, err := decidetest.Parts(Vpc(f))
+		if report.Action != row.action || len(want.Routers) != row.routers || decidetest.Reason(err) != row.reason {
+			t.Errorf("a Vpc %s: %q, %v, %v", row.name, report.Action, want, err)
 		}
-		if f.Router == theirs && f.Vpc != nil && !slices.Equal(told.Status.Subnets, []string{"a", "b"}) {
-			t.Errorf("a Vpc %s: subnets %v", row.name, told.Status.Subnets)
+		if f.Router == theirs && f.Vpc != nil && !slices.Equal(report.Status.Subnets, []string{"a", "b"}) {
+			t.Errorf("a Vpc %s: subnets %v", row.name, report.Status.Subnets)
 		}
 	}
 }

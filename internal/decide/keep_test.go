@@ -18,12 +18,12 @@ import (
 // These tests say what becomes of what stands when its object can no longer be
 // read or done: it stays as it is, and the problem is reported.
 
-// backwards is a range that the schema admits and nobody can read.
-const backwards = "10.16.0.6..10.16.0.5"
+// invalidRange is a range that the schema admits and nobody can read.
+const invalidRange = "10.16.0.6..10.16.0.5"
 
 func TestASubnetThatCannotBeReadStays(t *testing.T) {
 	s := decidetest.Subnet("ovn-default", v1.DefaultVpc, "10.16.0.0/16")
-	s.Spec.ExcludeIPs = []string{backwards}
+	s.Spec.ExcludeIPs = []string{invalidRange}
 	s.Status = v1.SubnetStatus{Gateway: "10.16.0.1", MTU: 1400, V4UsingIPs: 3}
 	for _, users := range [][]string{nil, {"pod/ns/p"}} {
 		f := SubnetFacts{Name: s.Name, Subnet: s, Users: users, UnderlayMTU: 1500}
@@ -86,11 +86,11 @@ func TestWhatIsReadOfASubnetThatCannotBe(t *testing.T) {
 func TestANodeKeepsItsPortWhenItsSubnetCannotBeRead(t *testing.T) {
 	for _, home := range []string{"", decidetest.Router} {
 		f := NodeFacts{Name: "n", NodeVpc: home, Leases: decidetest.Leases{}, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", UID: "u"}}}
-		f.Join = decidetest.Subnet(v1.JoinSubnet, v1.DefaultVpc, decidetest.CIDRs[v1.JoinSubnet])
+		f.NodeSubnet = decidetest.Subnet(v1.JoinSubnet, v1.DefaultVpc, decidetest.CIDRs[v1.JoinSubnet])
 		if home != "" {
-			f.Join = decidetest.ReadySubnet(v1.PodSubnet, "neutron")
+			f.NodeSubnet = decidetest.ReadySubnet(v1.PodSubnet, "neutron")
 		}
-		f.Join.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
+		f.NodeSubnet.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
 		f.Claim = Node(f).Report()
 		if f.Claim == nil {
 			t.Fatal(Node(f).Problem())
@@ -101,11 +101,11 @@ func TestANodeKeepsItsPortWhenItsSubnetCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		join := f.Join
-		f.Join = nil
+		join := f.NodeSubnet
+		f.NodeSubnet = nil
 		decidetest.Keeps(t, "without its Subnet", Node(f), "SubnetNotReady")
-		f.Join = join.DeepCopy()
-		f.Join.Spec.ExcludeIPs = []string{backwards}
+		f.NodeSubnet = join.DeepCopy()
+		f.NodeSubnet.Spec.ExcludeIPs = []string{invalidRange}
 		want, called := Node(f).Want()
 		if called && len(want.Ports) != 1 || Node(f).Report() == nil {
 			t.Errorf("home %q: its port goes: %+v", home, want)
@@ -119,7 +119,7 @@ func TestAParentPortThatIsNotThereMovesNoPod(t *testing.T) {
 	n.Annotations[v1.ParentPort] = "typo"
 	claim := &v1.IP{}
 	claim.Spec.Attach.VLAN = &v1.AttachVLAN{Parent: "fa:16:3e:00:00:01"}
-	ports := []ParentCandidate{hostPort("mine", "fa:16:3e:00:00:01", "vm", "10.0.0.5"), hostPort("second", "fa:16:3e:00:00:02", "vm", "10.9.0.1")}
+	ports := []ParentCandidate{candidate("mine", "fa:16:3e:00:00:01", "vm", "10.0.0.5"), candidate("second", "fa:16:3e:00:00:02", "vm", "10.9.0.1")}
 	if got := portID(ParentPortSelectorOf(n, claim).Parent(ports)); got != "mine" {
 		t.Errorf("a pod that runs is behind %q", got)
 	}

@@ -36,8 +36,8 @@ func NodePort(node string) string { return intent.ShortName("node-" + node) }
 // underscore, so two nodes never share a group.
 func NodeGroup(node string) string { return "node." + strings.ReplaceAll(node, "-", "_") }
 
-// segmentPort returns the name of the network's end of a router interface.
-func segmentPort(subnet, vpc string) string { return intent.ShortName(subnet + "-" + vpc) }
+// networkPort returns the name of the network's end of a router interface.
+func networkPort(subnet, vpc string) string { return intent.ShortName(subnet + "-" + vpc) }
 
 // routerPort returns the name of the router's end of a router interface. The
 // prefix is for Neutron routers only.

@@ -48,9 +48,9 @@ func (p *PerNamespace) Template(namespace, home string) *v1.Subnet {
 	}
 }
 
-// Chosen returns a copy of a template with the prefixes and gateways of the
+// WithNetwork returns a copy of a template with the prefixes and gateways of the
 // network that Neutron created.
-func Chosen(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
+func WithNetwork(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
 	out := s.DeepCopy()
 	texts := make([]string, 0, len(n.Prefixes))
 	for _, p := range n.Prefixes {
@@ -58,14 +58,14 @@ func Chosen(s *v1.Subnet, n CloudNetwork) *v1.Subnet {
 	}
 	out.Spec.CIDRBlock = strings.Join(texts, ",")
 	if net, err := NetOf(&out.Spec); err == nil && !slices.Equal(net.Gateways, n.Gateways) {
-		out.Spec.Gateway = join(n.Gateways)
+		out.Spec.Gateway = joinAddrs(n.Gateways)
 	}
 	return out
 }
 
-// absent decides for a Subnet that does not exist. It wants nothing, or the
+// absentSubnet decides for a Subnet that does not exist. It wants nothing, or the
 // network that Neutron must create before the object can be created.
-func absent(f SubnetFacts) intent.Decision[SubnetReport] {
+func absentSubnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	if f.Template == nil {
 		return intent.Remove(SubnetReport{})
 	}
@@ -81,9 +81,9 @@ func absent(f SubnetFacts) intent.Decision[SubnetReport] {
 	return intent.Apply(want, report)
 }
 
-// leftover tells whether a Subnet was made for a namespace that should not have
+// isLeftover tells whether a Subnet was made for a namespace that should not have
 // one any more.
-func leftover(f SubnetFacts) bool {
+func isLeftover(f SubnetFacts) bool {
 	ns := f.Subnet.Labels[v1.LabelNamespace]
 	return ns != "" && f.Name == NamespaceSubnet(ns) && f.Template == nil && f.Subnet.DeletionTimestamp.IsZero()
 }

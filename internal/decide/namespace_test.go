@@ -14,16 +14,16 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-func own() *PerNamespace {
+func perNamespace() *PerNamespace {
 	return &PerNamespace{Selector: labels.SelectorFromSet(labels.Set{"subnet": "own"}), Pool: "pool", PrefixBits: 24}
 }
 
-func space(name, subnet string) *corev1.Namespace {
+func namespace(name, subnet string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"subnet": subnet}}}
 }
 
 func TestWhichNamespacesHaveSubnets(t *testing.T) {
-	going := space("a", "own")
+	going := namespace("a", "own")
 	now := metav1.Now()
 	going.DeletionTimestamp = &now
 	for _, row := range []struct {
@@ -33,13 +33,13 @@ func TestWhichNamespacesHaveSubnets(t *testing.T) {
 		subnets []*v1.Subnet
 		has     bool
 	}{
-		{"one that is selected", own(), space("a", "own"), nil, true},
-		{"one that has its Subnet", own(), space("a", "own"), []*v1.Subnet{decidetest.Subnet("ns-a", decidetest.Router, "10.64.0.0/24", "a")}, true},
-		{"one that has another", own(), space("a", "own"), []*v1.Subnet{decidetest.Subnet("x", decidetest.Router, "10.64.0.0/24", "b", "a")}, false},
-		{"one that is not selected", own(), space("a", "none"), nil, false},
-		{"one that goes", own(), going, nil, false},
-		{"one that is not there", own(), nil, nil, false},
-		{"any where nobody asked for it", nil, space("a", "own"), nil, false},
+		{"one that is selected", perNamespace(), namespace("a", "own"), nil, true},
+		{"one that has its Subnet", perNamespace(), namespace("a", "own"), []*v1.Subnet{decidetest.Subnet("ns-a", decidetest.Router, "10.64.0.0/24", "a")}, true},
+		{"one that has another", perNamespace(), namespace("a", "own"), []*v1.Subnet{decidetest.Subnet("x", decidetest.Router, "10.64.0.0/24", "b", "a")}, false},
+		{"one that is not selected", perNamespace(), namespace("a", "none"), nil, false},
+		{"one that goes", perNamespace(), going, nil, false},
+		{"one that is not there", perNamespace(), nil, nil, false},
+		{"any where nobody asked for it", nil, namespace("a", "own"), nil, false},
 	} {
 		if has := row.how.Has(row.ns, row.subnets); has != row.has {
 			t.Errorf("%s: %v", row.name, has)
@@ -50,8 +50,8 @@ func TestWhichNamespacesHaveSubnets(t *testing.T) {
 // A namespace's Subnet: first the network, then the object with the prefix that
 // Neutron chose; when it is not to be any more, the object is deleted.
 func TestNamespaceSubnet(t *testing.T) {
-	template := own().Template("a", decidetest.Router)
-	chosen := Chosen(template, CloudNetwork{ID: "n", Prefixes: []netip.Prefix{decidetest.Prefix("10.64.0.0/24")}, Gateways: []netip.Addr{decidetest.Addr("10.64.0.1")}})
+	template := perNamespace().Template("a", decidetest.Router)
+	chosen := WithNetwork(template, CloudNetwork{ID: "n", Prefixes: []netip.Prefix{decidetest.Prefix("10.64.0.0/24")}, Gateways: []netip.Addr{decidetest.Addr("10.64.0.1")}})
 	if chosen.Spec.CIDRBlock != "10.64.0.0/24" || chosen.Spec.Gateway != "" || template.Spec.CIDRBlock != "" {
 		t.Errorf("the Subnet is %+v", chosen.Spec)
 	}
@@ -70,20 +70,20 @@ func TestNamespaceSubnet(t *testing.T) {
 		subnet, template *v1.Subnet
 		how              *PerNamespace
 		users            []string
-		deed             Action
+		action           Action
 		want             intent.Want
 	}{
-		{"not there yet", nil, template, own(), nil, Make, want(intent.Network{Name: "ns-a", SubnetPool: "pool", PrefixBits: 24}, join)},
-		{"there", chosen, template, own(), nil, Hold, want(segment, known)},
+		{"not there yet", nil, template, perNamespace(), nil, Make, want(intent.Network{Name: "ns-a", SubnetPool: "pool", PrefixBits: 24}, join)},
+		{"there", chosen, template, perNamespace(), nil, Hold, want(segment, known)},
 		{"not wanted any more", chosen, nil, nil, []string{"pod/a/p"}, Remove, want(unasked, known)},
 		{"gone", nil, nil, nil, nil, "", intent.Want{}},
 	} {
-		got, told, err := decidetest.Parts(Subnet(SubnetFacts{
+		got, report, err := decidetest.Parts(Subnet(SubnetFacts{
 			Name: "ns-a", Subnet: row.subnet, Template: row.template, PerNamespace: row.how, Users: row.users,
 			Vpc: decidetest.Vpc(decidetest.Router), Router: &Router{Name: decidetest.Router}, NodeVpc: decidetest.Router, UnderlayMTU: 1500,
 		}))
-		if diff := cmp.Diff(row.want, got, decidetest.Compare); diff != "" || told.Action != row.deed || err != nil {
-			t.Errorf("%s: %v %q\n%s", row.name, err, told.Action, diff)
+		if diff := cmp.Diff(row.want, got, decidetest.Compare); diff != "" || report.Action != row.action || err != nil {
+			t.Errorf("%s: %v %q\n%s", row.name, err, report.Action, diff)
 		}
 	}
 }
@@ -92,14 +92,14 @@ func TestNamespaceSubnet(t *testing.T) {
 func TestLabelsOfOthers(t *testing.T) {
 	s := decidetest.ReadySubnet("mine", "neutron")
 	s.Labels = map[string]string{v1.LabelNamespace: "a"}
-	if _, told, _ := decidetest.Parts(Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: decidetest.Vpc(decidetest.Router, "a"), Router: &Router{Name: decidetest.Router}})); told.Action != Hold {
-		t.Errorf("it is to be %q", told.Action)
+	if _, report, _ := decidetest.Parts(Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: decidetest.Vpc(decidetest.Router, "a"), Router: &Router{Name: decidetest.Router}})); report.Action != Hold {
+		t.Errorf("it is to be %q", report.Action)
 	}
 }
 
 // An IPv6 prefix's gateway is Neutron's choice, too.
 func TestChosenGateway(t *testing.T) {
-	s := Chosen(own().Template("a", decidetest.Router), CloudNetwork{Prefixes: []netip.Prefix{decidetest.Prefix("fd64::/64")}, Gateways: []netip.Addr{decidetest.Addr("fd64::")}})
+	s := WithNetwork(perNamespace().Template("a", decidetest.Router), CloudNetwork{Prefixes: []netip.Prefix{decidetest.Prefix("fd64::/64")}, Gateways: []netip.Addr{decidetest.Addr("fd64::")}})
 	if s.Spec.CIDRBlock != "fd64::/64" || s.Spec.Gateway != "fd64::" {
 		t.Errorf("%+v", s.Spec)
 	}

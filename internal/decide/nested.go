@@ -88,8 +88,8 @@ func serverOf(providerID string) string {
 	return rest[strings.LastIndexByte(rest, '/')+1:]
 }
 
-// Words returns all ids and addresses that a port may be looked up by.
-func (c ParentPortSelector) Words() []string {
+// Keys returns all ids and addresses that a port may be looked up by.
+func (c ParentPortSelector) Keys() []string {
 	var words []string
 	for _, w := range []string{c.Port, c.Server, string(c.MAC)} {
 		if w != "" {
@@ -120,7 +120,7 @@ func (c ParentPortSelector) Words() []string {
 func (c ParentPortSelector) Parent(ports []ParentCandidate) *ParentPort {
 	behind := func(p ParentCandidate) bool { return c.MAC != "" && p.MAC == c.MAC }
 	if c.Port != "" {
-		return cmp.Or(only(ports, func(p ParentCandidate) bool { return p.ID == c.Port }), only(ports, behind))
+		return cmp.Or(onlyMatch(ports, func(p ParentCandidate) bool { return p.ID == c.Port }), onlyMatch(ports, behind))
 	}
 	addressed := func(p ParentCandidate) bool {
 		return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return slices.Contains(c.Addrs, a) })
@@ -131,15 +131,15 @@ func (c ParentPortSelector) Parent(ports []ParentCandidate) *ParentPort {
 		func(p ParentCandidate) bool { return c.Server != "" && p.Server == c.Server },
 		func(p ParentCandidate) bool { return c.MAC == "" && addressed(p) && slices.Contains(c.NICs, p.MAC) },
 	} {
-		if found := only(ports, fits); found != nil {
+		if found := onlyMatch(ports, fits); found != nil {
 			return found
 		}
 	}
 	return nil
 }
 
-// only returns the port that fits; nil if none does or if several do.
-func only(ports []ParentCandidate, fits func(ParentCandidate) bool) *ParentPort {
+// onlyMatch returns the port that fits; nil if none does or if several do.
+func onlyMatch(ports []ParentCandidate, fits func(ParentCandidate) bool) *ParentPort {
 	var found *ParentPort
 	for _, p := range ports {
 		if !fits(p) {
@@ -164,8 +164,8 @@ func NoParent(node string) error {
 		"the one that annotation %s of the Node names, else the only one that has the Node's InternalIP and a MAC address of its annotation %s", node, v1.ParentPort, v1.AnnotationMACs)}
 }
 
-// onSwitch is true for a node that has its own port although it seems to be a
+// keepsSwitch is true for a node that has its own port although it seems to be a
 // virtual machine without a port in OpenStack.
-func (f NodeFacts) onSwitch() bool {
+func (f NodeFacts) keepsSwitch() bool {
 	return f.Nested && f.Parent == nil && f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) && f.Claim.Spec.PodUID == string(f.Node.UID)
 }

@@ -49,16 +49,16 @@ func worker() *corev1.Node {
 	}
 }
 
-func hostPort(id, mac, server, addr string) ParentCandidate {
+func candidate(id, mac, server, addr string) ParentCandidate {
 	return ParentCandidate{ID: id, MAC: intent.MAC(mac), Server: server, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}
 }
 
 func TestWhichPortANodeHas(t *testing.T) {
-	mine := hostPort("mine", "fa:16:3e:00:00:01", "vm", "10.0.0.5")
-	second := hostPort("second", "fa:16:3e:00:00:02", "vm", "10.9.0.1")
-	other := hostPort("other", "fa:16:3e:00:00:03", "else", "10.0.0.5")
+	mine := candidate("mine", "fa:16:3e:00:00:01", "vm", "10.0.0.5")
+	second := candidate("second", "fa:16:3e:00:00:02", "vm", "10.9.0.1")
+	other := candidate("other", "fa:16:3e:00:00:03", "else", "10.0.0.5")
 	named := func(n *corev1.Node) { n.Annotations = map[string]string{v1.ParentPort: "second"} }
-	untold := func(n *corev1.Node) { n.Annotations = nil }
+	unannotated := func(n *corev1.Node) { n.Annotations = nil }
 	server := func(n *corev1.Node) { n.Spec.ProviderID = "openstack:///vm" }
 	for _, row := range []struct {
 		name  string
@@ -69,11 +69,11 @@ func TestWhichPortANodeHas(t *testing.T) {
 	}{
 		{"by its address", nil, "", []ParentCandidate{mine, second}, "mine"},
 		{"by its address where others have it, too", nil, "", []ParentCandidate{mine, other}, "mine"},
-		{"not by an address that two have", nil, "", []ParentCandidate{mine, hostPort("twin", "fa:16:3e:00:00:08", "else", "10.0.0.5")}, ""},
+		{"not by an address that two have", nil, "", []ParentCandidate{mine, candidate("twin", "fa:16:3e:00:00:08", "else", "10.0.0.5")}, ""},
 		{"not the port of a stranger that has the address", nil, "", []ParentCandidate{other}, ""},
-		{"not by its address before the agent tells its interfaces", untold, "", []ParentCandidate{mine}, ""},
-		{"not even a port without a MAC", untold, "", []ParentCandidate{hostPort("bare", "", "else", "10.0.0.5")}, ""},
-		{"by its provider id before that", func(n *corev1.Node) { untold(n); server(n) }, "", []ParentCandidate{mine, second}, "mine"},
+		{"not by its address before the agent tells its interfaces", unannotated, "", []ParentCandidate{mine}, ""},
+		{"not even a port without a MAC", unannotated, "", []ParentCandidate{candidate("bare", "", "else", "10.0.0.5")}, ""},
+		{"by its provider id before that", func(n *corev1.Node) { unannotated(n); server(n) }, "", []ParentCandidate{mine, second}, "mine"},
 		{"none has it", nil, "", nil, ""},
 		{"by its provider id and address", server, "", []ParentCandidate{mine, second, other}, "mine"},
 		{"by its provider id alone", server, "", []ParentCandidate{second, other}, "second"},
@@ -106,8 +106,8 @@ func portID(p *ParentPort) string {
 }
 
 func TestANodeThatIsTakenForAVirtualMachine(t *testing.T) {
-	f := NodeFacts{Name: "w", Node: worker(), Join: decidetest.Subnet(v1.JoinSubnet, v1.DefaultVpc, decidetest.CIDRs[v1.JoinSubnet]), Leases: decidetest.Leases{}}
-	f.Join.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
+	f := NodeFacts{Name: "w", Node: worker(), NodeSubnet: decidetest.Subnet(v1.JoinSubnet, v1.DefaultVpc, decidetest.CIDRs[v1.JoinSubnet]), Leases: decidetest.Leases{}}
+	f.NodeSubnet.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
 	before, ip, err := decidetest.Parts(Node(f))
 	if err != nil || len(before.Ports) != 1 {
 		t.Fatal(err, before)

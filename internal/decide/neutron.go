@@ -88,7 +88,7 @@ func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 		if f.Subnet.Labels[v1.LabelNamespace] != "" && f.PerNamespace != nil {
 			s.SubnetPool = f.PerNamespace.Pool
 		}
-		j := joinOf(f, net)
+		j := routerInterfaceOf(f, net)
 		j.Network = s.Name
 		want.RouterInterfaces = []intent.RouterInterface{j}
 	}
@@ -127,19 +127,19 @@ type CloudNetwork struct {
 	Gateways []netip.Addr
 }
 
-// SubnetSeen completes a Subnet's status with what Neutron has.
-func SubnetSeen(s *v1.SubnetStatus, spec *v1.SubnetSpec, n CloudNetwork) {
+// AddNetworkStatus completes a Subnet's status with what Neutron has.
+func AddNetworkStatus(s *v1.SubnetStatus, spec *v1.SubnetSpec, n CloudNetwork) {
 	s.Network = n.ID
 	if spec.MTU == 0 && n.MTU > 0 {
 		s.MTU = int32(n.MTU)
 	}
-	s.Gateway = join(n.Gateways)
+	s.Gateway = joinAddrs(n.Gateways)
 }
 
-// isOwn tells whether a Neutron network on the router is the Subnet's own. If the
-// network's id is not known yet, it is the one with exactly the Subnet's prefix:
-// Neutron rejects a second network with that prefix on the router.
-func isOwn(s *v1.Subnet, n RouterInterface, net Net) bool {
+// isOwnNetwork tells whether a Neutron network on the router is the Subnet's own.
+// If the network's id is not known yet, it is the one with exactly the Subnet's
+// prefix: Neutron rejects a second network with that prefix on the router.
+func isOwnNetwork(s *v1.Subnet, n RouterInterface, net Net) bool {
 	if FabricOf(s) != intent.FabricNeutron || !External(n.Network) {
 		return false
 	}

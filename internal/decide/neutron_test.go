@@ -60,7 +60,7 @@ func TestRangesLeaveOutWhatIsExcluded(t *testing.T) {
 func TestNodeInNeutron(t *testing.T) {
 	pods, services := decidetest.ReadySubnet(v1.PodSubnet, "neutron"), []netip.Prefix{decidetest.Prefix("10.96.0.0/16")}
 	got, ip, err := decidetest.Parts(Node(NodeFacts{
-		Name: "node1", Join: pods, NodeVpc: decidetest.Router, Services: services, Leases: decidetest.Leases{},
+		Name: "node1", NodeSubnet: pods, NodeVpc: decidetest.Router, Services: services, Leases: decidetest.Leases{},
 		Node: &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: "node1", UID: "n"},
 			Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "172.31.0.1"}, {Type: corev1.NodeHostName, Address: "node1"}}},
@@ -80,7 +80,8 @@ func TestNodeInNeutron(t *testing.T) {
 	}
 }
 
-// The Services' network is the parent of their range; the rest of it is the other half.
+// The Services' network is the parent of their range; the rest of it is the other
+// half.
 func TestServiceNetwork(t *testing.T) {
 	for _, row := range []struct{ cidr, reason, says string }{
 		{"10.96.0.0/16", "", "10.96.0.0/15 10.97.255.254 10.97.0.0 10.97.255.253"},

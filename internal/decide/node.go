@@ -15,9 +15,9 @@ type NodeFacts struct {
 	Name string
 	// Node is nil if there is no such object.
 	Node *corev1.Node
-	// Join is the Subnet that nodes have a port on: Subnet join, or Subnet pods if
-	// the nodes' Vpc is a Neutron router. It is nil if there is none.
-	Join *v1.Subnet
+	// NodeSubnet is the Subnet that nodes have a port on: Subnet join, or Subnet
+	// pods if the nodes' Vpc is a Neutron router. It is nil if there is none.
+	NodeSubnet *v1.Subnet
 	// NodeVpc is the Vpc that the nodes are in; ovn-cluster if empty.
 	NodeVpc string
 	// Nested is true if the node is a virtual machine with a trunk port. Parent is
@@ -43,7 +43,7 @@ func Node(f NodeFacts) intent.Decision[*v1.IP] {
 	switch {
 	case f.Node == nil, f.Nested && f.Parent != nil:
 		return intent.Remove[*v1.IP](nil)
-	case f.onSwitch():
+	case f.keepsSwitch():
 		return f.port(NoParent(f.Name))
 	case f.Nested: // Anything in the network belongs to an earlier Node of the same name.
 		return intent.Withdraw[*v1.IP](nil, NoParent(f.Name))
@@ -58,34 +58,35 @@ func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
 		return nodeInNeutron(f, problem)
 	}
 	unit := NodeUnit(f.Name)
-	// The group does not depend on the port: pods join it before the node has an address.
+	// The group does not depend on the port: pods join it before the node has an
+	// address.
 	want := intent.Want{Groups: []intent.Group{{Name: NodeGroup(f.Name)}}}
 	if f.Claim != nil && IPUnit(f.Claim) != unit {
 		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
 	}
-	if f.Join == nil {
-		return f.unable(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.JoinSubnet + " to be made"})
+	if f.NodeSubnet == nil {
+		return f.keepOrApply(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.JoinSubnet + " to be made"})
 	}
 	addrs, err := nodeAddrs(f, unit)
 	if err != nil {
 		return intent.ApplyWith[*v1.IP](want, nil, err) // the node has no address
 	}
-	ip, err := ClaimOn(f.Join, NodePort(f.Name), addrs)
+	ip, err := ClaimOn(f.NodeSubnet, NodePort(f.Name), addrs)
 	if err != nil {
-		return f.unable(want, err)
+		return f.keepOrApply(want, err)
 	}
 	ip.Spec.PodUID, ip.Spec.NodeName = string(f.Node.UID), f.Name
 	ip.Labels[v1.LabelNode] = f.Name
 	port := PortOf(ip)
 	port.UnknownAddresses = true // The node also sends from its other addresses.
 	want.Ports = []intent.Port{port}
-	want.RoutePolicies = waysOut(f.Name, addrs)
+	want.RoutePolicies = egressPolicies(f.Name, addrs)
 	return intent.ApplyWith(want, ip, problem)
 }
 
-// unable keeps everything of a node that has a claim, because what it should have
-// cannot be read. A node without a claim gets what needs no Subnet.
-func (f NodeFacts) unable(want intent.Want, problem error) intent.Decision[*v1.IP] {
+// keepOrApply keeps everything of a node that has a claim, because what it should
+// have cannot be read. A node without a claim gets what needs no Subnet.
+func (f NodeFacts) keepOrApply(want intent.Want, problem error) intent.Decision[*v1.IP] {
 	if f.Claim != nil && IPUnit(f.Claim) == NodeUnit(f.Name) {
 		return intent.Keep(f.Claim, problem)
 	}
@@ -98,15 +99,15 @@ func nodeAddrs(f NodeFacts, unit intent.Unit) ([]netip.Addr, error) {
 	if held := f.Leases.Held(v1.JoinSubnet, unit); len(held) > 0 {
 		return held, nil
 	}
-	if err := Ready(f.Join); err != nil {
+	if err := Ready(f.NodeSubnet); err != nil {
 		return nil, err
 	}
 	return f.Leases.Next(v1.JoinSubnet, unit)
 }
 
-// waysOut returns the route policies that send the packets of the node's pods
-// that leave the Vpc to the node.
-func waysOut(node string, addrs []netip.Addr) []intent.RoutePolicy {
+// egressPolicies returns the route policies that send the packets of the node's
+// pods that leave the Vpc to the node.
+func egressPolicies(node string, addrs []netip.Addr) []intent.RoutePolicy {
 	ways := make([]intent.RoutePolicy, 0, len(addrs))
 	for _, a := range addrs {
 		ways = append(ways, intent.RoutePolicy{

@@ -14,23 +14,24 @@ import (
 // nodeInNeutron wants a port on the pods' network, with routes to the Services.
 // It wants no route policy, because the Neutron router routes all other packets.
 func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
-	// The guard group does not depend on the port: pods join it before the node has one.
+	// The guard group does not depend on the port: pods join it before the node
+	// has one.
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guard()}}
 	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
 		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
 	}
-	if f.Join == nil {
-		return f.unable(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.PodSubnet + " to be made"})
+	if f.NodeSubnet == nil {
+		return f.keepOrApply(want, intent.Wait{Reason: "SubnetNotReady", For: "Subnet " + v1.PodSubnet + " to be made"})
 	}
-	ip := f.standing()
+	ip := f.presentClaim()
 	if ip == nil {
-		if err := Ready(f.Join); err != nil {
+		if err := Ready(f.NodeSubnet); err != nil {
 			return intent.ApplyWith[*v1.IP](want, nil, err)
 		}
-		ip = &v1.IP{Spec: v1.IPSpec{MTU: f.Join.Spec.MTU}}
+		ip = &v1.IP{Spec: v1.IPSpec{MTU: f.NodeSubnet.Spec.MTU}}
 	}
-	ip.ObjectMeta = metav1.ObjectMeta{Name: NodePort(f.Name), Labels: map[string]string{v1.LabelSubnet: f.Join.Name, v1.LabelNode: f.Name}}
-	ip.Spec.Subnet, ip.Spec.PodUID, ip.Spec.NodeName = f.Join.Name, string(f.Node.UID), f.Name
+	ip.ObjectMeta = metav1.ObjectMeta{Name: NodePort(f.Name), Labels: map[string]string{v1.LabelSubnet: f.NodeSubnet.Name, v1.LabelNode: f.Name}}
+	ip.Spec.Subnet, ip.Spec.PodUID, ip.Spec.NodeName = f.NodeSubnet.Name, string(f.Node.UID), f.Name
 	ip.Spec.Routes = nil
 	for _, p := range f.Services {
 		ip.Spec.Routes = append(ip.Spec.Routes, v1.Route{Destination: p.String()})
@@ -56,10 +57,10 @@ func (f NodeFacts) guard() intent.Group {
 	return policy.Guard(f.Name, addrs, f.Services)
 }
 
-// standing returns a copy of the node's claim on the Subnet; nil if there is none
-// or if the node does not hold its addresses.
-func (f NodeFacts) standing() *v1.IP {
-	if f.Claim == nil || f.Claim.Spec.Subnet != f.Join.Name || FabricOfIP(f.Claim) != intent.FabricNeutron {
+// presentClaim returns a copy of the node's claim on the Subnet; nil if there is
+// none or if the node does not hold its addresses.
+func (f NodeFacts) presentClaim() *v1.IP {
+	if f.Claim == nil || f.Claim.Spec.Subnet != f.NodeSubnet.Name || FabricOfIP(f.Claim) != intent.FabricNeutron {
 		return nil
 	}
 	if !Holds(f.Leases, NodeUnit(f.Name), f.Claim) {

@@ -9,9 +9,9 @@ import (
 // limit, and how many of it the project has.
 type Quota struct{ Limit, Used int }
 
-// room is how much of each quota should be free for what users may do at any
-// time: a NetworkPolicy with its peers, a node, a few pods.
-var room = []struct {
+// quotaReserve is how much of each quota should be free for what users may do at
+// any time: a NetworkPolicy with its peers, a node, a few pods.
+var quotaReserve = []struct {
 	kind, words, flag, why string
 	left                   int
 }{
@@ -20,12 +20,12 @@ var room = []struct {
 	{"port", "ports", "--ports", "each pod needs one, and the pools keep some", 20},
 }
 
-// Short returns a text that says which quotas are almost used up and what to do;
-// empty if none is. It leaves out numbers that change with every pod, so that the
-// text does not change and is reported once.
-func Short(quotas map[string]Quota, project string) string {
+// LowQuotas returns a text that says which quotas are almost used up and what to
+// do; empty if none is. It leaves out numbers that change with every pod, so that
+// the text does not change and is reported once.
+func LowQuotas(quotas map[string]Quota, project string) string {
 	var all []string
-	for _, r := range room {
+	for _, r := range quotaReserve {
 		q, known := quotas[r.kind]
 		if !known || q.Limit < 0 || q.Limit-q.Used >= r.left {
 			continue

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestShort(t *testing.T) {
+func TestLowQuotas(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		quotas map[string]Quota
@@ -19,7 +19,7 @@ func TestShort(t *testing.T) {
 		{"more than there may be", map[string]Quota{"port": {5, 50}}, []string{"of 5 ports"}},
 		{"what a cluster does not need", map[string]Quota{"floatingip": {0, 0}}, nil},
 	} {
-		got := Short(row.quotas, "P")
+		got := LowQuotas(row.quotas, "P")
 		if len(row.says) == 0 && got != "" {
 			t.Errorf("%s: %q", row.name, got)
 		}

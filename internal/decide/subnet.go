@@ -56,9 +56,9 @@ type SubnetReport struct {
 	Net Net
 }
 
-// tunnel is the size in bytes of the headers that Geneve over IPv4 adds to a
-// packet.
-const tunnel = 58
+// tunnelOverhead is the size in bytes of the headers that Geneve over IPv4 adds
+// to a packet.
+const tunnelOverhead = 58
 
 // Priorities of the route policies of Vpc ovn-cluster. Traffic within the Vpc
 // must match before the policies that send traffic out of it.
@@ -75,12 +75,12 @@ const (
 func Subnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	switch {
 	case f.Subnet == nil:
-		return absent(f)
+		return absentSubnet(f)
 	case !f.Subnet.DeletionTimestamp.IsZero():
 		return deletedSubnet(f)
 	}
 	report := SubnetReport{Action: Hold}
-	if leftover(f) {
+	if isLeftover(f) {
 		report.Action = Remove
 	}
 	net, err := NetOf(&f.Subnet.Spec)
@@ -110,7 +110,7 @@ func deletedSubnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	if len(f.Users) == 0 {
 		return intent.Remove(SubnetReport{Action: Release, Status: f.Subnet.Status, Net: net})
 	}
-	inUse := intent.Wait{Reason: "InUse", For: list("the release of its addresses by", f.Users, identity)}
+	inUse := intent.Wait{Reason: "InUse", For: listNames("the release of its addresses by", f.Users, identity)}
 	if err != nil {
 		return intent.Keep(SubnetReport{Status: f.Subnet.Status}, inUse)
 	}
@@ -142,7 +142,7 @@ func subnetWant(f SubnetFacts, net Net) intent.Want {
 		want.Networks[0].LoadBalancersOf = ""
 		return want
 	}
-	want.RouterInterfaces = []intent.RouterInterface{joinOf(f, net)}
+	want.RouterInterfaces = []intent.RouterInterface{routerInterfaceOf(f, net)}
 	if vpc == v1.DefaultVpc {
 		for _, p := range net.Prefixes {
 			want.RoutePolicies = append(want.RoutePolicies, intent.RoutePolicy{Router: vpc, Priority: priorityWithin, To: p, Allow: true})
@@ -151,11 +151,11 @@ func subnetWant(f SubnetFacts, net Net) intent.Want {
 	return want
 }
 
-func joinOf(f SubnetFacts, net Net) intent.RouterInterface {
+func routerInterfaceOf(f SubnetFacts, net Net) intent.RouterInterface {
 	vpc := f.Subnet.Spec.Vpc
 	j := intent.RouterInterface{
 		Network: f.Name, Router: vpc, Foreign: External(vpc), MAC: MAC(net.Gateways[0]),
-		NetworkPort: segmentPort(f.Name, vpc), RouterPort: routerPort(f.PortPrefix, f.Name, vpc),
+		NetworkPort: networkPort(f.Name, vpc), RouterPort: routerPort(f.PortPrefix, f.Name, vpc),
 	}
 	for i, g := range net.Gateways {
 		j.Addresses = append(j.Addresses, netip.PrefixFrom(g, net.Prefixes[i].Bits()))
@@ -168,14 +168,14 @@ func subnetStatus(f SubnetFacts, net Net) v1.SubnetStatus {
 	if len(net.Prefixes) == 1 {
 		s.Protocol = map[bool]string{true: "IPv4", false: "IPv6"}[net.Prefixes[0].Addr().Is4()]
 	}
-	s.Gateway = join(net.Gateways)
+	s.Gateway = joinAddrs(net.Gateways)
 	if old := f.Subnet.Status; FabricOf(f.Subnet) == intent.FabricNeutron && old.Network != "" {
 		s.Network, s.MTU, s.Gateway = old.Network, old.MTU, old.Gateway // until Neutron is read again
 	}
 	return s
 }
 
-func join(addrs []netip.Addr) string {
+func joinAddrs(addrs []netip.Addr) string {
 	texts := make([]string, 0, len(addrs))
 	for _, a := range addrs {
 		texts = append(texts, a.String())
@@ -187,7 +187,7 @@ func mtu(f SubnetFacts) int32 {
 	if f.Subnet.Spec.MTU != 0 {
 		return f.Subnet.Spec.MTU
 	}
-	m := f.UnderlayMTU - tunnel
+	m := f.UnderlayMTU - tunnelOverhead
 	if f.Router != nil && f.Router.MTU > 0 {
 		m = min(m, f.Router.MTU)
 	}
@@ -197,16 +197,16 @@ func mtu(f SubnetFacts) int32 {
 // refusal returns the first reason in the Subnet's own spec not to make it, or to
 // wait; nil if there is none.
 func refusal(f SubnetFacts) error {
-	return cmp.Or(objectToSpec(f), objectToVpc(f), objectToNamespaces(f))
+	return cmp.Or(checkSpec(f), checkVpc(f), checkNamespaces(f))
 }
 
 // conflict returns the first reason why something else has an older right to the
 // Subnet's prefix or name; nil if there is none.
 func conflict(f SubnetFacts, net Net) error {
-	return cmp.Or(objectToSubnets(f, net), objectToNodes(f, net), objectToNeutron(f, net))
+	return cmp.Or(checkSubnets(f, net), checkNodes(f, net), checkRouter(f, net))
 }
 
-func objectToSpec(f SubnetFacts) error {
+func checkSpec(f SubnetFacts) error {
 	s := f.Subnet.Spec
 	switch {
 	case FabricOf(f.Subnet) == intent.FabricNeutron && !External(s.Vpc):
@@ -216,12 +216,12 @@ func objectToSpec(f SubnetFacts) error {
 	case External(f.Name):
 		return intent.Stop{Reason: "NameTaken", Why: "names that begin with neutron- are those of Neutron's networks: choose another name"}
 	case s.NatOutgoing && s.Vpc != v1.DefaultVpc:
-		return intent.Stop{Reason: "NatOutgoing", Why: natOutgoing(s.Vpc)}
+		return intent.Stop{Reason: "NatOutgoing", Why: natOutgoingProblem(s.Vpc)}
 	}
 	return nil
 }
 
-func natOutgoing(vpc string) string {
+func natOutgoingProblem(vpc string) string {
 	if id, ok := strings.CutPrefix(vpc, "neutron-"); ok {
 		return fmt.Sprintf("natOutgoing works in Vpc %s only: set it to false; what leaves router %s is Neutron's to translate: "+
 			"give the router an external gateway with SNAT (openstack router set --external-gateway NETWORK --enable-snat %s)", v1.DefaultVpc, vpc, id)
@@ -229,7 +229,7 @@ func natOutgoing(vpc string) string {
 	return fmt.Sprintf("natOutgoing works in Vpc %s only: set it to false, Vpc %s has no way out", v1.DefaultVpc, vpc)
 }
 
-func objectToVpc(f SubnetFacts) error {
+func checkVpc(f SubnetFacts) error {
 	switch {
 	case f.Subnet.Spec.Vpc == v1.DefaultVpc && NodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It exists or is created again.
 		return nil
@@ -241,7 +241,7 @@ func objectToVpc(f SubnetFacts) error {
 	return nil
 }
 
-func objectToNamespaces(f SubnetFacts) error {
+func checkNamespaces(f SubnetFacts) error {
 	for _, ns := range f.Subnet.Spec.Namespaces {
 		if f.Vpc != nil && !Allows(f.Vpc, ns, f.NodeVpc) {
 			return intent.Wait{Reason: "NamespaceNotInVpc", For: fmt.Sprintf("namespace %s in spec.namespaces of Vpc %s", ns, f.Vpc.Name)}
@@ -250,9 +250,9 @@ func objectToNamespaces(f SubnetFacts) error {
 	return nil
 }
 
-// objectToSubnets returns a problem if an older Subnet has the same port names or
+// checkSubnets returns a problem if an older Subnet has the same port names or
 // overlaps; nil otherwise.
-func objectToSubnets(f SubnetFacts, net Net) error {
+func checkSubnets(f SubnetFacts, net Net) error {
 	for _, o := range f.Others {
 		if Older(o, f.Subnet) > 0 {
 			continue
@@ -265,7 +265,7 @@ func objectToSubnets(f SubnetFacts, net Net) error {
 			continue
 		}
 		if a, b, ok := overlap(net.Prefixes, other); ok {
-			return overlaps(a, b, "Subnet "+o.Name+" of the same Vpc")
+			return overlapProblem(a, b, "Subnet "+o.Name+" of the same Vpc")
 		}
 	}
 	return nil
@@ -273,33 +273,33 @@ func objectToSubnets(f SubnetFacts, net Net) error {
 
 func sharePortName(f SubnetFacts, o *v1.Subnet) bool {
 	vpc := f.Subnet.Spec.Vpc
-	return segmentPort(f.Name, vpc) == segmentPort(o.Name, o.Spec.Vpc) ||
+	return networkPort(f.Name, vpc) == networkPort(o.Name, o.Spec.Vpc) ||
 		routerPort(f.PortPrefix, f.Name, vpc) == routerPort(f.PortPrefix, o.Name, o.Spec.Vpc)
 }
 
-func overlaps(a, b netip.Prefix, side string) error {
+func overlapProblem(a, b netip.Prefix, side string) error {
 	return intent.Stop{Reason: "Overlap", Why: fmt.Sprintf("cidrBlock %v overlaps %v of %s: make the Subnet with another cidrBlock", a, b, side)}
 }
 
-// objectToNodes returns a problem if the Subnet of the nodes' Vpc contains a
+// checkNodes returns a problem if the Subnet of the nodes' Vpc contains a
 // node's address: nodes have routes to the pods of their Vpc, and such a route
 // would hide the node.
-func objectToNodes(f SubnetFacts, net Net) error {
+func checkNodes(f SubnetFacts, net Net) error {
 	if f.Subnet.Spec.Vpc != NodeVpcOf(f.NodeVpc) {
 		return nil
 	}
 	for _, n := range f.Nodes {
 		if i := slices.IndexFunc(net.Prefixes, func(p netip.Prefix) bool { return p.Contains(n.Addr) }); i >= 0 {
-			return overlaps(net.Prefixes[i], netip.PrefixFrom(n.Addr, n.Addr.BitLen()), "Node "+n.Node)
+			return overlapProblem(net.Prefixes[i], netip.PrefixFrom(n.Addr, n.Addr.BitLen()), "Node "+n.Node)
 		}
 	}
 	return nil
 }
 
-// objectToNeutron returns a problem if the router is not ours and not Neutron's,
+// checkRouter returns a problem if the router is not ours and not Neutron's,
 // or if a network on it has the same name or overlaps. Neutron does not check
 // this, because it does not know our networks.
-func objectToNeutron(f SubnetFacts, net Net) error {
+func checkRouter(f SubnetFacts, net Net) error {
 	if f.Router == nil {
 		return nil
 	}
@@ -307,14 +307,14 @@ func objectToNeutron(f SubnetFacts, net Net) error {
 		return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s is neither ours nor Neutron's", f.Router.Name)}
 	}
 	for _, n := range f.Router.Interfaces {
-		if n.Ours || isOwn(f.Subnet, n, net) {
+		if n.Ours || isOwnNetwork(f.Subnet, n, net) {
 			continue
 		}
 		if n.Network == f.Name {
 			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s has a network %s that is not ours: choose another name", f.Router.Name, n.Network)}
 		}
 		if a, b, ok := overlap(net.Prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
-			return overlaps(a, b, fmt.Sprintf("network %s on router %s", n.Network, f.Router.Name))
+			return overlapProblem(a, b, fmt.Sprintf("network %s on router %s", n.Network, f.Router.Name))
 		}
 	}
 	return nil

@@ -91,7 +91,7 @@ func ourVpc(f VpcFacts) intent.Decision[VpcReport] {
 		return intent.Apply(routerWant(f.Name), report)
 	case len(f.Subnets) > 0:
 		report.Action = ""
-		return intent.ApplyWith(routerWant(f.Name), report, intent.Wait{Reason: "InUse", For: list("the deletion of Subnet", f.Subnets, subnetName)})
+		return intent.ApplyWith(routerWant(f.Name), report, intent.Wait{Reason: "InUse", For: listNames("the deletion of Subnet", f.Subnets, subnetName)})
 	}
 	report.Action = Release
 	return intent.Remove(report)

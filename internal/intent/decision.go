@@ -9,7 +9,7 @@ import "errors"
 // network: its fabric is not called. Only Remove and Withdraw delete everything.
 // The zero Decision keeps.
 type Decision[R any] struct {
-	do      action
+	action  action
 	want    Want
 	report  R
 	problem error
@@ -38,14 +38,14 @@ func ApplyWith[R any](w Want, report R, problem error) Decision[R] {
 	if w.Empty() {
 		return Keep(report, errors.Join(errNothing, problem))
 	}
-	return Decision[R]{do: apply, want: w, report: report, problem: problem}
+	return Decision[R]{action: apply, want: w, report: report, problem: problem}
 }
 
 // Keep leaves everything in the network as it is: the object is refused, cannot
 // be read, or it is not known what it needs. problem says which, and must not be
 // nil.
 func Keep[R any](report R, problem error) Decision[R] {
-	return Decision[R]{do: keep, report: report, problem: problem}
+	return Decision[R]{action: keep, report: report, problem: problem}
 }
 
 // Remove deletes everything that the unit has: the object does not exist, or asks
@@ -57,13 +57,13 @@ func Remove[R any](report R) Decision[R] { return Withdraw(report, nil) }
 // another object has an older right to it. problem says why the unit gets nothing
 // now.
 func Withdraw[R any](report R, problem error) Decision[R] {
-	return Decision[R]{do: remove, report: report, problem: problem}
+	return Decision[R]{action: remove, report: report, problem: problem}
 }
 
 // Want returns what the fabric must make true; an empty Want means that the
 // fabric must delete everything. It returns false if everything is kept and the
 // fabric must not be called.
-func (d Decision[R]) Want() (Want, bool) { return d.want, d.do != keep }
+func (d Decision[R]) Want() (Want, bool) { return d.want, d.action != keep }
 
 // Report returns what Kubernetes is told beside the outcome.
 func (d Decision[R]) Report() R { return d.report }
@@ -71,7 +71,7 @@ func (d Decision[R]) Report() R { return d.report }
 // Problem returns why the object does not have all that it asks for: a Wait, a
 // Stop, or an error that is retried; nil if there is no problem.
 func (d Decision[R]) Problem() error {
-	if d.do == keep && d.problem == nil {
+	if d.action == keep && d.problem == nil {
 		return errUndecided
 	}
 	return d.problem

@@ -97,7 +97,7 @@ func (p *pool) exclusion(a netip.Addr) (netip.Addr, bool) {
 	return p.excluded[lo].To(), true
 }
 
-func (p *pool) take(a netip.Addr) {
+func (p *pool) markUsed(a netip.Addr) {
 	p.used.add(p.offset(a))
 	p.count++
 	if _, excluded := p.exclusion(a); !excluded {
@@ -105,7 +105,7 @@ func (p *pool) take(a netip.Addr) {
 	}
 }
 
-func (p *pool) give(a netip.Addr) {
+func (p *pool) markFree(a netip.Addr) {
 	p.used.remove(p.offset(a))
 	p.count--
 	if _, excluded := p.exclusion(a); !excluded {

@@ -47,7 +47,8 @@ func (u *used) next(x uint64) (uint64, bool) {
 		if free != 0 {
 			return u.descend(l, x&^63|uint64(bits.TrailingZeros64(free)))
 		}
-		// This word has no free offset from x on: continue at the next word, one level up.
+		// This word has no free offset from x on: continue at the next word, one level
+		// up.
 		if x = x>>6 + 1; x > ^uint64(0)>>(6*(l+1)) {
 			return 0, false
 		}

@@ -61,7 +61,7 @@ func TestCases(t *testing.T) {
 					t.Errorf("%s: by the API's words %v, want %v", r, got, r.Pass)
 				}
 			}
-			agree(t, c.World, probes)
+			compareAll(t, c.World, probes)
 		})
 	}
 }

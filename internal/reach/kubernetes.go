@@ -110,10 +110,10 @@ func (w World) permits(p *netv1.NetworkPolicy, d netv1.PolicyType, peer netip.Ad
 }
 
 func (w World) isPeer(namespace string, peers []netv1.NetworkPolicyPeer, a netip.Addr) bool {
-	return len(peers) == 0 || slices.ContainsFunc(peers, func(p netv1.NetworkPolicyPeer) bool { return w.is(namespace, p, a) })
+	return len(peers) == 0 || slices.ContainsFunc(peers, func(p netv1.NetworkPolicyPeer) bool { return w.isSelected(namespace, p, a) })
 }
 
-func (w World) is(namespace string, p netv1.NetworkPolicyPeer, a netip.Addr) bool {
+func (w World) isSelected(namespace string, p netv1.NetworkPolicyPeer, a netip.Addr) bool {
 	if p.IPBlock != nil {
 		return inBlock(p.IPBlock.CIDR, a) && !slices.ContainsFunc(p.IPBlock.Except, func(e string) bool { return inBlock(e, a) })
 	}

@@ -15,13 +15,13 @@ import (
 
 var services = netip.MustParsePrefix("10.96.0.0/24")
 
-// clouds are OpenStack's own groups: their names are their ids.
-var clouds = map[string]string{"machines": "machines", "x": "x", "y": "y"}
+// cloudGroupIDs are OpenStack's own groups: their names are their ids.
+var cloudGroupIDs = map[string]string{"machines": "machines", "x": "x", "y": "y"}
 
 // network is what the product makes of a world: every group of every unit, and
 // every pod's memberships.
 func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network {
-	book := policy.NewIndex(w.Policies)
+	index := policy.NewIndex(w.Policies)
 	ports, pods := policy.PortCount{}, map[string]policy.Pod{}
 	for _, p := range w.Pods {
 		ports.Change(nil, policy.NamedPortsOf(p))
@@ -31,14 +31,14 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 	n := reach.Network{Groups: standard.Groups, Balancers: balancers(w)}
 	for _, p := range w.Policies {
 		want, _, err := parts(policy.Decide(policy.Facts{
-			Namespace: p.Namespace, Name: p.Name, Index: book, Ports: ports, Services: facts(w, pods), CloudGroups: clouds,
+			Namespace: p.Namespace, Name: p.Name, Index: index, Ports: ports, Services: policyServices(w, pods), CloudGroups: cloudGroupIDs,
 		}))
 		if err != nil {
 			t.Fatalf("policy %s: %v", p.Name, err)
 		}
 		n.Groups = append(n.Groups, want.Groups...)
 	}
-	for _, g := range book.Groups(ports) {
+	for _, g := range index.Groups(ports) {
 		n.Groups = append(n.Groups, g)
 	}
 	for _, node := range w.Nodes {
@@ -53,7 +53,7 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 		known[g.Name] = true
 	}
 	for name, p := range pods {
-		m, err := book.Memberships(p, policy.CloudGroups{IDs: clouds})
+		m, err := index.Memberships(p, policy.CloudGroups{IDs: cloudGroupIDs})
 		if err != nil {
 			t.Fatalf("pod %s: %v", name, err)
 		}
@@ -86,7 +86,7 @@ func policyPod(w reach.World, p *corev1.Pod) policy.Pod {
 	return policy.PodOf(p, nil, reach.PodAddrs(p))
 }
 
-func facts(w reach.World, pods map[string]policy.Pod) []policy.Service {
+func policyServices(w reach.World, pods map[string]policy.Pod) []policy.Service {
 	at := func(a netip.Addr) *policy.Pod {
 		for _, p := range pods {
 			if slices.Contains(p.Addrs, a) {
@@ -122,9 +122,9 @@ func protocol(p corev1.ServicePort) string {
 	return map[corev1.Protocol]string{"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}[p.Protocol]
 }
 
-// agree compares what the two say of every flow between any two ends, and
+// compareAll compares what the two say of every flow between any two ends, and
 // fails with the first on which they differ.
-func agree(t interface{ Fatalf(string, ...any) }, w reach.World, ports []reach.Flow) {
+func compareAll(t interface{ Fatalf(string, ...any) }, w reach.World, ports []reach.Flow) {
 	n := network(t, w)
 	var ends []netip.Addr
 	for _, p := range n.Ports {

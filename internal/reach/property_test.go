@@ -22,7 +22,7 @@ func TestGroupsAreThePolicies(t *testing.T) {
 		for i := range rapid.IntRange(0, 4).Draw(t, "policies") {
 			w.Policies = append(w.Policies, somePolicy(t, fmt.Sprint("p", i)))
 		}
-		agree(t, w, probes)
+		compareAll(t, w, probes)
 	})
 }
 

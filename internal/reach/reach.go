@@ -77,12 +77,12 @@ func (n Network) members(f Flow) ([]intent.Member, bool) {
 	return nil, false
 }
 
-func (n Network) leaves(f Flow) bool { return n.lets(intent.Egress, f.From, f.To, f) }
+func (n Network) leaves(f Flow) bool { return n.permits(intent.Egress, f.From, f.To, f) }
 
-func (n Network) enters(f Flow) bool { return n.lets(intent.Ingress, f.To, f.From, f) }
+func (n Network) enters(f Flow) bool { return n.permits(intent.Ingress, f.To, f.From, f) }
 
-// lets tells whether a rule of the port at one end permits the flow.
-func (n Network) lets(d intent.Direction, at, peer netip.Addr, f Flow) bool {
+// permits tells whether a rule of the port at one end permits the flow.
+func (n Network) permits(d intent.Direction, at, peer netip.Addr, f Flow) bool {
 	port, inside := n.port(at)
 	if !inside || port.Free {
 		return true
@@ -91,14 +91,14 @@ func (n Network) lets(d intent.Direction, at, peer netip.Addr, f Flow) bool {
 		if !slices.Contains(port.Groups, g.Name) {
 			continue
 		}
-		if slices.ContainsFunc(g.Rules, func(r intent.Rule) bool { return n.fits(r, d, peer, f) }) {
+		if slices.ContainsFunc(g.Rules, func(r intent.Rule) bool { return n.matches(r, d, peer, f) }) {
 			return true
 		}
 	}
 	return false
 }
 
-func (n Network) fits(r intent.Rule, d intent.Direction, peer netip.Addr, f Flow) bool {
+func (n Network) matches(r intent.Rule, d intent.Direction, peer netip.Addr, f Flow) bool {
 	switch {
 	case r.Direction != d,
 		r.Protocol != "" && r.Protocol != f.Protocol,

@@ -45,10 +45,10 @@ type Unit[F, T any] struct {
 
 // On returns a Reconciler that runs the unit on a fabric. m may be nil.
 func (u Unit[F, T]) On(f Fabric, m *Metrics, log *slog.Logger) reconcile.Reconciler {
-	return running[F, T]{u, f, m, log}
+	return reconciler[F, T]{u, f, m, log}
 }
 
-type running[F, T any] struct {
+type reconciler[F, T any] struct {
 	Unit[F, T]
 	fabric  Fabric
 	metrics *Metrics
@@ -56,7 +56,7 @@ type running[F, T any] struct {
 }
 
 // Reconcile runs the unit of one object once.
-func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (r reconciler[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	name := Name(r.Kind, req.NamespacedName)
 	facts, err := r.Gather(ctx, req.NamespacedName)
 	if wait := (intent.Wait{}); errors.As(err, &wait) {
@@ -68,7 +68,7 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	d := r.Decide(facts)
 	if r.Hold != nil {
 		if err := r.Hold(ctx, facts, d.Report()); err != nil {
-			return again(fmt.Errorf("hold %s: %w", name, err))
+			return requeue(fmt.Errorf("hold %s: %w", name, err))
 		}
 	}
 	start := time.Now() //nolint:forbidigo // a duration for a metric
@@ -78,14 +78,14 @@ func (r running[F, T]) Reconcile(ctx context.Context, req reconcile.Request) (re
 		r.log.Info("changed the network", "unit", name, "rows", out.Observed.Changed)
 	}
 	if err := r.Report(ctx, facts, d.Report(), out); err != nil {
-		return again(fmt.Errorf("report %s: %w", name, err))
+		return requeue(fmt.Errorf("report %s: %w", name, err))
 	}
 	return reconcile.Result{RequeueAfter: out.Again}, out.Retry(name)
 }
 
 // apply calls the fabric, unless everything is kept. An error of the fabric takes
 // precedence over the decision's problem.
-func (r running[F, T]) apply(ctx context.Context, name intent.Unit, d intent.Decision[T]) Outcome {
+func (r reconciler[F, T]) apply(ctx context.Context, name intent.Unit, d intent.Decision[T]) Outcome {
 	want, called := d.Want()
 	if !called {
 		out := outcomeOf(intent.Observed{}, d.Problem())
@@ -98,21 +98,21 @@ func (r running[F, T]) apply(ctx context.Context, name intent.Unit, d intent.Dec
 	return out
 }
 
-// again schedules another run: after the time of an intent.Wait, or shortly if
+// requeue schedules another run: after the time of an intent.Wait, or shortly if
 // the error only means that the cache is older than the API server. Any other
 // error is returned.
-func again(err error) (reconcile.Result, error) {
+func requeue(err error) (reconcile.Result, error) {
 	if wait := (intent.Wait{}); errors.As(err, &wait) {
 		return reconcile.Result{RequeueAfter: wait.After}, nil
 	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: behind}, nil
+		return reconcile.Result{RequeueAfter: cacheLag}, nil
 	}
 	return reconcile.Result{}, err
 }
 
-// behind is how much older than the API server a cache may be.
-const behind = 50 * time.Millisecond
+// cacheLag is how much older than the API server a cache may be.
+const cacheLag = 50 * time.Millisecond
 
 // Name returns the name of the unit of an object of that kind.
 func Name(kind string, n types.NamespacedName) intent.Unit {

@@ -57,9 +57,9 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 			Decide: func(name string) intent.Decision[int] {
 				return intent.ApplyWith(intent.Want{Groups: []intent.Group{{Name: name}}}, 7, row.problem)
 			},
-			Report: func(_ context.Context, _ string, told int, o Outcome) error {
-				if got = o; told != 7 {
-					t.Errorf("%s: told %d", row.name, told)
+			Report: func(_ context.Context, _ string, report int, o Outcome) error {
+				if got = o; report != 7 {
+					t.Errorf("%s: told %d", row.name, report)
 				}
 				return nil
 			},

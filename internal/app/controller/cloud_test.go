@@ -13,26 +13,27 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/octavia/octaviatest"
 )
 
-// fakeCloud is a Neutron with a router in it, whose id stands for $ROUTER in
-// the scripts' files; @name stands for the id of whatever is named so.
+// fakeCloud is a fake Neutron and Octavia. $ROUTER in the scripts' files stands
+// for the id of its router, @name for the id of the object of that name.
 type fakeCloud struct {
 	*neutrontest.Cloud
 	octavia *octaviatest.Cloud
-	// front is the clouds.yaml of both.
-	front     string
-	door      *door
-	router    string
-	byDefault bool
-	every     string
+	// proxyClouds is the path of the clouds.yaml that leads to the proxy.
+	proxyClouds string
+	proxy       *proxy
+	router      string
+	byDefault   bool
+	interval    string
 }
 
-// openstack [default] [quick] starts Neutron and names it in the settings; with
-// default it is the cluster's default, with quick it is looked at all the time.
+// openstack [default] [quick] starts the fake cloud and writes it into the
+// settings. With default it is the cluster's default fabric. With quick the
+// controller reads it every 300 ms.
 func (w *world) openstack(args []string) error {
 	w.cloud.Cloud, w.cloud.octavia = neutrontest.New(w.t), octaviatest.New(w.t)
 	err := w.foreign([]string{"router", "router1"})
 	if err == nil {
-		w.cloud.front, w.cloud.door, err = newFront(w.t, w.cloud.Cloud, w.cloud.octavia)
+		w.cloud.proxyClouds, w.cloud.proxy, err = newProxy(w.t, w.cloud.Cloud, w.cloud.octavia)
 	}
 	if err != nil {
 		return err
@@ -40,21 +41,21 @@ func (w *world) openstack(args []string) error {
 	id := w.named("@router1")
 	w.cloud.router, w.cloud.byDefault = id, slices.Contains(args, "default")
 	w.nbdb.Nbctl("lr-add", "neutron-"+id, "--", "set", "logical_router", "neutron-"+id, `external_ids:"neutron:router_name"=router1`)
-	w.cloud.every = "1m"
+	w.cloud.interval = "1m"
 	if slices.Contains(args, "quick") {
-		w.cloud.every = "300ms"
+		w.cloud.interval = "300ms"
 	}
 	return w.settings([]string{"securityGroups: []"})
 }
 
-// settings MORE writes the settings anew, with more of Neutron's.
+// settings MORE writes the settings again, with MORE in section neutron.
 func (w *world) settings(args []string) error {
 	return w.configure(fmt.Sprintf("neutron: {cloud: %s, cloudsFile: %q, router: router1, default: %v, podCIDR: 10.1.0.0/16, pool: {min: 2, batch: 2}, externalNetwork: %s, lookEvery: %s, %s}\n",
-		neutrontest.Name, w.cloud.front, w.cloud.byDefault, external, w.cloud.every, w.named(args[0])))
+		neutrontest.Name, w.cloud.proxyClouds, w.cloud.byDefault, external, w.cloud.interval, w.named(args[0])))
 }
 
-// away has all calls to Neutron fail, back ends that. Pods' ports
-// under way are made first, which their tags end.
+// away makes all calls to Neutron fail; back ends that. It first waits until the
+// ports of pods that are being created have their tags.
 func (w *world) away([]string) error {
 	err := eventually("", func() (string, error) {
 		return strings.Join(slices.DeleteFunc(w.cloud.Snapshot(), func(o string) bool {
@@ -70,7 +71,8 @@ func (w *world) away([]string) error {
 	return nil
 }
 
-// full lets nobody make a security group, back ends that.
+// full makes the creation of security groups fail for lack of quota; back ends
+// that.
 func (w *world) full([]string) error {
 	w.cloud.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
 		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/security-groups") {
@@ -86,14 +88,15 @@ func (w *world) back([]string) error {
 	return nil
 }
 
-// tenant ID CODE has Keystone answer so to who asks for another project.
+// tenant ID CODE makes Keystone answer requests for another project with CODE.
 func (w *world) tenant(args []string) error {
 	code, err := strconv.Atoi(args[1])
 	w.cloud.Tenant(args[0], code)
 	return err
 }
 
-// things FILE COLLECTION FIELD...: what there is in Neutron, each different line once.
+// things FILE COLLECTION FIELD... waits until the file has the fields of each
+// object in Neutron. Duplicate lines count once.
 func (w *world) things(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		var out []string
@@ -116,19 +119,21 @@ func (w *world) things(args []string) error {
 	})
 }
 
-// names FILE COLLECTION: Neutron has things of these names, each one or more times.
+// names FILE COLLECTION waits until the file has the names of the objects in
+// Neutron. Duplicate names count once.
 func (w *world) names(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		return strings.Join(slices.Compact(w.cloud.Names(args[1])), "\n"), nil
 	})
 }
 
-// group NAME makes a security group as somebody else would.
+// group NAME creates a security group as another user would.
 func (w *world) group(args []string) error {
 	return w.foreign([]string{"security_group", args[0]})
 }
 
-// members FILE: each pod's port and the names of its security groups.
+// members FILE waits until the file has each pod's port and the names of its
+// security groups.
 func (w *world) members(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		var b strings.Builder
@@ -148,7 +153,8 @@ func (w *world) members(args []string) error {
 	})
 }
 
-// rules FILE GROUP: what a security group lets through, its peers by name.
+// rules FILE GROUP waits until the file has the rules of a security group, with
+// its peers by name.
 func (w *world) rules(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		var b strings.Builder
@@ -163,8 +169,8 @@ func (w *world) rules(args []string) error {
 	})
 }
 
-// thing is one of Neutron's objects.
-type thing struct {
+// neutronObject has the fields of Neutron's objects that the scripts compare.
+type neutronObject struct {
 	ID, Name    string
 	Groups      []string `json:"security_groups"`
 	Group       string   `json:"security_group_id"`
@@ -180,10 +186,10 @@ type thing struct {
 	} `json:"fixed_ips"`
 }
 
-func (w *world) objects(collection string) map[string]thing {
-	out := map[string]thing{}
+func (w *world) objects(collection string) map[string]neutronObject {
+	out := map[string]neutronObject{}
 	for _, line := range w.cloud.Snapshot() {
-		var o thing
+		var o neutronObject
 		kind, text, _ := strings.Cut(line, " ")
 		if kind == collection && json.Unmarshal([]byte(text), &o) == nil {
 			out[o.ID] = o

@@ -89,8 +89,8 @@ func (c clusterUnit) reportQuotas(f decide.ClusterFacts, r decide.ClusterReport)
 	if main == nil {
 		return
 	}
-	if c.topology.Cloud.SetShort(r.Short) && r.Short != "" {
-		c.log.Warn("a quota may be too small", "unit", clusterName(c.topology.Settings), "err", r.Short)
-		c.reporter.Warn(main, "QuotaLow", r.Short)
+	if c.topology.Cloud.SetLowQuotas(r.LowQuotas) && r.LowQuotas != "" {
+		c.log.Warn("a quota may be too small", "unit", clusterName(c.topology.Settings), "err", r.LowQuotas)
+		c.reporter.Warn(main, "QuotaLow", r.LowQuotas)
 	}
 }

@@ -16,35 +16,36 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/neutrontest"
 )
 
-// fail CODE METHOD PATH [WORD [N]]: calls get that answer, all or only the N-th;
-// METHOD may be ANY, PATH is a regular expression, CODE 0 breaks the connection.
+// fail CODE METHOD PATH [WORD [N]] makes calls fail with CODE, all of them or
+// only the N-th. METHOD may be ANY, PATH is a regular expression, CODE 0 breaks
+// the connection.
 func (w *world) fail(args []string) error {
 	f, err := faultOf(args[1:])
 	if err == nil {
 		f.code, err = strconv.Atoi(args[0])
 	}
 	if err == nil {
-		w.cloud.door.add(f)
+		w.cloud.proxy.add(f)
 	}
 	return err
 }
 
-// lose METHOD PATH [WORD [N]]: calls are done, and their answer is lost.
+// lose METHOD PATH [WORD [N]] executes calls and loses their answers.
 func (w *world) lose(args []string) error {
 	f, err := faultOf(args)
 	if err == nil {
-		f.late = true
-		w.cloud.door.add(f)
+		f.loseAnswer = true
+		w.cloud.proxy.add(f)
 	}
 	return err
 }
 
-// hold METHOD PATH: calls take until heal.
+// hold METHOD PATH blocks calls until heal.
 func (w *world) hold(args []string) error {
 	f, err := faultOf(args)
 	if err == nil {
-		f.gate = make(chan struct{})
-		w.cloud.door.add(f)
+		f.hold = make(chan struct{})
+		w.cloud.proxy.add(f)
 	}
 	return err
 }
@@ -61,10 +62,10 @@ func faultOf(args []string) (*fault, error) {
 	return f, err
 }
 
-// happens waits until some call has met a fault, or has been refused.
+// happens waits until a call has had a fault or has been refused.
 func (w *world) happens([]string) error {
 	return eventually("yes", func() (string, error) {
-		if w.cloud.door.met() > 0 {
+		if w.cloud.proxy.hits() > 0 {
 			return "yes", nil
 		}
 		return "no call has met a fault", nil
@@ -72,15 +73,15 @@ func (w *world) happens([]string) error {
 }
 
 func (w *world) heal([]string) error {
-	w.cloud.door.heal()
+	w.cloud.proxy.heal()
 	return nil
 }
 
-// login expired|refused|accepted|changed: all tokens are taken back; and the
-// password is no good, is good again, or is another one, first in Keystone and
-// then in clouds.yaml.
+// login expired|refused|accepted|changed revokes all tokens. The password stays
+// as it is, becomes invalid, becomes valid again, or is changed in Keystone.
+// correct then changes it in clouds.yaml.
 func (w *world) login(args []string) error {
-	d, secret := w.cloud.door, neutrontest.Secret
+	d, secret := w.cloud.proxy, neutrontest.Secret
 	switch args[0] {
 	case "expired":
 		secret = d.secret()
@@ -89,27 +90,28 @@ func (w *world) login(args []string) error {
 	case "changed":
 		secret = newSecret
 	}
-	d.lock(secret)
+	d.revokeTokens(secret)
 	return nil
 }
 
 // correct writes the changed password into clouds.yaml.
 func (w *world) correct([]string) error {
-	text, err := os.ReadFile(w.cloud.front)
+	text, err := os.ReadFile(w.cloud.proxyClouds)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(w.cloud.front, bytes.ReplaceAll(text, []byte(neutrontest.Secret), []byte(newSecret)), 0o600)
+	return os.WriteFile(w.cloud.proxyClouds, bytes.ReplaceAll(text, []byte(neutrontest.Secret), []byte(newSecret)), 0o600)
 }
 
-// balancerQuota N: so many load balancers there may be, any number with 0.
+// balancerQuota N sets the quota of load balancers; 0 for no limit.
 func (w *world) balancerQuota(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	w.cloud.octavia.Quota(n)
 	return err
 }
 
-// vanish COLLECTION NAME: somebody deletes all that has that name in Neutron.
+// vanish COLLECTION NAME deletes all objects of that name in Neutron, as another
+// user would.
 func (w *world) vanish(args []string) error {
 	for _, o := range w.objects(args[0]) {
 		if o.Name != args[1] {
@@ -122,38 +124,39 @@ func (w *world) vanish(args []string) error {
 	return nil
 }
 
-// status COLLECTION NAME STATUS: Octavia says that of a thing.
+// status COLLECTION NAME STATUS sets the status of an object in Octavia.
 func (w *world) status(args []string) error {
 	w.cloud.octavia.Edit(args[0], args[1], func(o map[string]any) { o["provisioning_status"] = args[2] })
 	return nil
 }
 
-// slow N: Octavia is seen at work on each change N times.
+// slow N makes Octavia report each change as pending N times.
 func (w *world) slow(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	w.cloud.octavia.Slow(n)
 	return err
 }
 
-// broken N: the next N changes in Octavia end in status ERROR.
+// broken N makes the next N changes in Octavia end in status ERROR.
 func (w *world) broken(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	w.cloud.octavia.Break(n)
 	return err
 }
 
-// note KIND TEMPLATE keeps what kube would compare, noted waits until it is so again.
+// note KIND TEMPLATE records what kube would compare. noted waits until it is the
+// same again.
 func (w *world) note(args []string) error {
-	text, err := w.shown(args[0], args[1])
-	w.words = [3]string{args[0], args[1], text}
+	text, err := w.render(args[0], args[1])
+	w.noted = [3]string{args[0], args[1], text}
 	return err
 }
 
 func (w *world) asNoted([]string) error {
-	return eventually(w.words[2], func() (string, error) { return w.shown(w.words[0], w.words[1]) })
+	return eventually(w.noted[2], func() (string, error) { return w.render(w.noted[0], w.noted[1]) })
 }
 
-// bound waits until each claim names a port of Neutron's that has its address.
+// bound waits until each claim names a Neutron port that has its address.
 func (w *world) bound([]string) error {
 	return eventually("", func() (string, error) {
 		there := map[string]bool{}
@@ -162,14 +165,14 @@ func (w *world) bound([]string) error {
 				there[p.ID+" "+ip.Addr] = true
 			}
 		}
-		claims, err := w.shown("ip", "{.spec.attach.ovs.ifaceID} {.spec.v4IpAddress}")
+		claims, err := w.render("ip", "{.spec.attach.ovs.ifaceID} {.spec.v4IpAddress}")
 		lines := strings.Split(strings.TrimSpace(claims), "\n")
 		return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return there[l] }), "\n"), err
 	})
 }
 
-// run NAMESPACE/POD [ADDRESS]: a pod on node1, with a port of the pool or, for
-// that address, of its own.
+// run NAMESPACE/POD [ADDRESS] creates a pod on node1. Its port is from the pool,
+// or new if it asks for ADDRESS.
 func (w *world) run(args []string) error {
 	p := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "node1", Containers: []corev1.Container{{Name: "c", Image: "i"}}}}
 	p.Namespace, p.Name, _ = strings.Cut(args[0], "/")
@@ -179,7 +182,7 @@ func (w *world) run(args []string) error {
 	return w.client.Create(context.Background(), p)
 }
 
-// checkEvents looks for what nobody may be told.
+// checkEvents fails the test if an event contains a secret.
 func (w *world) checkEvents() {
 	var l corev1.EventList
 	if err := w.client.List(context.Background(), &l); err != nil {

@@ -13,7 +13,7 @@ import (
 
 var authURL = regexp.MustCompile(`auth_url: (\S+)/v3`)
 
-// foreign KIND NAME [FIELDS] makes something as another user of Neutron's would.
+// foreign KIND NAME [FIELDS] creates an object in Neutron as another user would.
 func (w *world) foreign(args []string) error {
 	more := ""
 	if len(args) > 2 {
@@ -22,7 +22,7 @@ func (w *world) foreign(args []string) error {
 	return w.call(http.MethodPost, strings.ReplaceAll(args[0], "_", "-")+"s", fmt.Sprintf(`{%q:{"name":%q%s}}`, args[0], args[1], more))
 }
 
-// unmake COLLECTION NAME deletes something as another user would.
+// unmake COLLECTION NAME deletes an object in Neutron as another user would.
 func (w *world) unmake(args []string) error {
 	return w.call(http.MethodDelete, args[0]+"/"+w.named("@"+args[1]), "")
 }
@@ -48,9 +48,10 @@ func (w *world) call(method, path, body string) error {
 	return nil
 }
 
-var nameOfThing = regexp.MustCompile(`@[a-z0-9-]+`)
+var objectRef = regexp.MustCompile(`@[a-z0-9-]+`)
 
-// named puts ids in the place of @name, of what is named so in Neutron.
+// named replaces each @name in a text with the id of the Neutron object of that
+// name.
 func (w *world) named(text string) string {
 	if w.cloud.Cloud == nil || !strings.Contains(text, "@") {
 		return text
@@ -63,7 +64,7 @@ func (w *world) named(text string) string {
 			ids["@"+o.Name] = o.ID
 		}
 	}
-	return nameOfThing.ReplaceAllStringFunc(text, func(name string) string {
+	return objectRef.ReplaceAllStringFunc(text, func(name string) string {
 		if id, known := ids[name]; known {
 			return id
 		}
@@ -71,7 +72,7 @@ func (w *world) named(text string) string {
 	})
 }
 
-// quota KIND NUMBER is what the project may have.
+// quota KIND NUMBER sets the project's quota.
 func (w *world) quota(args []string) error {
 	return w.call(http.MethodPut, "quotas/"+neutrontest.Project, fmt.Sprintf(`{"quota": {%q: %s}}`, args[0], args[1]))
 }

@@ -25,8 +25,8 @@ func (c podUnit) gatherPlug(ctx context.Context, f *pod.Facts) error {
 		return err
 	}
 	f.OnNode, f.Nested = n != nil, decide.Nested(n)
-	if clues := decide.ParentPortSelectorOf(n, f.Claim); f.Nested || clues.MAC != "" {
-		f.Parent, err = c.Parent(clues)
+	if selector := decide.ParentPortSelectorOf(n, f.Claim); f.Nested || selector.MAC != "" {
+		f.Parent, err = c.Parent(selector)
 	}
 	return err
 }

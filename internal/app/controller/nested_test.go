@@ -12,7 +12,8 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
 
-// address NODE ADDRESS: what a kubelet says of its node, and the agent there.
+// address NODE ADDRESS writes what a kubelet and an agent report of a node: its
+// address and MACs.
 func (w *world) address(args []string) error {
 	err := w.client.Patch(context.Background(), objectOf("node", args[0]), client.RawPatch("application/merge-patch+json",
 		fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"fa:16:3e:f4:82:3c,fa:16:3e:f4:82:3d,fa:16:3e:f4:82:3e"}}}`, v1.AnnotationMACs)))
@@ -23,7 +24,8 @@ func (w *world) address(args []string) error {
 		fmt.Appendf(nil, `{"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, args[1])))
 }
 
-// tagged PORT: the claim and OVN say the same VLAN id, which nobody else has there.
+// tagged PORT waits until the claim and OVN have the same VLAN id, and no other
+// subport has it.
 func (w *world) tagged(args []string) error {
 	return eventually("yes", func() (string, error) {
 		ip := &v1.IP{}
@@ -42,8 +44,9 @@ func (w *world) parentOf(port string) string {
 	return strings.Trim(strings.TrimSpace(w.nbdb.Nbctl("--bare", "--columns=parent_name", "list", "logical_switch_port", port)), `"`)
 }
 
-// subport NAME PORT: Neutron gives one of its ports the VLAN id that PORT has. A
-// controller that is killed meanwhile may tell nobody, so what it tells is here, too.
+// subport NAME PORT gives a Neutron subport the VLAN id that PORT has. It also
+// waits for the event here, because a controller that is killed before may not
+// record it.
 func (w *world) subport(args []string) error {
 	tag := strings.TrimSpace(w.nbdb.Nbctl("get", "logical_switch_port", args[1], "tag"))
 	w.nbdb.Nbctl("lsp-add", "neutron-cd59e36a-37db-4c27-b709-d35379a7920f", args[0],
@@ -54,8 +57,8 @@ func (w *world) subport(args []string) error {
 	return w.tagged(args[1:])
 }
 
-// machine NAME ADDRESS: a virtual machine of OpenStack's with a port, which is up,
-// and a trunk on it. Neutron writes the port down in OVN.
+// machine NAME ADDRESS creates a virtual machine's port in OpenStack, which is
+// up, and a trunk on it. It also writes the port into OVN, as Neutron does.
 func (w *world) machine(args []string) error {
 	name, address := args[0], args[1]
 	port, _ := w.cloud.Trunk(name)
@@ -64,7 +67,8 @@ func (w *world) machine(args []string) error {
 	return nil
 }
 
-// behind FILE MACHINE: the names of the ports behind a machine's.
+// behind FILE MACHINE waits until the file has the names of the subports of a
+// machine's trunk.
 func (w *world) behind(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		var names []string
@@ -85,7 +89,8 @@ func (w *world) machinePort(name string) string {
 	return ""
 }
 
-// claimed CLAIM MACHINE: the claim and Neutron say the same VLAN id, of the same port.
+// claimed CLAIM MACHINE waits until the claim and Neutron have the same VLAN id
+// for the same port.
 func (w *world) claimed(args []string) error {
 	return eventually("yes", func() (string, error) {
 		ip := &v1.IP{}

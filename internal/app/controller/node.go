@@ -36,8 +36,8 @@ func (u nodeUnit) gather(ctx context.Context, n types.NamespacedName) (decide.No
 	if f.Claim, err = kube.Get[v1.IP](ctx, u.client, types.NamespacedName{Name: decide.NodePort(n.Name)}); err != nil {
 		return f, err
 	}
-	// Until the agent has reported the node's plug, the node may be nested, and then
-	// it needs no port.
+	// Until the agent has reported the node's plug, the node may be nested, and
+	// then it needs no port.
 	if f.Node != nil && f.Claim == nil && !decide.PlugKnown(f.Node) {
 		return f, intent.Wait{Reason: "PlugUnknown", For: "the agent on Node " + n.Name + " to tell how pods are plugged there"}
 	}
@@ -47,7 +47,7 @@ func (u nodeUnit) gather(ctx context.Context, n types.NamespacedName) (decide.No
 			return f, err
 		}
 	}
-	f.Join, err = kube.Get[v1.Subnet](ctx, u.client, types.NamespacedName{Name: u.topology.NodeSubnet()})
+	f.NodeSubnet, err = kube.Get[v1.Subnet](ctx, u.client, types.NamespacedName{Name: u.topology.NodeSubnet()})
 	if err != nil || u.topology.Settings.Overlay() {
 		return f, err
 	}

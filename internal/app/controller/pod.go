@@ -61,7 +61,8 @@ func (c podUnit) gather(ctx context.Context, n types.NamespacedName) (pod.Facts,
 	if err != nil {
 		return f, err
 	}
-	// If the namespace has not been read yet, the pod waits for the namespace's own Subnet.
+	// If the namespace has not been read yet, the pod waits for the namespace's
+	// own Subnet.
 	f.OwnSubnet = c.perNamespace != nil && ns == nil || c.perNamespace.Has(ns, f.Subnets)
 	f.Project, f.ProjectProblem = c.projects.Of(ctx, n.Namespace, ns)
 	if err := c.gatherGroups(ctx, &f); err != nil {
@@ -153,8 +154,8 @@ func (c podUnit) report(ctx context.Context, f pod.Facts, ip *v1.IP, out unit.Ou
 	if err := c.claims.Bind(u, ip, out); err != nil {
 		return err
 	}
-	if told := pod.Retagged(f.Claim, ip); told != "" && out.State == unit.Done {
-		c.reporter.Warn(f.Pod, "VLANMoved", told)
+	if text := pod.Retagged(f.Claim, ip); text != "" && out.State == unit.Done {
+		c.reporter.Warn(f.Pod, "VLANMoved", text)
 	}
 	return c.claims.Report(ctx, u, f.Claim, ip, out)
 }

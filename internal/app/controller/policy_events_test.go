@@ -29,13 +29,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/unit"
 )
 
-// ruledCluster is a cluster with NetworkPolicies, and its units' queues.
-type ruledCluster struct {
+// policyCluster is a cluster with NetworkPolicies, and its units' queues.
+type policyCluster struct {
 	*cluster
 	queues map[string]trigger.Queue
 }
 
-func ruled(objects ...client.Object) *ruledCluster {
+func newPolicyCluster(objects ...client.Object) *policyCluster {
 	q := trigger.NewQueues()
 	queues := map[string]trigger.Queue{}
 	q.Expect(3)
@@ -43,11 +43,11 @@ func ruled(objects ...client.Object) *ruledCluster {
 		queues[kind] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 		q.Started(kind, queues[kind])
 	}
-	return &ruledCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), policies: policies.NewIndex(), queues: q}}
+	return &policyCluster{queues: queues, cluster: &cluster{client: fake.NewClientBuilder().WithScheme(kube.NewScheme()).WithObjects(objects...).Build(), policies: policies.NewIndex(), queues: q}}
 }
 
-// woken empties the queues.
-func (c *ruledCluster) woken() []intent.Unit {
+// queued empties the queues and returns their units.
+func (c *policyCluster) queued() []intent.Unit {
 	var out []intent.Unit
 	for kind, q := range c.queues {
 		for q.Len() > 0 {
@@ -67,7 +67,7 @@ func labelled(name, app string, ports ...corev1.ContainerPort) *corev1.Pod {
 	}
 }
 
-// allow is a policy that lets peers in to pods.
+// allow returns a policy that allows ingress from peers to pods.
 func allow(generation int64, pods, peers string, ports ...networkingv1.NetworkPolicyPort) *networkingv1.NetworkPolicy {
 	selector := func(app string) *metav1.LabelSelector {
 		return &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
@@ -80,7 +80,8 @@ func allow(generation int64, pods, peers string, ports ...networkingv1.NetworkPo
 	}
 }
 
-// Of a thousand pods a policy wakes those that it is about, and those that it was.
+// Of a thousand pods, a policy's change runs only those that the policy affects
+// or affected.
 func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 	t.Parallel()
 	all := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, labelled("db", "db"), labelled("web", "web"), labelled("cache", "cache")}
@@ -92,7 +93,7 @@ func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 	claim := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "overlay.a"}, Spec: v1.IPSpec{
 		Namespace: "a", PodName: "overlay", Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "overlay.a"}},
 	}}
-	c := ruled(append(all, host, done, overlay, claim)...)
+	c := newPolicyCluster(append(all, host, done, overlay, claim)...)
 	before, after := allow(1, "db", "web"), allow(2, "cache", "web")
 	group := policy.SharedGroups(before, nil)[0]
 	for _, row := range []struct {
@@ -109,19 +110,19 @@ func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 	} {
 		c.policyEvents().PolicyChanged(t.Context(), row.before, row.after, row.first)
 		slices.Sort(row.want)
-		if got := c.woken(); !slices.Equal(got, row.want) {
+		if got := c.queued(); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
 		}
 	}
 }
 
-// The first pod that gives a port's name a number, and the last, wake the
-// policies that speak of it; all others nobody.
+// The first pod with a number for a port's name, and the last, run the policies
+// that use the name. Other pods run none.
 func TestNamedPortsWakePolicies(t *testing.T) {
 	t.Parallel()
 	name := intstr.FromString("sql")
 	np := allow(1, "db", "web", networkingv1.NetworkPolicyPort{Port: &name})
-	c := ruled(np)
+	c := newPolicyCluster(np)
 	sql, other := corev1.ContainerPort{Name: "sql", ContainerPort: 5432}, corev1.ContainerPort{Name: "x", ContainerPort: 1}
 	one, two, three := labelled("one", "db", sql), labelled("two", "db", sql), labelled("three", "db", other)
 	ended := one.DeepCopy()
@@ -138,17 +139,17 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 		{"the last goes", two, nil, true},
 	} {
 		c.policyEvents().PortsChanged(t.Context(), row.before, row.after, false)
-		if got := c.woken(); slices.Equal(got, []intent.Unit{"policy/a/p"}) != row.wakes || !row.wakes && got != nil {
+		if got := c.queued(); slices.Equal(got, []intent.Unit{"policy/a/p"}) != row.wakes || !row.wakes && got != nil {
 			t.Errorf("%s: wakes %v", row.name, got)
 		}
 	}
 }
 
-// Before Neutron has been read nobody knows a pod's groups, and a running pod
+// Before Neutron has been read a pod's groups are not known, and a running pod
 // keeps those that it has.
 func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	t.Parallel()
-	c := ruled()
+	c := newPolicyCluster()
 	c.Cloud = &cloud.Cloud{}
 	var wait intent.Wait
 	f := pod.Facts{ClaimFacts: pod.ClaimFacts{Claim: &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "id"}}}}}}
@@ -163,8 +164,8 @@ func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 	}
 }
 
-// A new label of a pod wakes that pod, one of a namespace the pods in it; what
-// the cache does not keep of them wakes nobody.
+// A new label of a pod runs that pod, a new label of a namespace the pods in it.
+// Other changes run nothing.
 func TestLabelsWakePods(t *testing.T) {
 	t.Parallel()
 	space := func(name, team string) *corev1.Namespace {
@@ -172,7 +173,7 @@ func TestLabelsWakePods(t *testing.T) {
 	}
 	elsewhere := labelled("c", "x")
 	elsewhere.Namespace = "b"
-	c := ruled(space("a", "red"), space("b", "red"), labelled("a", "x"), labelled("b", "x"), elsewhere)
+	c := newPolicyCluster(space("a", "red"), space("b", "red"), labelled("a", "x"), labelled("b", "x"), elsewhere)
 	c.Settings.Neutron = &settings.Neutron{}
 	for _, row := range []struct {
 		name          string
@@ -189,7 +190,7 @@ func TestLabelsWakePods(t *testing.T) {
 				w.Enqueue(t.Context(), c.queues["pod"], row.before, row.after, false)
 			}
 		}
-		if got := c.woken(); !slices.Equal(got, row.want) {
+		if got := c.queued(); !slices.Equal(got, row.want) {
 			t.Errorf("%s: wakes %v", row.name, got)
 		}
 	}

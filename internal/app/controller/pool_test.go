@@ -9,8 +9,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/poolwire"
 )
 
-// pool FILE ARGS...: the program "pool" says this of each pool: its node,
-// Subnet, groups, ready ports.
+// pool FILE ARGS... waits until the program "pool" prints the file's pools: node,
+// Subnet, groups and ready ports.
 func (w *world) pool(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		text, err := w.askPool(args[1:])
@@ -28,7 +28,7 @@ func (w *world) pool(args []string) error {
 	})
 }
 
-// poolDo ARGS...: the program "pool" does it, as soon as the controller can.
+// poolDo ARGS... runs the program "pool" until it succeeds.
 func (w *world) poolDo(args []string) error {
 	return eventually("done", func() (string, error) {
 		_, err := w.askPool(args)
@@ -42,7 +42,7 @@ func (w *world) askPool(args []string) (string, error) {
 	return out.String(), err
 }
 
-// Only the leader has pools.
+// A controller that does not lead has no pools.
 func TestPoolsAreTheLeaders(t *testing.T) {
 	t.Parallel()
 	_, err := (&cluster{}).poolHandler()

@@ -7,10 +7,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A node is gone only if the API server says so.
+// A node does not exist only if the API server says so.
 func TestNodeExists(t *testing.T) {
 	t.Parallel()
-	c := ruled(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}})
+	c := newPolicyCluster(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}})
 	if !nodeExists(t.Context(), c.client, "node1") || nodeExists(t.Context(), c.client, "node2") {
 		t.Error("only node1 exists")
 	}

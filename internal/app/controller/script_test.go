@@ -17,15 +17,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/kubetest"
 )
 
-// The scripts run at the height of a process: a real API server, a real
-// ovsdb-server, and this program as a process of its own, which is only ever
-// killed. Vpcs and Subnets have no namespace, so an API server is one script's at
-// a time; there are two, for two scripts side by side.
+// The scripts test the program as a process of its own, with a real API server and
+// a real ovsdb-server. The process is always killed, never stopped. Vpcs and
+// Subnets have no namespace, so only one script at a time can use an API server.
+// There are two API servers, for two scripts in parallel.
 
-// inChild makes the test binary be the program.
+// inChild is the environment variable that makes the test binary run the program.
 const inChild = "ISTHMUS_TEST_CONTROLLER"
 
-// apiservers holds those that no test uses at the moment.
+// apiservers holds the API servers that no test is using.
 var apiservers = make(chan *kubetest.Server, 2)
 
 func TestMain(m *testing.M) {
@@ -54,8 +54,8 @@ func TestScripts(t *testing.T) {
 	runScripts(t, "testdata")
 }
 
-// A controller that is killed and started again between any two lines changes
-// nothing of what comes out.
+// The result of a script is the same if the controller is killed and started
+// again after each command.
 func TestScriptsWithRestarts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
@@ -75,9 +75,10 @@ func TestScriptsWithRestarts(t *testing.T) {
 	runScripts(t, dir)
 }
 
-// withRestarts has a script restart the controller after each command, except from the one
-// before "away" until right before "back": a controller that starts without Neutron does not know the
-// pools. The command before "away" shows that the controller has read them.
+// withRestarts inserts a restart of the controller after each command, except
+// from the one before "away" until right before "back": a controller that starts
+// without Neutron does not know the pools. The command before "away" shows that
+// the controller has read them.
 func withRestarts(script []byte) []byte {
 	var b strings.Builder
 	restart, away := false, false
@@ -162,7 +163,7 @@ func command(least int, do func(*world, []string) error) func(*testscript.TestSc
 	}
 }
 
-// eventually asks until the answer is the wanted one. Nobody tells a test when
+// eventually polls until the answer is the wanted one. A test gets no event when
 // the controller is done.
 func eventually(want string, ask func() (string, error)) error {
 	deadline := time.Now().Add(time.Minute)

@@ -149,7 +149,8 @@ func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.S
 		s.claims.Drop(f.Name)
 		return nil
 	}
-	// Define the network before the Subnet is ready: pods need addresses from then on.
+	// Define the network before the Subnet is ready: pods need addresses from then
+	// on.
 	if out.State == unit.Done {
 		if err := s.claims.Define(f.Name, r.Net.Prefixes, r.Net.Excluded); err != nil {
 			return err
@@ -159,7 +160,7 @@ func (s subnetUnit) report(ctx context.Context, f decide.SubnetFacts, r decide.S
 	after.Status = r.Status
 	if s.topology.Cloud != nil && decide.FabricOf(f.Subnet) == intent.FabricNeutron {
 		if network, known := s.topology.Cloud.Network(f.Name); known {
-			decide.SubnetSeen(&after.Status, &after.Spec, network)
+			decide.AddNetworkStatus(&after.Status, &after.Spec, network)
 		}
 	}
 	s.count(f.Name, &after.Status)
@@ -192,7 +193,7 @@ func (s subnetUnit) create(ctx context.Context, f decide.SubnetFacts, out unit.O
 	if !out.Applied || !known || len(network.Prefixes) == 0 {
 		return nil
 	}
-	return s.client.Create(ctx, decide.Chosen(f.Template, network))
+	return s.client.Create(ctx, decide.WithNetwork(f.Template, network))
 }
 
 // count sets the numbers of used and available addresses.

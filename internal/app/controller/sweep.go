@@ -32,9 +32,9 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 		return err
 	}
 	e.topology.OVN.Watch(ovn.Notify{
-		Unit:      func(u intent.Unit) { e.owns(u); e.queues.Add(u) },
+		Unit:      func(u intent.Unit) { e.markOwner(u); e.queues.Add(u) },
 		Router:    func(name string) { e.routerChanged(ctx, name) },
-		ParentKey: func(word string) { e.hostChanged(ctx, word) },
+		ParentKey: func(word string) { e.parentPortChanged(ctx, word) },
 		SubportUp: e.portUp,
 	})
 	owners, err := e.topology.OVN.Units(ctx)
@@ -42,7 +42,7 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, u := range owners {
-		e.owns(u)
+		e.markOwner(u)
 	}
 	ips, err := kube.IPs(ctx, e.client)
 	if err != nil {
@@ -60,7 +60,7 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 	return nil
 }
 
-func (e ovnEvents) owns(u intent.Unit) { e.fabrics.Mark(u, intent.FabricOVN, true) }
+func (e ovnEvents) markOwner(u intent.Unit) { e.fabrics.Mark(u, intent.FabricOVN, true) }
 
 // routerChanged runs the router's Vpc, its Subnets, and the cluster's unit if it
 // is the nodes' router.
@@ -74,9 +74,9 @@ func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 	}
 }
 
-// hostChanged runs the nested nodes whose parent port is found by a word, and
+// parentPortChanged runs the nested nodes whose parent port is found by a word, and
 // their pods; all nested nodes if the word is empty.
-func (e ovnEvents) hostChanged(ctx context.Context, word string) {
+func (e ovnEvents) parentPortChanged(ctx context.Context, word string) {
 	by := client.MatchingFields{kube.IndexParentPort: word}
 	if word == "" {
 		by = client.MatchingFields{kube.IndexNested: "true"}

@@ -53,8 +53,8 @@ func (t triggers) subnet() []trigger.Trigger {
 		{Of: &corev1.Namespace{}, Map: t.namespaces.ofNamespace, Predicate: trigger.NamespaceChanged},
 		{Of: &v1.Vpc{}, Map: t.maps.SubnetsOfVpc, Predicate: trigger.SpecChanged},
 		{Of: &corev1.Node{}, Map: t.maps.EverySubnet, Predicate: trigger.NodeChanged},
-		// This updates the counts of addresses, and a deleted Subnet that waits until it
-		// is empty. Because of the delay, a thousand pods cause only a few writes.
+		// This updates the counts of addresses, and a deleted Subnet that waits until
+		// it is empty. Because of the delay, a thousand pods cause only a few writes.
 		{Of: &v1.IP{}, Map: trigger.SubnetOfIP, Predicate: trigger.CreatedOrDeleted, Delay: countDelay},
 	}
 }

@@ -36,8 +36,8 @@ import (
 //	decide    facts to a want, a report and a problem    internal/decide and below
 //	apply     a want to rows or resources                fabrics/, then internal/ovn, internal/neutron, internal/octavia
 //	report    what came of it, to Kubernetes             the same type as gather; claim/ writes IP objects
-//
-// internal/unit runs these steps in this order. A unit that waits or fails runs again.
+// internal/unit runs these steps in this order. A unit that waits or fails runs
+// again.
 
 // kind is one kind of unit: its Reconciler and its triggers.
 type kind struct {
@@ -57,19 +57,19 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 	clusters := clusterUnit{c.client, c.reporter, c.log, c.Topology}
 	pods := c.pods()
 	all := []kind{
-		of(r, "vpc", 2, t.vpc(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
-		of(r, "subnet", 4, t.subnet(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
-		of(r, "node", 4, t.node(), nodes.gather, decide.Node, nil, nodes.report),
-		of(r, "pod", 32, t.pod(), pods.gather, pod.Decide, nil, pods.report),
+		newKind(r, "vpc", 2, t.vpc(), vpcs.gather, decide.Vpc, vpcs.hold, vpcs.report),
+		newKind(r, "subnet", 4, t.subnet(), subnets.gather, decide.Subnet, subnets.hold, subnets.report),
+		newKind(r, "node", 4, t.node(), nodes.gather, decide.Node, nil, nodes.report),
+		newKind(r, "pod", 32, t.pod(), pods.gather, pod.Decide, nil, pods.report),
 	}
 	if c.Settings.Neutron != nil {
 		policies := policies.Unit{
 			Client: c.client, Reporter: c.reporter, Cloud: c.Cloud, Index: c.policies, Members: c.members(),
 		}
 		all = append(all,
-			of(r, "cluster", 1, t.cluster(), clusters.gather, decide.Cluster, nil, clusters.report),
-			of(r, "policy", 4, t.policy(), policies.Gather, policy.Decide, nil, policies.Report),
-			of(r, "group", 4, nil, policies.GatherGroup, policy.SharedGroup, nil, policies.ReportGroup))
+			newKind(r, "cluster", 1, t.cluster(), clusters.gather, decide.Cluster, nil, clusters.report),
+			newKind(r, "policy", 4, t.policy(), policies.Gather, policy.Decide, nil, policies.Report),
+			newKind(r, "group", 4, nil, policies.GatherGroup, policy.SharedGroup, nil, policies.ReportGroup))
 	}
 	if !c.Settings.Overlay() {
 		services := services.Unit{
@@ -77,7 +77,7 @@ func (c *cluster) kinds(f unit.Fabric) []kind {
 			Cloud: c.Cloud, Projects: c.projects(), Members: c.members(),
 		}
 		all = append(all,
-			of(r, "service", 8, t.service(), services.Gather, service.Decide, nil, services.Report))
+			newKind(r, "service", 8, t.service(), services.Gather, service.Decide, nil, services.Report))
 	}
 	return all
 }
@@ -89,10 +89,10 @@ type runner struct {
 	log     *slog.Logger
 }
 
-// of returns a kind of units. hold may be nil.
+// newKind returns a kind of units. hold may be nil.
 //
 //nolint:revive // A kind is one line of the table, which names all that belongs to it.
-func of[F, R any](r runner, name string, workers int, triggers []trigger.Trigger,
+func newKind[F, R any](r runner, name string, workers int, triggers []trigger.Trigger,
 	gather func(context.Context, types.NamespacedName) (F, error), decide func(F) intent.Decision[R],
 	hold func(context.Context, F, R) error, report func(context.Context, F, R, unit.Outcome) error,
 ) kind {

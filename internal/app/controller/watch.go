@@ -41,8 +41,8 @@ func (c *cluster) watchCloud(ctx context.Context, f *fabrics.Fabrics) error {
 	return c.Cloud.Watch(ctx, cloud.Watcher{
 		Ports:   func(ctx context.Context) (map[string]intent.Unit, error) { return heldPorts(ctx, c.client) },
 		Owns:    func(u intent.Unit) { f.Mark(u, intent.FabricNeutron, true) },
-		Changed: c.queues.Add, First: c.runAll,
-		Then: func(ctx context.Context) error {
+		Changed: c.queues.Add, AfterFirst: c.runAll,
+		AfterEach: func(ctx context.Context) error {
 			if !c.Settings.Overlay() && c.Cloud.ReadQuotas(ctx) {
 				c.queues.Add(clusterName(c.Settings))
 			}

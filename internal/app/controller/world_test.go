@@ -28,7 +28,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/ovntest"
 )
 
-// world is what one script sees.
+// world is the state of one script.
 type world struct {
 	ts     *testscript.TestScript
 	t      testing.TB
@@ -40,8 +40,9 @@ type world struct {
 	used   *os.ProcessState
 	cloud  fakeCloud
 	before string
-	// words are what note has noted: a kind and a template, and what they showed.
-	words [3]string
+	// noted is what the command note has recorded: a kind, a template and their
+	// text.
+	noted [3]string
 }
 
 func newWorld(e *testscript.Env) (*world, error) {
@@ -70,8 +71,8 @@ func (w *world) prepare() (err error) {
 	return w.install()
 }
 
-// install writes what the program is started with: its settings, and the rights
-// of its service account as deployed, no more.
+// install writes what the program needs at its start: its settings, and a
+// kubeconfig with exactly the rights of the deployed service account.
 func (w *world) install() error {
 	if err := w.applyFile("../../../deploy/rbac.yaml"); err != nil {
 		return err
@@ -129,7 +130,8 @@ func (w *world) restart([]string) error {
 	return w.start(nil)
 }
 
-// checkLog looks for what must never be said.
+// checkLog fails the test if the log has a secret or a text that it must never
+// have.
 func (w *world) checkLog() {
 	text, _ := os.ReadFile(w.file("log"))
 	for _, bad := range slices.Concat(secrets(), []string{"forbidden", "panic", "DATA RACE", "claimed twice"}) {
@@ -179,7 +181,7 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// kinds that scripts name.
+// gvks are the kinds that scripts use.
 var gvks = map[string][2]string{
 	"vpc": {"kubeovn.io/v1", "Vpc"}, "subnet": {"kubeovn.io/v1", "Subnet"}, "ip": {"kubeovn.io/v1", "IP"},
 	"klb": {"openstack.org/v1", "KuryrLoadBalancer"}, "service": {"v1", "Service"}, "endpointslice": {"discovery.k8s.io/v1", "EndpointSlice"},
@@ -204,7 +206,7 @@ func (w *world) delete(args []string) error {
 	return w.client.Delete(context.Background(), objectOf(args[0], args[1]), client.GracePeriodSeconds(0))
 }
 
-// bind does what the scheduler does.
+// bind POD NODE binds a pod to a node, as the scheduler does.
 func (w *world) bind(args []string) error {
 	pod := &corev1.Pod{}
 	pod.Namespace, pod.Name, _ = strings.Cut(args[0], "/")
@@ -231,7 +233,8 @@ func (w *world) nbctl(args []string) error {
 	return nil
 }
 
-// end deletes a namespace, and ends it as its controller would.
+// end NAMESPACE deletes a namespace and removes its finalizer, as its controller
+// would.
 func (w *world) end(args []string) error {
 	ctx := context.Background()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}
@@ -241,7 +244,8 @@ func (w *world) end(args []string) error {
 	return client.IgnoreNotFound(w.client.SubResource("finalize").Update(ctx, ns))
 }
 
-// neutron makes the router and the network of the seed.
+// neutron creates a Neutron router and its network in OVN, as Neutron writes
+// them.
 func (w *world) neutron([]string) error {
 	const router, network = "neutron-22040ed5-0598-4f77-bffd-e7fd4db47e93", "neutron-cd59e36a-37db-4c27-b709-d35379a7920f"
 	const port = "lrp-a7a2f2be-c8e2-4129-b94b-f28f566e4ea6"
@@ -259,8 +263,8 @@ func (w *world) neutron([]string) error {
 	return nil
 }
 
-// snapshot keeps the database's content, unchanged compares all but our rows
-// with it, and same all.
+// snapshot records the database's content. unchanged waits until all rows that
+// are not ours are as recorded, same until all rows are.
 func (w *world) snapshot([]string) error {
 	w.before = w.nbdb.DumpExact()
 	return nil
@@ -274,7 +278,8 @@ func (w *world) same([]string) error {
 	return eventually(w.before, func() (string, error) { return w.nbdb.DumpExact(), nil })
 }
 
-// nb FILE TABLE COLUMNS [CONDITION...]: the rows are those of the file.
+// nb FILE TABLE COLUMNS [CONDITION...] waits until the table's rows are those of
+// the file.
 func (w *world) nb(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		find := append([]string{"--format=csv", "--data=bare", "--no-headings", "--columns=" + args[2], "find", args[1]}, args[3:]...)
@@ -282,12 +287,13 @@ func (w *world) nb(args []string) error {
 	})
 }
 
-// kube FILE KIND TEMPLATE: one line for each object, by a JSONPath template.
+// kube FILE KIND TEMPLATE waits until the file has one line for each object, made
+// by a JSONPath template.
 func (w *world) kube(args []string) error {
-	return w.compare(args[0], func() (string, error) { return w.shown(args[1], args[2]) })
+	return w.compare(args[0], func() (string, error) { return w.render(args[1], args[2]) })
 }
 
-func (w *world) shown(kind, template string) (string, error) {
+func (w *world) render(kind, template string) (string, error) {
 	j := jsonpath.New("kube").AllowMissingKeys(true)
 	if err := j.Parse(template); err != nil {
 		return "", err
@@ -308,7 +314,7 @@ func (w *world) shown(kind, template string) (string, error) {
 	return b.String(), nil
 }
 
-// compare takes "-" for a file that is empty.
+// compare waits until the result is the file's content. The file "-" is empty.
 func (w *world) compare(file string, ask func() (string, error)) error {
 	want := ""
 	if file != "-" {
@@ -329,7 +335,7 @@ func sorted(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// event REASON TEXT: some event has both; an empty REASON is any.
+// event REASON TEXT waits until an event has both. An empty REASON matches any.
 func (w *world) event(args []string) error {
 	return eventually("yes", func() (string, error) {
 		var l corev1.EventList
@@ -347,8 +353,8 @@ func (w *world) event(args []string) error {
 	})
 }
 
-// clean leaves an empty cluster to the next script; namespaces stay, for there
-// is no controller that would end them.
+// clean deletes all objects for the next script. Namespaces stay, because no
+// controller runs that would finish their deletion.
 func (w *world) clean() {
 	ctx := context.Background()
 	kinds := []string{"networkpolicy", "service", "endpointslice", "klb", "statefulset", "pod", "node", "ip", "subnet", "vpc", "event"}

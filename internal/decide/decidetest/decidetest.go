@@ -98,8 +98,8 @@ type Leases map[netip.Addr]string
 
 // Held returns the addresses that the unit has in the Subnet.
 func (l Leases) Held(subnet string, u intent.Unit) []netip.Addr {
-	for a, who := range l {
-		if who == subnet+" "+string(u) {
+	for a, holder := range l {
+		if holder == subnet+" "+string(u) {
 			return []netip.Addr{a}
 		}
 	}
@@ -122,8 +122,8 @@ func (l Leases) Next(subnet string, u intent.Unit) ([]netip.Addr, error) {
 
 // Claim gives the unit the first of addrs.
 func (l Leases) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
-	if who := l[addrs[0]]; who != "" && who != subnet+" "+string(u) {
-		return intent.Wait{Reason: "AddressTaken", For: who}
+	if holder := l[addrs[0]]; holder != "" && holder != subnet+" "+string(u) {
+		return intent.Wait{Reason: "AddressTaken", For: holder}
 	}
 	l[addrs[0]] = subnet + " " + string(u)
 	return nil
@@ -131,5 +131,5 @@ func (l Leases) Claim(subnet string, u intent.Unit, addrs []netip.Addr) error {
 
 // Free releases all addresses of the unit.
 func (l Leases) Free(u intent.Unit) {
-	maps.DeleteFunc(l, func(_ netip.Addr, who string) bool { return strings.HasSuffix(who, " "+string(u)) })
+	maps.DeleteFunc(l, func(_ netip.Addr, holder string) bool { return strings.HasSuffix(holder, " "+string(u)) })
 }

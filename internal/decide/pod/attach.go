@@ -38,7 +38,7 @@ func attach(f Facts, ip *v1.IP) (attachment, error) {
 	switch {
 	case !nested(f):
 		attachToSwitch(f, ip)
-		return attachment{problem: doubt(f)}, nil
+		return attachment{problem: plugProblem(f)}, nil
 	case f.Parent == nil:
 		return attachment{}, decide.NoParent(ip.Spec.NodeName)
 	}
@@ -68,10 +68,10 @@ func attachToSwitch(f Facts, ip *v1.IP) {
 	ip.Spec.HostLink = vpcOf(f, ip.Spec.Subnet) != decide.NodeVpcOf(f.NodeVpc)
 }
 
-// doubt returns why it is not certain how a pod that is not nested is attached;
-// nil if it is certain. If a cluster has nested nodes, a pod gets its address and
-// its port before it is bound, but its claim only afterwards.
-func doubt(f Facts) error {
+// plugProblem returns why it is not certain how a pod that is not nested is
+// attached; nil if it is certain. If a cluster has nested nodes, a pod gets its
+// address and its port before it is bound, but its claim only afterwards.
+func plugProblem(f Facts) error {
 	switch {
 	case f.SomeNested && f.Pod.Spec.NodeName == "":
 		return notBound()

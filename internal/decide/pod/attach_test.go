@@ -14,8 +14,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// inVM are a pod's facts on a Node that is a virtual machine.
-func inVM() Facts {
+// nestedFacts are a pod's facts on a Node that is a virtual machine.
+func nestedFacts() Facts {
 	s := decidetest.Subnet("ovn-default", v1.DefaultVpc, decidetest.CIDRs["ovn-default"])
 	s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
 	return Facts{
@@ -27,7 +27,7 @@ func inVM() Facts {
 }
 
 func TestAPodInAVirtualMachine(t *testing.T) {
-	f := inVM()
+	f := nestedFacts()
 	want, ip, err := decidetest.Parts(Decide(f))
 	port := intent.Port{
 		Name: "p.ns", Network: "ovn-default", MAC: "02:00:0a:10:00:02", Addrs: []netip.Addr{netip.MustParseAddr("10.16.0.2")},
@@ -57,14 +57,14 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 
 // What the claim said before anybody knew the node's plug is put right.
 func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
-	f := inVM()
+	f := nestedFacts()
 	f.Nested, f.Parent = false, nil
 	_, early, err := decidetest.Parts(Decide(f))
 	if err != nil || early.Spec.Attach.OVS == nil || early.Spec.HostLink {
 		t.Fatal(err, early.Spec)
 	}
 	f.Claim = early
-	f.Nested, f.Parent = true, inVM().Parent
+	f.Nested, f.Parent = true, nestedFacts().Parent
 	want, ip, err := decidetest.Parts(Decide(f))
 	if err != nil || ip.Spec.Attach.OVS != nil || !want.Ports[0].MustBeUp || !ip.Spec.HostLink {
 		t.Errorf("%v: %+v %+v", err, want.Ports, ip.Spec)
@@ -78,7 +78,7 @@ func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 }
 
 func TestAPodWithoutItsNodesPort(t *testing.T) {
-	f := inVM()
+	f := nestedFacts()
 	_, ip, _ := decidetest.Parts(Decide(f))
 	decide.Bind(ip, intent.PortStatus{Tag: 7})
 	f.Claim, f.Parent = ip, nil
@@ -87,7 +87,7 @@ func TestAPodWithoutItsNodesPort(t *testing.T) {
 		t.Errorf("%v: %+v, %+v", err, want, kept)
 	}
 	// A node that is gone has a port as long as OpenStack has it.
-	f.OnNode, f.Nested, f.Parent = false, false, inVM().Parent
+	f.OnNode, f.Nested, f.Parent = false, false, nestedFacts().Parent
 	if want, _, err := decidetest.Parts(Decide(f)); err != nil || want.Ports[0].Parent != "vm-port" {
 		t.Errorf("%v: %+v", err, want)
 	}
@@ -97,7 +97,7 @@ func TestAPodWithoutItsNodesPort(t *testing.T) {
 // keeps what it has, in both fabrics.
 func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 	for _, home := range []string{"", decidetest.Router} {
-		f := inVM()
+		f := nestedFacts()
 		f.Nested, f.Parent, f.NodeVpc = false, nil, home
 		if home != "" {
 			f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router
@@ -125,7 +125,7 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 // Where pods may come to be nested, a pod that nobody has bound has its address
 // and its port, but no claim that an agent could believe.
 func TestAPodThatMayBecomeNested(t *testing.T) {
-	f := inVM()
+	f := nestedFacts()
 	f.Pod.Spec.NodeName, f.OnNode, f.Nested, f.Parent, f.SomeNested = "", false, false, nil, true
 	want, ip, err := decidetest.Parts(Decide(f))
 	if decidetest.Reason(err) != NotBound || len(want.Ports) != 1 || want.Ports[0].Parent != "" || ip == nil {
@@ -134,7 +134,7 @@ func TestAPodThatMayBecomeNested(t *testing.T) {
 }
 
 func TestAPodOfNeutronsInAVirtualMachine(t *testing.T) {
-	f := inVM()
+	f := nestedFacts()
 	f.NodeVpc = decidetest.Router
 	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router
 	want, ip, err := decidetest.Parts(Decide(f))

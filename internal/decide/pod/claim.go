@@ -16,7 +16,8 @@ import (
 
 // ClaimFacts are the facts about the address that the pod has or may get.
 type ClaimFacts struct {
-	// Claim is the IP object that has the name of the pod's port; nil if there is none.
+	// Claim is the IP object that has the name of the pod's port; nil if there is
+	// none.
 	Claim *v1.IP
 	// Kept is true if the pod's StatefulSet still wants a pod of that name.
 	Kept bool
@@ -49,10 +50,10 @@ func attached(f Facts) bool {
 	return ownsClaim(f) && f.Claim.Spec.PodUID == uid(f.Pod) && decide.Attached(f.Claim) && decide.Holds(f.Leases, unitOf(f), f.Claim)
 }
 
-// standingClaim returns a copy of the claim if the pod is attached as the claim
+// presentClaim returns a copy of the claim if the pod is attached as the claim
 // says; nil otherwise. A Neutron port cannot change between Open vSwitch and
 // VLAN.
-func standingClaim(f Facts) *v1.IP {
+func presentClaim(f Facts) *v1.IP {
 	if !attached(f) || decide.FabricOfIP(f.Claim) == intent.FabricNeutron && nested(f) != (f.Claim.Spec.Attach.VLAN != nil) {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 
 // What a pod that runs has stays, whatever its annotations ask for by now.
 func TestAPodKeepsItsPort(t *testing.T) {
-	f := inVM()
+	f := nestedFacts()
 	f.Nested, f.Parent, f.NodeVpc = false, nil, decidetest.Router
 	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router
 	f.Claim = Decide(f).Report()
@@ -27,7 +27,7 @@ func TestAPodKeepsItsPort(t *testing.T) {
 		t.Errorf("%+v, %v", want, err)
 	}
 	// It would have to be plugged otherwise, and that cannot be done.
-	f.Nested, f.Parent = true, inVM().Parent
+	f.Nested, f.Parent = true, nestedFacts().Parent
 	decidetest.Keeps(t, "a pod to be plugged otherwise", Decide(f), "UnknownSubnet")
 	// Another pod of the name gets nothing of it.
 	f.Pod = f.Pod.DeepCopy()

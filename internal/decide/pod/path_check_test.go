@@ -23,7 +23,7 @@ func (w *world) checkNetworks(t *rapid.T) {
 	at := map[string]map[netip.Prefix]intent.Unit{}
 	for u, want := range w.applied {
 		for _, i := range want.RouterInterfaces {
-			if slices.ContainsFunc(slices.Collect(maps.Values(w.book)), func(who string) bool { return strings.HasPrefix(who, i.Network+" ") }) {
+			if slices.ContainsFunc(slices.Collect(maps.Values(w.leases)), func(lease string) bool { return strings.HasPrefix(lease, i.Network+" ") }) {
 				continue
 			}
 			for _, p := range i.Addresses {
@@ -71,7 +71,7 @@ func (w *world) compareWithFresh(t *rapid.T) {
 			fresh.objects[name] = v.DeepCopy() // It outlives its router while it is used.
 		}
 		if o, ok := w.objects[name].(metav1.Object); ok && !o.GetDeletionTimestamp().IsZero() {
-			t.Fatalf("%s is still being deleted: %+v", name, w.book)
+			t.Fatalf("%s is still being deleted: %+v", name, w.leases)
 		}
 	}
 	fresh.settle(t, known)
@@ -87,7 +87,7 @@ func (w *world) compareWithFresh(t *rapid.T) {
 	if diff := cmp.Diff(fresh.applied, w.applied, decidetest.Compare); diff != "" {
 		t.Fatal("the way made a difference:", diff)
 	}
-	if len(w.book)+len(w.claims) > 0 {
-		t.Fatal("addresses are left:", w.book, w.claims)
+	if len(w.leases)+len(w.claims) > 0 {
+		t.Fatal("addresses are left:", w.leases, w.claims)
 	}
 }

@@ -29,13 +29,13 @@ type world struct {
 	claims  map[string]*v1.IP
 	applied map[intent.Unit]intent.Want
 	// kept are the units whose last decision was to keep what stands.
-	kept map[intent.Unit]bool
-	book decidetest.Leases
-	uid  int
+	kept   map[intent.Unit]bool
+	leases decidetest.Leases
+	uid    int
 }
 
 func newWorld() *world {
-	return &world{objects: map[string]any{}, claims: map[string]*v1.IP{}, applied: map[intent.Unit]intent.Want{}, kept: map[intent.Unit]bool{}, book: decidetest.Leases{}}
+	return &world{objects: map[string]any{}, claims: map[string]*v1.IP{}, applied: map[intent.Unit]intent.Want{}, kept: map[intent.Unit]bool{}, leases: decidetest.Leases{}}
 }
 
 // What there can be: some of it collides, overlaps or is in the way.
@@ -48,7 +48,7 @@ var (
 )
 
 func (w *world) add(name string) {
-	kind, n := cutUnit(name)
+	kind, n := parseUnit(name)
 	w.uid++
 	switch {
 	case w.objects[name] != nil:
@@ -81,7 +81,7 @@ func (w *world) remove(name string) {
 	delete(w.objects, name)
 }
 
-func cutUnit(name string) (string, types.NamespacedName) {
+func parseUnit(name string) (string, types.NamespacedName) {
 	parts := strings.Split(name, "/")
 	switch len(parts) {
 	case 3:
@@ -119,7 +119,7 @@ func (w *world) router(vpc string) *decide.Router {
 // run runs one unit, and tells whether it changed anything.
 func (w *world) run(name string) bool {
 	before := w.text()
-	kind, n := cutUnit(name)
+	kind, n := parseUnit(name)
 	switch kind {
 	case "vpc":
 		w.runVpc(name, n.Name)
@@ -155,19 +155,19 @@ func (w *world) runVpc(name, vpc string) {
 			f.Subnets = append(f.Subnets, s)
 		}
 	}
-	_, told, _ := apply(w, name, decide.Vpc(f))
+	_, report, _ := apply(w, name, decide.Vpc(f))
 	switch {
-	case told.Action == decide.Make && f.Vpc == nil:
+	case report.Action == decide.Make && f.Vpc == nil:
 		w.objects[name] = decidetest.Vpc(vpc, "ns")
-	case told.Action == decide.Make:
+	case report.Action == decide.Make:
 		f.Vpc.Labels = map[string]string{v1.LabelVpcExternal: "true"}
-	case told.Action == decide.Remove:
+	case report.Action == decide.Remove:
 		delete(w.objects, name)
 	default:
-		w.finish(name, f.Vpc, told.Action)
+		w.finish(name, f.Vpc, report.Action)
 	}
-	if v := object[*v1.Vpc](w, name); v != nil && told.Action != decide.Make {
-		v.Status = told.Status
+	if v := object[*v1.Vpc](w, name); v != nil && report.Action != decide.Make {
+		v.Status = report.Status
 	}
 }
 
@@ -190,34 +190,34 @@ func (w *world) runSubnet(name, subnet string) {
 			f.Others = append(f.Others, s)
 		}
 	}
-	for _, who := range w.book {
-		if len(who) > len(subnet) && who[:len(subnet)+1] == subnet+" " {
-			f.Users = append(f.Users, who)
+	for _, lease := range w.leases {
+		if len(lease) > len(subnet) && lease[:len(subnet)+1] == subnet+" " {
+			f.Users = append(f.Users, lease)
 		}
 	}
-	_, told, err := apply(w, name, decide.Subnet(f))
+	_, report, err := apply(w, name, decide.Subnet(f))
 	if f.Subnet == nil {
 		return
 	}
-	w.finish(name, f.Subnet, told.Action)
+	w.finish(name, f.Subnet, report.Action)
 	status := metav1.ConditionFalse
 	if err == nil {
 		status = metav1.ConditionTrue
 	}
-	f.Subnet.Status = told.Status
+	f.Subnet.Status = report.Status
 	meta.SetStatusCondition(&f.Subnet.Status.Conditions, metav1.Condition{Type: v1.ConditionReady, Status: status, Reason: "R" + decidetest.Reason(err)})
 	f.Subnet.Status.Conditions[0].LastTransitionTime = metav1.Time{}
 }
 
 func (w *world) runNode(name, node string) {
-	f := decide.NodeFacts{Name: node, Node: object[*corev1.Node](w, name), Join: object[*v1.Subnet](w, "subnet/join"), Claim: w.claims[decide.NodePort(node)], Leases: w.book}
+	f := decide.NodeFacts{Name: node, Node: object[*corev1.Node](w, name), NodeSubnet: object[*v1.Subnet](w, "subnet/join"), Claim: w.claims[decide.NodePort(node)], Leases: w.leases}
 	w.report(name, decide.NodePort(node), decide.Node(f))
 }
 
 func (w *world) runPod(name string, n types.NamespacedName) {
 	f := Facts{
 		Namespace: n.Namespace, Name: n.Name, Pod: object[*corev1.Pod](w, name), Subnets: all[*v1.Subnet](w),
-		ClaimFacts:  ClaimFacts{Claim: w.claims[decide.PodPort(n.Namespace, n.Name)], Leases: w.book},
+		ClaimFacts:  ClaimFacts{Claim: w.claims[decide.PodPort(n.Namespace, n.Name)], Leases: w.leases},
 		AttachFacts: AttachFacts{OnNode: w.objects["node/n"] != nil},
 		PlaceFacts:  PlaceFacts{Vpcs: all[*v1.Vpc](w)},
 	}
@@ -232,7 +232,7 @@ func (w *world) report(name, port string, d intent.Decision[*v1.IP]) {
 		if c := w.claims[port]; c != nil && decide.IPUnit(c) == intent.Unit(name) {
 			delete(w.claims, port)
 		}
-		w.book.Free(intent.Unit(name))
+		w.leases.Free(intent.Unit(name))
 	case err == nil:
 		w.claims[port] = ip
 	}
@@ -240,7 +240,7 @@ func (w *world) report(name, port string, d intent.Decision[*v1.IP]) {
 
 // text is all of the world, to see whether it changed.
 func (w *world) text() string {
-	text, err := json.Marshal([]any{w.objects, w.claims, w.applied, w.book})
+	text, err := json.Marshal([]any{w.objects, w.claims, w.applied, w.leases})
 	if err != nil {
 		panic(err)
 	}
@@ -281,7 +281,7 @@ func TestPathDoesNotMatter(t *testing.T) {
 			w.checkNetworks(rt)
 		}
 		for _, name := range known {
-			if kind, _ := cutUnit(name); kind == "pod" || kind == "node" {
+			if kind, _ := parseUnit(name); kind == "pod" || kind == "node" {
 				w.remove(name)
 			}
 		}

@@ -25,7 +25,7 @@ func place(f Facts) (*v1.Subnet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, admits(f, s)
+	return s, checkAllowed(f, s)
 }
 
 // find returns the first of these:
@@ -53,7 +53,8 @@ func find(f Facts) (*v1.Subnet, error) {
 	if v := defaultVpc(f); v != nil {
 		return named(f, v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)
 	}
-	// The cluster's default has spec.default too. A default of the user comes first.
+	// The cluster's default has spec.default too. A default of the user comes
+	// first.
 	always := decide.DefaultSubnet(f.NodeVpc)
 	made := func(s *v1.Subnet) bool { return s.Spec.Default && s.Name != always && mayUse(f, s) == nil }
 	if s := best(f.Subnets, made); s != nil {
@@ -99,9 +100,9 @@ func better(a, b *v1.Subnet) bool {
 	return decide.Older(a, b) < 0
 }
 
-// admits returns why the pod may not have an address of the Subnet, or not yet;
-// nil if it may.
-func admits(f Facts, s *v1.Subnet) error {
+// checkAllowed returns why the pod may not have an address of the Subnet, or not
+// yet; nil if it may.
+func checkAllowed(f Facts, s *v1.Subnet) error {
 	if s.Name == v1.JoinSubnet {
 		return intent.Stop{Reason: "NotAllowed", Why: "Subnet join is for nodes only: choose another in annotation " + v1.AnnotationSubnet}
 	}

@@ -44,7 +44,7 @@ func Decide(f Facts) intent.Decision[*v1.IP] {
 	case f.Claim != nil && !ownsClaim(f):
 		return intent.Withdraw[*v1.IP](nil, decide.NameTaken(f.Claim))
 	}
-	ip := standingClaim(f)
+	ip := presentClaim(f)
 	if ip == nil {
 		subnet, err := place(f)
 		if err != nil {

@@ -38,7 +38,7 @@ func port(f Facts, ip *v1.IP, how attachment) (intent.Want, error) {
 		return portNeutron(f, ip, how)
 	}
 	p := decide.PortOf(ip)
-	behind(f, &p, ip, how)
+	setParent(f, &p, ip, how)
 	if f.OnNode && how.parent == nil && vpcOf(f, ip.Spec.Subnet) == v1.DefaultVpc {
 		p.Groups = []string{decide.NodeGroup(ip.Spec.NodeName)}
 	}
@@ -64,15 +64,15 @@ func portNeutron(f Facts, ip *v1.IP, how attachment) (intent.Want, error) {
 		return intent.Want{}, missing
 	}
 	p := decide.NeutronPortOf(f.Namespace+"/"+f.Name, ip)
-	behind(f, &p, ip, how)
+	setParent(f, &p, ip, how)
 	p.Project, p.Groups, p.CloudGroups = f.Project, m.Groups, m.CloudGroups
 	return intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{p}}, problem
 }
 
-// behind makes a nested pod's port a subport of the node's parent port. The
+// setParent makes a nested pod's port a subport of the node's parent port. The
 // fabric must wait until the port is up, except if the claim already has that
 // parent.
-func behind(f Facts, p *intent.Port, ip *v1.IP, how attachment) {
+func setParent(f Facts, p *intent.Port, ip *v1.IP, how attachment) {
 	if how.parent == nil {
 		return
 	}

@@ -95,12 +95,12 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 		Namespace: "a", Name: "p", Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 		ClaimFacts: ClaimFacts{Claim: ip, Leases: l},
 	}
-	got, told, err := decidetest.Parts(Decide(f))
+	got, report, err := decidetest.Parts(Decide(f))
 	want := intent.Want{Fabric: intent.FabricNeutron, Ports: []intent.Port{{
 		Name: "a/p", Network: "net2", MAC: "fa:16:3e:00:00:01", Addrs: []netip.Addr{decidetest.Addr("10.1.0.9")}, Version: "u", Node: "node1", Groups: []string{policy.GroupPods},
 	}}}
-	if diff := cmp.Diff(want, got, decidetest.Compare); diff != "" || err != nil || told.Spec.Attach.OVS.IfaceID != "port1" {
-		t.Error(err, diff, told)
+	if diff := cmp.Diff(want, got, decidetest.Compare); diff != "" || err != nil || report.Spec.Attach.OVS.IfaceID != "port1" {
+		t.Error(err, diff, report)
 	}
 	// That it asks for what it cannot have takes its port from nobody.
 	f.Pod.Annotations = map[string]string{policy.AnnotationSecurityGroups: "nobody's"}
@@ -113,8 +113,8 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 // Where the nodes are on Neutron's router there is no overlay, and pods go to
 // Subnet pods.
 func TestHomeInNeutron(t *testing.T) {
-	if want, told, _ := decidetest.Parts(decide.Vpc(decide.VpcFacts{Name: v1.DefaultVpc, NodeVpc: decidetest.Router})); !want.Empty() || told.Action != "" {
-		t.Errorf("Vpc ovn-cluster: %+v %+v", want, told)
+	if want, report, _ := decidetest.Parts(decide.Vpc(decide.VpcFacts{Name: v1.DefaultVpc, NodeVpc: decidetest.Router})); !want.Empty() || report.Action != "" {
+		t.Errorf("Vpc ovn-cluster: %+v %+v", want, report)
 	}
 	pods := decidetest.ReadySubnet(v1.PodSubnet, "neutron")
 	pods.Spec.Namespaces = nil

@@ -84,7 +84,7 @@ func FuzzBlock(f *testing.F) {
 	f.Add("fd00::/8", "fd00::/16", "::ffff:1.2.3.0/120", "fd01::1")
 	f.Add("10.1.2.3/8", "", "x", "10.0.0.1")
 	f.Fuzz(func(t *testing.T, cidr, one, two, addr string) {
-		left, err := cutBlock(cidr, []string{one, two})
+		left, err := subtractPrefixes(cidr, []string{one, two})
 		a, bad := netip.ParseAddr(addr)
 		if err != nil || bad != nil || a.Zone() != "" {
 			if len(left) > 0 && err != nil {

@@ -31,9 +31,9 @@ const (
 	LabelSecurityGroup = "openstack.org/security-group"
 )
 
-// lookAgain is how soon to ask OpenStack again for a group that does not exist.
-// OpenStack sends no event when it is created.
-const lookAgain = 10 * time.Second
+// groupRetryDelay is how soon to ask OpenStack again for a group that does not
+// exist. OpenStack sends no event when it is created.
+const groupRetryDelay = 10 * time.Second
 
 // GroupsAsked returns the OpenStack security groups that a pod asks for, by id or
 // name; nil for none. p may be nil.
@@ -41,7 +41,7 @@ func GroupsAsked(p *corev1.Pod) []string {
 	if p == nil {
 		return nil
 	}
-	return words(p.Annotations[AnnotationSecurityGroups])
+	return splitList(p.Annotations[AnnotationSecurityGroups])
 }
 
 // cloudGroups returns the ids of the groups that a pod asks for; nil if the pod
@@ -52,8 +52,8 @@ func (p Pod) cloudGroups(ids map[string]string) ([]string, error) {
 		return nil, nil
 	}
 	out := []string{}
-	for _, g := range words(*p.Asked) {
-		if p.Allowed != nil && !slices.Contains(words(*p.Allowed), g) {
+	for _, g := range splitList(*p.Asked) {
+		if p.Allowed != nil && !slices.Contains(splitList(*p.Allowed), g) {
 			return []string{}, intent.Stop{Reason: "NotAllowed", Why: fmt.Sprintf(
 				"annotation %s: namespace %s does not allow security group %q in its annotation %s",
 				AnnotationSecurityGroups, p.Namespace, g, AnnotationAllowedSecurityGroups)}
@@ -69,7 +69,7 @@ func (p Pod) cloudGroups(ids map[string]string) ([]string, error) {
 
 func unknownGroup(group, by string) error {
 	return intent.Wait{
-		Reason: "UnknownSecurityGroup", After: lookAgain,
+		Reason: "UnknownSecurityGroup", After: groupRetryDelay,
 		For: fmt.Sprintf("security group %q (%s) in OpenStack", group, by),
 	}
 }
@@ -86,9 +86,9 @@ func CloudGroupsOf(np *netv1.NetworkPolicy) []string {
 	return nameSet(out)
 }
 
-// withClouds returns the policy with the ids of OpenStack's groups in place of
+// withCloudGroups returns the policy with the ids of OpenStack's groups in place of
 // their names, and its problem. Peers in an unknown group get no access.
-func (p *policy) withClouds(ids map[string]string) (*policy, error) {
+func (p *policy) withCloudGroups(ids map[string]string) (*policy, error) {
 	out, problem := *p, p.problem
 	out.allows = nil
 	for _, a := range p.allows {
@@ -107,8 +107,8 @@ func (p *policy) withClouds(ids map[string]string) (*policy, error) {
 	return &out, problem
 }
 
-// words returns the words between the commas, without spaces and empty ones.
-func words(text string) []string {
+// splitList returns the words between the commas, without spaces and empty ones.
+func splitList(text string) []string {
 	var out []string
 	for w := range strings.SplitSeq(text, ",") {
 		if w = strings.TrimSpace(w); w != "" {

@@ -49,7 +49,8 @@ func GroupUnit(group string) intent.Unit {
 type Facts struct {
 	Namespace, Name string
 	Index           *Index
-	// Ports are the named ports in use. A change matters only to UsingPorts' policies.
+	// Ports are the named ports in use. A change matters only to UsingPorts'
+	// policies.
 	Ports PortCount
 	// Services are needed only for a policy in UsingServices.
 	Services []Service
@@ -66,7 +67,7 @@ func Decide(f Facts) intent.Decision[struct{}] {
 	if p == nil {
 		return intent.Remove(struct{}{})
 	}
-	p, problem := p.withClouds(f.CloudGroups)
+	p, problem := p.withCloudGroups(f.CloudGroups)
 	want := intent.Want{Fabric: intent.FabricNeutron, Groups: p.groups(f.Ports, f.Services)}
 	return intent.ApplyWith(want, struct{}{}, problem)
 }

@@ -13,7 +13,7 @@ import (
 // FuzzPolicy: whatever the API server lets in, what comes out is in order, and
 // a peer that was not understood is never everybody.
 func FuzzPolicy(f *testing.F) {
-	f.Add(rich)
+	f.Add(fullSpec)
 	f.Add(`{podSelector: {}, ingress: [{from: [{}], ports: [{port: -1}]}], egress: [{to: [{ipBlock: {cidr: x}}]}]}`)
 	f.Add(`{podSelector: {}, egress: [{to: [{ipBlock: {cidr: "::/0", except: ["fd00::/8"]}}], ports: [{port: http, protocol: SCTP}]}]}`)
 	ports := PortCount{{"ns", "http", "tcp", 80}: 1, {"ns", "sql", "udp", 53}: 1, {"b", "http", "sctp", 65535}: 1}
@@ -37,7 +37,7 @@ func FuzzPolicy(f *testing.F) {
 					t.Errorf("%s: %+v", g.Name, r)
 				case r.First < 0, r.Last > 65535, r.Last < r.First:
 					t.Errorf("ports of %+v", r)
-				case anybody && r.Family == 0 && err == nil && !saysAnybody(np):
+				case anybody && r.Family == 0 && err == nil && !permitsEverybody(np):
 					t.Errorf("%+v lets everybody through", r)
 				}
 			}
@@ -46,7 +46,7 @@ func FuzzPolicy(f *testing.F) {
 	})
 }
 
-func saysAnybody(np *netv1.NetworkPolicy) bool {
+func permitsEverybody(np *netv1.NetworkPolicy) bool {
 	for _, r := range np.Spec.Ingress {
 		if len(r.From) == 0 {
 			return true

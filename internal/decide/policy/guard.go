@@ -24,5 +24,5 @@ func Guard(node string, addrs []netip.Addr, services []netip.Prefix) intent.Grou
 	for _, p := range services {
 		rules = append(rules, intent.Rule{Direction: intent.Ingress, Remote: p})
 	}
-	return intent.Group{Name: GuardGroup(node), Rules: tidy(rules)}
+	return intent.Group{Name: GuardGroup(node), Rules: compact(rules)}
 }

@@ -12,20 +12,20 @@ import (
 // make a new Index.
 type Index struct {
 	policies map[types.NamespacedName]*policy
-	// of holds the policies of each namespace.
-	of map[string][]*policy
+	// byNamespace holds the policies of each namespace.
+	byNamespace map[string][]*policy
 	// sets are the pod sets that policies use as peers, each once, sorted.
 	sets []podSet
 }
 
 // NewIndex parses policies. The unit of an invalid policy reports its problem.
 func NewIndex(list []*netv1.NetworkPolicy) *Index {
-	x := &Index{policies: map[types.NamespacedName]*policy{}, of: map[string][]*policy{}}
+	x := &Index{policies: map[types.NamespacedName]*policy{}, byNamespace: map[string][]*policy{}}
 	seen := map[string]bool{}
 	for _, np := range list {
 		p := readPolicy(np)
 		x.policies[types.NamespacedName{Namespace: np.Namespace, Name: np.Name}] = p
-		x.of[np.Namespace] = append(x.of[np.Namespace], p)
+		x.byNamespace[np.Namespace] = append(x.byNamespace[np.Namespace], p)
 		for _, s := range p.sets() {
 			if !seen[s.text] {
 				seen[s.text] = true

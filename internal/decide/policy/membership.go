@@ -53,7 +53,7 @@ func (x *Index) Memberships(pod Pod, c CloudGroups) (Membership, error) {
 // isolation returns the groups of the policies that select a pod, and in which
 // directions these isolate it.
 func (x *Index) isolation(pod Pod) (groups []string, ingress, egress bool) {
-	for _, p := range x.of[pod.Namespace] {
+	for _, p := range x.byNamespace[pod.Namespace] {
 		if p.selects(pod) {
 			ingress, egress = ingress || p.ingress, egress || p.egress
 			groups = append(groups, p.groupsFor(pod)...)

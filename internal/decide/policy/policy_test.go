@@ -30,7 +30,7 @@ func policyOf(t *testing.T, namespace, name, spec string) *netv1.NetworkPolicy {
 	return np
 }
 
-const rich = `
+const fullSpec = `
 podSelector: {matchLabels: {app: db}}
 policyTypes: [Ingress, Egress]
 ingress:
@@ -48,13 +48,13 @@ egress:
 
 func TestPolicyGroups(t *testing.T) {
 	t.Parallel()
-	b := NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", rich)})
+	b := NewIndex([]*netv1.NetworkPolicy{policyOf(t, "ns", "db", fullSpec)})
 	ports := PortCount{{"ns", "sql", "udp", 53}: 1, {"other", "sql", "udp", 54}: 1, {"ns", "sql", "tcp", 3306}: 2}
 	want, _, err := decidetest.Parts(Decide(Facts{Namespace: "ns", Name: "db", Index: b, Ports: ports, CloudGroups: map[string]string{"vms": "id"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := show(want.Groups)
+	got := format(want.Groups)
 	wanted := strings.TrimSpace(`
 policy/ns/db
   egress tcp 3306-3306 peer/pods() namespace(ns) port(sql/tcp)=3306
@@ -84,8 +84,8 @@ func lines(text string) []string {
 	return groups
 }
 
-// show leaves the hashes out.
-func show(groups []intent.Group) string {
+// format leaves the hashes out.
+func format(groups []intent.Group) string {
 	var out []string
 	for _, g := range groups {
 		out = append(out, g.Name)
@@ -196,7 +196,7 @@ func TestMemberships(t *testing.T) {
 	text := func(s string) *string { return &s }
 	free := with(func(p *Pod) { p.Labels = nil })
 	for name, c := range map[string]struct {
-		book     *Index
+		index    *Index
 		pod      Pod
 		standard []string
 		groups   []string
@@ -219,7 +219,7 @@ func TestMemberships(t *testing.T) {
 		"asks for what it may not":     {b, with(func(p *Pod) { p.Labels, p.Asked, p.Allowed = nil, text("x"), text("y") }), nil, []string{GroupPods}, nil, true},
 		"its namespace allows nothing": {b, with(func(p *Pod) { p.Asked, p.Allowed = text("x"), text("") }), nil, []string{"node/n", OpenEgress, "policy/ns/web", "policy/ns/web/http/tcp/80"}, nil, true},
 	} {
-		m, err := c.book.Memberships(c.pod, CloudGroups{c.standard, map[string]string{"x": "1", "y": "y"}})
+		m, err := c.index.Memberships(c.pod, CloudGroups{c.standard, map[string]string{"x": "1", "y": "y"}})
 		if d := cmp.Diff(c.groups, m.Groups); d != "" || (err != nil) != c.refused {
 			t.Errorf("%s: %v\n%s", name, err, d)
 		}
@@ -275,7 +275,7 @@ func TestGuard(t *testing.T) {
 	t.Parallel()
 	g := Guard("n", []netip.Addr{netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fd00::9")}, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")})
 	wanted := "node/n\n  egress any 0-0 10.0.0.9/32\n  egress any 0-0 fd00::9/128\n  ingress any 0-0 10.0.0.9/32\n  ingress any 0-0 10.96.0.0/12\n  ingress any 0-0 fd00::9/128"
-	if d := cmp.Diff(lines(wanted), lines(show([]intent.Group{g}))); d != "" {
+	if d := cmp.Diff(lines(wanted), lines(format([]intent.Group{g}))); d != "" {
 		t.Error(d)
 	}
 }

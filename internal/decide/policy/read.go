@@ -50,7 +50,7 @@ type peer struct {
 	cloud  string
 }
 
-func (p peer) anybody() bool { return p.pods == nil && p.blocks == nil && p.cloud == "" }
+func (p peer) isEverybody() bool { return p.pods == nil && p.blocks == nil && p.cloud == "" }
 
 // readPolicy parses a policy. It uses what is valid; an invalid part permits
 // nothing and becomes the policy's problem.
@@ -68,7 +68,7 @@ func readPolicy(np *netv1.NetworkPolicy) *policy {
 			r.rule(intent.Egress, rule.To, rule.Ports, fmt.Sprintf("spec.egress[%d]", i))
 		}
 	}
-	if err := errors.Join(r.wrong...); err != nil {
+	if err := errors.Join(r.errs...); err != nil {
 		r.problem = intent.Stop{Reason: "InvalidPolicy", Why: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	}
 	return &r.policy
@@ -85,17 +85,17 @@ func directions(s *netv1.NetworkPolicySpec) (ingress, egress bool) {
 
 type reader struct {
 	policy
-	wrong []error
+	errs []error
 }
 
-func (r *reader) complain(where string, err error) {
-	r.wrong = append(r.wrong, fmt.Errorf("%s: %w", where, err))
+func (r *reader) addError(where string, err error) {
+	r.errs = append(r.errs, fmt.Errorf("%s: %w", where, err))
 }
 
 func (r *reader) selector(s *metav1.LabelSelector, where string) labels.Selector {
 	out, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
-		r.complain(where, err)
+		r.addError(where, err)
 		return labels.Nothing()
 	}
 	return out
@@ -106,11 +106,11 @@ func (r *reader) rule(d intent.Direction, peers []netv1.NetworkPolicyPeer, ports
 	if len(ports) > 0 {
 		at = r.ports(ports, where)
 	}
-	who := []peer{{}}
+	all := []peer{{}}
 	if len(peers) > 0 {
-		who = r.peers(peers, where)
+		all = r.peers(peers, where)
 	}
-	for _, p := range who {
+	for _, p := range all {
 		for _, a := range at {
 			r.allows = append(r.allows, allow{d, a, p.at(d, a)})
 		}
@@ -128,14 +128,14 @@ func (p peer) at(d intent.Direction, a portRange) peer {
 		s = *p.pods
 	}
 	s.blocks, s.port, s.protocol = p.blocks, a.name, a.protocol
-	return peer{pods: s.sealed()}
+	return peer{pods: s.withText()}
 }
 
 func (r *reader) ports(list []netv1.NetworkPolicyPort, where string) []portRange {
 	var out []portRange
 	for i, p := range list {
 		if a, err := readPort(p); err != nil {
-			r.complain(fmt.Sprintf("%s.ports[%d]", where, i), err)
+			r.addError(fmt.Sprintf("%s.ports[%d]", where, i), err)
 		} else {
 			out = append(out, a)
 		}
@@ -154,7 +154,7 @@ func readPort(p netv1.NetworkPolicyPort) (portRange, error) {
 		return a, errors.New("endPort needs a port that is a number")
 	case p.Port.Type == intstr.String:
 		a.name = p.Port.StrVal
-		return a, named(a.name)
+		return a, checkPortName(a.name)
 	}
 	a.first, a.last = int(p.Port.IntVal), int(p.Port.IntVal)
 	if p.EndPort != nil {
@@ -166,7 +166,7 @@ func readPort(p netv1.NetworkPolicyPort) (portRange, error) {
 	return a, nil
 }
 
-func named(port string) error {
+func checkPortName(port string) error {
 	if port == "" {
 		return errors.New("the port's name is empty")
 	}
@@ -180,9 +180,9 @@ func (r *reader) peers(list []netv1.NetworkPolicyPeer, where string) []peer {
 		group, isCloud, err := cloudPeer(p.PodSelector, p.NamespaceSelector)
 		switch {
 		case err != nil:
-			r.complain(at, err)
+			r.addError(at, err)
 		case p.IPBlock != nil && (p.PodSelector != nil || p.NamespaceSelector != nil):
-			r.complain(at, errors.New("ipBlock stands beside a selector: make two peers of it"))
+			r.addError(at, errors.New("ipBlock stands beside a selector: make two peers of it"))
 		case p.IPBlock != nil:
 			out = append(out, r.block(p.IPBlock, at)...)
 		case isCloud:
@@ -190,7 +190,7 @@ func (r *reader) peers(list []netv1.NetworkPolicyPeer, where string) []peer {
 		case p.PodSelector != nil || p.NamespaceSelector != nil:
 			out = append(out, r.podPeer(p, at))
 		default:
-			r.complain(at, errors.New("names nobody"))
+			r.addError(at, errors.New("names nobody"))
 		}
 	}
 	return out
@@ -208,15 +208,15 @@ func (r *reader) podPeer(p netv1.NetworkPolicyPeer, where string) peer {
 	} else {
 		s.namespace = r.namespace
 	}
-	return peer{pods: s.sealed()}
+	return peer{pods: s.withText()}
 }
 
 // block returns the prefixes of a network without its exceptions; no peer if
 // nothing is left.
 func (r *reader) block(b *netv1.IPBlock, where string) []peer {
-	left, err := cutBlock(b.CIDR, b.Except)
+	left, err := subtractPrefixes(b.CIDR, b.Except)
 	if err != nil {
-		r.complain(where, err)
+		r.addError(where, err)
 	}
 	if len(left) == 0 {
 		return nil
@@ -224,7 +224,7 @@ func (r *reader) block(b *netv1.IPBlock, where string) []peer {
 	return []peer{{blocks: left}}
 }
 
-func cutBlock(cidr string, except []string) ([]netip.Prefix, error) {
+func subtractPrefixes(cidr string, except []string) ([]netip.Prefix, error) {
 	var b netipx.IPSetBuilder
 	for i, text := range append([]string{cidr}, except...) {
 		p, err := netip.ParsePrefix(text)

@@ -62,7 +62,7 @@ func (p *policy) usesPort(n NamedPort) bool {
 // usesServices is false if the policy permits all egress or none.
 func (p *policy) usesServices() bool {
 	out := func(a allow) bool { return a.direction == intent.Egress }
-	everything := func(a allow) bool { return out(a) && a.peer.anybody() && a.at == portRange{} }
+	everything := func(a allow) bool { return out(a) && a.peer.isEverybody() && a.at == portRange{} }
 	return slices.ContainsFunc(p.allows, out) && !slices.ContainsFunc(p.allows, everything)
 }
 
@@ -80,7 +80,7 @@ func (p *policy) groups(ports PortCount, services []Service) []intent.Group {
 	}
 	var out []intent.Group
 	for name, r := range rules {
-		out = append(out, intent.Group{Name: name, Rules: tidy(r)})
+		out = append(out, intent.Group{Name: name, Rules: compact(r)})
 	}
 	slices.SortFunc(out, func(x, y intent.Group) int { return cmp.Compare(x.Name, y.Name) })
 	return out
@@ -127,9 +127,9 @@ func (a allow) rules(number int) []intent.Rule {
 	return out
 }
 
-// tidy sorts rules and removes those that another rule contains. OpenStack has a
+// compact sorts rules and removes those that another rule contains. OpenStack has a
 // quota of rules and rejects duplicates.
-func tidy(rules []intent.Rule) []intent.Rule {
+func compact(rules []intent.Rule) []intent.Rule {
 	for i, r := range rules {
 		if r.Remote.IsValid() && r.Remote.Bits() == 0 {
 			rules[i].Family, rules[i].Remote = familyOfPrefix(r.Remote), netip.Prefix{}

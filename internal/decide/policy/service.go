@@ -105,7 +105,7 @@ func (a allow) admits(protocol string, b Backend) bool {
 // group, because its members are not known here.
 func (p peer) has(b Backend) bool {
 	switch {
-	case p.anybody():
+	case p.isEverybody():
 		return true
 	case p.pods != nil:
 		return b.Pod != nil && p.pods.has(*b.Pod)

@@ -25,13 +25,13 @@ type podSet struct {
 	text           string
 }
 
-// sealed returns the set with its text.
-func (s podSet) sealed() *podSet {
-	text := "pods(" + textOf(s.pods) + ")"
+// withText returns the set with its text.
+func (s podSet) withText() *podSet {
+	text := "pods(" + selectorText(s.pods) + ")"
 	if s.namespace != "" {
 		text += " namespace(" + s.namespace + ")"
 	} else {
-		text += " namespaces(" + textOf(s.namespaces) + ")"
+		text += " namespaces(" + selectorText(s.namespaces) + ")"
 	}
 	if s.port != "" {
 		text += " port(" + s.port + "/" + s.protocol + ")"
@@ -43,9 +43,9 @@ func (s podSet) sealed() *podSet {
 	return &s
 }
 
-// textOf returns the same text for selectors with the same requirements in
+// selectorText returns the same text for selectors with the same requirements in
 // another order.
-func textOf(s labels.Selector) string {
+func selectorText(s labels.Selector) string {
 	requirements, selectable := s.Requirements()
 	if !selectable {
 		return "!"

@@ -34,7 +34,7 @@ func (f Facts) endpoints(vip netip.Addr) []endpoint {
 			case err != nil:
 			case e.Conditions.Ready == nil || *e.Conditions.Ready || f.Service.Spec.PublishNotReadyAddresses:
 				ready = append(ready, endpoint{e, s.Ports, addr})
-			case yes(e.Conditions.Serving) && yes(e.Conditions.Terminating):
+			case isTrue(e.Conditions.Serving) && isTrue(e.Conditions.Terminating):
 				ending = append(ending, endpoint{e, s.Ports, addr})
 			}
 		}
@@ -62,7 +62,7 @@ func onlyAddress(addrs []string) (netip.Addr, error) {
 	return netip.ParseAddr(addrs[0])
 }
 
-func yes(b *bool) bool { return b != nil && *b }
+func isTrue(b *bool) bool { return b != nil && *b }
 
 // members returns the endpoints behind one port of the Service, without
 // duplicates.
@@ -73,8 +73,8 @@ func (f Facts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Memb
 			if !serves(port, p) {
 				continue
 			}
-			addr, segment := f.at(e)
-			out = append(out, intent.Member{Name: f.nameOf(e), Addr: addr, Port: int(*port.Port), Network: segment})
+			addr, segment := f.memberAddress(e)
+			out = append(out, intent.Member{Name: f.memberName(e), Addr: addr, Port: int(*port.Port), Network: segment})
 		}
 	}
 	slices.SortFunc(out, func(a, b intent.Member) int {
@@ -96,17 +96,17 @@ func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 	return e.Port != nil && name == p.Name && protocol == cmp.Or(p.Protocol, corev1.ProtocolTCP)
 }
 
-// at returns the address and the network of an endpoint. A pod on its node's
-// network is reached at the node's address on the pods' network. An address in
-// none of EndpointNetworks is reached through the router, as if it were on the
-// network of the cluster IPs.
-func (f Facts) at(e endpoint) (netip.Addr, string) {
-	if p, found := f.placeOf(e.addr); found {
+// memberAddress returns the address and the network of an endpoint. A pod on its
+// node's network is reached at the node's address on the pods' network. An
+// address in none of EndpointNetworks is reached through the router, as if it
+// were on the network of the cluster IPs.
+func (f Facts) memberAddress(e endpoint) (netip.Addr, string) {
+	if p, found := f.networkOf(e.addr); found {
 		return e.addr, cmp.Or(p.Network, f.Network)
 	}
 	if e.NodeName != nil {
 		for _, a := range f.Nodes[*e.NodeName] {
-			if p, _ := f.placeOf(a); p.Network != "" && a.Is4() == e.addr.Is4() {
+			if p, _ := f.networkOf(a); p.Network != "" && a.Is4() == e.addr.Is4() {
 				return a, p.Network
 			}
 		}
@@ -114,7 +114,7 @@ func (f Facts) at(e endpoint) (netip.Addr, string) {
 	return e.addr, f.Network
 }
 
-func (f Facts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
+func (f Facts) networkOf(a netip.Addr) (EndpointNetwork, bool) {
 	for _, p := range f.EndpointNetworks {
 		if p.Prefix.Contains(a) {
 			return p, true
@@ -123,8 +123,8 @@ func (f Facts) placeOf(a netip.Addr) (EndpointNetwork, bool) {
 	return EndpointNetwork{}, false
 }
 
-// nameOf returns the pod's name; for an endpoint that is no pod, its address.
-func (f Facts) nameOf(e endpoint) string {
+// memberName returns the pod's name; for an endpoint that is no pod, its address.
+func (f Facts) memberName(e endpoint) string {
 	if t := e.TargetRef; t != nil && t.Name != "" {
 		return cmp.Or(t.Namespace, f.Namespace) + "/" + t.Name
 	}

@@ -51,7 +51,8 @@ type Facts struct {
 	// for ours. ProjectProblem says why that project cannot own it; nil if it can.
 	Project        string
 	ProjectProblem error
-	// ExternalNetwork is the id of the network of floating IPs; empty if there is none.
+	// ExternalNetwork is the id of the network of floating IPs; empty if there is
+	// none.
 	ExternalNetwork string
 	// ExternalProblem says why that network is not known; nil if it is.
 	ExternalProblem error
@@ -91,7 +92,7 @@ func Decide(f Facts) intent.Decision[struct{}] {
 		}
 		return intent.Keep(struct{}{}, err)
 	}
-	problem := f.float(&b)
+	problem := f.addFloatingIP(&b)
 	if problem != nil {
 		b.FloatingIP = f.presentFloatingIP()
 	}
@@ -180,10 +181,10 @@ func unsupported(what string) error {
 	return intent.Stop{Reason: "Unsupported", Why: "load balancers of OpenStack do not do " + what}
 }
 
-// float adds the floating IP to the load balancer if the Service asks for one. It
-// errs with an intent.Wait or an intent.Stop if it cannot; the load balancer is
-// created without it.
-func (f Facts) float(b *intent.LoadBalancer) error {
+// addFloatingIP adds the floating IP to the load balancer if the Service asks for
+// one. It errs with an intent.Wait or an intent.Stop if it cannot; the load
+// balancer is created without it.
+func (f Facts) addFloatingIP(b *intent.LoadBalancer) error {
 	s := f.Service.Spec
 	if s.Type != corev1.ServiceTypeLoadBalancer || s.LoadBalancerClass != nil {
 		return nil
@@ -238,12 +239,12 @@ func sourcesOf(s *corev1.Service) ([]netip.Prefix, error) {
 		}
 		out = append(out, p.Masked())
 	}
-	if everybody(out) {
+	if includesEverybody(out) {
 		return nil, nil
 	}
 	return out, nil
 }
 
-func everybody(ps []netip.Prefix) bool {
+func includesEverybody(ps []netip.Prefix) bool {
 	return slices.ContainsFunc(ps, func(p netip.Prefix) bool { return p.Bits() == 0 })
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// serviceOf is Service default/web with one port, and what f makes of it.
+// serviceOf returns Service default/web with one port, after the changes.
 func serviceOf(change ...func(*corev1.Service)) *corev1.Service {
 	s := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
@@ -32,7 +32,8 @@ func serviceOf(change ...func(*corev1.Service)) *corev1.Service {
 	return s
 }
 
-// at is an endpoint, ready or as the conditions say: ready, serving, terminating.
+// endpointAt returns an endpoint that is ready, or has these conditions: ready,
+// serving, terminating.
 func endpointAt(addr string, conditions ...bool) discoveryv1.Endpoint {
 	e := discoveryv1.Endpoint{Addresses: []string{addr}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: "default", Name: "pod-" + addr}}
 	if len(conditions) == 3 {
@@ -56,8 +57,8 @@ func serviceFacts(s *corev1.Service, slices ...*discoveryv1.EndpointSlice) Facts
 	}
 }
 
-// behind is what is behind a listener: "name@segment=addr:port".
-func behind(l intent.Listener) string {
+// membersOf returns a listener's members as "name@network=addr:port".
+func membersOf(l intent.Listener) string {
 	var out []string
 	for _, m := range l.Members {
 		out = append(out, m.Name+"@"+m.Network+"="+netip.AddrPortFrom(m.Addr, uint16(m.Port)).String())
@@ -97,7 +98,7 @@ func onNode1(addr string) discoveryv1.Endpoint {
 
 func TestMembers(t *testing.T) {
 	onNode, ours := onNode1("172.31.0.11"), onNode1("12.0.5.4")
-	nobody := discoveryv1.Endpoint{Addresses: []string{"203.0.113.9"}}
+	unknown := discoveryv1.Endpoint{Addresses: []string{"203.0.113.9"}}
 	v6 := sliceOf(8080, endpointAt("fd00::1"))
 	v6.AddressType = discoveryv1.AddressTypeIPv6
 	going := sliceOf(8080, endpointAt("10.16.0.9"))
@@ -137,7 +138,7 @@ func TestMembers(t *testing.T) {
 		},
 		{
 			"on another segment, a node's, nobody's", serviceOf(),
-			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("192.168.1.61"), onNode, nobody)},
+			[]*discoveryv1.EndpointSlice{sliceOf(8080, endpointAt("192.168.1.61"), onNode, unknown)},
 			"default/pod-172.31.0.11@pods=10.16.0.2:8080 default/pod-192.168.1.61@vms=192.168.1.61:8080 default/203.0.113.9@services=203.0.113.9:8080",
 		},
 		{"on a network that is none of Neutron's", serviceOf(), []*discoveryv1.EndpointSlice{sliceOf(8080, ours)}, "default/pod-12.0.5.4@services=12.0.5.4:8080"},
@@ -147,7 +148,7 @@ func TestMembers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if diff := cmp.Diff(c.want, behind(want.LoadBalancers[0].Listeners[0])); diff != "" {
+		if diff := cmp.Diff(c.want, membersOf(want.LoadBalancers[0].Listeners[0])); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
 	}
@@ -171,7 +172,7 @@ func TestNamedPorts(t *testing.T) {
 	}
 	var have []string
 	for _, l := range want.LoadBalancers[0].Listeners {
-		have = append(have, l.Protocol+" "+behind(l))
+		have = append(have, l.Protocol+" "+membersOf(l))
 	}
 	if diff := cmp.Diff([]string{"UDP default/pod-10.16.0.5@pods=10.16.0.5:5353", "TCP default/pod-10.16.0.5@pods=10.16.0.5:5354", "SCTP "}, have); diff != "" {
 		t.Error(diff)

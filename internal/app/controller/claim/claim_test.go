@@ -15,8 +15,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide"
 )
 
-// Whoever is woken by a claim that went must find its addresses free: a Subnet
-// that is being deleted looks once, and would wait for ever.
+// A unit that runs because a claim was deleted must find its addresses free: a
+// Subnet that is being deleted checks only once, and would otherwise wait
+// forever.
 func TestAddressesAreFreeWhenTheirClaimGoes(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "a.n"}, Spec: v1.IPSpec{PodName: "a", Namespace: "n", Subnet: "s"}}
 	c := &Claims{}

@@ -27,11 +27,11 @@ func TestAGroupThatWasCreatedAgainIsFoundByItsName(t *testing.T) {
 		}
 	}
 	read(old)
-	fake.Remove("security-groups", old) // or gave it another name
+	fake.Remove("security-groups", old) // or renamed it
 	read(old)
 	fresh := fake.Add("security-groups", map[string]any{"name": "vms"})
 	read(fresh)
-	fake.Add("security-groups", map[string]any{"name": "vms"}) // which one is meant now?
+	fake.Add("security-groups", map[string]any{"name": "vms"}) // two groups of the same name
 	read(fresh)
 	ids, err := c.GroupIDs(t.Context(), []string{"vms", "others", old})
 	if err != nil || len(ids) != 2 || ids["vms"] != fresh || ids[old] != old {

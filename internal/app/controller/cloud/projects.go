@@ -45,8 +45,8 @@ func (c *Cloud) CheckProject(ctx context.Context, id string) error {
 type quotas struct {
 	mu   sync.Mutex
 	last map[string]decide.Quota
-	// short is the text about small quotas that was last reported.
-	short string
+	// lowReported is the text about small quotas that was last reported.
+	lowReported string
 }
 
 // ReadQuotas reads our project's quotas. It returns true if SetShort has
@@ -65,7 +65,7 @@ func (c *Cloud) ReadQuotas(ctx context.Context) bool {
 	c.quotas.mu.Lock()
 	defer c.quotas.mu.Unlock()
 	c.quotas.last = all
-	return decide.Short(all, c.Project()) != c.quotas.short
+	return decide.LowQuotas(all, c.Project()) != c.quotas.lowReported
 }
 
 // Quotas returns the quotas as last read; nil before that. Do not change the map.
@@ -75,12 +75,12 @@ func (c *Cloud) Quotas() map[string]decide.Quota {
 	return c.quotas.last
 }
 
-// SetShort records the text about small quotas, and returns true if it has
+// SetLowQuotas records the text about small quotas, and returns true if it has
 // changed.
-func (c *Cloud) SetShort(text string) bool {
+func (c *Cloud) SetLowQuotas(text string) bool {
 	c.quotas.mu.Lock()
 	defer c.quotas.mu.Unlock()
-	news := text != c.quotas.short
-	c.quotas.short = text
+	news := text != c.quotas.lowReported
+	c.quotas.lowReported = text
 	return news
 }

@@ -20,11 +20,11 @@ type Watcher struct {
 	// Owns is called for each unit that may have something in Neutron, before
 	// Ready returns nil. Changed is called for the same units after that.
 	Owns, Changed func(intent.Unit)
-	// First is called after Neutron has been read for the first time.
-	First func(context.Context)
-	// Then is called after each successful read. If it errs, the read counts as
-	// failed.
-	Then func(context.Context) error
+	// AfterFirst is called after Neutron has been read for the first time.
+	AfterFirst func(context.Context)
+	// AfterEach is called after each successful read. If it errs, the read counts
+	// as failed.
+	AfterEach func(context.Context) error
 	// Every is the pause after a successful read. Backoff has the pauses after
 	// failures.
 	Every   time.Duration
@@ -62,7 +62,7 @@ func (c *Cloud) notify(ctx context.Context, w Watcher, changed []intent.Unit, co
 		w.Changed(u)
 	}
 	if first {
-		w.First(ctx)
+		w.AfterFirst(ctx)
 	}
 }
 
@@ -75,7 +75,7 @@ func (c *Cloud) readAndThen(ctx context.Context, w Watcher) ([]intent.Unit, erro
 	if err != nil {
 		return nil, err
 	}
-	return changed, w.Then(ctx)
+	return changed, w.AfterEach(ctx)
 }
 
 // Read reads all of our resources, and looks up what the settings name. It

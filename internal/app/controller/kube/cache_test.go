@@ -13,8 +13,8 @@ func podWithPorts(ports ...corev1.ContainerPort) *corev1.Pod {
 	return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Ports: ports}}}}
 }
 
-// Of a pod the cache keeps the ports that have a name, and of those what a
-// policy means by it.
+// The cache keeps a pod's named ports, and those fields of them that policies
+// use.
 func TestTheCacheKeepsNamedPorts(t *testing.T) {
 	t.Parallel()
 	always := corev1.ContainerRestartPolicyAlways

@@ -38,7 +38,7 @@ func AddIndexes(ctx context.Context, x client.FieldIndexer, loadBalancers bool) 
 		x.IndexField(ctx, &corev1.Pod{}, IndexPodNode, one(func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName })),
 		x.IndexField(ctx, &v1.IP{}, IndexClaimMAC, one(func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress })),
 		x.IndexField(ctx, &v1.IP{}, IndexStatefulSetClaim, one(statefulSetNamespace)),
-		x.IndexField(ctx, &corev1.Node{}, IndexParentPort, parentPortWords),
+		x.IndexField(ctx, &corev1.Node{}, IndexParentPort, parentPortKeys),
 		x.IndexField(ctx, &corev1.Node{}, IndexNested, one(nested)),
 	)
 	if err != nil || !loadBalancers {
@@ -79,11 +79,11 @@ func statefulSetNamespace(o client.Object) string {
 	return ""
 }
 
-// parentPortWords leaves out nodes that are not nested, because they have no
+// parentPortKeys leaves out nodes that are not nested, because they have no
 // parent port.
-func parentPortWords(o client.Object) []string {
+func parentPortKeys(o client.Object) []string {
 	if n := o.(*corev1.Node); decide.Nested(n) {
-		return decide.ParentPortSelectorOf(n, nil).Words()
+		return decide.ParentPortSelectorOf(n, nil).Keys()
 	}
 	return nil
 }

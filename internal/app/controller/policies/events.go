@@ -56,8 +56,8 @@ func follow[T any, P interface {
 		AddFunc:    func(o any, initial bool) { do(nil, o.(P), initial) },
 		UpdateFunc: func(before, after any) { do(before.(P), after.(P), false) },
 		DeleteFunc: func(o any) {
-			if missed, is := o.(toolscache.DeletedFinalStateUnknown); is {
-				o = missed.Obj
+			if final, is := o.(toolscache.DeletedFinalStateUnknown); is {
+				o = final.Obj
 			}
 			do(o.(P), nil, false)
 		},

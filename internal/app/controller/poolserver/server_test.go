@@ -22,7 +22,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// fakePools is pools as numbers. Node node9 has no room.
+// fakePools is the number of ready ports of each pool. Node node9 has no free
+// port.
 type fakePools map[portpool.Key]int
 
 func (f fakePools) Pools() []portpool.Status {
@@ -72,7 +73,7 @@ func newHandler(f fakePools) Handler {
 
 func found(h Handler) func() (Handler, error) { return func() (Handler, error) { return h, nil } }
 
-// ask returns an answer in short form.
+// ask returns the answer to a request in short form.
 func ask(t *testing.T, find func() (Handler, error), method, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -128,8 +129,8 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// The program in the controller's container asks at the socket, which is only
-// for its user and may be there already.
+// The program in the controller's container connects to the socket. Only its user
+// may use the socket, and a file of that name may exist already.
 func TestServer(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")

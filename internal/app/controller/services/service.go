@@ -150,7 +150,7 @@ func (u Unit) writeRecord(ctx context.Context, had, record *kuryr.KuryrLoadBalan
 func (u Unit) reportOnService(ctx context.Context, s *corev1.Service, seen *intent.LoadBalancerStatus, out unit.Outcome) error {
 	after := s.DeepCopy()
 	after.Status.Conditions = loadBalancerConditions(s.Status.Conditions, conditionLoadBalancerReady, s.Generation, out)
-	if !equality.Semantic.DeepEqual(s.Status.Conditions, after.Status.Conditions) && !busy(out) {
+	if !equality.Semantic.DeepEqual(s.Status.Conditions, after.Status.Conditions) && !inProgress(out) {
 		u.Reporter.Problem(s, out)
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil && seen != nil && out.Applied {
@@ -163,9 +163,9 @@ func (u Unit) reportOnService(ctx context.Context, s *corev1.Service, seen *inte
 	return kube.PatchStatus(ctx, u.Client, s, after)
 }
 
-// busy tells whether the outcome only means that Octavia or Neutron is still
+// inProgress tells whether the outcome only means that Octavia or Neutron is still
 // working.
-func busy(out unit.Outcome) bool {
+func inProgress(out unit.Outcome) bool {
 	return out.State == unit.Waiting && (out.Reason == pending || out.Reason == cloud.SubnetNotReady)
 }
 
@@ -173,7 +173,7 @@ func busy(out unit.Outcome) bool {
 // or a failure is retried, a load balancer that was ready stays ready.
 func loadBalancerConditions(had []metav1.Condition, kind string, generation int64, out unit.Outcome) []metav1.Condition {
 	after := slices.Clone(had)
-	if (busy(out) || out.State == unit.Failed) && meta.IsStatusConditionTrue(had, kind) {
+	if (inProgress(out) || out.State == unit.Failed) && meta.IsStatusConditionTrue(had, kind) {
 		return after
 	}
 	one := out.Condition(generation)

@@ -72,7 +72,7 @@ func (t Topology) Router(name string) (*decide.Router, error) {
 // is not found may then exist.
 func (t Topology) Parent(s decide.ParentPortSelector) (*decide.ParentPort, error) {
 	var ports []decide.ParentCandidate
-	for _, p := range t.OVN.ParentCandidates(s.Words()...) {
+	for _, p := range t.OVN.ParentCandidates(s.Keys()...) {
 		ports = append(ports, decide.ParentCandidate(p))
 	}
 	if err := t.connected(); err != nil {

@@ -8,7 +8,7 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
 
-// The kubelet updates its Node all the time; that alone must not start a run.
+// The kubelet updates its Node all the time. That alone must not run a unit.
 func TestAVirtualMachinesPlugChangesWithItsAddress(t *testing.T) {
 	before := &corev1.Node{}
 	before.Annotations = map[string]string{v1.Plug: "vlan"}
@@ -23,7 +23,7 @@ func TestAVirtualMachinesPlugChangesWithItsAddress(t *testing.T) {
 	}
 }
 
-// A node gets no port before its agent has said which plug it has.
+// A node gets no port until its agent has reported the plug.
 func TestANodeChangesWhenItsPlugBecomesKnown(t *testing.T) {
 	before := &corev1.Node{}
 	after := before.DeepCopy()

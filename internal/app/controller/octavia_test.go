@@ -2,17 +2,18 @@ package controller
 
 import "strings"
 
-// external is the id of the network of floating IPs: nobody is asked for it.
+// external is the id of the network of floating IPs. Since it is an id, Neutron
+// is not asked for it.
 const external = "11111111-2222-4333-8444-555555555555"
 
-// balancers FILE COLLECTION PREFIX: Octavia has things of these names, of those
-// that begin so.
+// balancers FILE COLLECTION PREFIX waits until the file has the names of the
+// objects in Octavia that begin with PREFIX.
 func (w *world) balancers(args []string) error {
 	return w.compare(args[0], func() (string, error) {
 		var out []string
 		for _, n := range w.cloud.octavia.Names(args[1]) {
 			if _, to, leads := strings.Cut(n, " -> "); leads {
-				n = to // what a floating IP leads to
+				n = to // the target of a floating IP
 			}
 			if strings.HasPrefix(n, args[2]) {
 				out = append(out, n)
@@ -22,7 +23,7 @@ func (w *world) balancers(args []string) error {
 	})
 }
 
-// spoil COLLECTION NAME deletes something of Octavia's as somebody else would.
+// spoil COLLECTION NAME deletes an object in Octavia as another user would.
 func (w *world) spoil(args []string) error {
 	w.cloud.octavia.Edit(args[0], args[1], nil)
 	return nil

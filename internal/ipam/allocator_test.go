@@ -13,7 +13,7 @@ import (
 )
 
 func TestNextGoesOnInTurn(t *testing.T) {
-	b := book(t, "10.0.0.0/29", "10.0.0.1", "10.0.0.3-10.0.0.4")
+	b := newAllocator(t, "10.0.0.0/29", "10.0.0.1", "10.0.0.3-10.0.0.4")
 	first, second := next(t, b, "a"), next(t, b, "b")
 	b.Free("a")
 	third := next(t, b, "c")
@@ -36,7 +36,7 @@ func TestNextGoesOnInTurn(t *testing.T) {
 }
 
 func TestClaim(t *testing.T) {
-	b := book(t, "10.0.0.0/29", "10.0.0.1")
+	b := newAllocator(t, "10.0.0.0/29", "10.0.0.1")
 	claim := func(owner, a string) error { return b.Claim("n", owner, []netip.Addr{netip.MustParseAddr(a)}) }
 	if err := claim("a", "10.0.0.5"); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestHeldBeforeDefined(t *testing.T) {
 	}
 }
 
-func TestEmptyBook(t *testing.T) {
+func TestEmptyAllocator(t *testing.T) {
 	var b Allocator
 	b.Free("a")
 	b.FreeElsewhere("a", "n")
@@ -113,7 +113,7 @@ func TestTwoFamilies(t *testing.T) {
 
 func TestSmallNetworks(t *testing.T) {
 	for prefix, want := range map[string]int64{"10.0.0.0/30": 2, "10.0.0.0/31": 2, "10.0.0.0/32": 1, "fd00::/127": 2, "fd00::/126": 3} {
-		b := book(t, prefix)
+		b := newAllocator(t, prefix)
 		v4, v6 := b.Counts("n")
 		if got := v4.Available + v6.Available; got != want {
 			t.Errorf("%s has %d addresses, want %d", prefix, got, want)
@@ -129,7 +129,7 @@ func TestSmallNetworks(t *testing.T) {
 
 // Whatever is done, the book agrees with a map, never gives an address twice,
 // and does not give again what was freed while another is left.
-func TestBookAgreesWithMap(t *testing.T) {
+func TestAllocatorAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := &Allocator{}
 		m := model{}
@@ -253,7 +253,7 @@ type fataler interface {
 	Fatal(args ...any)
 }
 
-func book(t fataler, prefix string, excluded ...string) *Allocator {
+func newAllocator(t fataler, prefix string, excluded ...string) *Allocator {
 	t.Helper()
 	b := &Allocator{}
 	define(t, b, prefix, excluded...)

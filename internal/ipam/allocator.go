@@ -65,15 +65,15 @@ func (b *Allocator) Define(name string, prefixes []netip.Prefix, excluded []neti
 	defer b.mu.Unlock()
 	n := b.network(name)
 	for _, p := range pools {
-		p.inherit(n)
+		p.copyState(n)
 	}
 	n.pools = pools
 	return nil
 }
 
-// inherit copies the cursor of the pool that p replaces, and the addresses in
+// copyState copies the cursor of the pool that p replaces, and the addresses in
 // use.
-func (p *pool) inherit(n *network) {
+func (p *pool) copyState(n *network) {
 	for _, old := range n.pools {
 		if old.prefix == p.prefix {
 			p.cursor = old.cursor
@@ -85,7 +85,7 @@ func (p *pool) inherit(n *network) {
 	}
 	for a := range n.holder {
 		if p.prefix.Contains(a) {
-			p.take(a)
+			p.markUsed(a)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (b *Allocator) Drop(name string) {
 	defer b.mu.Unlock()
 	if n := b.nets[name]; n != nil {
 		for _, owner := range n.holder {
-			b.forget(owner, name)
+			b.removeLease(owner, name)
 		}
 		delete(b.nets, name)
 	}
@@ -126,7 +126,7 @@ func (b *Allocator) Next(name, owner string) ([]netip.Addr, error) {
 	for i, p := range n.pools {
 		p.cursor = p.offset(addrs[i]) + 1
 	}
-	b.give(name, owner, addrs)
+	b.assign(name, owner, addrs)
 	return slices.Clone(addrs), nil
 }
 
@@ -141,16 +141,16 @@ func (b *Allocator) Claim(name, owner string, addrs []netip.Addr) error {
 		return fmt.Errorf("%s: %w", name, ErrUnknown)
 	}
 	for _, a := range addrs {
-		if err := n.mayHave(owner, a); err != nil {
+		if err := n.checkFree(owner, a); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	b.release(owner, func(l Lease) bool { return l.Network == name })
-	b.give(name, owner, slices.Clone(addrs))
+	b.assign(name, owner, slices.Clone(addrs))
 	return nil
 }
 
-func (n *network) mayHave(owner string, a netip.Addr) error {
+func (n *network) checkFree(owner string, a netip.Addr) error {
 	if other, ok := n.holder[a]; ok {
 		if other != owner {
 			return Taken{a, other}
@@ -181,7 +181,7 @@ func (b *Allocator) Hold(name, owner string, addrs []netip.Addr) error {
 		}
 	}
 	b.release(owner, func(l Lease) bool { return l.Network == name })
-	b.give(name, owner, slices.Clone(addrs))
+	b.assign(name, owner, slices.Clone(addrs))
 	return nil
 }
 
@@ -278,13 +278,13 @@ func (b *Allocator) lease(owner, name string) []netip.Addr {
 	return nil
 }
 
-func (b *Allocator) give(name, owner string, addrs []netip.Addr) {
+func (b *Allocator) assign(name, owner string, addrs []netip.Addr) {
 	n := b.nets[name]
 	for _, a := range addrs {
 		n.holder[a] = owner
 		for _, p := range n.pools {
 			if p.prefix.Contains(a) {
-				p.take(a)
+				p.markUsed(a)
 			}
 		}
 	}
@@ -311,13 +311,13 @@ func (n *network) release(addrs []netip.Addr) {
 		delete(n.holder, a)
 		for _, p := range n.pools {
 			if p.prefix.Contains(a) {
-				p.give(a)
+				p.markFree(a)
 			}
 		}
 	}
 }
 
-func (b *Allocator) forget(owner, name string) {
+func (b *Allocator) removeLease(owner, name string) {
 	b.owners[owner] = slices.DeleteFunc(b.owners[owner], func(l Lease) bool { return l.Network == name })
 	if len(b.owners[owner]) == 0 {
 		delete(b.owners, owner)
