@@ -18,20 +18,20 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/cniwire"
 )
 
-// callTimeout is a little longer than the agent's own for ADD, so that the agent's
-// error arrives.
+// callTimeout is a little longer than the agent's timeout for ADD, so that the plugin
+// receives the agent's error.
 const callTimeout = 30 * time.Second
 
 type plugin struct{}
 
-// conf is our part of the network configuration list.
+// conf is our entry in the network configuration list.
 type conf struct {
 	types.PluginConf
-	// Socket is where the agent listens.
+	// Socket is the path of the agent's socket.
 	Socket string `json:"socket,omitempty"`
 }
 
-// readConf returns our part of the configuration. It errs if that is not JSON.
+// readConf returns our entry of the configuration. It errs if stdin is not valid JSON.
 func readConf(stdin []byte) (conf, error) {
 	c := conf{Socket: cniwire.DefaultSocket}
 	if err := json.Unmarshal(stdin, &c); err != nil {
@@ -69,7 +69,7 @@ func (plugin) del(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	// The namespace may be gone already; the rest is removed all the same.
+	// The namespace may be gone already; the agent still removes the rest.
 	netns, err := os.Open(args.Netns)
 	if err == nil {
 		defer netns.Close()
@@ -126,7 +126,7 @@ func request(v cniwire.Verb, args *skel.CmdArgs) cniwire.Request {
 	}
 }
 
-// parseArgs parses CNI_ARGS, "IgnoreUnknown=1;K8S_POD_NAME=a;...".
+// parseArgs returns the pairs in CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAME=a;...".
 func parseArgs(args string) map[string]string {
 	all := map[string]string{}
 	for pair := range strings.SplitSeq(args, ";") {
@@ -136,9 +136,9 @@ func parseArgs(args string) map[string]string {
 	return all
 }
 
-// call sends a request to the agent and returns its response. Every failure becomes a
-// CNI error: without an agent, STATUS says that the plugin is not available, and the
-// runtime is to try every other request again.
+// call sends a request to the agent and returns its response. Every failure becomes a CNI
+// error. Without an agent, STATUS returns "plugin not available", and every other request
+// returns "try again later".
 func call(c conf, r cniwire.Request, netns *os.File) (cniwire.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
@@ -176,7 +176,7 @@ func prevAddresses(c *conf) ([]string, error) {
 	return all, nil
 }
 
-// toCNI turns the agent's result into the one of the CNI specification.
+// toCNI returns the agent's result as a result of the CNI specification.
 func toCNI(r *cniwire.Result) (*result.Result, error) {
 	out := &result.Result{CNIVersion: result.ImplementedSpecVersion}
 	for _, i := range r.Interfaces {

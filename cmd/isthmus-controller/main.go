@@ -1,5 +1,6 @@
-// Command isthmus-controller keeps the network what Kubernetes asks for: it
-// writes OVN's northbound database and the pods' claims. One of several leads.
+// Command isthmus-controller makes the network that Kubernetes' objects ask for: it
+// writes OVN's northbound database or OpenStack's resources, and the pods' claims. If
+// several run, one of them is the leader.
 package main
 
 import (

@@ -30,7 +30,8 @@ func root() *cobra.Command {
 	return r
 }
 
-// code tells err, unless a command that we ran for somebody has told it already.
+// code returns the exit code for err. It prints err, except for lab.Exit: the command that
+// failed has printed its own error.
 func code(err error) int {
 	var exit lab.Exit
 	switch {
@@ -58,7 +59,7 @@ func doctor(dir *string) *cobra.Command {
 		func(_ *cobra.Command, l *lab.Lab) error { return l.Doctor() })
 }
 
-// wanted is a command that is told by flags what the lab is to be.
+// wanted returns c as a command whose flags describe the wanted lab.
 func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) error) *cobra.Command {
 	o := lab.Default()
 	c.Args = cobra.NoArgs
@@ -91,7 +92,7 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	return c
 }
 
-// keep takes what the lab that is there has, unless a flag says otherwise.
+// keep sets option to the value of the existing lab unless the flag is set.
 func keep[T any](c *cobra.Command, flag string, option *T, have T) {
 	if !c.Flags().Changed(flag) {
 		*option = have
@@ -127,7 +128,7 @@ func env(dir *string) *cobra.Command {
 	}
 }
 
-// keepAddress runs on the nodes.
+// keepAddress returns a hidden command that the lab runs on its nodes.
 func keepAddress() *cobra.Command {
 	c := &cobra.Command{Use: "keep-address", Hidden: true, Args: cobra.NoArgs}
 	var a host.Address

@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/guest"
 )
 
-// onLab is a command on a lab that is there.
+// onLab returns c as a command that works on the existing lab.
 func onLab(dir *string, c *cobra.Command, do func(c *cobra.Command, l *lab.Lab, args []string) error) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		o, err := lab.Load(*dir)
@@ -58,7 +58,7 @@ func vm(dir *string) *cobra.Command {
 	return c
 }
 
-// onVM is a command about one machine.
+// onVM returns a command that works on one virtual machine.
 func onVM(dir *string, verb, short string, do func(lab.Machines, context.Context, string) error) *cobra.Command {
 	return onLab(dir, &cobra.Command{Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1)},
 		func(c *cobra.Command, l *lab.Lab, args []string) error { return do(l.Machines(), c.Context(), args[0]) })
@@ -67,7 +67,7 @@ func onVM(dir *string, verb, short string, do func(lab.Machines, context.Context
 func vmMigrate(dir *string) *cobra.Command {
 	c := &cobra.Command{Use: "migrate NAME --node NODE", Short: "Move a machine to another node while it runs", Args: cobra.ExactArgs(1)}
 	node := c.Flags().String("node", "", "the node that it is to run on")
-	_ = c.MarkFlagRequired("node") // there is one
+	_ = c.MarkFlagRequired("node") // the flag exists
 	return onLab(dir, c, func(c *cobra.Command, l *lab.Lab, args []string) error {
 		return l.Machines().Migrate(c.Context(), args[0], *node)
 	})

@@ -10,7 +10,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/image"
 )
 
-// buildImages packs the programs that "make build" left in bin. It needs no Docker.
+// buildImages returns the command that packs the programs of "make build" into images. It
+// needs no Docker.
 func buildImages() *cobra.Command {
 	c := &cobra.Command{Use: "image", Short: "Pack the images that the lab's nodes run", Args: cobra.NoArgs}
 	bin := c.Flags().String("bin", "bin", "directory with the programs, and for the images")

@@ -16,8 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/host"
 )
 
-// TestMain lets the nodes of a lab that a test starts run this program as
-// they would run isthmus-lab.
+// TestMain lets the nodes of a test's lab run this test program in place of isthmus-lab.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "keep-address" {
 		os.Exit(run())
@@ -25,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// smallLab is a lab with real nodes and a real Kubernetes, without the rest.
+// smallLab returns a lab with real nodes and a real Kubernetes only.
 func smallLab(t *testing.T, out io.Writer) *lab.Lab {
 	t.Helper()
 	if testing.Short() || os.Geteuid() != 0 {
@@ -37,7 +36,7 @@ func smallLab(t *testing.T, out io.Writer) *lab.Lab {
 		t.Fatal(err)
 	}
 	o := lab.Default()
-	o.Underlay = netip.MustParsePrefix("172.31.9.0/24") // beside any lab that runs
+	o.Underlay = netip.MustParsePrefix("172.31.9.0/24") // no other lab uses it
 	o.Dir, o.Nodes, o.VMs, o.OpenStack, o.Isthmus = dir, 1, 0, false, false
 	l := lab.New(o, out)
 	for _, f := range l.Findings() {
@@ -54,7 +53,7 @@ func smallLab(t *testing.T, out io.Writer) *lab.Lab {
 	return l
 }
 
-// lines calls do when n lines were written.
+// lines calls do when n lines are written.
 type lines struct {
 	n  atomic.Int32
 	do func()
@@ -67,8 +66,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A run that ends half way, then kill -9 of what it left: the next run mends
-// all, and nothing is left after down.
+// After an interrupted "up" and kill -9 of its processes, the next "up" repairs the lab,
+// and "down" leaves nothing.
 func TestLabSurvivesKillAndLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &lines{do: cancel}

@@ -1,5 +1,5 @@
-// isthmus-lab is the one-machine cloud: Kubernetes and OpenStack on one OVN,
-// from real parts only.
+// Command isthmus-lab runs a cloud on one machine: Kubernetes and OpenStack on one OVN, all
+// of them real, without fakes.
 package main
 
 import (
@@ -21,6 +21,6 @@ func run() int {
 	return code(root().ExecuteContext(ctx))
 }
 
-// keepDescriptors from what we start: a lock that our caller holds must not
-// be held by the lab's daemons for as long as they live.
+// keepDescriptors closes our caller's file descriptors in the programs that we start.
+// Otherwise the lab's daemons would keep a lock of our caller while they run.
 func keepDescriptors() { _ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) }

@@ -1,5 +1,5 @@
-// Command kubectl-ko is kubectl's plugin "ko": what an operator of Isthmus needs
-// beside the API objects. See internal/ko.
+// Command kubectl-ko is kubectl's plugin "ko": the commands that an operator of Isthmus
+// needs in addition to the API objects. See internal/ko.
 package main
 
 import (

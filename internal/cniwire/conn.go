@@ -14,8 +14,8 @@ import (
 )
 
 // A frame is the length of a JSON document in four bytes, big endian, and the
-// document. maxFrame limits, in bytes, what a peer can make us allocate. A GC request
-// that names 1,000 sandboxes needs about 100 kB.
+// document. maxFrame limits, in bytes, how much memory a peer can make us allocate. A GC
+// request that names 1,000 sandboxes needs about 100 kB.
 const maxFrame = 4 << 20
 
 const headerLen = 4
@@ -23,9 +23,9 @@ const headerLen = 4
 // ErrNoAgent is wrapped by the error of a Call that got no response.
 var ErrNoAgent = errors.New("the node's isthmus-agent does not answer")
 
-// Call sends a request with the pod's network namespace, which may be nil, and
-// returns the agent's response. If none comes before ctx ends, or nobody listens, the
-// error wraps ErrNoAgent.
+// Call sends a request with the pod's network namespace, which may be nil, and returns
+// the agent's response. The error wraps ErrNoAgent if no agent listens, or if no response
+// comes before ctx ends.
 func Call(ctx context.Context, socket string, r Request, netns *os.File) (Response, error) {
 	conn, err := dial(ctx, socket)
 	if err != nil {
@@ -57,8 +57,8 @@ func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
 	return conn.(*net.UnixConn), nil
 }
 
-// Receive reads one request and the pod's network namespace, nil if none was sent.
-// The caller closes the namespace. It errs if the request is not valid.
+// Receive reads one request and the pod's network namespace, which is nil if none was
+// sent. The caller closes the namespace. Receive errs if the request is not valid.
 func Receive(conn *net.UnixConn) (Request, *os.File, error) {
 	header, netns, err := readHeader(conn)
 	if err != nil {
@@ -144,8 +144,8 @@ func readHeader(conn *net.UnixConn) ([]byte, *os.File, error) {
 	return header, file, nil
 }
 
-// oneFile returns the file in a control message, nil if there is none. If there are
-// several, it closes all of them and errs.
+// oneFile returns the file in a control message; nil if there is none. If there are
+// several, it closes all of them and returns an error.
 func oneFile(control []byte) (*os.File, error) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 )
 
-// Listen makes the agent's socket, for root only. It replaces the one of an earlier agent.
+// Listen makes the agent's socket, which only root can use. It replaces the socket of an
+// earlier agent.
 func Listen(path string) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make the socket's directory: %w", err)

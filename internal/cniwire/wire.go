@@ -39,15 +39,15 @@ type Request struct {
 	Verb Verb `json:"verb"`
 	// Attachment is empty for GC and STATUS.
 	Attachment
-	// NetNS is the path that the runtime has for the namespace; only the result needs it.
+	// NetNS is the runtime's path of the namespace; only the result needs it.
 	NetNS string `json:"netns,omitempty"`
 	// Namespace, Pod and UID name the pod; DEL works without them.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	UID       string `json:"uid,omitempty"`
-	// Addresses are those that ADD returned, for CHECK: "10.16.0.5/16".
+	// Addresses are the addresses that ADD returned, for CHECK: "10.16.0.5/16".
 	Addresses []string `json:"addresses,omitempty"`
-	// Keep are the attachments that still exist, for GC.
+	// Keep are the attachments that GC must keep, because they still exist.
 	Keep []Attachment `json:"keep,omitempty"`
 }
 
@@ -65,8 +65,8 @@ type Result struct {
 	Routes     []Route     `json:"routes,omitempty"`
 }
 
-// Interface is one end of a link. NetNS is empty for the end on the node. An MTU of 0
-// is not reported.
+// Interface is one end of a link. NetNS is empty for the end on the node. MTU is in
+// bytes; 0 means that it is not reported.
 type Interface struct {
 	Name  string `json:"name"`
 	MAC   string `json:"mac,omitempty"`
@@ -74,7 +74,7 @@ type Interface struct {
 	NetNS string `json:"netns,omitempty"`
 }
 
-// Address is an address in CIDR notation. Interface is the index in Result.Interfaces.
+// Address is an address in CIDR notation. Interface is an index of Result.Interfaces.
 type Address struct {
 	Prefix    string `json:"prefix"`
 	Gateway   string `json:"gateway,omitempty"`
@@ -98,7 +98,7 @@ const (
 	CodeInternal           uint = 999
 )
 
-// Error is a failure as the runtime receives it.
+// Error is a failure in the form in which the runtime receives it.
 type Error struct {
 	Code    uint   `json:"code"`
 	Msg     string `json:"msg"`
@@ -117,7 +117,7 @@ var (
 	linkName    = regexp.MustCompile(`^[^/:\s\x00]{1,15}$`)
 )
 
-// decode reads a request. It errs if the request is not valid.
+// decode returns the request in text. It errs if the request is not valid.
 func decode(text []byte) (Request, error) {
 	var r Request
 	if err := json.Unmarshal(text, &r); err != nil {

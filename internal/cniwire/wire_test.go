@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve answers one request with answer and hands on what came.
+// serve answers one request with answer. got receives the request, and file the content
+// of the file that came with it.
 func serve(t *testing.T, answer Response) (socket string, got chan Request, file chan string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")

@@ -1,6 +1,6 @@
-// Package daemon is what isthmus-agent and isthmus-controller share: options and
-// environment, logging, the way to the API server, the HTTP endpoints, events,
-// signals and exit codes. It knows neither daemon. Read Run first.
+// Package daemon has the parts that isthmus-agent and isthmus-controller share:
+// options and environment, logging, the connection to the API server, HTTP endpoints,
+// events, signals and exit codes. It knows neither daemon. Read Run first.
 package daemon
 
 import (
@@ -25,19 +25,19 @@ const (
 	exitUsage  = 2
 )
 
-// Process is what a daemon has when its own work begins.
+// Process has what Run prepares for a daemon's work.
 type Process struct {
-	// Name is the program's, such as isthmus-agent.
+	// Name is the program's name, such as isthmus-agent.
 	Name string
 	Log  *slog.Logger
-	// Settings are the cluster's, read once.
+	// Settings are the cluster's settings, read once at the start.
 	Settings settings.Settings
-	// REST reaches the API server. Its UserAgent is Name.
+	// REST is the configuration for clients of the API server. Its UserAgent is Name.
 	REST *rest.Config
 }
 
-// Run does a daemon's work until it fails or the process gets SIGTERM or SIGINT,
-// which end ctx. It returns the exit code: 1 if the work failed.
+// Run calls work, whose ctx ends when the process gets SIGTERM or SIGINT. It returns the
+// exit code: 0, or 1 if work returned an error or could not start.
 func Run(name string, o Options, work func(ctx context.Context, p Process) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) //nolint:forbidigo // the program begins here
 	defer stop()

@@ -22,7 +22,7 @@ func parse(args []string, env map[string]string) (Options, error) {
 	return o, ParseFlags(f, args, func(name string) string { return env[name] })
 }
 
-// Arguments win over the environment, which wins over the defaults.
+// Arguments override the environment, which overrides the defaults.
 func TestOptions(t *testing.T) {
 	env := map[string]string{"ISTHMUS_LOG_LEVEL": "debug", "ISTHMUS_LISTEN": ":2", "ISTHMUS_KUBECONFIG": "k"}
 	o, err := parse([]string{"--listen=:3"}, env)
@@ -79,7 +79,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// The end of the context is no error, and frees the address.
+// Serve returns no error when its context ends, and frees the address.
 func TestServeEnds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,7 +98,7 @@ func TestServeEnds(t *testing.T) {
 	}
 }
 
-// One that answers is found, whichever of the addresses it has.
+// The dialer finds the server that answers, whichever address it has.
 func TestDialAny(t *testing.T) {
 	up, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

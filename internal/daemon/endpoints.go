@@ -14,17 +14,17 @@ import (
 
 // Endpoints are what a daemon serves over HTTP: /metrics, /healthz and /readyz.
 type Endpoints struct {
-	// Metrics may be nil: then there is no /metrics.
+	// Metrics may be nil; there is then no /metrics.
 	Metrics prometheus.Gatherer
-	// Ready returns why the daemon cannot do its work now, nil if it can. It is
-	// called for each request, from any goroutine.
+	// Ready returns why the daemon cannot do its work now; nil if it can. It is
+	// called for each request to /readyz, from any goroutine.
 	Ready func() error
 }
 
 // NoListen is the value of Options.Listen that serves nothing.
 const NoListen = "0"
 
-// ListenAndServe serves on address until ctx ends, which is no error.
+// ListenAndServe serves on address until ctx ends. It returns nil when ctx ends.
 func (e Endpoints) ListenAndServe(ctx context.Context, address string) error {
 	l, err := Listen(ctx, address)
 	if err != nil {
@@ -33,7 +33,7 @@ func (e Endpoints) ListenAndServe(ctx context.Context, address string) error {
 	return e.Serve(ctx, l)
 }
 
-// Listen returns a listener for Serve, nil for NoListen.
+// Listen returns a listener for Serve; nil for NoListen.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if address == NoListen {
 		return nil, nil
@@ -45,8 +45,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve serves on l until ctx ends, which is no error. It closes l. If l is nil, it
-// serves nothing.
+// Serve serves on l until ctx ends; it then returns nil. It closes l. If l is nil, it
+// only waits for ctx.
 func (e Endpoints) Serve(ctx context.Context, l net.Listener) error {
 	if l == nil {
 		<-ctx.Done()
@@ -61,7 +61,8 @@ func (e Endpoints) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// Handler answers the requests. A daemon that runs is healthy.
+// Handler answers the requests. /healthz always succeeds, because a daemon that answers
+// is healthy.
 func (e Endpoints) Handler() http.Handler {
 	mux := http.NewServeMux()
 	if e.Metrics != nil {

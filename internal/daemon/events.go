@@ -11,10 +11,10 @@ import (
 	"k8s.io/client-go/tools/events"
 )
 
-// NewRecorder returns a recorder that sends events in the background in the name
-// of component, for a daemon without a controller-runtime manager, which has a
-// recorder of its own. An event that is the same as an earlier one increases that
-// one's count. stop ends the sending; events that are not sent by then are lost.
+// NewRecorder returns a recorder that sends events in the background in the name of
+// component. It is for a daemon without a controller-runtime manager; a manager has its
+// own recorder. An event that equals an earlier one increases the count of that one.
+// stop ends the sending; events that are not sent by then are lost.
 func NewRecorder(component string, c *rest.Config, h *http.Client) (_ events.EventRecorder, stop func(), _ error) {
 	client, err := eventsv1.NewForConfigAndClient(c, h)
 	if err != nil {

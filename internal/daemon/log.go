@@ -19,14 +19,14 @@ func newLogger(level slog.Level) *slog.Logger {
 	return log
 }
 
-// ForLibraries returns log for controller-runtime. Its messages below Warn are
-// dropped unless log writes Debug: they are about caches that start and stop,
-// and at Info we log changes of the network.
+// ForLibraries returns log for controller-runtime. It drops messages below Warn unless
+// log writes Debug, because they report the start and stop of caches. At Info we log
+// changes of the network only.
 func ForLibraries(log *slog.Logger) logr.Logger {
 	return logr.FromSlogHandler(warnings{log.Handler()})
 }
 
-// warnings drops what is below Warn unless the handler below it takes Debug.
+// warnings drops messages below Warn unless the embedded handler writes Debug.
 type warnings struct{ slog.Handler }
 
 // Enabled implements slog.Handler.

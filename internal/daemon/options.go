@@ -24,7 +24,8 @@ type Options struct {
 	LogLevel slog.Level
 }
 
-// DefaultOptions are those of a daemon in its pod, which serves its endpoints on listen.
+// DefaultOptions returns the options of a daemon in its pod that serves its endpoints on
+// listen.
 func DefaultOptions(listen string) Options {
 	return Options{Settings: settings.File, Listen: listen}
 }
@@ -37,8 +38,8 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.TextVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 }
 
-// ParseFlags sets f's flags by the environment, then by args, so that args win.
-// Flag log-level is ISTHMUS_LOG_LEVEL in the environment. It returns
+// ParseFlags sets f's flags from the environment and then from args, so that args
+// override. The variable of flag log-level is ISTHMUS_LOG_LEVEL. It returns
 // pflag.ErrHelp if args ask for help, and an error for arguments that are no flags.
 func ParseFlags(f *pflag.FlagSet, args []string, getenv func(string) string) error {
 	f.SetOutput(os.Stderr)
@@ -60,7 +61,7 @@ func ParseFlags(f *pflag.FlagSet, args []string, getenv func(string) string) err
 	return nil
 }
 
-// variable is the name of the environment variable that sets a flag.
+// variable returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
 	return "ISTHMUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

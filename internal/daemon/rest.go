@@ -14,9 +14,10 @@ import (
 // serverName is in the certificate of every API server, whatever its address.
 const serverName = "kubernetes.default.svc"
 
-// restConfig returns how to reach the API server: as kubeconfig says, or else with
-// the pod's service account at the addresses in servers. The Service of the API
-// server is not used: it works only after the daemons have made the network.
+// restConfig returns the configuration for clients of the API server: from kubeconfig,
+// or, if that is empty, with the pod's service account at the addresses in servers. It
+// does not use the API server's Service, which works only after the daemons have made
+// the network.
 func restConfig(userAgent, kubeconfig string, servers []string) (*rest.Config, error) {
 	c, err := credentials(kubeconfig, servers)
 	if err != nil {
@@ -38,8 +39,8 @@ func credentials(kubeconfig string, servers []string) (*rest.Config, error) {
 	return c, nil
 }
 
-// dialAny returns a dialer that ignores the address it is given and tries
-// servers in turn until one answers.
+// dialAny returns a dialer that tries servers in turn until one answers. It ignores the
+// address in its argument.
 func dialAny(servers []string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		d := net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}

@@ -61,8 +61,9 @@ func removeOwnLink(pod *Namespace, name string) error {
 	return pod.LinkDel(old)
 }
 
-// create makes the link. If it fails, it leaves nothing. It gives the link a temporary
-// name first: kernels before 6.15 require the first name to be free on the node, too.
+// create makes the link. If it fails, it leaves nothing. If the node has an interface of
+// the link's name, the link first gets another name, because kernels before 6.15 require
+// that the name is free on the node, too.
 func (l vlanLinks) create(pod *Namespace, s plug.VLANLink, trunk netlink.Link) (err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.ParentIndex, attrs.Namespace = s.Link, s.MTU, trunk.Attrs().Index, netlink.NsFd(pod.fd())

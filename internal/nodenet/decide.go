@@ -240,9 +240,9 @@ func (p Probe) refuseDuplicate(all []Probe) string {
 	return ""
 }
 
-// refuseRouted returns why an address cannot be probed that the node reaches without
-// us: a path would divert connections to the machine that really has the address. It
-// returns empty if the node does not reach the address.
+// refuseRouted returns why the pod cannot be probed if the node reaches its address
+// without us; empty if the node does not. A path would divert connections to the machine
+// that really has the address.
 func (p Probe) refuseRouted(s State, h kernelState) string {
 	for name, l := range h.links {
 		if slices.Contains(l.addrs, p.Addr) {

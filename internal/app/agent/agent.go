@@ -21,11 +21,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// name is the agent's in logs, events and requests to the API server.
+// name is the agent's name in logs, events and requests to the API server.
 const name = "isthmus-agent"
 
-// Main runs the agent and returns its exit code. With the argument "cleanup" it
-// removes from the node what an agent left there.
+// Main runs the agent and returns its exit code. With the argument "cleanup" it removes
+// what an agent left on the node.
 func Main(args []string, getenv func(string) string) int {
 	if len(args) > 0 && args[0] == cleanupCommand {
 		return cleanupMain(args[1:], getenv)
@@ -49,8 +49,8 @@ type agent struct {
 	registry *prometheus.Registry
 }
 
-// Run works until ctx ends, or a part fails and cannot go on. Pods keep their
-// network afterwards.
+// Run runs the agent until ctx ends, or until a part fails and cannot go on. Pods keep
+// their network afterwards.
 func Run(ctx context.Context, o Options, p daemon.Process) error {
 	unlock, err := nodelock.Share(nodelock.File(o.Socket))
 	if err != nil {
@@ -108,9 +108,9 @@ func assemble(o Options, s settings.Settings, k *kube, mode plugmode.Choice, log
 	return a, nil
 }
 
-// run starts all parts and waits for them. When ctx ends, the server finishes the
-// requests that it has; the parts that they need run until then. Nothing starts
-// on a node where the port for health is in use.
+// run starts all parts and waits for them. When ctx ends, the server finishes its
+// requests, and the parts that they need run until then. If the port for health is in
+// use, run starts nothing and errs.
 func (a *agent) run(ctx context.Context) error {
 	health, err := daemon.Listen(ctx, a.o.Listen)
 	if err != nil {
@@ -138,7 +138,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error {
 		err := install(accepting, a.o, a.switchReady, a.log)
 		select {
-		case <-accepting.Done(): // what it missed while it was stopped is no failure
+		case <-accepting.Done(): // an install that a stop interrupted has not failed
 			return nil
 		default:
 			return err
@@ -147,8 +147,8 @@ func (a *agent) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// runSwitch keeps the connection to the node's switch. On a node that seemed to
-// have none, it waits for one to start.
+// runSwitch keeps the connection to the node's switch. On a node without a switch, it
+// waits for one to start.
 func (a *agent) runSwitch(ctx context.Context) error {
 	switch {
 	case a.ovs != nil:
@@ -167,7 +167,7 @@ func (a *agent) switchReady(ctx context.Context) error {
 	return a.ovs.Ready(ctx)
 }
 
-// endpoints are ready while pods can be plugged.
+// endpoints returns the HTTP endpoints. They are ready while pods can be plugged.
 func (a *agent) endpoints() daemon.Endpoints {
 	return daemon.Endpoints{Metrics: a.registry, Ready: a.server.plugger.attacher.ready}
 }

@@ -29,11 +29,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// program is the CNI plugin as the runtime runs it.
+// program is the path of the CNI plugin's program.
 var program string
 
 func TestMain(m *testing.M) {
-	// In a virtual machine there is no Go.
+	// The test VM has no Go compiler.
 	if program = os.Getenv("ISTHMUS_TEST_CNI"); program != "" {
 		goleak.VerifyTestMain(m)
 		return
@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// claimStore is where the test keeps claims.
+// claimStore has the claims of a test.
 type claimStore struct {
 	mu     sync.Mutex
 	claims map[string]*v1.IP
@@ -87,7 +87,8 @@ func podClaim(uid string) *v1.IP {
 	}
 }
 
-// world is a node with an agent, without Kubernetes. Its switch is node, if it has one.
+// world is a node with an agent, without Kubernetes. node is the node's Open vSwitch; nil
+// if it has none.
 type world struct {
 	t       *testing.T
 	node    *ovstest.Node
@@ -125,7 +126,7 @@ func start(t *testing.T) *world {
 	return w
 }
 
-// begin starts the agent's server for the test.
+// begin starts the agent's server until the test ends.
 func (w *world) begin() {
 	w.t.Helper()
 	dir, err := os.MkdirTemp("", "D-agent-")
@@ -160,7 +161,7 @@ type call struct {
 	keep                     []types.GCAttachment
 }
 
-// run gives what the plugin printed, and its error.
+// run returns the plugin's output, or the CNI error that it printed.
 func (w *world) run(c call) ([]byte, *types.Error) {
 	w.t.Helper()
 	if c.version == "" {
@@ -213,7 +214,7 @@ func (w *world) must(c call) []byte {
 	return out
 }
 
-// install plays ovn-controller for the next sandbox.
+// install does what ovn-controller does for a sandbox. wait waits until that is done.
 func (w *world) install(container string) (wait func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); w.node.Install(w.t, plug.HostName(container, "eth0")) }()
@@ -299,7 +300,7 @@ func TestAgentDown(t *testing.T) {
 			t.Errorf("%s: %v, want code %d", verb, told, code)
 		}
 	}
-	// An agent that starts anew finds the socket of the one before.
+	// A new agent finds the socket of the old one.
 	w.serve()
 	w.must(call{verb: "STATUS"})
 	w.must(call{verb: "DEL", container: "unknown"})
@@ -320,7 +321,7 @@ func TestStatusWithoutOVS(t *testing.T) {
 	}
 }
 
-// The claim of an earlier pod of the same name is not believed.
+// The agent does not use the claim of an earlier pod of the same name.
 func TestWaitsForItsOwnClaim(t *testing.T) {
 	w, netns := start(t), ovstest.NetNS(t)
 	w.claims.put(podClaim("earlier"))
@@ -333,8 +334,8 @@ func TestWaitsForItsOwnClaim(t *testing.T) {
 	}
 }
 
-// A port that OVN does not install, because the runtime went away meanwhile,
-// is taken back entirely.
+// If the runtime ends an ADD before OVN has installed the port, the agent removes
+// everything that the ADD made.
 func TestAbandonedAddLeavesNothing(t *testing.T) {
 	w, netns := start(t), ovstest.NetNS(t)
 	w.claims.put(podClaim("uid-1"))

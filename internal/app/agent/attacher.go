@@ -14,11 +14,11 @@ import (
 // attacher attaches the pods of this node to the network, in one of two modes.
 type attacher interface {
 	mode() plug.Mode
-	// ready returns why no pod can be plugged now, nil if pods can be.
+	// ready returns why no pod can be plugged now; nil if pods can be plugged.
 	ready() error
-	// node returns what plug.Steps must know of the node to plug p.
+	// node returns the properties of the node that plug.Steps needs to plug p.
 	node(p plug.Port) (plug.Node, error)
-	// sweep removes what is ours except the links in inUse, by their names on the
+	// sweep removes our links and ports except those in inUse, by their names on the
 	// node. It leaves alone the sandboxes that a request is working on.
 	sweep(ctx context.Context, inUse map[string]bool, locks *sandboxLocks) error
 }
@@ -28,7 +28,7 @@ type switchAttacher struct {
 	ovs           *netdev.Switch
 	machine       *netdev.Machine
 	bridge, owner string
-	// underlay returns the tunnels' MTU, 0 if unknown, and whether they run over IPv6.
+	// underlay returns the tunnels' MTU, 0 if unknown, and whether they use IPv6.
 	underlay func() (mtu int, six bool)
 }
 
@@ -53,7 +53,7 @@ func (a switchAttacher) node(plug.Port) (plug.Node, error) {
 	return plug.Node{Mode: plug.OVS, Bridge: a.bridge, Owner: a.owner, Userspace: userspace, UnderlayMTU: mtu, Underlay6: six}, nil
 }
 
-// sweep knows our ports by their owner and our links by their alias.
+// sweep finds our ports by their owner and our links by their alias.
 func (a switchAttacher) sweep(ctx context.Context, inUse map[string]bool, locks *sandboxLocks) error {
 	links, err := a.machine.Links()
 	errs := []error{err}
@@ -70,12 +70,12 @@ func (a switchAttacher) sweep(ctx context.Context, inUse map[string]bool, locks 
 	return errors.Join(errs...)
 }
 
-// trunkAttacher attaches pods as VLANs on the trunk port that the node, a virtual
-// machine, has in OpenStack.
+// trunkAttacher attaches pods as VLANs on the trunk port in OpenStack of a node that is
+// a virtual machine.
 type trunkAttacher struct {
 	machine *netdev.Machine
-	// nic is the interface that the option names, empty for the one whose MAC
-	// address the claim names.
+	// nic is the interface that the option names; empty for the one whose MAC address
+	// the claim names.
 	nic string
 }
 
@@ -94,8 +94,8 @@ func (a trunkAttacher) node(p plug.Port) (plug.Node, error) {
 	return plug.Node{Mode: plug.VLAN, Trunk: nic.Name, TrunkMTU: nic.MTU}, err
 }
 
-// trunkNIC returns the interface of p's trunk. It is empty for a claim that names no
-// trunk: plug.Steps refuses such a claim and says why.
+// trunkNIC returns the interface of p's trunk. It returns an empty NIC for a claim that
+// names no trunk: plug.Steps then refuses the claim and says why.
 func (a trunkAttacher) trunkNIC(p plug.Port) (netdev.NIC, error) {
 	switch {
 	case a.nic != "":
@@ -106,7 +106,7 @@ func (a trunkAttacher) trunkNIC(p plug.Port) (netdev.NIC, error) {
 	return a.machine.NIC(string(p.Parent))
 }
 
-// sweep finds a pod's VLAN by its host link.
+// sweep finds a pod's VLAN link by its host link.
 func (a trunkAttacher) sweep(ctx context.Context, inUse map[string]bool, locks *sandboxLocks) error {
 	links, err := a.machine.Links()
 	errs := []error{err}

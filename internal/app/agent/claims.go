@@ -16,15 +16,15 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// apiClaims reads claims from the API server. It caches none: few pods of a node
-// start at a time, and a cluster has many IPs.
+// apiClaims reads claims from the API server. It has no cache, because few pods of a node
+// start at a time and a cluster has many IPs.
 type apiClaims struct{ client client.WithWatch }
 
-// claimBackoff is how often a claim is read again after its watch broke.
+// claimBackoff has the pauses before a claim is read again after its watch ended.
 var claimBackoff = retry.Backoff{First: 50 * time.Millisecond, Longest: 2 * time.Second}
 
-// Await reads the claim once, because it nearly always exists already, and watches
-// that one object if it does not. If ctx ends first, the error says what is wrong.
+// Await reads the claim once, because it nearly always exists, and watches that one object
+// if it does not. If ctx ends first, the error says what is wrong with the claim.
 func (a apiClaims) Await(ctx context.Context, name, uid string) (*v1.IP, error) {
 	var ip *v1.IP
 	var last error
@@ -43,8 +43,8 @@ func (a apiClaims) Await(ctx context.Context, name, uid string) (*v1.IP, error) 
 	}
 }
 
-// get reads the claim from the API server's cache, which is fast. A claim that is
-// too old there has another pod's UID.
+// get reads the claim from the API server's cache, which is fast. An outdated claim there
+// has another pod's UID.
 func (a apiClaims) get(ctx context.Context, name, uid string) (*v1.IP, error) {
 	ip := &v1.IP{}
 	err := a.client.Get(ctx, client.ObjectKey{Name: name}, ip, &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
@@ -57,7 +57,7 @@ func (a apiClaims) get(ctx context.Context, name, uid string) (*v1.IP, error) {
 	return checkClaim(ip, uid)
 }
 
-// checkClaim returns ip if it is the claim of the pod with that UID.
+// checkClaim returns ip, or an error unless ip is the claim of the pod with that UID.
 func checkClaim(ip *v1.IP, uid string) (*v1.IP, error) {
 	if ip.Spec.PodUID != uid {
 		return nil, fmt.Errorf("the IP object is for the pod with UID %s, not %s", ip.Spec.PodUID, uid)
@@ -68,8 +68,8 @@ func checkClaim(ip *v1.IP, uid string) (*v1.IP, error) {
 	return ip, nil
 }
 
-// watch begins with the object as it is, so that no change is missed after get. If
-// ctx or the watch ends, it returns what was wrong last.
+// watch begins with the object's present state, so that it sees every change after get.
+// If ctx or the watch ends, it returns the last error.
 func (a apiClaims) watch(ctx context.Context, name, uid string, last error) (*v1.IP, error) {
 	w, err := a.client.Watch(ctx, &v1.IPList{}, client.MatchingFields{"metadata.name": name})
 	if err != nil {

@@ -29,9 +29,9 @@ import (
 // on its node.
 const cleanupCommand = "cleanup"
 
-// cleanupMain parses the options of an agent and --wait, cleans the node and
-// returns the exit code. With --wait it then stays, ready, until it is stopped: a
-// DaemonSet has no pods that end.
+// cleanupMain parses the options of an agent and --wait, cleans the node and returns
+// the exit code. With --wait it then waits, ready, until it is stopped, because the pods
+// of a DaemonSet must not end.
 func cleanupMain(args []string, getenv func(string) string) int {
 	o := Default()
 	o.NodeName = getenv("NODE_NAME")
@@ -56,9 +56,9 @@ func cleanupMain(args []string, getenv func(string) string) int {
 
 // Cleanup removes everything of ours from this node: the CNI configuration and
 // plugin, the pods' ports and links, ovn0 with its routes, rules and nftables
-// table, and the Node's annotations. What is not there is no error, so it can be
-// repeated. It waits for an agent that still runs to stop, and for Open vSwitch to
-// answer where it is installed or an agent used it; each for a minute at most.
+// table, and the Node's annotations. A missing part is no error, so Cleanup can be
+// repeated. It waits up to a minute for a running agent to stop, and up to a minute for
+// Open vSwitch to answer if it is installed or an agent used it.
 func Cleanup(ctx context.Context, o Options, p daemon.Process) error {
 	k, err := newKube(p.REST, o.NodeName)
 	if err != nil {
@@ -80,7 +80,7 @@ type cleaner struct {
 	log   *slog.Logger
 	// timeout bounds each wait.
 	timeout time.Duration
-	// Both are the packages' own, but in tests, where the node is a network namespace.
+	// The packages' functions; others in tests, where the node is a network namespace.
 	newMachine func(ovs *netdev.Switch, namespaces string) (*netdev.Machine, error)
 	newNetwork func(nodenet.Options) *nodenet.Network
 }
@@ -88,9 +88,9 @@ type cleaner struct {
 // cleanupTimeout bounds each wait of a cleanup on a node.
 const cleanupTimeout = time.Minute
 
-// clean takes the CNI configuration away first: the runtime must not ask for
-// another pod. A part that fails does not keep the others from being removed; but
-// the annotations go last, because they say what there is to remove.
+// clean removes the CNI configuration first, so that the runtime requests no more pods.
+// If one part fails, it still removes the others. It removes the annotations last and
+// only if all others are removed, because they say what there is to remove.
 func (c cleaner) clean(ctx context.Context) error {
 	unlock, err := c.agentStopped(ctx)
 	if err != nil {
@@ -112,9 +112,9 @@ func (c cleaner) clean(ctx context.Context) error {
 	return nil
 }
 
-// agentStopped waits until no agent runs on this node, and keeps one from starting
-// until unlock is called: it would put everything back. An agent that still
-// finishes its requests runs, though its socket is closed.
+// agentStopped waits until no agent runs on this node, and prevents agents from starting
+// until unlock is called, because an agent would make everything again. An agent that
+// has closed its socket may still handle requests; it counts as running.
 func (c cleaner) agentStopped(ctx context.Context) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -130,11 +130,11 @@ func (c cleaner) agentStopped(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// removeFiles removes the CNI configuration, the plugin, the agent's socket.
+// removeFiles removes the CNI configuration, the plugin and the agent's socket.
 func (c cleaner) removeFiles() error {
 	files := []string{filepath.Join(c.o.ConfDir, confName), filepath.Join(c.o.BinDir, pluginName), c.o.Socket}
 	for _, dir := range []string{c.o.ConfDir, c.o.BinDir} {
-		left, _ := filepath.Glob(filepath.Join(dir, tmpPattern)) // of an agent that was killed; the pattern is valid
+		left, _ := filepath.Glob(filepath.Join(dir, tmpPattern)) // left by an agent that was killed; the pattern is valid
 		files = append(files, left...)
 	}
 	var errs []error
@@ -149,8 +149,8 @@ func (c cleaner) removeFiles() error {
 	return errors.Join(errs...)
 }
 
-// removeNetwork removes pods' ports and links, and the node's own network. The
-// connection to the switch, if there is one, lasts as long as that takes.
+// removeNetwork removes pods' ports and links, and the node's own network. If there is
+// a switch, it connects to it for that time.
 func (c cleaner) removeNetwork(ctx context.Context, hasSwitch bool) error {
 	if !hasSwitch {
 		return c.removeDevices(ctx, nil)
@@ -171,8 +171,8 @@ func (c cleaner) removeNetwork(ctx context.Context, hasSwitch bool) error {
 	return g.Wait()
 }
 
-// removeDevices removes what an agent made in either mode: the node may have been
-// in the other one before. ovs may be nil.
+// removeDevices removes what agents made in both modes, because the mode of the node may
+// have changed. ovs may be nil.
 func (c cleaner) removeDevices(ctx context.Context, ovs *netdev.Switch) error {
 	machine, err := c.newMachine(ovs, c.o.Namespaces)
 	if err != nil {
@@ -191,7 +191,7 @@ func (c cleaner) removeDevices(ctx context.Context, ovs *netdev.Switch) error {
 			others[l.Name] = true
 		}
 	}
-	// VLANs first: they are found in the pods' namespaces by their host links.
+	// VLANs first: sweep finds them in the pods' namespaces by their host links.
 	err = trunkAttacher{machine: machine}.sweep(ctx, others, &sandboxLocks{})
 	return errors.Join(err, c.removeOthers(ctx, ovs, machine, vlans), c.removeNode(ctx, ovs), c.logLinks(links, machine))
 }
@@ -214,7 +214,7 @@ func (c cleaner) removeOthers(ctx context.Context, ovs *netdev.Switch, machine *
 	return errors.Join(errs...)
 }
 
-// logLinks logs which of the links are gone.
+// logLinks logs which of the links no longer exist.
 func (c cleaner) logLinks(links []netdev.Link, machine *netdev.Machine) error {
 	left, err := machine.Links()
 	if err != nil {
@@ -251,12 +251,12 @@ func (c cleaner) removeNode(ctx context.Context, ovs *netdev.Switch) error {
 	return nil
 }
 
-// ownsPort returns whether the switch's port of that name is the owner's.
+// ownsPort returns whether the owner has a port of that name in the switch.
 func ownsPort(ovs *netdev.Switch, owner, name string) bool {
 	return slices.ContainsFunc(ovs.Ports(plug.KeyOwner, owner), func(p netdev.Port) bool { return p.Name == name })
 }
 
-// removeAnnotations removes what an agent wrote on the Node. That there is no such
+// removeAnnotations removes the annotations that an agent wrote on the Node. A missing
 // Node is no error.
 func (c cleaner) removeAnnotations(ctx context.Context) error {
 	none := map[string]*string{v1.Plug: nil, v1.AnnotationUnderlayMTU: nil, v1.AnnotationMACs: nil}

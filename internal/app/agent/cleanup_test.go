@@ -31,7 +31,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// otherPlugin makes what a node may have of others: it must survive a cleanup.
+// otherPlugin adds files and links of others to a node, which a cleanup must keep.
 func otherPlugin(t *testing.T, host *ovstest.Node, dir string) {
 	t.Helper()
 	for _, file := range []string{"net.d/10-other.conflist", "bin/other"} {
@@ -48,7 +48,7 @@ func otherPlugin(t *testing.T, host *ovstest.Node, dir string) {
 	host.Run(t, "ip", "route", "add", "10.255.0.0/24", "dev", "up0", "table", "99")
 }
 
-// traces lists what an agent may leave: on the node, in its files and on its Node object.
+// traces returns what an agent may leave: on the node, in its files and on its Node.
 func traces(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir string) []string {
 	t.Helper()
 	var all []string
@@ -85,8 +85,8 @@ func traces(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir strin
 	return all
 }
 
-// plugsPod has the agent plug a pod that needs a host link, with a Subnet whose
-// pods are masqueraded, so that everything is there that an agent makes.
+// plugsPod makes the agent plug a pod with a host link, in a Subnet whose pods are
+// masqueraded, so that the node has everything that an agent makes.
 func plugsPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
 	t.Helper()
 	subnet := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: "pods"}, Spec: v1.SubnetSpec{Vpc: v1.DefaultVpc, CIDRBlock: "10.16.0.0/16", NatOutgoing: true}}
@@ -114,7 +114,7 @@ func plugsPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
 	}, "the agent did not make the node's network")
 }
 
-// cleanerIn returns a cleaner of that host, without options.
+// cleanerIn returns a cleaner of that host, with zero options.
 func cleanerIn(host *ovstest.Node, nodes client.Client) cleaner {
 	ns := netns.NsHandle(host.NetNS.Fd())
 	return cleaner{
@@ -127,8 +127,8 @@ func cleanerIn(host *ovstest.Node, nodes client.Client) cleaner {
 	}
 }
 
-// cleansNode: a cleanup waits for the agent to stop, then removes everything of
-// ours and nothing else; a second one finds nothing.
+// cleansNode checks that a cleanup waits for the agent to stop, then removes everything
+// of ours and nothing else, and that a second cleanup succeeds.
 func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *agent, stopAgent func(), before []string) {
 	t.Helper()
 	k, err := newKube(server.Config, "node1")
@@ -169,7 +169,7 @@ func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *ag
 	}
 }
 
-// A port of another owner that has the name of ours stays.
+// A cleanup keeps another owner's port that has the name of ours.
 func TestCleanupLeavesForeignPort(t *testing.T) {
 	host := ovstest.Start(t)
 	host.Vsctl(t, "add-br", "br-other", "--", "add-port", "br-other", nodenet.NodeLink, "--", "set", "Interface", nodenet.NodeLink, "type=internal")
@@ -203,7 +203,7 @@ func TestRunNeedsLock(t *testing.T) {
 	}
 }
 
-// Nothing starts where the port for health is in use, not even the socket.
+// If the port for health is in use, no part of the agent starts, not even the socket.
 func TestRunNeedsHealthPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -235,8 +235,8 @@ func TestMetricsOfAMode(t *testing.T) {
 	}
 }
 
-// The cleanup's pods share the node's network with agents, so its probe must not
-// reach one of those.
+// The cleanup's pods share the node's network with agents, so their probe must not reach
+// an agent.
 func TestCleanupHasItsOwnPort(t *testing.T) {
 	text, err := os.ReadFile("../../../deploy/uninstall/cleanup.yaml")
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 // pluginName is the plugin's file name, which is its type in the configuration.
 const pluginName = "isthmus-cni"
 
-// confName is the configuration's file name. The runtime takes the first file of
-// the directory, so it must sort before those of other plugins.
+// confName is the configuration's file name. The runtime uses the first file of the
+// directory, so the name must sort before those of other plugins.
 const confName = "01-isthmus.conflist"
 
-// install copies the plugin and writes its configuration where the runtime looks
-// for them. The configuration comes last, when canPlug has returned: it makes the
-// node Ready. It stays when the agent stops, so that the runtime repeats its
-// requests until an agent answers; cleanup removes it. It does nothing without
-// Options.Plugin.
+// install copies the plugin and writes its configuration to the runtime's directories.
+// It writes the configuration last, after canPlug has returned, because it makes the
+// node Ready. The configuration stays when the agent stops, so that the runtime repeats
+// its requests until an agent answers; cleanup removes it. Without Options.Plugin,
+// install does nothing.
 func install(ctx context.Context, o Options, canPlug func(context.Context) error, log *slog.Logger) error {
 	if o.Plugin == "" {
 		return nil
@@ -46,8 +46,8 @@ func install(ctx context.Context, o Options, canPlug func(context.Context) error
 	return nil
 }
 
-// conflist returns the network configuration list. A runtime that knows cniVersions
-// takes the newest that it supports, for GC and STATUS; containerd 1.6 takes cniVersion.
+// conflist returns the network configuration list. A runtime that knows cniVersions uses
+// the newest that it supports, for GC and STATUS; containerd 1.6 uses cniVersion.
 func conflist(socket string) ([]byte, error) {
 	return json.MarshalIndent(map[string]any{
 		"cniVersion":  "1.0.0",
@@ -75,8 +75,8 @@ func copyFile(from, to string) error {
 // tmpPattern names the files that replace writes before it renames them.
 const tmpPattern = ".isthmus-*"
 
-// replace writes a file atomically: the runtime sees the old content or the new,
-// and a plugin that runs keeps its program.
+// replace writes a file atomically: the runtime sees either the old content or the new
+// one, and a running plugin keeps its program.
 func replace(file string, data []byte, mode os.FileMode) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err

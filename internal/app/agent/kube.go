@@ -22,19 +22,19 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/daemon"
 )
 
-// kube is what the agent reads of the cluster, and the little that it writes.
+// kube has the agent's clients of the API server.
 type kube struct {
 	client client.WithWatch
-	// cache holds all Subnets, and of Nodes and IPs this node's only.
+	// cache holds all Subnets, this Node, and the IPs of this node.
 	cache cache.Cache
 	// events sends events in the background.
 	events events.EventRecorder
-	// close ends the sending of events and closes idle connections. It may be
-	// called more than once.
+	// close stops sending events and closes idle connections. It may be called more
+	// than once.
 	close func()
 }
 
-// newKube makes the clients of an agent on that node. The caller closes it.
+// newKube makes the clients of an agent on that node. The caller must call close.
 func newKube(c *rest.Config, node string) (*kube, error) {
 	c = rest.CopyConfig(c)
 	c.QPS, c.Burst = 50, 100
@@ -69,7 +69,7 @@ func newKube(c *rest.Config, node string) (*kube, error) {
 	return k, nil
 }
 
-// onlyMeta drops a Node's status, which the kubelet writes every few minutes.
+// onlyMeta keeps only a Node's metadata. The kubelet writes the status every few minutes.
 func onlyMeta(o any) (any, error) {
 	if n, ok := o.(*corev1.Node); ok {
 		return &corev1.Node{TypeMeta: n.TypeMeta, ObjectMeta: n.ObjectMeta}, nil
@@ -77,7 +77,7 @@ func onlyMeta(o any) (any, error) {
 	return o, nil
 }
 
-// mapper knows the kinds that the agent uses, so that it starts without discovery.
+// mapper returns a mapper of the agent's kinds, so that it starts without discovery.
 func mapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	m.Add(v1.GroupVersion.WithKind("Subnet"), meta.RESTScopeRoot)

@@ -37,14 +37,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// cluster is a real API server with our kinds.
+// cluster starts a real API server with our kinds until the test ends.
 func cluster(t *testing.T) *kubetest.Server {
 	t.Helper()
 	var server *kubetest.Server
 	var err error
 	started, stop := make(chan struct{}), make(chan struct{})
-	// The servers die with the thread that started them, and threads that were
-	// in a network namespace end with their goroutine: so this one is kept.
+	// The servers end with the thread that started them, and a thread that was in a
+	// network namespace ends with its goroutine. So this thread lives until the test ends.
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -77,9 +77,9 @@ func TestKube(t *testing.T) {
 	t.Run("virtual machine", func(t *testing.T) { keepsVM(t, server) })
 }
 
-// keepsVM runs the whole agent where there is no Open vSwitch: it says so, lets
-// pods be plugged, touches nothing that only a switch's node has, and ends when
-// it is told that the node has a switch.
+// keepsVM runs the whole agent on a node without Open vSwitch. It checks that the agent
+// writes its mode on the Node, installs the network configuration, writes no MTU of an
+// underlay, and ends when the Node's label asks for Open vSwitch.
 func keepsVM(t *testing.T, server *kubetest.Server) {
 	ns, dir := ovstest.NetNS(t), t.TempDir()
 	nic := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, Mode: netlink.TUNTAP_MODE_TAP}
@@ -116,10 +116,11 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 	}
 }
 
-// awaits: a claim that is not there, then one for an earlier pod, then the right one.
+// awaits waits for a claim that does not exist, then is an earlier pod's, then the right
+// one.
 func awaits(t *testing.T, k *kube) {
 	ctx := t.Context()
-	// It is given up as soon as it waits, however long the first answer took.
+	// The context ends as soon as Await watches, however long the first request takes.
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()
 	waits := interceptor.NewClient(k.client, interceptor.Funcs{
@@ -156,9 +157,9 @@ func awaits(t *testing.T, k *kube) {
 	}
 }
 
-// keepsNode runs the whole agent against the API server: it installs itself,
-// reports the underlay's MTU and makes ovn0 as its claim says. Then a cleanup leaves
-// the node and its Node object as they were before.
+// keepsNode runs the whole agent with an API server. It checks that the agent installs
+// the plugin, reports the underlay's MTU and makes ovn0 as its claim says, and that a
+// cleanup then leaves the node and its Node object as they were before.
 func keepsNode(t *testing.T, server *kubetest.Server) {
 	host, dir := ovstest.Start(t), t.TempDir()
 	host.Run(t, "sh", "-c", "ip link set lo up; ip link add up0 mtu 1450 type bridge; ip link set up0 addrgenmode none; ip addr add 172.31.9.1/24 dev up0; ip link set up0 up")
@@ -210,7 +211,7 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 
 func recordsRefusal(t *testing.T, server *kubetest.Server, n *node) {
 	t.Helper()
-	n.recordRefusal(t.Context(), nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}) // the agent runs: its own list is not for us
+	n.recordRefusal(t.Context(), nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}) // not recordRefusals: the running agent uses its list
 	everything, err := client.New(server.Config, client.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -223,8 +224,8 @@ func recordsRefusal(t *testing.T, server *kubetest.Server, n *node) {
 	}, "no event says that a pod cannot be probed")
 }
 
-// followsClaim: a port of Neutron's that somebody deleted comes back under
-// another id, and the pod that runs gets that one; an earlier pod's interface does not.
+// followsClaim checks that the agent binds a running pod to a new Neutron port when its
+// claim names that port, but does not change an earlier pod's interface.
 func followsClaim(t *testing.T, host *ovstest.Node, k client.Client) {
 	t.Helper()
 	ip := podClaim("uid-1")
@@ -260,7 +261,7 @@ func assembleIn(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir s
 	return assembleAs(t, host.NetNS, server, o, plugmode.Choice{Mode: plug.OVS})
 }
 
-// optionsIn have all that an agent writes in one directory, and no switch.
+// optionsIn returns options with which an agent writes only below dir and has no switch.
 func optionsIn(dir, node string) Options {
 	o := Default()
 	o.NodeName, o.OVS, o.Listen = node, "unix:"+filepath.Join(dir, "db.sock"), "127.0.0.1:0"
@@ -269,7 +270,7 @@ func optionsIn(dir, node string) Options {
 	return o
 }
 
-// assembleAs is assemble for a node in a namespace.
+// assembleAs is assemble for a node in network namespace ns.
 func assembleAs(t *testing.T, ns *os.File, server *kubetest.Server, o Options, chosen plugmode.Choice) *agent {
 	t.Helper()
 	k, err := newKube(server.Config, o.NodeName)

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// sandboxLocks let one request at a time work on a sandbox: a DEL that follows an
-// abandoned ADD begins when that has undone its steps. The zero value is ready.
+// sandboxLocks let one request at a time work on a sandbox. For example, a DEL after an
+// abandoned ADD waits until the ADD has undone its steps. The zero value is ready.
 type sandboxLocks struct {
 	mu   sync.Mutex
 	held map[string]chan struct{} // closed when the sandbox is unlocked
 }
 
-// lock waits until the sandbox is unlocked. It errs if ctx ends first; else unlock
-// must be called.
+// lock waits until the sandbox is unlocked and locks it. It errs if ctx ends first;
+// otherwise the caller must call unlock.
 func (b *sandboxLocks) lock(ctx context.Context, container string) (unlock func(), err error) {
 	for {
 		wait := b.tryLock(container)
@@ -29,8 +29,8 @@ func (b *sandboxLocks) lock(ctx context.Context, container string) (unlock func(
 	}
 }
 
-// ifUnlocked calls f under the sandbox's lock. If a request has the lock, it does
-// nothing and returns nil.
+// ifUnlocked calls f under the sandbox's lock and returns f's error. If a request has
+// the lock, it does not call f and returns nil.
 func (b *sandboxLocks) ifUnlocked(container string, f func() error) error {
 	if b.tryLock(container) != nil {
 		return nil
@@ -39,7 +39,7 @@ func (b *sandboxLocks) ifUnlocked(container string, f func() error) error {
 	return f()
 }
 
-// tryLock returns nil if it has locked the sandbox, else a channel that is closed
+// tryLock returns nil if it has locked the sandbox; otherwise a channel that is closed
 // when the sandbox is unlocked.
 func (b *sandboxLocks) tryLock(container string) (wait chan struct{}) {
 	b.mu.Lock()

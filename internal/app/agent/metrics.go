@@ -15,8 +15,8 @@ type Metrics struct {
 	switchConnected prometheus.Gauge
 }
 
-// NewMetrics makes the metrics of an agent in that mode and registers them with r.
-// Without a switch there is no metric of its connection: it would always be 0.
+// NewMetrics makes the metrics of an agent in that mode and registers them with r. An
+// agent without a switch has no metric of the switch's connection: it would always be 0.
 func NewMetrics(r prometheus.Registerer, mode plug.Mode) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -36,7 +36,7 @@ func NewMetrics(r prometheus.Registerer, mode plug.Mode) *Metrics {
 	return m
 }
 
-// observe counts a request. failure is nil if it succeeded.
+// observe counts a request. failure is nil if the request succeeded.
 func (m *Metrics) observe(v cniwire.Verb, failure *cniwire.Error, took time.Duration) {
 	outcome := "ok"
 	if failure != nil {

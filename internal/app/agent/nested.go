@@ -23,7 +23,7 @@ type nestedPod struct {
 }
 
 // nestedPods returns the pods that have a claim and a host link, sorted by link. If a
-// pod has several sandboxes, the last one counts: the runtime has abandoned the others.
+// pod has several sandboxes, the newest counts: the runtime has abandoned the others.
 func nestedPods(links []netdev.Link, claims []v1.IP) []nestedPod {
 	last := map[string]netdev.Link{}
 	for _, l := range links {
@@ -49,7 +49,7 @@ func nestedProbes(pods []nestedPod) []nodenet.Probe {
 	for _, p := range pods {
 		addrs, err := claim.Addrs(p.claim.Spec)
 		if err != nil {
-			continue // no pod is plugged with such a claim
+			continue // no pod can be plugged with such a claim
 		}
 		for _, a := range addrs {
 			if a.Addr().Is4() {
@@ -60,13 +60,13 @@ func nestedProbes(pods []nestedPod) []nodenet.Probe {
 	return all
 }
 
-// retagged returns the pods whose claims name another VLAN or trunk than they have.
+// retagged returns the pods whose claims name another VLAN or trunk than their links.
 func retagged(pods []nestedPod) []nestedPod {
 	return slices.DeleteFunc(slices.Clone(pods), func(p nestedPod) bool { return p.vlan() == p.link.Mark.VLAN })
 }
 
-// vlan returns the VLAN and trunk of the claim, as the link's mark writes them. A claim
-// that is invalid moves nothing.
+// vlan returns the VLAN and trunk of the claim, in the form of a link's mark. For an
+// invalid claim it returns the mark's own, so that the pod is not moved.
 func (p nestedPod) vlan() string {
 	port, err := claim.Port(&p.claim, cniwire.Attachment{})
 	if err != nil {
@@ -75,7 +75,7 @@ func (p nestedPod) vlan() string {
 	return port.VLAN()
 }
 
-// nested reads which pods are plugged into the trunk.
+// nested returns the pods that are plugged into the trunk.
 func (n *node) nested(ctx context.Context) ([]nestedPod, error) {
 	var claims v1.IPList
 	if err := n.kube.cache.List(ctx, &claims); err != nil {
@@ -89,8 +89,8 @@ func (n *node) nested(ctx context.Context) ([]nestedPod, error) {
 const retagTimeout = 5 * time.Second
 
 // retagPods moves running pods to the VLANs that their claims name now. A claim gets
-// another VLAN if Neutron has given its VLAN to another subport of the trunk, or if
-// the node has another port.
+// another VLAN if Neutron has given its VLAN to another subport of the trunk, or if the
+// node has another parent port.
 func (n *node) retagPods(ctx context.Context) error {
 	pods, err := n.nested(ctx)
 	errs := []error{err}

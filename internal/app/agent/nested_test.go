@@ -36,7 +36,7 @@ func TestNestedProbes(t *testing.T) {
 		{Name: "i0", Index: 10, Mark: mark("new", "uid-1")},
 		{Name: host("lost"), Index: 4, Mark: mark("lost", "uid-3")},
 	}
-	other := *podClaim("uid-3") // which is plugged into a switch
+	other := *podClaim("uid-3") // of a pod that is plugged into a switch
 	got := nestedProbes(nestedPods(links, []v1.IP{*tagged("uid-1", 101), *tagged("uid-2", 102), other, {ObjectMeta: metav1.ObjectMeta{Name: "node-x"}}}))
 	want := []nodenet.Probe{{Pod: "net2/a", Addr: netip.MustParseAddr("12.0.101.2"), Link: host("new")}}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
@@ -44,7 +44,7 @@ func TestNestedProbes(t *testing.T) {
 	}
 }
 
-// A running pod is moved to another VLAN and to another parent, and only then.
+// retagged returns a running pod only if its claim names another VLAN or parent.
 func TestRetagged(t *testing.T) {
 	link := netdev.Link{Name: plug.HostLinkName("c1", "eth0"), Mark: plug.Mark{Container: "c1", Link: "eth0", UID: "uid-1", VLAN: "101@" + trunktest.MAC}}
 	elsewhere := tagged("uid-1", 101)

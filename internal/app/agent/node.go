@@ -25,24 +25,24 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/signal"
 )
 
-// node keeps the node's own network as Subnets and claims ask, writes the Node's
+// node keeps the node's own network as Subnets and claims define it, writes the Node's
 // annotations, and binds running pods to the ports that their claims name.
 type node struct {
 	name, bridge, owner string
-	// join are the settings' prefixes of Subnet join, for while that does not exist.
+	// join has the settings' prefixes of Subnet join, used while it does not exist.
 	join []netip.Prefix
-	// fixedMTU is the underlay's MTU in the settings, 0 to read it from the link.
+	// fixedMTU is the underlay's MTU in the settings; 0 to read it from the link.
 	fixedMTU int
 
 	kube    *kube
 	plugger *plugger
 	machine *netdev.Machine
 	net     *nodenet.Network
-	// ovs is the node's switch, trunk what it has instead: one of the two is nil.
+	// ovs is the node's switch; trunk is set instead on a node without one.
 	ovs   *netdev.Switch
 	trunk *trunkAttacher
-	// plugFixed is true if the agent's option says how pods are plugged: then the
-	// Node's label does not count.
+	// plugFixed is true if the agent's option sets how pods are plugged; the Node's
+	// label then does not count.
 	plugFixed bool
 	log       *slog.Logger
 
@@ -52,7 +52,7 @@ type node struct {
 
 	version  string                   // the node port's iface-id-ver, for plugOVN0
 	applied  *nodenet.State           // nil if the last Apply failed
-	recorded map[nodenet.Refusal]bool // refusals that have their event
+	recorded map[nodenet.Refusal]bool // refusals that have an event already
 }
 
 // underlay is the network that carries the tunnels.
@@ -61,11 +61,11 @@ type underlay struct {
 	six bool
 }
 
-// nodeBackoff is how often what failed on the node is tried again.
+// nodeBackoff has the pauses before failed work on the node is tried again.
 var nodeBackoff = retry.Backoff{First: 50 * time.Millisecond, Longest: 15 * time.Second}
 
-// run reconciles after each change, and after a failure, until ctx ends. It fails
-// only with plugmode.ErrChanged. It changes nothing before the caches are filled: an
+// run reconciles after each change, and after a failure, until ctx ends. Its only error
+// is plugmode.ErrChanged. It changes nothing before the caches are filled, because an
 // empty list of Subnets would remove the node's routes.
 func (n *node) run(ctx context.Context) error {
 	if !n.kube.cache.WaitForCacheSync(ctx) {
@@ -99,8 +99,8 @@ func (n *node) run(ctx context.Context) error {
 	}
 }
 
-// reconcile makes the node as it should be now. A part that fails does not keep
-// the others from being done.
+// reconcile makes the node as it should be now. If one part fails, it still does the
+// others.
 func (n *node) reconcile(ctx context.Context) error {
 	n.readUnderlay()
 	annotated := n.annotate(ctx)
@@ -110,7 +110,7 @@ func (n *node) reconcile(ctx context.Context) error {
 	return errors.Join(annotated, n.apply(ctx), n.followClaims(ctx))
 }
 
-// followClaims binds running pods to what their claims name now.
+// followClaims binds running pods to the ports or VLANs that their claims name now.
 func (n *node) followClaims(ctx context.Context) error {
 	if n.trunk != nil {
 		return n.retagPods(ctx)
@@ -118,7 +118,7 @@ func (n *node) followClaims(ctx context.Context) error {
 	return n.rebindPods(ctx)
 }
 
-// apply makes the kernel's state what gather returns, if either has changed.
+// apply makes the kernel's state as gather returns it, if either has changed.
 func (n *node) apply(ctx context.Context) error {
 	state, err := n.gather(ctx)
 	if err != nil {
@@ -137,7 +137,7 @@ func (n *node) apply(ctx context.Context) error {
 	return nil
 }
 
-// gather reads what the node's network should be.
+// gather returns the wanted network of the node.
 func (n *node) gather(ctx context.Context) (nodenet.State, error) {
 	if n.trunk != nil {
 		pods, err := n.nested(ctx)
@@ -165,7 +165,7 @@ func (n *node) gather(ctx context.Context) (nodenet.State, error) {
 	return s, nil
 }
 
-// claim returns this node's claim, nil while there is none for the present Node object.
+// claim returns this node's claim; nil while the present Node object has none.
 func (n *node) claim(ctx context.Context) (*v1.IP, error) {
 	object, err := n.object(ctx)
 	if object == nil || err != nil {
@@ -182,7 +182,7 @@ func (n *node) claim(ctx context.Context) (*v1.IP, error) {
 	return ip, nil
 }
 
-// object returns the Node object, nil while there is none. It has metadata only.
+// object returns the Node object, with metadata only; nil while there is none.
 func (n *node) object(ctx context.Context) (*corev1.Node, error) {
 	o := &corev1.Node{}
 	err := n.kube.cache.Get(ctx, client.ObjectKey{Name: n.name}, o)
@@ -222,7 +222,7 @@ func (n *node) watch(ctx context.Context) error {
 	return nil
 }
 
-// readUnderlay reads the MTU of the links that carry the tunnels, if there are any.
+// readUnderlay reads the MTU of the links that carry the tunnels, if the node has any.
 func (n *node) readUnderlay() {
 	if n.ovs == nil {
 		return

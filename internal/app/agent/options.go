@@ -18,19 +18,18 @@ type Options struct {
 	daemon.Options
 	// NodeName is the name of this Node.
 	NodeName string
-	// OVS is the endpoint of the node's switch database, Bridge the one that
-	// ovn-controller serves.
+	// OVS is the endpoint of the node's switch database, Bridge the bridge that
+	// ovn-controller uses.
 	OVS, Bridge string
 	// Plug is how pods are plugged: ovs, vlan, or auto to detect it.
 	Plug string
-	// Trunk is the interface for the pods' VLANs, empty for the one whose MAC address
-	// the claims name. Namespaces is where the container runtime keeps the pods'
-	// network namespaces.
+	// Trunk is the interface for the pods' VLANs; empty for the one whose MAC address
+	// the claims name. Namespaces is the directory of the pods' network namespaces.
 	Trunk, Namespaces string
-	// Socket is where the CNI plugin finds the agent.
+	// Socket is the path of the socket for the CNI plugin.
 	Socket string
 	// Plugin is the plugin's program in our image. The agent copies it to BinDir and
-	// writes the network configuration to ConfDir; neither if Plugin is empty.
+	// writes the network configuration to ConfDir, unless Plugin is empty.
 	Plugin, BinDir, ConfDir string
 }
 
@@ -49,8 +48,8 @@ func Default() Options {
 	}
 }
 
-// Parse reads the command line over the environment over the defaults. The node's
-// name is also NODE_NAME in the environment, which the DaemonSet sets.
+// Parse returns the options. Arguments override the environment, which overrides the
+// defaults. The DaemonSet sets the node's name in the variable NODE_NAME.
 func Parse(args []string, getenv func(string) string) (Options, error) {
 	o := Default()
 	o.NodeName = getenv("NODE_NAME")
@@ -77,7 +76,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.ConfDir, "cni-conf-dir", o.ConfDir, "directory of CNI configuration")
 }
 
-// Validate returns what is wrong with o.
+// Validate returns an error if an option is not valid.
 func (o Options) Validate() error {
 	if o.NodeName == "" {
 		return errors.New("the node's name is not known: set NODE_NAME or --node-name")

@@ -16,21 +16,21 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// claims is where a pod's claim comes from.
+// claims returns pods' claims.
 type claims interface {
-	// Await returns the claim of that name as soon as it is for the pod with
-	// that UID. If ctx ends first, the error says what there is instead.
+	// Await waits until the claim of that name belongs to the pod with that UID, and
+	// returns it. If ctx ends first, the error says what is wrong with the claim.
 	Await(ctx context.Context, name, uid string) (*v1.IP, error)
 }
 
-// The kubelet gives ADD up after two minutes, and repeats it if we give up.
+// The kubelet ends an ADD after two minutes. It repeats an ADD that we have ended.
 const (
 	addTimeout   = 25 * time.Second
 	checkTimeout = 5 * time.Second
 )
 
-// plugger plugs this node's pods. It remembers nothing: what it made is named after
-// the sandbox, and its owner is in the switch's database or in the link's alias.
+// plugger plugs this node's pods. It keeps no state: links and ports have names that
+// depend on the sandbox, and the switch's database or a link's alias has the owner.
 type plugger struct {
 	claims   claims
 	attacher attacher
@@ -38,8 +38,8 @@ type plugger struct {
 	locks    sandboxLocks
 }
 
-// handle does what the plugin asks. The result is nil for all verbs but ADD. netns
-// may be nil; the caller closes it.
+// handle carries out the plugin's request. The result is nil for all verbs except ADD.
+// netns may be nil; the caller closes it.
 func (p *plugger) handle(ctx context.Context, r cniwire.Request, netns *os.File) (*cniwire.Result, error) {
 	switch r.Verb {
 	case cniwire.Status:
@@ -51,7 +51,7 @@ func (p *plugger) handle(ctx context.Context, r cniwire.Request, netns *os.File)
 	}
 }
 
-// handleSandbox does what the plugin asks for one sandbox, one request at a time.
+// handleSandbox carries out a request for one sandbox, one request at a time.
 func (p *plugger) handleSandbox(ctx context.Context, r cniwire.Request, netns *os.File) (*cniwire.Result, error) {
 	unlock, err := p.locks.lock(ctx, r.Container)
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *plugger) add(ctx context.Context, r cniwire.Request, netns *os.File) (*
 	return claim.Result(port, r.NetNS), nil
 }
 
-// plan waits for the pod's claim and returns its port with the steps to plug it.
+// plan waits for the pod's claim and returns its port and the steps to plug it.
 func (p *plugger) plan(ctx context.Context, r cniwire.Request) (plug.Port, []plug.Step, error) {
 	if r.UID == "" {
 		return plug.Port{}, nil, &cniwire.Error{
@@ -112,8 +112,8 @@ func (p *plugger) plan(ctx context.Context, r cniwire.Request) (plug.Port, []plu
 	return port, steps, err
 }
 
-// del needs no claim. If the pod's namespace is gone, everything is removed from
-// the node's side.
+// del needs no claim. If the pod's namespace is gone, it removes everything from the
+// node's side.
 func (p *plugger) del(ctx context.Context, r cniwire.Request, netns *os.File) error {
 	pod, err := open(netns)
 	if err == nil {
@@ -145,8 +145,8 @@ func (p *plugger) check(ctx context.Context, r cniwire.Request, netns *os.File) 
 	return nil
 }
 
-// gc removes what is ours and belongs to none of keep. The runtime sends no other
-// request meanwhile; if it does, that sandbox is left alone.
+// gc removes our links and ports that belong to none of keep. The runtime should send no
+// other request meanwhile; if it does, gc leaves that sandbox alone.
 func (p *plugger) gc(ctx context.Context, keep []cniwire.Attachment) error {
 	inUse := map[string]bool{}
 	for _, a := range keep {
@@ -157,7 +157,7 @@ func (p *plugger) gc(ctx context.Context, keep []cniwire.Attachment) error {
 	return p.attacher.sweep(ctx, inUse, &p.locks)
 }
 
-// open returns the pod's namespace as a handle of its own. It errs if netns is nil.
+// open returns the pod's namespace, with its own open file. It errs if netns is nil.
 func open(netns *os.File) (*netdev.Namespace, error) {
 	if netns == nil {
 		return nil, &cniwire.Error{Code: cniwire.CodeInvalidEnvironment, Msg: "the CNI plugin passed no network namespace"}
@@ -169,9 +169,9 @@ func open(netns *os.File) (*netdev.Namespace, error) {
 	return netdev.OpenNamespace(file)
 }
 
-// cniError turns err into what the runtime understands; nil if err is nil. An
-// error that may pass becomes "try again later"; for STATUS, every error becomes
-// "plugin not available" (CNI specification 1.1, section "STATUS").
+// cniError returns err as a CNI error; nil if err is nil. A temporary error becomes "try
+// again later"; for STATUS, every error becomes "plugin not available" (CNI
+// specification 1.1, section "STATUS").
 func cniError(v cniwire.Verb, err error) *cniwire.Error {
 	if err == nil {
 		return nil

@@ -17,8 +17,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// rebindPods binds running pods to the ports that their claims name now: a port
-// that somebody deleted in OpenStack comes back under another id.
+// rebindPods binds running pods to the ports that their claims name now. If a port was
+// deleted in OpenStack, the controller makes a new one with another id.
 func (n *node) rebindPods(ctx context.Context) error {
 	var claims v1.IPList
 	if err := n.kube.cache.List(ctx, &claims); err != nil {
@@ -35,9 +35,9 @@ func (n *node) rebindPods(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// movedPorts returns the interfaces of pods whose claims name another port, with
-// the external_ids that they must get. An interface that names no pod UID is left
-// alone, because it may be of an earlier pod of the same name.
+// movedPorts returns the interfaces of pods whose claims name another port, with the
+// external_ids that they must get. It leaves out an interface without a pod UID, because
+// it may belong to an earlier pod of the same name.
 func movedPorts(ports []netdev.Port, claims []v1.IP) []netdev.Port {
 	byPod := map[string]v1.IPSpec{}
 	for _, ip := range claims {
@@ -53,9 +53,9 @@ func movedPorts(ports []netdev.Port, claims []v1.IP) []netdev.Port {
 	return all
 }
 
-// probes returns the host links of this node's pods, as the switch's ports name
-// them, sorted. Host links have IPv4 link-local addresses only, so only IPv4 is
-// probed through them.
+// probes returns the host links of this node's pods, sorted; the switch's ports name
+// them. Host links have IPv4 link-local addresses only, so the node probes pods over
+// IPv4 only.
 func probes(ports []netdev.Port) []nodenet.Probe {
 	var all []nodenet.Probe
 	for _, p := range ports {
@@ -73,8 +73,8 @@ func probes(ports []netdev.Port) []nodenet.Probe {
 	return all
 }
 
-// podUID returns the UID of a port's pod, empty if unknown. Earlier releases wrote
-// it as the port's version only, and not on Neutron's ports.
+// podUID returns the UID of a port's pod; empty if unknown. Earlier releases wrote it
+// only as the port's version, and not on Neutron's ports.
 func podUID(p netdev.Port) types.UID {
 	return types.UID(cmp.Or(p.IDs[plug.KeyUID], p.IDs[plug.KeyIfaceIDVer]))
 }

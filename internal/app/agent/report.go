@@ -19,8 +19,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/plug"
 )
 
-// annotate writes annotations on the Node that differ. It returns
-// plugmode.ErrChanged, wrapped, if the Node's label asks for the other mode.
+// annotate writes the Node's annotations that differ. It returns plugmode.ErrChanged,
+// wrapped, if the Node's label asks for the other mode.
 func (n *node) annotate(ctx context.Context) error {
 	object, err := n.object(ctx)
 	if object == nil || err != nil {
@@ -46,9 +46,9 @@ func (n *node) annotate(ctx context.Context) error {
 	return nil
 }
 
-// annotations returns what the controller must know of this node: how pods are
-// plugged, and the underlay's MTU or the MAC addresses by which the controller
-// recognises the node's trunk port.
+// annotations returns what the controller must know of this node: how pods are plugged,
+// and either the underlay's MTU or the MAC addresses by which the controller finds the
+// node's trunk port.
 func (n *node) annotations() (map[string]string, error) {
 	all := map[string]string{v1.Plug: string(n.plugger.attacher.mode())}
 	if n.trunk != nil {
@@ -62,7 +62,7 @@ func (n *node) annotations() (map[string]string, error) {
 	return all, nil
 }
 
-// patchAnnotations writes annotations of a Node. T is string, or *string where nil
+// patchAnnotations writes annotations of a Node. T is string, or *string, of which nil
 // removes an annotation.
 func patchAnnotations[T any](ctx context.Context, w client.Writer, node string, annotations map[string]T) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
@@ -94,7 +94,7 @@ func (n *node) recordRefusal(ctx context.Context, r nodenet.Refusal) {
 	n.kube.events.Eventf(pod, nil, corev1.EventTypeWarning, "NoProbePath", "Connect", "%s", r.Why)
 }
 
-// podUID returns the UID of the pod that is plugged here, empty if unknown.
+// podUID returns the UID of a pod that is plugged on this node; empty if unknown.
 func (n *node) podUID(ctx context.Context, pod string) (found types.UID) {
 	if n.trunk != nil {
 		pods, _ := n.nested(ctx)

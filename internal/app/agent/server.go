@@ -21,8 +21,8 @@ type server struct {
 	log     *slog.Logger
 }
 
-// serve accepts connections until ctx ends, and returns when the requests that it
-// accepted are handled: a pod that starts is not abandoned when the agent is replaced.
+// serve accepts connections until ctx ends. It returns when all accepted requests are
+// handled, so that a new agent does not interrupt the start of a pod.
 func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -70,9 +70,9 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn) {
 	s.reply(conn, cniwire.Response{Result: result, Error: failure})
 }
 
-// untilHangup returns a context that ends when the plugin closes the connection:
-// then nobody waits for the answer, and the plugger undoes what it has made. stop
-// ends the watch and must be called.
+// untilHangup returns a context that ends when the plugin closes the connection. The
+// plugin then no longer waits for the answer, and the plugger undoes its steps. The
+// caller must call stop, which ends the watch.
 func untilHangup(ctx context.Context, conn *net.UnixConn) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	// The read below has no deadline until stop sets one in the past.
@@ -92,7 +92,7 @@ func untilHangup(ctx context.Context, conn *net.UnixConn) (_ context.Context, st
 	}
 }
 
-// logRequest logs each request once, at Info if it changed the network.
+// logRequest logs a request once, at Info if the request changed the network.
 func (s *server) logRequest(r cniwire.Request, result *cniwire.Result, failure *cniwire.Error, took time.Duration) {
 	log := s.log.With("verb", r.Verb, "container", r.Container, "unit", "pod/"+r.Namespace+"/"+r.Pod, "took", took.Round(time.Millisecond))
 	switch {
@@ -114,11 +114,11 @@ func (s *server) reply(conn *net.UnixConn, r cniwire.Response) {
 	}
 }
 
-// receiveTimeout bounds how long the plugin may take to send its request, and to
+// receiveTimeout bounds the time that the plugin may take to send its request, and to
 // read the response.
 const receiveTimeout = 5 * time.Second
 
-// now is for the deadlines of sockets and for metrics; no decision depends on it.
+// now is used for the deadlines of sockets and for metrics; no decision depends on it.
 func now() time.Time {
 	return time.Now() //nolint:forbidigo // see above
 }

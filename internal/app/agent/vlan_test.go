@@ -63,7 +63,7 @@ func TestVLANLifeOfAPod(t *testing.T) {
 	w.must(call{verb: "DEL", container: "c1", netns: ns, prev: first})
 	w.must(call{verb: "DEL", container: "c1"})
 	w.empty(ns)
-	// The runtime may also forget to say which namespace it was.
+	// The runtime may call DEL without a namespace.
 	w.must(call{verb: "ADD", container: "c2", netns: ns})
 	w.must(call{verb: "DEL", container: "c2"})
 	w.empty(ns)
@@ -117,7 +117,7 @@ func TestVLANGCKeepsTheLiving(t *testing.T) {
 	w.Reaches(live, 102)
 }
 
-// A running pod follows its claim to another VLAN.
+// A running pod moves to another VLAN when its claim names another one.
 func TestVLANFollowsClaim(t *testing.T) {
 	w := startVM(t)
 	ns := w.Pod("a")
@@ -143,8 +143,8 @@ func TestVLANFollowsClaim(t *testing.T) {
 	}
 }
 
-// The node reaches its pods by their host links, under their own addresses, and
-// with no other way to them.
+// The node reaches its pods over their host links, at the pods' own addresses, without
+// another route to them.
 func TestVLANProbes(t *testing.T) {
 	w := startVM(t)
 	ns := w.Pod("a")
@@ -163,7 +163,7 @@ func TestVLANProbes(t *testing.T) {
 	w.Answers(ns, w.Node, "12.0.101.2:80", "169.254.1.1")
 }
 
-// A cleanup removes the VLANs and host links of pods, also of those that still run.
+// A cleanup removes the VLANs and host links of all pods, including running ones.
 func TestVLANCleanup(t *testing.T) {
 	w := startVM(t)
 	ns := w.Pod("a")

@@ -12,11 +12,11 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/nodenet"
 )
 
-// Networks returns the part of the node's network that follows from Subnets: which
-// networks the node reaches through its own port, and whose packets leave under
-// its address. node is the node's own claim, nil while there is none. join are the
-// prefixes of Subnet join while that does not exist. The lists are sorted, so that
-// equal input gives equal states.
+// Networks returns the part of the node's network that depends on Subnets: which
+// networks the node reaches through its own port, and whose packets leave under the
+// node's address. node is the node's own claim; nil while there is none. join has the
+// prefixes of Subnet join to use while that Subnet does not exist. The lists are sorted,
+// so that equal input gives equal states.
 func Networks(subnets []v1.Subnet, node *v1.IP, join []netip.Prefix) nodenet.State {
 	var s nodenet.State
 	own, vpc := nodeSubnet(subnets, node)
@@ -44,8 +44,8 @@ func Networks(subnets []v1.Subnet, node *v1.IP, join []netip.Prefix) nodenet.Sta
 	return s
 }
 
-// nodeSubnet returns the Subnet that the node's port is on, which needs no route,
-// and its Vpc. Both are the defaults while the node has no claim.
+// nodeSubnet returns the names of the Subnet of the node's port, which needs no route,
+// and of its Vpc. Both are the defaults while the node has no claim.
 func nodeSubnet(subnets []v1.Subnet, node *v1.IP) (subnet, vpc string) {
 	if node == nil {
 		return v1.JoinSubnet, v1.DefaultVpc
@@ -58,17 +58,17 @@ func nodeSubnet(subnets []v1.Subnet, node *v1.IP) (subnet, vpc string) {
 	return node.Spec.Subnet, v1.DefaultVpc
 }
 
-// routed is true for a Subnet that the node reaches through the router of its Vpc.
-// A Subnet that was refused is not Ready and has no pods: its wrong CIDR must not
-// become a route of the node.
+// routed returns whether the node reaches a Subnet through the router of its Vpc. A
+// refused Subnet is not Ready and has no pods; its wrong CIDR must not become a route of
+// the node.
 func routed(s v1.Subnet, vpc string) bool {
 	inVpc := s.Spec.Vpc == vpc || s.Spec.Vpc == "" && vpc == v1.DefaultVpc
 	works := meta.IsStatusConditionTrue(s.Status.Conditions, v1.ConditionReady) || s.Status.V4UsingIPs+s.Status.V6UsingIPs > 0
 	return inVpc && works
 }
 
-// ParsePrefixes parses prefixes separated by commas. It leaves out what is not one:
-// the API server admits no such Subnet.
+// ParsePrefixes parses prefixes separated by commas. It leaves out invalid ones, which
+// the API server does not accept in a Subnet.
 func ParsePrefixes(list string) []netip.Prefix {
 	var all []netip.Prefix
 	for text := range strings.SplitSeq(list, ",") {
@@ -79,8 +79,8 @@ func ParsePrefixes(list string) []netip.Prefix {
 	return all
 }
 
-// NodeInterface returns ovn0 as the node's claim says. It errs if an address of the
-// claim cannot be parsed.
+// NodeInterface returns the properties of ovn0 in the node's claim. It errs if an address
+// of the claim cannot be parsed.
 func NodeInterface(node *v1.IP) (nodenet.Interface, error) {
 	i := nodenet.Interface{IfaceID: node.Name, MAC: node.Spec.MacAddress, MTU: int(node.Spec.MTU)}
 	if node.Spec.Attach.OVS != nil {

@@ -1,6 +1,6 @@
-// Package claim translates claims, which are IP objects, and Subnets into what a
-// node makes of them: the port of a pod, the node's own interface, the networks
-// that the node reaches. It is pure: it reads neither the API server nor the kernel.
+// Package claim translates claims, which are IP objects, and Subnets into a pod's port,
+// the node's own interface, and the networks that the node reaches. It is pure: it reads
+// neither the API server nor the kernel.
 package claim
 
 import (
@@ -41,8 +41,8 @@ func Port(ip *v1.IP, a cniwire.Attachment) (plug.Port, error) {
 	return p, nil
 }
 
-// Addrs returns the claim's addresses with the Subnet's prefix length, or with that
-// of a single address if the claim has none. At most one of each family.
+// Addrs returns the claim's addresses, at most one of each family, with the Subnet's
+// prefix length, or with that of a single address if the claim has none.
 func Addrs(spec v1.IPSpec) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, a := range []struct {
@@ -102,8 +102,8 @@ func parseRoutes(routes []v1.Route) ([]plug.Route, error) {
 	return all, nil
 }
 
-// Result returns the answer to the runtime's ADD for p: its interfaces, addresses
-// and routes. netns is the path of the pod's namespace.
+// Result returns the answer to the runtime's ADD for p: the interfaces, addresses and
+// routes. netns is the path of the pod's namespace.
 func Result(p plug.Port, netns string) *cniwire.Result {
 	r := &cniwire.Result{Interfaces: []cniwire.Interface{
 		{Name: p.Link, MAC: string(p.MAC), MTU: p.MTU, NetNS: netns},
@@ -124,7 +124,7 @@ func Result(p plug.Port, netns string) *cniwire.Result {
 	return r
 }
 
-// gatewayFor returns p's gateway of a's family, empty if there is none.
+// gatewayFor returns p's gateway of a's address family; empty if there is none.
 func gatewayFor(p plug.Port, a netip.Addr) string {
 	for _, g := range p.Gateways {
 		if g.Is4() == a.Is4() {
@@ -134,7 +134,7 @@ func gatewayFor(p plug.Port, a netip.Addr) string {
 	return ""
 }
 
-// defaultRoute returns the default destination of g's family.
+// defaultRoute returns the default route's destination in g's address family.
 func defaultRoute(g netip.Addr) string {
 	if g.Is4() {
 		return "0.0.0.0/0"

@@ -1,5 +1,5 @@
-// Package nodelock knows the file that keeps a cleanup of a node and an agent
-// apart. The kernel unlocks it when a process ends, however it ends.
+// Package nodelock knows the lock file that prevents an agent and a cleanup from working
+// on a node at the same time. The kernel unlocks the file when its process ends.
 package nodelock
 
 import (
@@ -13,20 +13,20 @@ import (
 // File returns the path of the lock of the agent with that socket.
 func File(socket string) string { return filepath.Join(filepath.Dir(socket), "agent.lock") }
 
-// Share locks the file for an agent, which holds the lock for as long as it runs.
-// Agents do not exclude each other, because one may start before the last has
-// ended. It errs at once if a cleanup has the lock; else unlock must be called.
+// Share locks the file for an agent, which keeps the lock while it runs. Agents do not
+// exclude each other, because a new agent may start before the old one has ended. Share
+// errs at once if a cleanup has the lock; otherwise the caller must call unlock.
 func Share(file string) (unlock func(), err error) { return lock(file, unix.LOCK_SH) }
 
-// Exclude locks the file for a cleanup. It errs at once if an agent or another
-// cleanup has the lock; else unlock must be called, which also removes the file.
+// Exclude locks the file for a cleanup. It errs at once if an agent or another cleanup
+// has the lock; otherwise the caller must call unlock, which also removes the file.
 func Exclude(file string) (unlock func(), err error) {
 	release, err := lock(file, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		_ = os.Remove(file) // an empty file that stays does no harm
+		_ = os.Remove(file) // an empty file that stays is harmless
 		release()
 	}, nil
 }

@@ -11,7 +11,7 @@ import (
 func TestLocks(t *testing.T) {
 	file := File(filepath.Join(t.TempDir(), "run", "agent.sock"))
 	var unlocks []func()
-	for range 2 { // two agents, while one replaces the other
+	for range 2 { // two agents, as when one replaces the other
 		unlock, err := Share(file)
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
-// Package plugmode knows how a node plugs its pods: into its own Open vSwitch, or
-// as VLANs on the trunk port that it has as a virtual machine. It detects that
-// when the agent starts and notices when it changes. It plugs nothing. Read
-// Choose first.
+// Package plugmode knows how a node plugs its pods: into its own Open vSwitch, or, on a
+// virtual machine, as VLANs on its trunk port. It detects the mode when the agent starts
+// and notices when the mode changes. It plugs nothing. Read Choose first.
 package plugmode
 
 import (
@@ -26,10 +25,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// Auto is the option's value for which the agent detects the mode.
+// Auto is the value of Options.Plug with which the agent detects the mode.
 const Auto = "auto"
 
-// Options say what the mode is chosen by.
+// Options are the input of Choose.
 type Options struct {
 	// Plug is ovs, vlan or Auto.
 	Plug string
@@ -37,26 +36,26 @@ type Options struct {
 	Node string
 	// OVS is the endpoint of the node's Open_vSwitch database.
 	OVS string
-	// Listen is where the agent is healthy, but not ready, while it waits for the
-	// API server; daemon.NoListen for nowhere.
+	// Listen is the address at which the agent is healthy, but not ready, while it
+	// waits for the API server; daemon.NoListen for none.
 	Listen string
 }
 
 // Choice is how this node plugs pods.
 type Choice struct {
 	Mode plug.Mode
-	// Detected is true if neither the option nor the Node's label says the mode.
+	// Detected is true if neither the option nor the Node's label sets the mode.
 	Detected bool
 }
 
-// ErrChanged ends an agent whose node now plugs pods in the other way. The
-// kubelet starts it again, and it then chooses anew.
+// ErrChanged ends an agent when the mode of its node changes. The kubelet starts the
+// agent again, which then chooses the new mode.
 var ErrChanged = errors.New("this node now plugs pods in another way: the agent must start again")
 
-// Choose returns the mode by the option, else by the Node's label, else by
-// whether Open vSwitch runs here. It fails only if ctx ends first. A node with a
-// switch does not wait for the API server, because the runtime may have pods to
-// take down; if the label says otherwise, CheckLabel ends the agent later.
+// Choose returns the mode that the option sets, else the Node's label, else whether Open
+// vSwitch runs on this node. It errs only if ctx ends first. On a node with a switch it
+// does not wait for the API server, because the runtime may have pods to delete. If the
+// label then asks for the other mode, CheckLabel ends the agent later.
 func Choose(ctx context.Context, o Options, nodes client.Reader, log *slog.Logger) (Choice, error) {
 	if o.Plug != Auto {
 		return Choice{Mode: plug.Mode(o.Plug)}, nil
@@ -87,9 +86,9 @@ func CheckLabel(node *corev1.Node, mode plug.Mode) error {
 	return nil
 }
 
-// detect returns the mode of a node without a label. An Open vSwitch that is
-// stopped for a while is recognised by the annotations of an earlier run: only a
-// node with a switch has the MTU of an underlay.
+// detect returns the mode of a node without a label. If Open vSwitch is stopped, detect
+// recognises it by an annotation of an earlier run: only a node with a switch has the
+// MTU of an underlay.
 func detect(node *corev1.Node, hasSwitch bool) plug.Mode {
 	if hasSwitch || node.Annotations[v1.AnnotationUnderlayMTU] != "" {
 		return plug.OVS
@@ -97,9 +96,9 @@ func detect(node *corev1.Node, hasSwitch bool) plug.Mode {
 	return plug.Mode(cmp.Or(node.Annotations[v1.Plug], v1.PlugVLAN))
 }
 
-// NeedsSwitch returns whether the node has an Open vSwitch, or had one for the
-// agent that last ran there and wrote the Node's annotations: then what that agent
-// plugged is still in the switch's database. It errs if the Node cannot be read.
+// NeedsSwitch returns whether a cleanup of the node needs Open vSwitch: it is there, or
+// the Node's annotations say that the last agent used it and left ports in its database.
+// It errs if the Node cannot be read.
 func NeedsSwitch(ctx context.Context, name, endpoint string, nodes client.Reader) (bool, error) {
 	node, err := getNode(ctx, name, nodes)
 	if err != nil {
@@ -108,8 +107,8 @@ func NeedsSwitch(ctx context.Context, name, endpoint string, nodes client.Reader
 	return detect(node, HasSwitch(endpoint)) == plug.OVS, nil
 }
 
-// HasSwitch is true if the socket of a switch's database is there. A socket that
-// cannot be looked at counts as there: only a virtual machine has none.
+// HasSwitch returns whether the socket of a switch's database exists. It returns true if
+// the socket cannot be read, because only a virtual machine has none.
 func HasSwitch(endpoint string) bool {
 	file, local := strings.CutPrefix(endpoint, "unix:")
 	if !local {
@@ -119,8 +118,8 @@ func HasSwitch(endpoint string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// waitForNode reads the Node until the API server answers. The agent is healthy
-// meanwhile: if the kubelet killed it, each start would come later than the last.
+// waitForNode reads the Node until the API server answers. The agent is healthy meanwhile:
+// if the kubelet killed it, the kubelet would wait longer before each new start.
 func waitForNode(ctx context.Context, o Options, nodes client.Reader, log *slog.Logger) (*corev1.Node, error) {
 	if o.Listen == daemon.NoListen {
 		return retryGetNode(ctx, o.Node, nodes, log)
@@ -137,8 +136,8 @@ func waitForNode(ctx context.Context, o Options, nodes client.Reader, log *slog.
 	return node, err
 }
 
-// healthyWhile serves the endpoints of an agent that is healthy but not ready
-// while f runs. It closes l and returns f's error.
+// healthyWhile runs f and serves the endpoints of an agent that is healthy but not ready
+// until f returns. It closes l and returns f's error.
 func healthyWhile(ctx context.Context, l net.Listener, f func() error) error {
 	ctx, stop := context.WithCancel(ctx)
 	e := daemon.Endpoints{Ready: func() error {
@@ -152,7 +151,8 @@ func healthyWhile(ctx context.Context, l net.Listener, f func() error) error {
 	return f()
 }
 
-// nodeBackoff is how often an API server that does not answer is asked for the Node.
+// nodeBackoff has the pauses between requests for the Node while the API server does not
+// answer.
 var nodeBackoff = retry.Backoff{First: 50 * time.Millisecond, Longest: 2 * time.Second}
 
 func retryGetNode(ctx context.Context, name string, nodes client.Reader, log *slog.Logger) (node *corev1.Node, _ error) {
@@ -171,7 +171,7 @@ func retryGetNode(ctx context.Context, name string, nodes client.Reader, log *sl
 // getNodeTimeout bounds one request for the Node.
 const getNodeTimeout = 5 * time.Second
 
-// getNode returns the Node, an empty one if it does not exist yet.
+// getNode returns the Node; an empty one if the Node does not exist yet.
 func getNode(ctx context.Context, name string, nodes client.Reader) (*corev1.Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, getNodeTimeout)
 	defer cancel()

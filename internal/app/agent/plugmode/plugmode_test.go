@@ -27,7 +27,7 @@ import (
 type nodeReader struct {
 	client.Reader
 	node   *corev1.Node
-	failed int // how often it does not answer first
+	failed int // how many calls fail at first
 }
 
 func (r *nodeReader) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
@@ -68,7 +68,7 @@ func TestChoose(t *testing.T) {
 		n.Labels, n.Annotations = map[string]string{v1.Plug: row.label}, map[string]string{v1.Plug: row.annotation, v1.AnnotationUnderlayMTU: row.mtu}
 		r := &nodeReader{node: n}
 		if !HasSwitch(row.file) {
-			r.failed = 2 // it is asked until it answers
+			r.failed = 2 // Choose asks until it answers
 		}
 		got, err := Choose(t.Context(), o, r, slog.New(slog.DiscardHandler))
 		if err != nil || got != row.want {
@@ -81,7 +81,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// A node with a switch serves its pods while the API server is away.
+// A node with a switch serves its pods while the API server does not answer.
 func TestChooseWithoutTheAPIServer(t *testing.T) {
 	o := Options{Plug: Auto, Node: "node1", OVS: "unix:" + t.TempDir()}
 	got, err := Choose(t.Context(), o, &nodeReader{failed: math.MaxInt}, slog.New(slog.DiscardHandler))
@@ -90,7 +90,7 @@ func TestChooseWithoutTheAPIServer(t *testing.T) {
 	}
 }
 
-// An agent that waits for the API server is not ready, but nobody has to end it.
+// An agent that waits for the API server is healthy, but not ready.
 func TestAliveWhileItWaits(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -120,7 +120,7 @@ func TestAliveWhileItWaits(t *testing.T) {
 	again.Close()
 }
 
-// Open vSwitch may only be started after the agent.
+// Open vSwitch may start after the agent.
 func TestSwitchComes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db.sock")
 	done := make(chan error, 1)
@@ -141,14 +141,14 @@ func TestSwitchComes(t *testing.T) {
 	}
 }
 
-// started makes a switch's socket as soon as something is logged.
+// started makes a switch's socket at the first log message.
 type started string
 
 func (s started) Write(line []byte) (int, error) {
 	return len(line), errors.Join(os.MkdirAll(filepath.Dir(string(s)), 0o700), os.WriteFile(string(s), nil, 0o600))
 }
 
-// There may be no watch to be had, as there is none for a directory that is missing.
+// WatchForSwitch polls if it cannot watch, as for a directory that does not exist.
 func TestSwitchComesWithoutAWatch(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "openvswitch", "db.sock")
 	log := slog.New(slog.NewTextHandler(started(file), nil))

@@ -14,13 +14,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/retry"
 )
 
-// PollInterval is how often WatchForSwitch looks where the kernel gives no events.
+// PollInterval is the interval of WatchForSwitch when the kernel gives no events.
 const PollInterval = 5 * time.Second
 
-// WatchForSwitch returns ErrChanged, wrapped, when Open vSwitch starts on a node
-// that had none; it may have started only after the agent. It returns nil when ctx
-// ends. It waits for the kernel's events, and looks every interval if the kernel has
-// no watch left for us.
+// WatchForSwitch returns ErrChanged, wrapped, when Open vSwitch starts on a node that had
+// none when the agent started. It returns nil when ctx ends. It waits for the kernel's
+// events, or looks every interval if the kernel has no watch left for us.
 func WatchForSwitch(ctx context.Context, endpoint string, interval time.Duration, log *slog.Logger) error {
 	err := awaitSwitch(ctx, endpoint)
 	if err == nil || errors.Is(err, ErrChanged) {
@@ -39,8 +38,8 @@ func switchStarted(endpoint string) error {
 	return fmt.Errorf("the node's Open vSwitch has started at %s: %w", endpoint, ErrChanged)
 }
 
-// awaitSwitch returns ErrChanged, wrapped, when the switch is there, nil when ctx
-// ends first, and another error if it cannot watch.
+// awaitSwitch returns ErrChanged, wrapped, when the switch runs, nil when ctx ends first,
+// and another error if it cannot watch.
 func awaitSwitch(ctx context.Context, endpoint string) error {
 	file := strings.TrimPrefix(endpoint, "unix:")
 	w, err := fsnotify.NewWatcher()
