@@ -1,3 +1,3 @@
-// Package down knows what a lab could leave behind on the machine. It ends the
-// lab that runs, so it comes after all other tests.
+// Package down tests that "isthmus-lab down" leaves nothing on the machine. It stops the
+// running lab, so it must run after all other tests.
 package down

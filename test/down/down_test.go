@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// dir and the bridge bear the lab's name, as does its cgroup.
+// dir is the lab's directory. The lab's bridge and cgroup have similar names.
 const dir = "/run/isthmus-lab"
 
 func TestDownLeavesNothing(t *testing.T) {
@@ -27,7 +27,7 @@ func TestDownLeavesNothing(t *testing.T) {
 	}
 }
 
-// remains lists what is of a lab on this machine.
+// remains returns everything of a lab on this machine.
 func remains(t *testing.T) []string {
 	t.Helper()
 	var found []string
@@ -45,7 +45,8 @@ func remains(t *testing.T) []string {
 	return append(found, lines(t, "firewall rule", "isthmus", "nft", "list", "ruleset")...)
 }
 
-// processes are those in the lab's cgroup or with its directory in their arguments.
+// processes returns the processes in the lab's cgroup or with the lab's directory in their
+// arguments.
 func processes(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*")
@@ -54,10 +55,10 @@ func processes(t *testing.T) []string {
 	}
 	var found []string
 	for _, p := range all {
-		argv, _ := os.ReadFile(filepath.Join(p, "cmdline")) // it may be gone by now
+		argv, _ := os.ReadFile(filepath.Join(p, "cmdline")) // the process may have ended
 		cgroup, _ := os.ReadFile(filepath.Join(p, "cgroup"))
 		if len(argv) == 0 {
-			continue // it has ended; that init has not yet noticed is not the lab's
+			continue // a zombie: its parent must reap it, not the lab
 		}
 		if strings.Contains(string(argv), dir+"/") || strings.Contains(string(cgroup), "/isthmus-lab") {
 			found = append(found, "process "+filepath.Base(p)+" "+strings.ReplaceAll(string(argv), "\x00", " "))
@@ -66,10 +67,10 @@ func processes(t *testing.T) []string {
 	return found
 }
 
-// lines are those of a command's output that hold mark.
+// lines returns the lines of a command's output that contain mark, with what before each.
 func lines(t *testing.T, what, mark string, argv ...string) []string {
 	t.Helper()
-	out, _ := exec.CommandContext(t.Context(), argv[0], argv[1:]...).Output() // find fails on what is not there
+	out, _ := exec.CommandContext(t.Context(), argv[0], argv[1:]...).Output() // find fails for a missing directory
 	var found []string
 	for line := range strings.SplitSeq(string(out), "\n") {
 		if strings.Contains(line, mark) {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// joinedBalancers: fabric ovn has a port on router1, and OpenStack's own load
-// balancers on that router are made, changed and deleted as if it had not. Our
-// pods on the joined Subnet are among their clients.
+// joinedBalancers tests that OpenStack's own load balancers on router1 can be created, changed
+// and deleted while fabric ovn has a port on that router. Pods on the Subnet of fabric ovn are
+// among their clients.
 func (l *lab) joinedBalancers(t *testing.T) {
 	l.pair(t, "joined")
 	l.apply(t, fmt.Sprintf(`
@@ -64,8 +64,8 @@ spec: {provider: ovn, vpc: %s, namespaces: [beside], cidrBlock: 12.0.5.0/24}
 	}
 }
 
-// outsideReaches: a floating IP of a Service answers, though Octavia sees our
-// port on the router among those of networks inside.
+// outsideReaches tests that a Service's floating IP answers, although Octavia takes our port on
+// the router for one of an internal network.
 func (l *lab) outsideReaches(t *testing.T, namespace string) {
 	t.Helper()
 	l.apply(t, strings.Replace(service(namespace, "outside"), "spec: {", "spec: {type: LoadBalancer, ", 1))

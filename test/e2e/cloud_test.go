@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// neutron is the list of profile neutron; the last test removes Isthmus.
+// neutron runs the tests of profile neutron. The last test uninstalls Isthmus.
 func (l *lab) neutron(t *testing.T) {
 	t.Run("walk", l.walkBareMetal)
 	l.pages(t, "neutron")
@@ -18,8 +18,8 @@ func (l *lab) neutron(t *testing.T) {
 	t.Run("uninstall leaves nothing in OpenStack", l.uninstallCloud)
 }
 
-// cloud does side by side what mostly waits for Neutron, for Octavia or for a look at them
-// once a minute. Then it kills their APIs.
+// cloud runs tests in parallel that mostly wait for Neutron, Octavia or the controller's read of
+// them once a minute. Then it kills the APIs.
 func (l *lab) cloud(t *testing.T) {
 	worlds := l.stages(t)
 	sideBySide(t,
@@ -32,14 +32,14 @@ func (l *lab) cloud(t *testing.T) {
 	t.Run("pods and policies hold without Neutron and Octavia", func(t *testing.T) { l.withoutCloud(t, worlds[0]) })
 }
 
-// test is one that can run beside others.
+// test is a test that can run in parallel with others.
 type test struct {
 	name string
 	do   func(*testing.T)
 }
 
-// sideBySide runs tests at the same time, however few processors there are: they wait for
-// others more than they compute. It returns when all have ended.
+// sideBySide runs tests in parallel and returns when all have ended. It does so on any number of
+// processors, because the tests mostly wait.
 func sideBySide(t *testing.T, tests ...test) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -49,20 +49,20 @@ func sideBySide(t *testing.T, tests ...test) {
 	all.Wait()
 }
 
-// vpc is the one that stands for Neutron's router1.
+// vpc returns the name of the Vpc of Neutron's router1.
 func (l *lab) vpc(t *testing.T) string {
 	t.Helper()
 	return "neutron-" + l.run(t, "openstack", "router", "show", "router1", "-f", "value", "-c", "id")
 }
 
-// tenant runs the openstack client in the project that the cluster is in, and
-// returns the words that it prints.
+// tenant runs the openstack client in the cluster's project and returns the words of its output.
 func (l *lab) tenant(t *testing.T, args ...string) []string {
 	t.Helper()
 	return strings.Fields(l.run(t, append([]string{"env", "OS_CLOUD=k8s", "openstack"}, args...)...))
 }
 
-// portOf is the id of the port that Neutron has under a pod's name, "namespace/name".
+// portOf returns the id of the Neutron port with a pod's name, "namespace/name". It errs unless
+// there is exactly one.
 func (l *lab) portOf(t *testing.T, pod string) (string, error) {
 	t.Helper()
 	ids := l.tenant(t, "port", "list", "--name", pod, "-f", "value", "-c", "ID")
@@ -72,8 +72,8 @@ func (l *lab) portOf(t *testing.T, pod string) (string, error) {
 	return ids[0], nil
 }
 
-// pair makes a namespace with a pod that serves a file on each node, "a" and
-// "b", and a Service of that name before them.
+// pair creates a namespace with pods "a" on node1 and "b" on node2, which serve a file, and the
+// Service "both" with both pods.
 func (l *lab) pair(t *testing.T, namespace string) {
 	t.Helper()
 	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", namespace))
@@ -83,14 +83,14 @@ func (l *lab) pair(t *testing.T, namespace string) {
 	l.balanced(t, namespace+"/both")
 }
 
-// balanced waits for the load balancer of a Service, "namespace/name".
+// balanced waits until the load balancer of a Service, given as "namespace/name", is ready.
 func (l *lab) balanced(t *testing.T, service string) {
 	t.Helper()
 	namespace, name, _ := strings.Cut(service, "/")
 	l.kubectl(t, "-n", namespace, "wait", "--for=condition=openstack.org/LoadBalancerReady", "service/"+name, "--timeout=120s")
 }
 
-// service has the pods of server behind it.
+// service returns the manifest of a Service that selects the pods of server.
 func service(namespace, name string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -100,14 +100,14 @@ spec: {selector: {app: e2e}, ports: [{port: 80}]}
 ---`, namespace, name)
 }
 
-// clusterIP is a Service's, "namespace/name".
+// clusterIP returns the cluster IP of a Service, given as "namespace/name".
 func (l *lab) clusterIP(t *testing.T, service string) string {
 	t.Helper()
 	namespace, name, _ := strings.Cut(service, "/")
 	return l.kubectl(t, "-n", namespace, "get", "service", name, "-o", "jsonpath={.spec.clusterIP}")
 }
 
-// serves tells whether a pod gets the whole file from an address.
+// serves returns nil if a pod gets the whole file from an address.
 func (l *lab) serves(t *testing.T, pod, address string) error {
 	t.Helper()
 	out, err := l.try(t, podArgv(pod, fetch(address))...)
@@ -117,8 +117,8 @@ func (l *lab) serves(t *testing.T, pod, address string) error {
 	return err
 }
 
-// accounted fails unless each pod of a namespace has one claim, and the port
-// that it names bears the pod's name.
+// accounted errs unless each pod of a namespace has one claim, and the claim's port has the pod's
+// name.
 func (l *lab) accounted(t *testing.T, namespace string) error {
 	t.Helper()
 	pods := strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}"))

@@ -1,6 +1,6 @@
-// Package e2e knows what an operator and a user of Isthmus see: it works on a
-// lab that runs, through kubectl, openstack, ovn-nbctl and the lab's own
-// commands, as they would. "isthmus-lab up" first; then
+// Package e2e tests Isthmus as operators and users see it. It uses a running lab through
+// kubectl, openstack, ovn-nbctl and the lab's own commands. Read lab_test.go first. Run
+// "isthmus-lab up", then
 //
 //	go test -tags e2e ./test/e2e
 //	go test -tags e2e ./test/e2e -run TestLab/walk -v

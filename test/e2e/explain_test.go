@@ -12,9 +12,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// explain says of a case that does not hold what OVN's databases have of it, and who
-// is to blame: a controller that works out all flows anew must not end with
-// others, nor a switch without its cache let other packets pass.
+// explain logs the state of OVN for a case that fails, and helps to find the faulty program. If
+// a full recomputation changes flows, ovn-controller is at fault. If a purge of the flow cache
+// changes the result, the switch is.
 func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
 	t.Helper()
 	for _, argv := range [][]string{
@@ -40,7 +40,7 @@ func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
 	t.Logf("without what the switches keep in their cache: %v", s.stillWrong(t, c, rows))
 }
 
-// stillWrong is what is wrong for some seconds.
+// stillWrong returns the error of the last try after up to 10 s, or nil once all rows are right.
 func (s *stage) stillWrong(t *testing.T, c reach.Case, rows []reach.Row) error {
 	t.Helper()
 	wrong := s.wrong(t, c, rows)
@@ -50,7 +50,7 @@ func (s *stage) stillWrong(t *testing.T, c reach.Case, rows []reach.Row) error {
 	return wrong
 }
 
-// onNodes runs a command on both, and returns what each printed.
+// onNodes runs a command on both nodes and returns the output by node.
 func (s *stage) onNodes(t *testing.T, argv ...string) map[string]string {
 	t.Helper()
 	said := map[string]string{}
@@ -60,7 +60,7 @@ func (s *stage) onNodes(t *testing.T, argv ...string) map[string]string {
 	return said
 }
 
-// flows are those of both nodes' switches, without what only counts.
+// flows returns the flows of both nodes' switches by node, without counters.
 func (s *stage) flows(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	all := map[string]map[string]bool{}

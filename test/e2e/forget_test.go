@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// lookPatience is for what OpenStack sends no event about: the controller looks at it once
-// a minute.
+// lookPatience is for changes in OpenStack, which sends no events. The controller reads its
+// state once a minute.
 const lookPatience = 4 * time.Minute
 
-// forgets: a port, a load balancer and a member that somebody deletes come back, all three
-// at the same time, and those who use them go on.
+// forgets tests that a port, a load balancer and a member that another user deletes are created
+// again, all three at the same time, and that their users work again.
 func (l *lab) forgets(t *testing.T) {
 	l.pair(t, "forgets")
 	l.apply(t, service("forgets", "third"))
@@ -33,7 +33,7 @@ func (l *lab) forgets(t *testing.T) {
 	}
 }
 
-// portComesBack deletes a pod's port. It comes back with the same address.
+// portComesBack deletes a pod's port and expects a new one with the same address.
 func (l *lab) portComesBack(t *testing.T) {
 	a := l.address(t, "forgets/a")
 	var before string
@@ -57,7 +57,7 @@ func (l *lab) portComesBack(t *testing.T) {
 	}
 }
 
-// memberComesBack deletes a member of a Service's pool.
+// memberComesBack deletes a member of a Service's load balancer pool and expects a new one.
 func (l *lab) memberComesBack(t *testing.T) {
 	const pool = "forgets/third:TCP:80"
 	members := l.tenant(t, "loadbalancer", "member", "list", pool, "-f", "value", "-c", "id")
@@ -74,8 +74,8 @@ func (l *lab) memberComesBack(t *testing.T) {
 	})
 }
 
-// unbalance takes something of a load balancer away, as soon as we do not change
-// it: Octavia refuses it until then.
+// unbalance runs "openstack loadbalancer" with args to delete a part of a load balancer. It
+// repeats the command, because Octavia refuses it while Isthmus changes the load balancer.
 func (l *lab) unbalance(t *testing.T, args ...string) {
 	t.Helper()
 	untilCloud(t, time.Minute, func() error {
@@ -84,8 +84,8 @@ func (l *lab) unbalance(t *testing.T, args ...string) {
 	})
 }
 
-// restart kills the daemons, twice. Pods that run lose nothing, and pods that are made
-// meanwhile become ready.
+// restart kills the daemons twice. Running pods must lose no packets, and pods that are created
+// meanwhile must become ready.
 func (l *lab) restart(t *testing.T) {
 	l.conclusive(t, l.restarted)
 }
@@ -109,9 +109,9 @@ func (l *lab) restarted(t *testing.T) (inconclusive bool) {
 	return lost.judge(t, "from pod to pod")
 }
 
-// withoutCloud kills the APIs of Neutron and Octavia. Pods that run lose nothing and their
-// NetworkPolicies hold, and a new pod gets a port of the pool. When the APIs are back, what
-// changed meanwhile is done.
+// withoutCloud kills the APIs of Neutron and Octavia. Running pods must lose no packets, their
+// NetworkPolicies must hold, and a new pod must get a ready port of the port pool. When the
+// APIs are back, the changes made meanwhile must take effect.
 func (l *lab) withoutCloud(t *testing.T, s *stage) {
 	l.conclusive(t, func(t *testing.T) bool { return l.cloudKilled(t, s) })
 }

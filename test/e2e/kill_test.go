@@ -18,8 +18,8 @@ import (
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// stage is what the fault tests look at: two pods of the overlay on different
-// nodes and one on Neutron's router.
+// stage creates the pods of the fault tests: two on the overlay, on different nodes, and one on
+// Neutron's router.
 func (l *lab) stage(t *testing.T, name string) {
 	t.Helper()
 	l.join(t, name, "10.70.0.0/24")
@@ -29,13 +29,13 @@ func (l *lab) stage(t *testing.T, name string) {
 	l.ready(t, "default/"+name+"-a", "default/"+name+"-c", name+"/on-router")
 }
 
-// attempts is how often a test is done anew because Open vSwitch crashed meanwhile.
+// attempts is the maximum number of attempts if Open vSwitch crashes.
 const attempts = 3
 
-// conclusive does a test whose lost packets count. If Open vSwitch's userspace datapath
-// ended by itself during an attempt (docs/lab.md), the packets lost then say nothing of
-// Isthmus: the attempt is inconclusive, and the whole test is done once more, at most
-// three times in all. Each attempt is logged.
+// conclusive runs a test that counts lost packets. If Open vSwitch's userspace datapath crashed
+// during an attempt (docs/lab.md), the lost packets do not show a fault of Isthmus. Such an
+// attempt is inconclusive, and conclusive repeats the whole test, up to three attempts in all. It
+// logs each attempt.
 func (l *lab) conclusive(t *testing.T, attempt func(*testing.T) (inconclusive bool)) {
 	t.Helper()
 	for n := range attempts {
@@ -49,7 +49,7 @@ func (l *lab) conclusive(t *testing.T, attempt func(*testing.T) (inconclusive bo
 	t.Errorf("Open vSwitch crashed in each of %d attempts", attempts)
 }
 
-// switches are the processes that forward packets, one of each node.
+// switches returns the pids of ovs-vswitchd, one per node.
 func (l *lab) switches(t *testing.T) []string {
 	t.Helper()
 	var pids []string
@@ -59,15 +59,16 @@ func (l *lab) switches(t *testing.T) []string {
 	return pids
 }
 
-// loss is what pings from one end to another lost.
+// loss is the loss of pings from one end to another.
 type loss struct {
 	packets int
-	// crashed are the nodes whose Open vSwitch started anew meanwhile.
+	// crashed are the nodes whose Open vSwitch restarted meanwhile.
 	crashed []string
 }
 
-// judge fails the test if more than one packet was lost: the last one may be under way when
-// ping is ended. If a switch crashed, it returns true instead: the loss says nothing.
+// judge fails the test if more than one packet was lost. The last packet may be under way when
+// ping is stopped. If a switch crashed, judge returns true instead, because the loss proves
+// nothing.
 func (lost loss) judge(t *testing.T, what string) (inconclusive bool) {
 	t.Helper()
 	switch {
@@ -81,13 +82,14 @@ func (lost loss) judge(t *testing.T, what string) (inconclusive bool) {
 	return false
 }
 
-// watched pings an address from a pod, "namespace/name", for as long as do takes.
+// watched pings an address from a pod, given as "namespace/name", while do runs, and returns the
+// loss.
 func (l *lab) watched(t *testing.T, pod, address string, do func()) loss {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out bytes.Buffer
-	// the shell in the pod waits for a line from us to end ping, which then counts
+	// the shell in the pod stops ping when it reads a line from us; then ping prints its counts
 	argv := podArgv(pod, "ping -i 0.2 "+address+" & read end; kill -INT $!; wait")
 	argv = append(argv[:4], append([]string{"-i"}, argv[4:]...)...)
 	cmd := l.command(ctx, argv...)
@@ -104,7 +106,7 @@ func (l *lab) watched(t *testing.T, pod, address string, do func()) loss {
 	after := l.switches(t)
 	_, _ = fmt.Fprintln(in)
 	if err := cmd.Wait(); err != nil {
-		t.Logf("ping from %s to %s: %v", pod, address, err) // its status speaks of lost packets
+		t.Logf("ping from %s to %s: %v", pod, address, err) // the status is not 0 if packets were lost
 	}
 	m := regexp.MustCompile(`(\d+) packets transmitted, (\d+) packets received`).FindStringSubmatch(out.String())
 	if m == nil {
@@ -124,7 +126,8 @@ func (l *lab) watched(t *testing.T, pod, address string, do func()) loss {
 	return lost
 }
 
-// keeps fails if pods that run lose packets while do is done.
+// keeps fails the test if running pods lose packets while do runs. It returns true if the result
+// is inconclusive.
 func (l *lab) keeps(t *testing.T, name string, do func()) (inconclusive bool) {
 	t.Helper()
 	c, vm := l.address(t, "default/"+name+"-c"), l.guestAddress(t)
@@ -134,7 +137,7 @@ func (l *lab) keeps(t *testing.T, name string, do func()) (inconclusive bool) {
 	return first || second
 }
 
-// daemons are the pids of a program of ours that runs in the lab's pods.
+// daemons returns the pids of an Isthmus program in the lab's pods.
 func daemons(t *testing.T, program string) []int {
 	t.Helper()
 	var pids []int
@@ -153,12 +156,12 @@ func daemons(t *testing.T, program string) []int {
 	return pids
 }
 
-// running is how many processes of each of our programs a lab has.
+// running is the number of processes of each Isthmus program in a lab.
 var running = map[string]int{"isthmus-controller": 1, "isthmus-agent": 2}
 
-// killDaemons ends all processes of a program of ours with SIGKILL. It first waits for
-// them to run, since containerd restarts one that was killed before only after a pause,
-// and fails if they do not.
+// killDaemons kills all processes of an Isthmus program with SIGKILL. Before, it waits until all
+// of them run, because the kubelet restarts a killed process only after a pause. It fails the
+// test if they do not run.
 func (l *lab) killDaemons(t *testing.T, program string) {
 	t.Helper()
 	var pids []int
@@ -182,8 +185,8 @@ func (l *lab) rolledOut(t *testing.T) {
 	}
 }
 
-// kill ends the daemons the hard way, by the API and by signal, while pods come
-// and go. Nothing is lost, nothing leaks.
+// kill kills the daemons by signal and by the API while pods are created and deleted. No packet
+// may be lost and nothing may leak.
 func (l *lab) kill(t *testing.T) {
 	l.conclusive(t, l.killed)
 }
@@ -206,7 +209,7 @@ func (l *lab) killed(t *testing.T) (inconclusive bool) {
 	return inconclusive
 }
 
-// without takes the daemons away altogether. What happens meanwhile is made up for.
+// without removes all daemons. When they are back, the changes made meanwhile must take effect.
 func (l *lab) without(t *testing.T) {
 	l.conclusive(t, l.withoutDaemons)
 }
@@ -237,8 +240,8 @@ func (l *lab) withoutDaemons(t *testing.T) (inconclusive bool) {
 	return inconclusive
 }
 
-// consistent fails unless OVN and Kubernetes agree on a namespace's pods: each
-// has one port and one claim, no address twice, and nobody else has any.
+// consistent fails the test unless OVN and Kubernetes agree on a namespace's pods: each pod has
+// one port and one claim, there are no other ports and claims, and all addresses are different.
 func (l *lab) consistent(t *testing.T, namespace string) {
 	t.Helper()
 	until(t, 30*time.Second, func() error {

@@ -18,7 +18,7 @@ import (
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// TestLab is the list of what must hold in a lab, each profile's its own.
+// TestLab runs the tests of the running lab's profile.
 func TestLab(t *testing.T) {
 	l := open(t)
 	switch l.profile {
@@ -33,7 +33,8 @@ func TestLab(t *testing.T) {
 	}
 }
 
-// sharedOVN goes in this order: what comes later takes away what comes before.
+// sharedOVN runs the tests of profile shared-ovn. The order matters: later tests remove what
+// earlier ones need.
 func (l *lab) sharedOVN(t *testing.T) {
 	before, stop := l.neutronRows(t), l.watchGlobal(t)
 	t.Run("overlay", l.overlay)
@@ -49,10 +50,10 @@ func (l *lab) sharedOVN(t *testing.T) {
 	t.Run("repair by Neutron", l.repair)
 }
 
-// lab is one that runs.
+// lab is the running lab.
 type lab struct {
 	repo string
-	// env is what "isthmus-lab env" gives, over our own.
+	// env is our environment with the variables of "isthmus-lab env".
 	env     []string
 	profile string
 }
@@ -71,7 +72,7 @@ func open(t *testing.T) *lab {
 	return l
 }
 
-// options are what the lab was started with.
+// options returns the options with which the lab was started.
 func (l *lab) options(t *testing.T) labs.Options {
 	t.Helper()
 	o, err := labs.Load(filepath.Dir(filepath.Dir(l.variable("KUBECONFIG"))))
@@ -81,20 +82,21 @@ func (l *lab) options(t *testing.T) labs.Options {
 	return o
 }
 
-// variable is what name is in the lab's environment.
+// variable returns the value of a variable in the lab's environment, or "".
 func (l *lab) variable(name string) string {
 	return (&labenv.Lab{Repo: l.repo, Env: l.env}).Variable(name)
 }
 
-// command is argv as a shell after "isthmus-lab env" would find it.
+// command returns a command that runs argv with the lab's environment and PATH.
 func (l *lab) command(ctx context.Context, argv ...string) *exec.Cmd {
 	return (&labenv.Lab{Repo: l.repo, Env: l.env}).Command(ctx, argv...)
 }
 
-// try runs a command and returns what it printed to its standard output.
+// try runs a command and returns its standard output, also with an error. The error contains
+// all output.
 func (l *lab) try(t *testing.T, argv ...string) (string, error) {
 	t.Helper()
-	// also in a Cleanup, where t's context has ended
+	// try may run in a Cleanup, in which t's context has ended
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	defer cancel()
 	var out, said bytes.Buffer
@@ -106,7 +108,7 @@ func (l *lab) try(t *testing.T, argv ...string) (string, error) {
 	return out.String(), nil
 }
 
-// run is try for what must work.
+// run is try for a command that must succeed. It trims the output.
 func (l *lab) run(t *testing.T, argv ...string) string {
 	t.Helper()
 	out, err := l.try(t, argv...)
@@ -121,13 +123,13 @@ func (l *lab) kubectl(t *testing.T, args ...string) string {
 	return l.run(t, append([]string{"kubectl"}, args...)...)
 }
 
-// apply gives objects to the API server.
+// apply applies objects in YAML.
 func (l *lab) apply(t *testing.T, objects string) {
 	t.Helper()
 	l.kubectl(t, "apply", "-f", l.file(t, objects))
 }
 
-// file has objects in it and is there until the test has ended.
+// file writes objects to a file and returns its path. The file exists until the test ends.
 func (l *lab) file(t *testing.T, objects string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "objects.yaml")
@@ -137,7 +139,7 @@ func (l *lab) file(t *testing.T, objects string) string {
 	return name
 }
 
-// inPod runs a shell command in a pod, "namespace/name".
+// inPod runs a shell command in a pod, given as "namespace/name".
 func (l *lab) inPod(t *testing.T, pod, command string) string {
 	t.Helper()
 	return l.run(t, podArgv(pod, command)...)
@@ -148,7 +150,7 @@ func podArgv(pod, command string) []string {
 	return []string{"kubectl", "-n", namespace, "exec", name, "--", "sh", "-c", command}
 }
 
-// address is a pod's, "namespace/name".
+// address returns the address of a pod, given as "namespace/name".
 func (l *lab) address(t *testing.T, pod string) string {
 	t.Helper()
 	namespace, name, _ := strings.Cut(pod, "/")
@@ -163,15 +165,15 @@ func (l *lab) ready(t *testing.T, pods ...string) {
 	}
 }
 
-// until repeats look until it is content; for what has no event to wait for. The pause
-// between two looks grows from a tenth of a second to one second.
+// until repeats look until it returns nil, and fails the test after patience. It is for state
+// without events. The pause between two tries grows from 0.1 s to 1 s.
 func until(t *testing.T, patience time.Duration, look func() error) {
 	t.Helper()
 	repeat(t, patience, 100*time.Millisecond, time.Second, look)
 }
 
-// untilCloud is until for looks by the openstack client, each of which keeps a processor
-// busy for a second or two.
+// untilCloud is until with longer pauses. It is for the openstack client, each run of which
+// takes 1 to 2 s of CPU time.
 func untilCloud(t *testing.T, patience time.Duration, look func() error) {
 	t.Helper()
 	repeat(t, patience, 2*time.Second, 5*time.Second, look)
@@ -193,7 +195,7 @@ func repeat(t *testing.T, patience, pause, longest time.Duration, look func() er
 	}
 }
 
-// rows is the northbound database as it is now.
+// rows returns the present rows of the northbound database.
 func (l *lab) rows(t *testing.T) []neighbour.Row {
 	t.Helper()
 	rows, err := neighbour.Read(context.WithoutCancel(t.Context()), l.variable("OVN_NB_DB"))
@@ -203,7 +205,7 @@ func (l *lab) rows(t *testing.T) []neighbour.Row {
 	return rows
 }
 
-// watchGlobal watches NB_Global until the function that it returns is called.
+// watchGlobal watches NB_Global until stop is called. See neighbour.Watch.
 func (l *lab) watchGlobal(t *testing.T) (stop func() ([]string, error)) {
 	t.Helper()
 	stop, err := neighbour.Watch(context.WithoutCancel(t.Context()), l.variable("OVN_NB_DB"))
@@ -214,8 +216,8 @@ func (l *lab) watchGlobal(t *testing.T) (stop func() ([]string, error)) {
 	return stop
 }
 
-// onlyNeutron fails if somebody else raised NB_Global.nb_cfg, by which Neutron tells
-// whether its agents live.
+// onlyNeutron fails the test if another program than Neutron increased NB_Global.nb_cfg, with
+// which Neutron checks whether its agents are alive.
 func onlyNeutron(t *testing.T, stop func() ([]string, error)) {
 	changes, err := stop()
 	if err != nil {
@@ -226,8 +228,8 @@ func onlyNeutron(t *testing.T, stop func() ([]string, error)) {
 	}
 }
 
-// neutronRows is Neutron's rows as they were before Isthmus was installed, if the
-// caller took them down (ISTHMUS_BEFORE, a file), else as they are now.
+// neutronRows returns Neutron's rows from before the installation of Isthmus, which are in the
+// file ISTHMUS_BEFORE. If that variable is not set, it returns the present ones.
 func (l *lab) neutronRows(t *testing.T) []string {
 	t.Helper()
 	file := os.Getenv("ISTHMUS_BEFORE")

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// Pods of the churn, all on one machine: each wave comes up while the one before
-// goes. Neutron is dead while one of them does.
+// The churn creates churnWaves waves of churnWave pods on one machine. Each wave is created while
+// the wave before is deleted. Neutron is dead during wave churnWithout.
 const (
 	churnWaves   = 20
 	churnWave    = 10
 	churnWithout = 15
 )
 
-// plugScript does what the kubelet and containerd would with pods, all at the same
-// time: the arguments are verbs, names and UIDs. Each pod has a network namespace
-// where containerd keeps them. What was done already may be done again.
+// plugScript calls the CNI plugin for pods in parallel, as the kubelet and containerd would. Its
+// arguments are triples of verb, name and UID. It binds each pod's network namespace in
+// containerd's directory. It is idempotent.
 const plugScript = `
 one() {
 	ns=/run/netns/$2
@@ -38,10 +38,10 @@ while [ $# -gt 0 ]; do one $1 $2 $3 & all="$all $!"; shift 3; done
 for pid in $all; do wait $pid || failed=1; done
 exit ${failed:-0}`
 
-// nestedChurn: pods come and go on one trunk, on which somebody has ports of his own
-// with the VLAN ids that the next pods would have. He keeps them, and of the pods
-// nothing is left. Containers take a machine without hardware acceleration seconds
-// each, so these pods have none: the test calls the CNI plugin.
+// nestedChurn creates and deletes pods on one trunk. The trunk also has subports of another user,
+// theirs, with the VLAN ids that the next pods would get. These must stay, and nothing of the pods
+// may be left. The pods have no containers, each of which would take seconds without hardware
+// acceleration: the test calls the CNI plugin itself.
 func (l *lab) nestedChurn(t *testing.T, neutron *sync.Mutex, theirs map[string]string, before []string) {
 	l.namespace(t, "churn")
 	t.Cleanup(func() { l.run(t, "isthmus-lab", "start", "neutron") })
@@ -72,8 +72,8 @@ func (l *lab) nestedChurn(t *testing.T, neutron *sync.Mutex, theirs map[string]s
 	took(t, "without a trace", began)
 }
 
-// churnWave makes the pods of a wave and returns their names, each with its UID. The
-// kubelet waits for what a container mounts before it makes anything of a pod.
+// churnWave creates the pods of a wave and returns their names, each followed by its UID. The pods
+// mount a Secret that does not exist, so the kubelet starts nothing of them.
 func (l *lab) churnWave(t *testing.T, wave int) []string {
 	t.Helper()
 	var all strings.Builder
@@ -95,13 +95,15 @@ spec:
 		"-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {end}`))
 }
 
-// forget deletes the pods of a wave. Without a grace period nobody waits for the kubelet.
+// forget deletes the pods of a wave. Without a grace period, the deletion does not wait for the
+// kubelet.
 func (l *lab) forget(t *testing.T, wave int) {
 	t.Helper()
 	l.kubectl(t, "-n", "churn", "delete", "pods", "-l", fmt.Sprint("wave=", wave), "--wait=false")
 }
 
-// plugging are the arguments of plugScript to do a verb for pods with their UIDs.
+// plugging returns the arguments of plugScript for a verb. pods has names, each followed by its
+// UID.
 func plugging(verb string, pods []string) []string {
 	var args []string
 	for pod := range slices.Chunk(pods, 2) {
@@ -110,18 +112,18 @@ func plugging(verb string, pods []string) []string {
 	return args
 }
 
-// tryAgainLater is how the CNI plugin prints the specification's code for an ADD that the
-// runtime repeats.
+// tryAgainLater is the CNI specification's error code "try again later" in the plugin's output.
+// The runtime repeats such an ADD.
 const tryAgainLater = `"code": 11,`
 
-// mostRepeated is how many ADDs of the churn may be repeated, of 200: the agent waits 25
-// seconds for a port, and Neutron is dead for longer than that during one wave.
+// mostRepeated is the allowed number of repeated ADDs of the 200 ADDs of the churn. The agent
+// waits 25 s for a port, and Neutron is dead for longer during one wave.
 const mostRepeated = 5 * churnWave
 
-// plug calls the CNI plugin: ADD for the pods of one wave, DEL for those of another, all
-// at the same time. Like the kubelet it repeats an ADD that ends with "try again later",
-// which is how the agent says that the port is not up yet. Every other failure fails the
-// test. It returns how many ADDs were repeated.
+// plug calls the CNI plugin in parallel: ADD for the pods of one wave and DEL for those of
+// another. Like the kubelet, it repeats an ADD that fails with "try again later", which means that
+// the port is not up yet. Every other failure fails the test. It returns the number of repeated
+// ADDs.
 func (l *lab) plug(t *testing.T, add, del []string) (repeated int) {
 	t.Helper()
 	args := slices.Concat(plugging("ADD", add), plugging("DEL", del))
@@ -138,13 +140,13 @@ func (l *lab) plug(t *testing.T, add, del []string) (repeated int) {
 	}
 }
 
-// onMachine are the links of a machine and the network namespaces in it.
+// onMachine returns the names of a machine's links and network namespaces.
 func (l *lab) onMachine(t *testing.T, machine string) []string {
 	t.Helper()
 	return strings.Fields(l.inMachine(t, machine, "ls /sys/class/net /run/netns"))
 }
 
-// subports are the VLAN ids on a machine's trunk by the ids of their ports.
+// subports returns the VLAN ids on a machine's trunk by port id.
 func (l *lab) subports(t *testing.T, machine string) map[string]string {
 	t.Helper()
 	words := l.tenant(t, "network", "subport", "list", "--trunk", machine, "-f", "value", "-c", "Port", "-c", "Segmentation ID")
@@ -155,8 +157,8 @@ func (l *lab) subports(t *testing.T, machine string) map[string]string {
 	return vlans
 }
 
-// strangers puts ports of somebody else's on a machine's trunk: one with the first
-// VLAN id that is free, one with that after the last. It returns the ids by port.
+// strangers adds subports of another user to a machine's trunk: one with the first free VLAN id,
+// and one with the id after the highest. It returns the VLAN ids by port id.
 func (l *lab) strangers(t *testing.T, machine string) map[string]string {
 	t.Helper()
 	taken, first, next := map[int]bool{}, 1, 1
@@ -181,21 +183,21 @@ func (l *lab) strangers(t *testing.T, machine string) map[string]string {
 	return theirs
 }
 
-// unchurned looks for traces of the churn: in Kubernetes, on the machine, in Neutron, in OVN.
+// unchurned errs if Kubernetes, the machine, Neutron or OVN has anything left of the churn.
 func (l *lab) unchurned(t *testing.T, before []string, theirs map[string]string) error {
 	t.Helper()
 	if claims := l.kubectl(t, "get", "ips", "-o", `jsonpath={.items[?(@.spec.namespace=="churn")].metadata.name}`); claims != "" {
 		return fmt.Errorf("claims are left: %s", claims)
 	}
 	left := slices.DeleteFunc(l.onMachine(t, "worker1"), func(name string) bool { return slices.Contains(before, name) })
-	if len(left) > 0 { // others' pods may have gone meanwhile
+	if len(left) > 0 { // other pods may have been deleted meanwhile, so names of before may be missing
 		return fmt.Errorf("on the machine are left %q", left)
 	}
 	return l.tidy(t, theirs)
 }
 
-// tidy fails unless the ports on the machines' trunks are the pool's, the claims'
-// and theirs, each with a VLAN id of its own, and the same are in OVN.
+// tidy errs unless the subports of the machines' trunks are exactly the ports of the port pool, of
+// claims and of theirs, each with a different VLAN id on its trunk, and OVN has the same ports.
 func (l *lab) tidy(t *testing.T, theirs map[string]string) error {
 	t.Helper()
 	pooled := l.tenant(t, "port", "list", "--name", "kuryr-pool-port", "--device-owner", "trunk:subport", "-f", "value", "-c", "ID")

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// nestedPatience is for what takes a virtual machine without hardware
-// acceleration seconds when it has the host's processors for itself.
+// nestedPatience is the time limit of work in a virtual machine without hardware acceleration. It
+// takes seconds on an idle host.
 const nestedPatience = 6 * time.Minute
 
-// nestedReady waits for pods in virtual machines.
+// nestedReady waits until pods in virtual machines are ready.
 func (l *lab) nestedReady(t *testing.T, pods ...string) {
 	t.Helper()
 	for _, pod := range pods {
@@ -26,14 +26,14 @@ func (l *lab) nestedReady(t *testing.T, pods ...string) {
 	}
 }
 
-// took tells how long something lasted.
+// took logs the time since an event.
 func took(t *testing.T, what string, since time.Time) {
 	t.Helper()
 	t.Logf("%s after %.1f s", what, time.Since(since).Seconds())
 }
 
-// answers tells whether a pod gets something of a file from an address: enough
-// that a wrong MTU shows. All of it takes long on a machine that has much to do.
+// answers returns nil if a pod gets the first 64 KiB of the file from an address. That suffices
+// to reveal a wrong MTU. The whole file takes long on a busy machine.
 func (l *lab) answers(t *testing.T, pod, address string) error {
 	t.Helper()
 	const enough = 1 << 16
@@ -44,8 +44,7 @@ func (l *lab) answers(t *testing.T, pod, address string) error {
 	return err
 }
 
-// power does something with several virtual machines at the same time: what is
-// done with one is a list of isthmus-lab's commands.
+// power runs lists of isthmus-lab commands in parallel, one list for each virtual machine.
 func (l *lab) power(t *testing.T, machines ...[]string) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -61,9 +60,8 @@ func (l *lab) power(t *testing.T, machines ...[]string) {
 	all.Wait()
 }
 
-// nestedReboot: one machine is rebooted while the other is powered off and
-// started. Their pods come back with the addresses that they had, and have a
-// network; so have new ones.
+// nestedReboot reboots one machine while it powers the other off and on. Their pods must return
+// with the same addresses, and their network and that of new pods must work.
 func (l *lab) nestedReboot(t *testing.T) {
 	a, b, both := l.address(t, pair+"/a"), l.address(t, pair+"/b"), l.clusterIP(t, pair+"/both")
 	began := time.Now()
@@ -89,8 +87,8 @@ func (l *lab) inMachine(t *testing.T, name, command string) string {
 	return l.run(t, "isthmus-lab", "exec", name, "--", "sh", "-c", command)
 }
 
-// nestedKills ends the agent and the kubelet in a machine the hard way while a
-// pod is about to start. Pods that run there lose nothing.
+// nestedKills kills the agent and the kubelet in a machine while a pod is being started. Running
+// pods there must lose no packets.
 func (l *lab) nestedKills(t *testing.T) {
 	l.conclusive(t, l.killedInMachine)
 }
@@ -110,8 +108,8 @@ func (l *lab) killedInMachine(t *testing.T) (inconclusive bool) {
 	return inconclusive
 }
 
-// nestedDeleted: a machine is deleted in OpenStack. Who had pods there is told, all
-// that was behind its port goes, and a machine that takes its place is a node again.
+// nestedDeleted deletes a machine in OpenStack. Pods there must get an event, the subports of its
+// port must be deleted, and a new machine with the same name must become a node.
 func (l *lab) nestedDeleted(t *testing.T) {
 	l.nestedPair(t, "lost")
 	behind := l.subports(t, "worker2")

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// nestedMigrate: a node that is a virtual machine goes to another host while it runs,
-// and its pods go with it, whoever made their network.
+// nestedMigrate tests the live migration of a node that is a virtual machine, with pods on both
+// fabrics.
 func (l *lab) nestedMigrate(t *testing.T) {
 	l.joinHome(t, "goes-own", "12.0.8.0/24")
 	l.namespace(t, "goes")
@@ -29,7 +29,7 @@ func (l *lab) nestedMigrate(t *testing.T) {
 	}
 }
 
-// claimsOf is what the claims of pods say, and under which UID.
+// claimsOf returns the names, UIDs and specs of the pods' claims as text.
 func (l *lab) claimsOf(t *testing.T, pods []string) string {
 	t.Helper()
 	args := []string{"get", "ips", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.spec}{"\n"}{end}`}
@@ -40,7 +40,7 @@ func (l *lab) claimsOf(t *testing.T, pods []string) string {
 	return l.kubectl(t, args...)
 }
 
-// migrates moves a node to the other host, and tells how long its pods were silent.
+// migrates migrates a node to the other host and logs for how long its pods did not answer.
 func (l *lab) migrates(t *testing.T, node string, pods []string) {
 	port := l.run(t, "openstack", "port", "list", "--name", node, "-f", "value", "-c", "ID")
 	bound := func() string {
@@ -63,8 +63,8 @@ func (l *lab) migrates(t *testing.T, node string, pods []string) {
 	}
 }
 
-// pinged has an address pinged from now on, by the machine that is no node, until
-// the longest silence is asked for.
+// pinged starts to ping an address from the machine that is not a node. silence stops it and
+// returns the longest time without an answer.
 func (l *lab) pinged(t *testing.T, address string) (silence func() time.Duration) {
 	t.Helper()
 	const every = 200 * time.Millisecond

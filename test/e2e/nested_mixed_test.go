@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// metal is the host that "isthmus-lab up --mixed" makes a node.
+// metal is the host that is a node after "isthmus-lab up --mixed".
 const metal = "node2"
 
-// nestedMixed: a node that is a host and nodes that are virtual machines are one
-// cluster, whoever makes the pods' network.
+// nestedMixed tests a cluster of a node that is a host and nodes that are virtual machines, on
+// both fabrics.
 func (l *lab) nestedMixed(t *testing.T) {
 	begin := time.Now()
 	l.mix(t)
@@ -34,8 +34,8 @@ func (l *lab) nestedMixed(t *testing.T) {
 	}
 }
 
-// oneCluster: pods "a" in a virtual machine and "b" on a host reach each other,
-// and both answer behind the Service.
+// oneCluster tests that pods "a" in a virtual machine and "b" on a host reach each other, and
+// that both answer behind the Service.
 func (l *lab) oneCluster(t *testing.T, namespace string) {
 	a, b, both := namespace+"/a", namespace+"/b", l.clusterIP(t, namespace+"/both")
 	plugs := func(pod string) string {
@@ -62,12 +62,12 @@ func (l *lab) oneCluster(t *testing.T, namespace string) {
 	}
 }
 
-// greeter is a pod that says its name over HTTP, on the node given.
+// greeter returns the manifest of a pod on a node that answers with its name over HTTP.
 func greeter(namespace, name, node string) string {
 	return pod(namespace, name, node, "localhost/isthmus-demo:1", "[hello, tcp/80]")
 }
 
-// mix makes a host a node, if it is none yet.
+// mix makes a host a node, if it is not one yet.
 func (l *lab) mix(t *testing.T) {
 	t.Helper()
 	begin := time.Now()
@@ -79,7 +79,7 @@ func (l *lab) mix(t *testing.T) {
 	}
 }
 
-// patiently is run for what takes longer where nodes are virtual machines.
+// patiently is run for commands that take longer when nodes are virtual machines.
 func (l *lab) patiently(t *testing.T, argv ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), nestedPatience)
@@ -89,8 +89,8 @@ func (l *lab) patiently(t *testing.T, argv ...string) {
 	}
 }
 
-// joinHome makes a namespace and a Subnet of one name that is ours, on the router
-// of Neutron's that the pods' network is on.
+// joinHome creates a namespace and a Subnet of fabric ovn with the same name, on the Neutron
+// router of the pods' network.
 func (l *lab) joinHome(t *testing.T, name, cidr string) {
 	t.Helper()
 	l.apply(t, fmt.Sprintf(`
@@ -104,14 +104,14 @@ metadata: {name: %[1]s}
 spec: {provider: ovn, vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
 `, name, l.vpc(t), cidr))
 	t.Cleanup(func() {
-		for _, kind := range []string{"namespace", "subnet"} { // the Subnet goes when its last pod has gone
+		for _, kind := range []string{"namespace", "subnet"} { // the Subnet is removed after its last pod
 			l.kubectl(t, "delete", kind, name, "--ignore-not-found", "--wait=false")
 		}
 	})
 	l.kubectl(t, "wait", "--for=condition=Ready", "subnet/"+name, "--timeout=60s")
 }
 
-// leaveHome takes back what joinHome made, and all pods there.
+// leaveHome deletes the namespace and Subnet of joinHome, and all pods there.
 func (l *lab) leaveHome(t *testing.T, name string) {
 	t.Helper()
 	l.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--timeout=150s")

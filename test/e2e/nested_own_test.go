@@ -14,10 +14,11 @@ import (
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// machine is the virtual machine beside the nodes that is none.
+// machine is the virtual machine that is not a node.
 const machine = "vm1"
 
-// nestedOwn: pods in virtual machines, on a Subnet that Neutron knows nothing of.
+// nestedOwn tests pods in virtual machines on a Subnet of fabric ovn, which Neutron does not
+// know.
 func (l *lab) nestedOwn(t *testing.T) {
 	before := l.still(t)
 	begin := time.Now()
@@ -47,8 +48,8 @@ func (l *lab) nestedOwn(t *testing.T) {
 	took(t, "nothing was left", begin)
 }
 
-// still is Neutron's rows once nothing is done with them any more: ports of pods that
-// went are still coming back to the pool.
+// still returns Neutron's rows once they have not changed for 15 s. Before, ports of deleted
+// pods may still return to the port pool.
 func (l *lab) still(t *testing.T) []string {
 	t.Helper()
 	var rows []string
@@ -66,8 +67,7 @@ func (l *lab) still(t *testing.T) []string {
 	return rows
 }
 
-// behind fails unless a claim and its port in OVN say that it is a VLAN behind
-// the node's port in Neutron.
+// behind fails the test unless a claim and its port in OVN are a VLAN on the node's parent port.
 func (l *lab) behind(t *testing.T, claim, node string) {
 	t.Helper()
 	words := strings.Fields(l.run(t, "openstack", "port", "list", "--name", node, "-f", "value", "-c", "ID", "-c", "MAC Address"))
@@ -89,8 +89,8 @@ func (l *lab) tagOf(t *testing.T, claim string) string {
 	return l.kubectl(t, "get", "ip", claim, "-o", "jsonpath={.spec.attach.vlan.tag}")
 }
 
-// taken: Neutron knows nothing of our VLAN ids and gives one away. Ours moves, and
-// its pod answers again.
+// taken creates a subport in Neutron with the VLAN id of one of our pods, which Neutron does not
+// know. The pod must get another VLAN id and answer again.
 func (l *lab) taken(t *testing.T) {
 	tag, b := l.tagOf(t, "b.own"), l.address(t, "own/b")
 	port := l.tenant(t, "port", "create", "--network", "private", "theirs", "-f", "value", "-c", "id")[0]

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// nested is the list of profile nested, where nodes are virtual machines.
+// nested runs the tests of profile nested, in which nodes are virtual machines.
 func (l *lab) nested(t *testing.T) {
 	t.Run("walk", l.walkNested)
 	t.Run("nested pods", l.nestedPods)
@@ -19,11 +19,11 @@ func (l *lab) nested(t *testing.T) {
 	t.Run("trunks", l.nestedTrunks)
 }
 
-// nestedTrunks fills and empties the trunk of worker1 while worker2 is deleted and made
-// anew: each keeps another host busy.
+// nestedTrunks fills and empties the trunk of worker1 while worker2 is deleted and created
+// again. They run in parallel because each uses another host.
 func (l *lab) nestedTrunks(t *testing.T) {
 	theirs, before := l.strangers(t, "worker1"), l.onMachine(t, "worker1")
-	var neutron sync.Mutex // held by the test that needs Neutron, or that kills it
+	var neutron sync.Mutex // held by the test that needs Neutron or kills it
 	sideBySide(t,
 		test{"200 nested pods come and go", func(t *testing.T) { l.nestedChurn(t, &neutron, theirs, before) }},
 		test{"a node that is deleted in OpenStack takes its ports along", func(t *testing.T) {
@@ -34,7 +34,7 @@ func (l *lab) nestedTrunks(t *testing.T) {
 	)
 }
 
-// nestedPods is what happens to one pair of pods and their Service.
+// nestedPods runs the tests of one pair of pods and their Service.
 func (l *lab) nestedPods(t *testing.T) {
 	l.nestedPair(t, pair)
 	l.apply(t, service(pair, "both"))
@@ -44,11 +44,11 @@ func (l *lab) nestedPods(t *testing.T) {
 	t.Run("come back when their machines are started anew", l.nestedReboot)
 }
 
-// pair is the namespace of those pods, "a" on worker1 and "b" on worker2.
+// pair is the namespace of the pods of nestedPods: "a" on worker1 and "b" on worker2.
 const pair = "nested"
 
-// nestedPair makes a namespace with a pod that serves a file in each virtual
-// machine that is a node, "a" and "b".
+// nestedPair creates a namespace with two pods that serve a file: "a" on worker1 and "b" on
+// worker2.
 func (l *lab) nestedPair(t *testing.T, namespace string) {
 	t.Helper()
 	l.namespace(t, namespace)
@@ -56,15 +56,15 @@ func (l *lab) nestedPair(t *testing.T, namespace string) {
 	l.nestedReady(t, namespace+"/a", namespace+"/b")
 }
 
-// namespace makes one. When the test ends it is deleted, and nobody waits for that: a
-// kubelet in a virtual machine takes long.
+// namespace creates a namespace and deletes it when the test ends. It does not wait for the
+// deletion, because a kubelet in a virtual machine is slow.
 func (l *lab) namespace(t *testing.T, name string) {
 	t.Helper()
 	l.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", name))
 	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--wait=false") })
 }
 
-// more makes a pod in the pair's namespace and deletes it when the test ends.
+// more creates a pod in the pair's namespace and deletes it when the test ends.
 func (l *lab) more(t *testing.T, name, node string) {
 	t.Helper()
 	l.apply(t, server(pair, name, node))
@@ -77,14 +77,14 @@ func (l *lab) nestedReach(t *testing.T) {
 	}
 }
 
-// walkNested walks along the page of profile nested.
+// walkNested runs the walkthrough of profile nested.
 func (l *lab) walkNested(t *testing.T) {
 	l.leaveNested(t)
 	t.Cleanup(func() { l.leaveNested(t) })
 	l.walk(t, "docs/kuryr-nested.md", nestedPatience)
 }
 
-// leaveNested takes away what the page and "make demo PROFILE=nested" make.
+// leaveNested deletes the objects of the walkthrough and of "make demo PROFILE=nested".
 func (l *lab) leaveNested(t *testing.T) {
 	t.Helper()
 	l.kubectl(t, "delete", "service", "demo", "demo-outside", "--ignore-not-found")

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// rename gives a machine's interface another name, as an operator would: its
-// address stays, the routes through it have to be put back.
+// rename returns a script that renames a machine's interface, as an operator would. The
+// interface keeps its address; the script restores the routes.
 func rename(was, is string) string {
 	return fmt.Sprintf(`set -e
 routes=$(ip -4 route show dev %[1]s | grep ' via ' | sed 's/ dev .*//')
@@ -19,15 +19,15 @@ ip link set %[2]s up
 echo "$routes" | while read -r route; do ip route replace $route dev %[2]s; done`, was, is)
 }
 
-// nestedRename: the trunk's interface goes down and comes up under another name.
-// Pods that run there have their network again, all of it, and new ones come up.
+// nestedRename renames the interface of a trunk. The network of the pods there must work again
+// in full, and new pods must become ready.
 func (l *lab) nestedRename(t *testing.T) {
 	both := l.clusterIP(t, pair+"/both")
 	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/b", both) })
 	began := time.Now()
 	t.Cleanup(func() { l.inMachine(t, "worker2", rename("trunk0", "eth0")) })
 	l.inMachine(t, "worker2", rename("eth0", "trunk0"))
-	until(t, nestedPatience, func() error { return l.answers(t, pair+"/b", both) }) // by the pod's router
+	until(t, nestedPatience, func() error { return l.answers(t, pair+"/b", both) }) // through the pod's router
 	took(t, "a pod on a trunk that was renamed had its network", began)
 	l.more(t, "renamed", "worker2")
 	l.nestedReady(t, pair+"/renamed")

@@ -16,22 +16,22 @@ import (
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// guest is the virtual machine that the lab starts with.
+// guest is the virtual machine that the lab creates in profile shared-ovn.
 const guest = "provider-instance"
 
-// router is the Vpc that stands for Neutron's router0.
+// router returns the name of the Vpc of Neutron's router0.
 func (l *lab) router(t *testing.T) string {
 	t.Helper()
 	return "neutron-" + l.run(t, "openstack", "router", "show", "router0", "-f", "value", "-c", "id")
 }
 
-// guestAddress is where the virtual machine is.
+// guestAddress returns the address of guest.
 func (l *lab) guestAddress(t *testing.T) string {
 	t.Helper()
 	return l.fixedIP(t, guest)
 }
 
-// fixedIP is a machine's address, by the port of its name.
+// fixedIP returns the address of a machine. Its port has the machine's name.
 func (l *lab) fixedIP(t *testing.T, name string) string {
 	t.Helper()
 	out := l.run(t, "openstack", "port", "list", "--name", name, "-f", "value", "-c", "Fixed IP Addresses")
@@ -43,7 +43,7 @@ func (l *lab) fixedIP(t *testing.T, name string) string {
 	return address
 }
 
-// join makes a namespace and a Subnet of one name on Neutron's router.
+// join creates a namespace and a Subnet with the same name on Neutron's router.
 func (l *lab) join(t *testing.T, name, cidr string) {
 	t.Helper()
 	router := l.router(t)
@@ -58,7 +58,7 @@ spec: {vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
 	l.kubectl(t, "wait", "--for=condition=Ready", "subnet/"+name, "--timeout=60s")
 }
 
-// leave takes back what join made, in the order of the page's Uninstall.
+// leave undoes join, in the order of section Uninstall of the document.
 func (l *lab) leave(t *testing.T, name string) {
 	t.Helper()
 	l.kubectl(t, "-n", name, "delete", "deployments,pods", "--all", "--grace-period=1")
@@ -67,7 +67,7 @@ func (l *lab) leave(t *testing.T, name string) {
 	l.kubectl(t, "patch", "vpc", l.router(t), "--type=merge", "-p", `{"spec":{"namespaces":[]}}`)
 }
 
-// many is a Deployment of pods that only sleep.
+// many returns the manifest of a Deployment whose pods only sleep.
 func many(namespace string, replicas int) string {
 	return fmt.Sprintf(`
 apiVersion: apps/v1
@@ -85,7 +85,7 @@ spec:
 `, namespace, replicas)
 }
 
-// addresses of a namespace's pods.
+// addresses returns the addresses of a namespace's pods.
 func (l *lab) addresses(t *testing.T, namespace string) []string {
 	t.Helper()
 	return strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].status.podIP}"))
@@ -112,7 +112,7 @@ func (l *lab) fifty(t *testing.T) {
 	l.gone(t, "fifty")
 }
 
-// gone fails unless nothing in OVN or Kubernetes reminds of a namespace and its Subnet.
+// gone fails the test unless OVN and Kubernetes have nothing of a namespace and its Subnet.
 func (l *lab) gone(t *testing.T, name string) {
 	t.Helper()
 	until(t, 10*time.Second, func() error {
@@ -128,10 +128,11 @@ func (l *lab) gone(t *testing.T, name string) {
 	})
 }
 
-// back is how soon a row of ours that somebody removes is there again: README.md says so.
+// back is the time within which a row of ours that others removed is restored. README.md states
+// it.
 const back = time.Second
 
-// restored removes rows of ours, and fails unless the controller restores each in time.
+// restored removes rows of ours and fails the test unless the controller restores each in time.
 func (l *lab) restored(t *testing.T) {
 	l.join(t, "restored", "10.61.0.0/24")
 	t.Cleanup(func() { l.leave(t, "restored") })
@@ -154,8 +155,8 @@ func (l *lab) restored(t *testing.T) {
 	l.inPod(t, "restored/a", "ping -c 2 -W 5 "+l.guestAddress(t))
 }
 
-// repair damages what Neutron wrote, lets Neutron mend it, and sees that ours is
-// back at once: Neutron's repair takes our router port and port groups away.
+// repair removes a row of Neutron's and runs Neutron's repair. The repair deletes our router port
+// and port groups, and the controller must restore them within 2 s.
 func (l *lab) repair(t *testing.T) {
 	l.join(t, "repair", "10.60.0.0/24")
 	t.Cleanup(func() { l.leave(t, "repair") })

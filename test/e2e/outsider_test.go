@@ -20,28 +20,28 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// machines is a network of OpenStack's on the pods' router, with machines that
-// are no pods: each a Neutron port, bound to a node, with a network namespace
-// behind it in place of a guest. They come and go in a second.
+// machines is a Neutron network on the pods' router, with machines that are not pods. Each is a
+// Neutron port that is bound to a node, with a network namespace instead of a guest. A machine is
+// created or deleted within a second.
 type machines struct {
 	*lab
-	// admin may bind ports; tenant is whose they are.
+	// admin binds the ports, which belong to the project of tenant.
 	admin, tenant openstack.Network
 	network       string
 	router        string
 	groups        map[string]string // ids by name
 }
 
-// machinesPrefix is where the cases' machines are.
+// machinesPrefix is the network of the cases' machines.
 var machinesPrefix = netip.MustParsePrefix("198.51.100.0/24")
 
 const (
 	machinesName = "abroad"
-	// machinesHost is the node that the machines are on.
+	// machinesHost is the node on which the machines are.
 	machinesHost = "node1"
 )
 
-// outsideMachines makes the network and its machines, and deletes them when the test ends.
+// outsideMachines creates the network and its machines, and deletes them when the test ends.
 func (l *lab) outsideMachines(t *testing.T, outside []*reach.Outside) {
 	t.Helper()
 	file := l.variable("OS_CLIENT_CONFIG_FILE")
@@ -60,7 +60,7 @@ func (l *lab) outsideMachines(t *testing.T, outside []*reach.Outside) {
 	}
 }
 
-// must ends a test that cannot go on.
+// must returns a function that returns its first argument, or ends the test with the error.
 func must[T any](t *testing.T, what string) func(T, error) T {
 	return func(made T, err error) T {
 		t.Helper()
@@ -71,7 +71,7 @@ func must[T any](t *testing.T, what string) func(T, error) T {
 	}
 }
 
-// later takes something away when the test ends; that it is gone already is well.
+// later calls take to delete something when the test ends. It accepts the HTTP status 404.
 func later(t *testing.T, what string, take func(context.Context) error) {
 	t.Cleanup(func() {
 		err := take(context.WithoutCancel(t.Context()))
@@ -99,7 +99,8 @@ func (a *machines) makeNetwork(t *testing.T) {
 	})
 }
 
-// group is a security group that lets out, and nobody in.
+// group returns the id of a security group that allows no ingress. It creates the group if
+// needed.
 func (a *machines) group(t *testing.T, name string) string {
 	t.Helper()
 	if id, made := a.groups[name]; made {
@@ -112,7 +113,7 @@ func (a *machines) group(t *testing.T, name string) string {
 	return id
 }
 
-// open lets everybody in: what is looked at is what the pods' groups let through.
+// open allows all ingress to a group, because the cases test the pods' groups only.
 func (a *machines) open(t *testing.T, group string) {
 	t.Helper()
 	must[*rules.SecGroupRule](t, "rule")(rules.Create(t.Context(), a.tenant.ServiceClient, rules.CreateOpts{
@@ -120,7 +121,7 @@ func (a *machines) open(t *testing.T, group string) {
 	}).Extract())
 }
 
-// machine is a port and a network namespace behind it that answers.
+// machine creates a port and its network namespace.
 func (a *machines) machine(t *testing.T, m *reach.Outside) {
 	t.Helper()
 	ids := []string{a.group(t, machinesName)}
@@ -144,7 +145,7 @@ func (a *machines) machine(t *testing.T, m *reach.Outside) {
 	})
 	on("ip", "netns", "add", m.Name)
 	on("ip", "link", "add", m.Name, "type", "veth", "peer", "name", "eth0", "address", p.MACAddress, "netns", m.Name)
-	on("ethtool", "-K", m.Name, "tx", "off") // the userspace datapath fills in no checksums
+	on("ethtool", "-K", m.Name, "tx", "off") // the userspace datapath does not complete checksums
 	on("ip", "link", "set", m.Name, "up")
 	on("ovs-vsctl", "add-port", "br-int", m.Name, "--", "set", "Interface", m.Name, "external_ids:iface-id="+p.ID)
 	inside := func(argv ...string) string { return on(append([]string{"ip", "netns", "exec", m.Name}, argv...)...) }

@@ -8,16 +8,17 @@ import (
 	"testing"
 )
 
-// megabytes is what is carried over TCP: enough that a wrong MTU or checksum shows.
+// megabytes is the size in MiB of the file that is transferred over TCP. It is large enough to
+// reveal a wrong MTU or checksum.
 const megabytes = 10
 
-// server is a pod that serves a file over HTTP, on the node given.
+// server returns the manifest of a pod on a node that serves the file over HTTP.
 func server(namespace, name, node string) string {
 	return pod(namespace, name, node, "localhost/isthmus-tools:1",
 		fmt.Sprintf(`[sh, -c, "mkdir -p /www && dd if=/dev/zero of=/www/big bs=1M count=%d && exec httpd -f -p 80 -h /www"]`, megabytes))
 }
 
-// pod listens on port 80.
+// pod returns the manifest of a pod on a node. Its command must listen on TCP port 80.
 func pod(namespace, name, node, image, command string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -34,13 +35,14 @@ spec:
 ---`, namespace, name, node, image, command)
 }
 
-// fetch is a shell command that counts what a pod serves. (Busybox has wget -T,
-// but Debian's static one dies of it.)
+// fetch returns a shell command that prints the size in bytes of the file at address. It does
+// not use wget -T, which crashes Debian's static busybox.
 func fetch(address string) string {
 	return "set -o pipefail; timeout 20 wget -q -O - http://" + address + "/big | wc -c"
 }
 
-// carries fails unless from, a shell that runs a command, pings address and gets all of its file.
+// carries fails the test unless address answers pings and serves the whole file. from runs a
+// shell command at the client.
 func carries(t *testing.T, what, address string, from func(*testing.T, string) string) {
 	t.Helper()
 	from(t, "ping -c 2 -W 5 "+address)
@@ -70,7 +72,7 @@ func (l *lab) overlay(t *testing.T) {
 	carries(t, "node to a pod of its own", a, node("node1"))
 	carries(t, "node to a pod of another node", c, node("node1"))
 	for _, name := range []string{"a", "c"} {
-		// It speaks TLS; what it says to who does not is answer enough.
+		// the API server answers plain HTTP with an error, which proves that it was reached
 		said := l.inPod(t, "overlay/"+name, `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 172.31.0.1 6443`)
 		if !strings.Contains(said, "HTTPS server") {
 			t.Errorf("pod %s to the API server: got %q", name, said)
@@ -78,8 +80,7 @@ func (l *lab) overlay(t *testing.T) {
 	}
 }
 
-// onNode asks OVN from a machine that has none of its programs: only kubectl
-// and the plugin are on its PATH.
+// onNode tests kubectl ko without OVN's programs: only kubectl and the plugin are on PATH.
 func (l *lab) onNode(t *testing.T) {
 	programs, _, _ := strings.Cut(l.variable("PATH"), ":")
 	if out := l.run(t, "env", "PATH="+programs, "kubectl", "ko", "nbctl", "--bare", "--columns=name", "find", "Logical_Switch", "name=join"); out != "join" {

@@ -18,12 +18,12 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// policyCases are the cases that internal/reach checks against the pure core. Here real
-// traffic decides.
+// policyCases is the directory of the cases. internal/reach checks them against the pure core;
+// these tests check them with real traffic.
 const policyCases = "internal/reach/testdata/policy"
 
-// policies runs the table of cases, one after the other in each world, all worlds at the
-// same time. Cases that speak of Services run in the first world, which alone has them.
+// policies runs all cases: in each world one after the other, and all worlds in parallel. Cases
+// with Services run in the first world, which alone has Services.
 func (l *lab) policies(t *testing.T, worlds []*stage) {
 	files, err := filepath.Glob(filepath.Join(l.repo, policyCases, "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -51,7 +51,7 @@ func (l *lab) policies(t *testing.T, worlds []*stage) {
 	t.Logf("the switches dropped their caches %d times, at most %d are allowed", worlds[0].purges.Load(), mostPurges)
 }
 
-// table runs the cases of some queues, one after the other.
+// table runs the cases of the queues, one after the other.
 func (s *stage) table(t *testing.T, queues []chan string) {
 	for _, queue := range queues {
 		for file := range queue {
@@ -70,11 +70,11 @@ func speaksOfServices(t *testing.T, file string) bool {
 	return strings.Contains(string(text), "svc/")
 }
 
-// patience is for a policy to hold. It takes seconds, unless the machine is busy.
+// patience is the time limit until a policy holds. It takes seconds, unless the machine is busy.
 const patience = 4 * time.Minute
 
-// holds makes a case's policies those of the world, and waits until each row is as it says:
-// twice in a row, because what is so by chance is not so again.
+// holds applies a case's policies to the world and waits until all rows are right, twice in
+// succession, because one success may be chance.
 func (s *stage) holds(t *testing.T, file string) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -91,8 +91,8 @@ func (s *stage) holds(t *testing.T, file string) {
 	t.Logf("holds %.1f s after it was applied: %d rows", time.Since(begin).Seconds(), len(c.Rows))
 }
 
-// enact changes the world's policies to these. Those of the case before are replaced, not
-// deleted first: a pod whose groups stay the same needs no call to Neutron.
+// enact replaces the world's policies. It does not delete the old ones first: a pod whose
+// security groups stay the same needs no call to Neutron.
 func (s *stage) enact(t *testing.T, policies []*netv1.NetworkPolicy) {
 	t.Helper()
 	same := func(a, b *netv1.NetworkPolicy) bool { return a.Namespace == b.Namespace && a.Name == b.Name }
@@ -114,9 +114,9 @@ func (s *stage) enact(t *testing.T, policies []*netv1.NetworkPolicy) {
 	}
 }
 
-// inWorld is a policy whose selectors of namespaces find only those of this copy of the
-// world: otherwise pods of all copies would be its peers, each at the cost of a call to
-// Neutron. An empty selector stays as it is.
+// inWorld returns a policy whose namespace selectors match only namespaces of this copy.
+// Otherwise pods of all copies would be its peers, and each would cost a call to Neutron. An
+// empty selector stays as it is.
 func (s *stage) inWorld(p *netv1.NetworkPolicy) *netv1.NetworkPolicy {
 	p = p.DeepCopy()
 	for _, r := range p.Spec.Ingress {
@@ -136,7 +136,7 @@ func (s *stage) narrow(peers []netv1.NetworkPolicyPeer) {
 	}
 }
 
-// await waits until the rows of a case are so, and still so when looked at again.
+// await waits until the rows of a case are right twice in succession.
 func (s *stage) await(t *testing.T, c reach.Case) {
 	t.Helper()
 	rows := withTraffic(c.Rows)
@@ -150,16 +150,16 @@ func (s *stage) await(t *testing.T, c reach.Case) {
 	}
 }
 
-// stale is how long rows are wrong before the switches drop their caches: Open vSwitch's
-// userspace datapath may keep a flow that its tables no longer have (docs/lab.md).
+// stale is the time after which wrong rows lead to a purge of the switches' caches. Open
+// vSwitch's userspace datapath may keep a flow that its tables no longer have (docs/lab.md).
 const stale = 90 * time.Second
 
-// mostPurges is how often that may be needed for all cases together. A fault of ours that
-// such a purge hides is not rare.
+// mostPurges is the allowed number of purges for all cases together. A fault of Isthmus that a
+// purge hides would need more.
 const mostPurges = 3
 
-// look returns a function that tries all rows. Once they have been wrong for longer than
-// stale, it purges the switches' caches, at most once. OVN's flows stay as they are.
+// look returns a function that tries all rows. When they have been wrong for longer than stale,
+// the function purges the switches' caches, at most once. OVN's flows stay as they are.
 func (s *stage) look(t *testing.T, c reach.Case, rows []reach.Row) func() error {
 	began, purged := time.Now(), false
 	return func() error {
@@ -172,7 +172,7 @@ func (s *stage) look(t *testing.T, c reach.Case, rows []reach.Row) func() error 
 	}
 }
 
-// purge has the switches drop their caches, and fails the test if they did too often.
+// purge purges the switches' caches. It fails the test after more than mostPurges purges.
 func (s *stage) purge(t *testing.T, wrong error) {
 	t.Helper()
 	n := s.purges.Add(1)
@@ -183,7 +183,7 @@ func (s *stage) purge(t *testing.T, wrong error) {
 	s.onNodes(t, "ovs-appctl", "revalidator/purge")
 }
 
-// onlyClients is a policy that lets pods with label app=client come in to a/web.
+// onlyClients is a case with a policy that allows pods with label app=client to reach a/web.
 const onlyClients = `
 -- policy.yaml --
 kind: NetworkPolicy
@@ -196,7 +196,8 @@ no  * -> a/web,a/web2 TCP/80
 yes a/client -> a/web,a/web2 TCP/80
 `
 
-// clients applies that policy, and takes it away in the end.
+// clients applies the policy of onlyClients, deletes it when the test ends, and returns the case
+// with further rows.
 func (s *stage) clients(t *testing.T, rows string) reach.Case {
 	t.Helper()
 	c, err := reach.ReadCase(s.world, []byte(onlyClients+rows))
@@ -207,7 +208,7 @@ func (s *stage) clients(t *testing.T, rows string) reach.Case {
 	return c
 }
 
-// label changes a pod's labels and puts them back when the test ends.
+// label sets a pod's label to now, and to before when the test ends.
 func (s *stage) label(t *testing.T, pod, now, before string) {
 	t.Helper()
 	namespace, name, _ := strings.Cut(pod, "/")
@@ -218,7 +219,7 @@ func (s *stage) label(t *testing.T, pod, now, before string) {
 	set(now)
 }
 
-// relabelled: with new labels one pod is no peer any more, another is not selected any more.
+// relabelled changes labels so that one pod is no longer a peer and another no longer selected.
 func (s *stage) relabelled(t *testing.T) {
 	s.await(t, s.clients(t, ""))
 	s.label(t, "a/client", "app=other", "app=client")
@@ -228,8 +229,8 @@ func (s *stage) relabelled(t *testing.T) {
 	t.Logf("pods with other labels: holds after %.1f s", time.Since(begin).Seconds())
 }
 
-// late changes a policy of clients so that its peers are the pods with label late=yes, in
-// all namespaces; b/client has that label.
+// late changes the policy of clients so that its peers are the pods with label late=yes in all
+// namespaces. Only b/client has that label.
 func (s *stage) late(t *testing.T, c reach.Case) {
 	t.Helper()
 	peer := &c.World.Policies[0].Spec.Ingress[0].From[0]

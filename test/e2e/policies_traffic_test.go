@@ -19,12 +19,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// withTraffic leaves out SCTP: the userspace datapath takes none of it.
+// withTraffic returns the rows without SCTP, which the userspace datapath does not support.
 func withTraffic(rows []reach.Row) []reach.Row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r reach.Row) bool { return r.Protocol == "sctp" })
 }
 
-// wrong looks at all rows, those of all ends at the same time, and tells which are not so.
+// wrong tries all rows, from all ends at the same time, and returns an error with the rows that
+// differ, or nil.
 func (s *stage) wrong(t *testing.T, c reach.Case, rows []reach.Row) error {
 	t.Helper()
 	from := map[string][]reach.Row{}
@@ -68,8 +69,8 @@ func (s *stage) wrongFrom(c reach.Case, end string, rows []reach.Row) error {
 	return errors.New(strings.Join(wrong, "\n"))
 }
 
-// probers are running "hello reach", by the end where each runs. A process lives as long
-// as the test: to start one for each question costs more than the question.
+// probers are running processes of "hello reach" by end. A process runs until the test ends,
+// because its start takes longer than a try.
 type probers struct {
 	t       *testing.T
 	mu      sync.Mutex
@@ -82,7 +83,8 @@ type prober struct {
 	stop func()
 }
 
-// newProbers returns none; those that are started end when the test does.
+// newProbers returns probers without processes. Processes that are started later are stopped
+// when the test ends.
 func newProbers(t *testing.T) *probers {
 	p := &probers{t: t, running: map[string]*prober{}}
 	t.Cleanup(func() {
@@ -95,8 +97,8 @@ func newProbers(t *testing.T) *probers {
 	return p
 }
 
-// ask has the end try all lines and returns each with its answer. A prober that fails is
-// ended, and the next question starts another.
+// ask makes an end try all lines and returns each line with its answer. If the prober fails, ask
+// stops it, and the next call starts another.
 func (p *probers) ask(end string, command func(context.Context) *exec.Cmd, lines []string) ([]string, error) {
 	one, err := p.at(end, command)
 	if err != nil {
@@ -112,7 +114,7 @@ func (p *probers) ask(end string, command func(context.Context) *exec.Cmd, lines
 	return answers, err
 }
 
-// at returns the prober of an end and starts it if there is none.
+// at returns the prober of an end. It starts one if there is none.
 func (p *probers) at(end string, command func(context.Context) *exec.Cmd) (*prober, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,12 +143,12 @@ func startProber(ctx context.Context, command func(context.Context) *exec.Cmd) (
 	}
 	stop := func() {
 		cancel()
-		_ = cmd.Wait() // its status says that it was ended
+		_ = cmd.Wait() // the status is that of a killed process
 	}
 	return &prober{in: in, out: bufio.NewReader(out), stop: sync.OnceFunc(stop)}, nil
 }
 
-// ask fails if there is no answer within a minute.
+// ask errs if there is no answer within a minute.
 func (p *prober) ask(lines []string) ([]string, error) {
 	late := time.AfterFunc(time.Minute, p.stop)
 	defer late.Stop()

@@ -21,32 +21,32 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// policyWorlds is how many copies of the cases' world there are. While one waits for packets
-// that are dropped, Neutron works for the other; two keep it busy.
+// policyWorlds is the number of copies of the cases' world. While one copy waits for dropped
+// packets, Neutron works for the other. Two copies suffice to keep Neutron busy.
 const policyWorlds = 2
 
-// worldLabel tells the copies' namespaces apart.
+// worldLabel is the label of namespaces with the copy to which they belong.
 const worldLabel = "world"
 
-// listening is what everybody answers at: all ports that a case speaks of.
+// listening are the ports on which every end answers: all ports of all cases.
 var listening = strings.Fields("tcp/80 tcp/81 tcp/8079 tcp/8080 tcp/8082 tcp/8085 tcp/8086 udp/53 udp/54 udp/80 udp/8080")
 
 // stage is one copy of the cases' world in the lab. The copies share nodes and machines.
 type stage struct {
 	*lab
 	world reach.World
-	// policies are those of the case that runs, or that ran last.
+	// policies are the policies of the present or last case.
 	policies []*netv1.NetworkPolicy
-	// suffix ends the names of this copy's namespaces in the lab.
+	// suffix is the suffix of the names of this copy's namespaces in the lab.
 	suffix string
-	// purges counts how often the switches dropped their caches for any copy, see look.
+	// purges counts the purges of the switches' caches for all copies. See look.
 	purges *atomic.Int32
-	// probers try who is reached, by the end that they run at.
+	// probers try connections from the ends.
 	probers *probers
 }
 
-// stages makes the worlds, Services only in the first one, and the machines and nodes that
-// answer to all of them.
+// stages creates the worlds, and the machines and nodes that answer all of them. Only the first
+// world has Services.
 func (l *lab) stages(t *testing.T) []*stage {
 	t.Helper()
 	worlds, purges := make([]*stage, policyWorlds), new(atomic.Int32)
@@ -67,7 +67,7 @@ func (l *lab) stages(t *testing.T) []*stage {
 	return worlds
 }
 
-// read reads the world of the cases, with or without Services.
+// read reads the world of the cases. It drops the Services unless services is true.
 func (s *stage) read(t *testing.T, services bool) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.repo, policyCases, "world.yaml"))
@@ -85,7 +85,7 @@ func (s *stage) read(t *testing.T, services bool) {
 	}
 }
 
-// build makes namespaces, Services and pods, and learns their addresses.
+// build creates namespaces, Services and pods, and records their addresses.
 func (s *stage) build(t *testing.T) {
 	t.Helper()
 	var objects strings.Builder
@@ -106,10 +106,10 @@ func (s *stage) build(t *testing.T) {
 	s.start(t, s.world.Pods)
 }
 
-// place is the namespace in the lab that stands for one of the cases.
+// place returns the namespace in the lab for a namespace of the cases.
 func (s *stage) place(namespace string) string { return namespace + "-" + s.suffix }
 
-// manifest is an object in this copy's namespace, as kubectl takes it.
+// manifest returns an object in this copy's namespace as YAML.
 func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string {
 	t.Helper()
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
@@ -121,7 +121,7 @@ func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string 
 	metadata := fields["metadata"].(map[string]any)
 	if namespace, ok := metadata["namespace"].(string); ok {
 		metadata["namespace"] = s.place(namespace)
-	} else { // a Namespace; the API server writes the label with its name
+	} else { // a Namespace; the API server sets the label with its name
 		metadata["name"] = s.place(metadata["name"].(string))
 		set := metadata["labels"].(map[string]any)
 		delete(set, corev1.LabelMetadataName)
@@ -134,8 +134,8 @@ func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string 
 	return string(text) + "---\n"
 }
 
-// give applies objects and deletes them when the test ends. Nothing waits for them to be
-// gone: what a case leaves must not change the next one.
+// give applies objects and deletes them when the test ends. It does not wait for the deletion:
+// objects that are being deleted must not change the next case.
 func (s *stage) give(t *testing.T, objects string) {
 	t.Helper()
 	if objects == "" {
@@ -146,7 +146,7 @@ func (s *stage) give(t *testing.T, objects string) {
 	s.kubectl(t, "apply", "-f", file)
 }
 
-// start makes pods that answer everywhere, and notes their addresses.
+// start creates pods that answer on all ports, and records their addresses.
 func (s *stage) start(t *testing.T, pods []*corev1.Pod) {
 	t.Helper()
 	var objects strings.Builder
@@ -166,7 +166,7 @@ func (s *stage) start(t *testing.T, pods []*corev1.Pod) {
 	}
 }
 
-// listen has nodes and machines answer.
+// listen starts the program hello on nodes and machines until the test ends.
 func (s *stage) listen(t *testing.T) {
 	t.Helper()
 	var ends []string
@@ -194,7 +194,7 @@ func (s *stage) listen(t *testing.T) {
 	}
 }
 
-// at is the command that runs the program hello at the end of that name.
+// at returns the command that runs the program hello at an end: a pod, a node or a machine.
 func (s *stage) at(end string) []string {
 	if namespace, pod, is := strings.Cut(end, "/"); is {
 		return []string{"kubectl", "-n", s.place(namespace), "exec", "-i", pod, "--", "hello"}

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// nodesReach: the kubelets and whatever else runs on a node reach any pod and
-// any Service, and the API server webhooks.
+// nodesReach tests that programs on a node reach pods and Services on any node, and that the API
+// server reaches webhooks.
 func (l *lab) nodesReach(t *testing.T) {
 	l.pair(t, "reach")
 	a, b, both := l.address(t, "reach/a"), l.address(t, "reach/b"), l.clusterIP(t, "reach/both")
@@ -40,7 +40,7 @@ func (l *lab) nodesReach(t *testing.T) {
 	l.webhook(t)
 }
 
-// webhook: what the API server asks a pod about is let in or not as the pod says.
+// webhook tests that the API server follows the answers of an admission webhook in a pod.
 func (l *lab) webhook(t *testing.T) {
 	t.Helper()
 	cert, key := certificate(t, "hook.reach.svc")
@@ -95,7 +95,7 @@ webhooks:
 	}
 }
 
-// certificate is one that signs itself, and its key, as a Secret has them.
+// certificate returns a self-signed certificate and its key, in base64 for a Secret.
 func certificate(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

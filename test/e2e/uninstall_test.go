@@ -17,9 +17,9 @@ import (
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// uninstall does what docs/install.md says. Then nothing of ours is on any node, in
-// the API server or in OVN, and all else is as it was before the installation. A
-// new installation starts.
+// uninstall follows docs/install.md. Then nothing of Isthmus may be on any node, in the API
+// server or in OVN. Everything else must be as before the installation, which is before. In the
+// end it installs Isthmus again.
 func (l *lab) uninstall(t *testing.T, before []string) {
 	const page = "docs/install.md"
 	text, err := os.ReadFile(filepath.Join(l.repo, page))
@@ -47,7 +47,8 @@ func (l *lab) uninstall(t *testing.T, before []string) {
 	l.run(t, "isthmus-lab", "up")
 }
 
-// noTraces lists what is on each node and in the API server. Nothing of it may be ours.
+// noTraces returns the list of test/traces.sh for the nodes and the API server. It fails the
+// test if an entry belongs to Isthmus.
 func (l *lab) noTraces(t *testing.T) (traces []string) {
 	t.Helper()
 	traces = strings.Split(l.run(t, "test/traces.sh"), "\n")
@@ -59,8 +60,8 @@ func (l *lab) noTraces(t *testing.T) (traces []string) {
 	return traces
 }
 
-// sameTraces compares what is on the nodes and in the API server with what was there
-// before the installation, if the caller has listed that (ISTHMUS_TRACES, a file).
+// sameTraces compares after with the list from before the installation, which is the file
+// ISTHMUS_TRACES. It does nothing if that variable is not set.
 func (l *lab) sameTraces(t *testing.T, after []string) {
 	t.Helper()
 	file := os.Getenv("ISTHMUS_TRACES")
@@ -77,12 +78,12 @@ func (l *lab) sameTraces(t *testing.T, after []string) {
 	}
 }
 
-// ownTrace finds what is ours by its name, and by the protocol and the table number
-// of our routes.
+// ownTrace matches entries of Isthmus by name, and by the protocol and the table number of its
+// routes.
 var ownTrace = regexp.MustCompile(`isthmus|kubeovn\.io|kuryrloadbalancer|\bovn0\b|owned port|proto 73\b|table 7349\b|lookup 7349\b`)
 
-// uninstallCloud is what docs/install.md says; then no project has anything of
-// ours, and Neutron finds nothing in OVN that is.
+// uninstallCloud follows docs/install.md. Then no project may have anything of Isthmus, and
+// Neutron's comparison with OVN must report nothing of Isthmus.
 func (l *lab) uninstallCloud(t *testing.T) {
 	t.Cleanup(func() { l.run(t, "isthmus-lab", "up") })
 	l.kubectl(t, "delete", "--cascade=foreground", "-f", "deploy/controller.yaml", "-f", "deploy/agent.yaml")
@@ -115,11 +116,11 @@ func (l *lab) uninstallCloud(t *testing.T) {
 	}
 }
 
-// routerPort is what Zed's tool says of each of Neutron's own ports on a router,
-// also where Isthmus never was.
+// routerPort matches the warning of Zed's tool about each of Neutron's own router ports. The
+// tool prints it even without Isthmus.
 var routerPort = regexp.MustCompile(`Router Port port_id=(\S+) needs to be updated for networks changed`)
 
-// oursInOpenStack lists what bears the cluster's mark, in all projects.
+// oursInOpenStack returns the resources with the cluster's tag in all projects.
 func (l *lab) oursInOpenStack(t *testing.T) []string {
 	t.Helper()
 	const mark = "isthmus-owner=lab"

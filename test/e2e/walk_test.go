@@ -15,28 +15,28 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/walk"
 )
 
-// walkSharedOVN walks along the page of that profile.
+// walkSharedOVN runs the walkthrough of profile shared-ovn.
 func (l *lab) walkSharedOVN(t *testing.T) {
-	l.leave(t, "net2") // of "make demo", or of a walk that stopped half way
+	l.leave(t, "net2") // left by "make demo" or by an interrupted walk
 	t.Cleanup(func() { l.prefix(t) })
 	l.walk(t, "docs/openstack-on-kubernetes.md", walkPatience)
 }
 
-// walkBareMetal walks along the page of profile neutron.
+// walkBareMetal runs the walkthrough of profile neutron.
 func (l *lab) walkBareMetal(t *testing.T) {
 	l.leaveDemo(t)
 	t.Cleanup(func() { l.leaveDemo(t) })
 	l.walk(t, "docs/kuryr-bare-metal.md", walkPatience)
 }
 
-// pages are walked along on a lab as it is: they change nothing.
+// pages runs the commands of documents that change nothing in the lab.
 func (l *lab) pages(t *testing.T, names ...string) {
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) { l.walk(t, "docs/"+name+".md", walkPatience) })
 	}
 }
 
-// leaveDemo takes away what the page and "make demo PROFILE=neutron" make.
+// leaveDemo deletes the objects of the walkthrough and of "make demo PROFILE=neutron".
 func (l *lab) leaveDemo(t *testing.T) {
 	t.Helper()
 	l.kubectl(t, "delete", "service", "demo", "demo-udp", "demo-outside", "--ignore-not-found")
@@ -52,10 +52,10 @@ func (l *lab) leaveDemo(t *testing.T) {
 	})
 }
 
-// walkPatience is with a command of a page.
+// walkPatience is the time limit of one command of a document.
 const walkPatience = 2 * time.Minute
 
-// walk does what a page says: the page is the test, see internal/walk.
+// walk runs the commands of a document and compares their output. See internal/walk.
 func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(l.repo, page))
@@ -75,7 +75,7 @@ func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
 	}
 }
 
-// prefix puts back the setting that the page changes: the default.
+// prefix resets the setting routerPortPrefix, which the document changes, to its default.
 func (l *lab) prefix(t *testing.T) {
 	file := filepath.Join(t.TempDir(), settings.Key)
 	have := l.kubectl(t, "-n", settings.Namespace, "get", "configmap", settings.ConfigMap, "-o", `jsonpath={.data.isthmus\.yaml}`)

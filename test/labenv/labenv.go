@@ -1,5 +1,5 @@
-// Package labenv finds the lab that runs on this machine and runs commands in
-// its environment. What a command is for it does not know.
+// Package labenv finds the running lab of this machine and runs commands in its
+// environment.
 package labenv
 
 import (
@@ -11,15 +11,16 @@ import (
 	"syscall"
 )
 
-// Lab is one that runs.
+// Lab is a running lab.
 type Lab struct {
-	// Repo is where its programs were built.
+	// Repo is the repository in which its programs were built.
 	Repo string
-	// Env is what "isthmus-lab env" gives, over our own.
+	// Env is our environment with the variables of "isthmus-lab env".
 	Env []string
 }
 
-// Find is the lab of a test that runs in a directory two below the repository's top.
+// Find returns the running lab. The test must run two directories below the top of the
+// repository. Find errs if no lab runs.
 func Find(ctx context.Context) (*Lab, error) {
 	repo, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -34,7 +35,7 @@ func Find(ctx context.Context) (*Lab, error) {
 	return &Lab{repo, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")}, nil
 }
 
-// Variable is what name is in the lab's environment.
+// Variable returns the value of a variable in the lab's environment, or "".
 func (l *Lab) Variable(name string) string {
 	for _, v := range l.Env {
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
@@ -44,10 +45,10 @@ func (l *Lab) Variable(name string) string {
 	return ""
 }
 
-// Command is argv as a shell after "isthmus-lab env" would find it. With ctx
-// ends all that it has started.
+// Command returns a command that runs argv with the lab's environment and PATH. When ctx
+// ends, its whole process group is killed.
 func (l *Lab) Command(ctx context.Context, argv ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "env", argv...) // looks in the PATH of cmd.Env, not in ours
+	cmd := exec.CommandContext(ctx, "env", argv...) // env searches the PATH of cmd.Env, not ours
 	cmd.Dir, cmd.Env = l.Repo, l.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

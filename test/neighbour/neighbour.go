@@ -1,6 +1,6 @@
-// Package neighbour knows how to tell whether we left other people's rows in
-// OVN's northbound database alone: it reads the whole database and writes down
-// what is not ours as text that can be compared. It uses nothing of the product.
+// Package neighbour checks that Isthmus did not change rows of others in OVN's northbound
+// database. It reads the whole database and returns the rows that Isthmus does not own as
+// text that can be compared. It uses no code of the product.
 package neighbour
 
 import (
@@ -16,19 +16,19 @@ import (
 	"strings"
 )
 
-// OwnerKey in external_ids makes a row ours.
+// OwnerKey is the key in external_ids of the rows that Isthmus owns.
 const OwnerKey = "isthmus-owner"
 
-// Row is one row, its columns as OVSDB's JSON has them.
+// Row is one row. Its columns have the values of OVSDB's JSON.
 type Row struct {
 	Table, UUID string
 	Columns     map[string]any
 }
 
-// Owner is who the row belongs to by our key; empty for somebody else's.
+// Owner returns the value of OwnerKey, or "" for a row of others.
 func (r Row) Owner() string { return r.external(OwnerKey) }
 
-// Name says which of its unit's rows it is, if it is ours.
+// Name returns the table, unit, key and name of one of our rows.
 func (r Row) Name() string {
 	return fmt.Sprintf("%s %s %s %v", r.Table, r.external("isthmus-unit"), r.external("isthmus-key"), or(r.Columns["name"]))
 }
@@ -55,7 +55,7 @@ func (r Row) external(key string) string {
 	return ""
 }
 
-// Read reads all of the northbound database at an address such as tcp:172.31.0.1:6641.
+// Read reads the whole northbound database at an address such as tcp:172.31.0.1:6641.
 func Read(ctx context.Context, address string) ([]Row, error) {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, "ovsdb-client", "--format=json", "--timeout=20", "dump", address, "OVN_Northbound")
@@ -67,7 +67,7 @@ func Read(ctx context.Context, address string) ([]Row, error) {
 	return Parse(out)
 }
 
-// Parse reads what "ovsdb-client --format=json dump" prints: one line a table.
+// Parse reads the output of "ovsdb-client --format=json dump", which has one line per table.
 func Parse(text []byte) ([]Row, error) {
 	var rows []Row
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -94,7 +94,7 @@ func Parse(text []byte) ([]Row, error) {
 	return rows, lines.Err()
 }
 
-// atom is the UUID in ["uuid", "..."].
+// atom returns the UUID in ["uuid", "..."], or false for any other value.
 func atom(v any) (string, bool) {
 	pair, ok := v.([]any)
 	if !ok || len(pair) != 2 || pair[0] != "uuid" {
@@ -104,45 +104,45 @@ func atom(v any) (string, bool) {
 	return id, ok
 }
 
-// references are the columns of others' rows that may refer to rows of ours.
+// references are the columns in which rows of others may refer to ours.
 var references = map[string][]string{
 	"Logical_Router": {"ports", "load_balancer"},
 	"Logical_Switch": {"load_balancer"},
 	"Port_Group":     {"ports"},
 }
 
-// counters are the columns that change by themselves: northd and ovn-controller write
-// them after each change, whoever made it (ovn-nb(5)). NB_Global.nb_cfg counts the checks
-// by which Neutron tells whether its agents live; Watch tells who raised it.
+// counters are the columns that northd and ovn-controller write after each change, whoever
+// made it (ovn-nb(5)). NB_Global.nb_cfg counts Neutron's liveness checks of its agents. Watch
+// reports increases by others.
 var counters = map[string][]string{
 	"NB_Global":           {"nb_cfg", "nb_cfg_timestamp", "sb_cfg", "sb_cfg_timestamp", "hv_cfg", "hv_cfg_timestamp"},
 	"Logical_Switch_Port": {"up", "dynamic_addresses"},
 }
 
-// restarted are the columns that refer to a row of table Connection, which the lab
-// writes anew at each start.
+// restarted are the columns that refer to rows of table Connection, which the lab replaces at
+// each start.
 var restarted = map[string][]string{"NB_Global": {"connections"}}
 
-// livenessCheck is the key of NB_Global.external_ids where Neutron writes the time of
-// each liveness check. All other keys there are compared.
+// livenessCheck is the key of NB_Global.external_ids with the time of Neutron's last liveness
+// check. All other keys there are compared.
 const livenessCheck = "neutron:liveness_check_at"
 
-// listening is the table of the addresses that the database server listens at. It is the
-// operator's, and the lab writes it anew at each start.
+// listening is the table of the addresses on which the database server listens. It belongs to
+// the operator, and the lab replaces its rows at each start.
 const listening = "Connection"
 
-// revision is Neutron's count of its own writes to a row. Neutron also counts writes that
-// change nothing, so the number is not compared, but what was written is.
+// revision matches Neutron's count of its writes to a row. Neutron also counts writes that
+// change nothing. So the number is not compared, but the written values are.
 var revision = regexp.MustCompile(`\["neutron:revision_number","\d+"\]`)
 
-// routerPortOptions are the options of a router's port that Neutron writes when it
-// changes the port, and removes when it next writes the port's router. Which of the two
-// comes last is chance. Both values are what OVN does without the option: ovn-nb(5).
+// routerPortOptions are options of a router's port with the values that Neutron writes when
+// it changes the port. It removes them when it next writes the port's router. Which of the
+// two happens last is chance. Both values are OVN's defaults: ovn-nb(5).
 var routerPortOptions = map[string]string{"mcast_flood_reports": "true", "requested-chassis": ""}
 
-// Foreign writes down all rows that are not ours, one line for each column, sorted. It
-// leaves out what changes without us: counters, references to rows of ours in the columns
-// that may have them, and the keys that Neutron rewrites.
+// Foreign returns all rows that Isthmus does not own, one line per column, sorted. It leaves
+// out counters and keys, which change without us, and references to our rows in the columns
+// that may have them.
 func Foreign(rows []Row) []string {
 	ours := map[string]bool{}
 	for _, r := range rows {
@@ -166,7 +166,7 @@ func Foreign(rows []Row) []string {
 	return lines
 }
 
-// compared is a column's value without what may change in it.
+// compared returns a column's value without the parts that may change.
 func compared(r Row, column string, ours map[string]bool) any {
 	value := r.Columns[column]
 	switch {
@@ -183,7 +183,7 @@ func compared(r Row, column string, ours map[string]bool) any {
 	return value
 }
 
-// withoutEntries is a map without the entries that drop selects.
+// withoutEntries returns a map without the entries for which drop returns true.
 func withoutEntries(value any, drop func(key, value any) bool) any {
 	pair := value.([]any)
 	kept := slices.DeleteFunc(slices.Clone(pair[1].([]any)), func(e any) bool {
@@ -193,10 +193,10 @@ func withoutEntries(value any, drop func(key, value any) bool) any {
 	return []any{"map", kept}
 }
 
-// withoutReferences is a set of UUIDs without those of rows of ours.
+// withoutReferences returns a set of UUIDs without those of our rows.
 func withoutReferences(set any, ours map[string]bool) any {
 	if id, ok := atom(set); ok {
-		set = []any{"set", []any{[]any{"uuid", id}}} // a set of one is written without the set
+		set = []any{"set", []any{[]any{"uuid", id}}} // OVSDB writes a set with one element as the element
 	}
 	pair := set.([]any)
 	var kept []any
@@ -211,7 +211,7 @@ func withoutReferences(set any, ours map[string]bool) any {
 	return []any{"set", kept}
 }
 
-// canonical writes sets and maps in one order.
+// canonical returns a value as text, with sets and maps sorted.
 func canonical(v any) string {
 	pair, ok := v.([]any)
 	if ok && len(pair) == 2 && (pair[0] == "set" || pair[0] == "map") {
@@ -223,11 +223,11 @@ func canonical(v any) string {
 		slices.Sort(parts)
 		return fmt.Sprintf("%s[%s]", pair[0], strings.Join(parts, " "))
 	}
-	text, _ := json.Marshal(v) // it came from JSON
+	text, _ := json.Marshal(v) // cannot fail: v was decoded from JSON
 	return revision.ReplaceAllString(string(text), `["neutron:revision_number","..."]`)
 }
 
-// Ours names all rows that bear our key, sorted.
+// Ours returns the names of all our rows, sorted.
 func Ours(rows []Row) []string {
 	var names []string
 	for _, r := range rows {

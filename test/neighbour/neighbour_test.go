@@ -7,7 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// dump is a router of Neutron's before and after we join a switch to it.
+// dump returns the dump of a Neutron router and its ports. more is appended to the ports'
+// rows.
 func dump(ports, more string) string {
 	return `{"caption":"Logical_Router table","headings":["_uuid","external_ids","name","nat","ports"],"data":[` +
 		`[["uuid","r1"],["map",[["neutron:router_name","router0"]]],"neutron-1",["set",[]],` + ports + `]]}
@@ -59,7 +60,7 @@ func TestForeignSeesWhatIsLeftBehind(t *testing.T) {
 	}
 }
 
-// global is NB_Global as a dump shows it.
+// global returns a dump of NB_Global.
 func global(nbCfg, externalIDs, options string) string {
 	return `{"caption":"NB_Global table","headings":["_uuid","connections","external_ids","nb_cfg","options"],"data":[[["uuid","g1"],["set",[]],["map",[` +
 		externalIDs + `]],` + nbCfg + `,["map",[` + options + `]]]]}`
@@ -83,7 +84,7 @@ func TestNBGlobalIsCompared(t *testing.T) {
 	}
 }
 
-// Each cell of a row of Neutron's counts: whatever is changed in the dump is seen.
+// A change of any cell of Neutron's rows must be seen.
 func TestForeignSeesEachColumn(t *testing.T) {
 	t.Parallel()
 	text := dump(`["uuid","p1"]`, "")
@@ -109,7 +110,7 @@ func TestForeignSeesEachColumn(t *testing.T) {
 
 func TestRaisedTellsWhoDidNotCheckLiveness(t *testing.T) {
 	t.Parallel()
-	// What ovsdb-client printed: the first row, a check of Neutron's, "ovn-nbctl --wait=sb sync", another key.
+	// The output of ovsdb-client: the first row, a liveness check of Neutron, "ovn-nbctl --wait=sb sync", another key.
 	const printed = `{"data":[["g1","initial",3,["map",[["neutron:liveness_check_at","10:00"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
 {"data":[["g1","old",3,["map",[["neutron:liveness_check_at","10:00"]]]],["","new",4,["map",[["neutron:liveness_check_at","10:01"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
 {"data":[["g1","old",4,null],["","new",5,["map",[["neutron:liveness_check_at","10:01"]]]]],"headings":["row","action","nb_cfg","external_ids"]}

@@ -12,23 +12,23 @@ import (
 	"syscall"
 )
 
-// Watch watches NB_Global until stop is called. It returns at once; stop ends it and
-// returns one line for each change of nb_cfg that Neutron did not make. Neutron raises
-// nb_cfg and writes the time of its liveness check in one transaction; a program that
-// waits for OVN, as ovn-nbctl --wait does, raises nb_cfg alone.
+// Watch starts to watch NB_Global. stop ends the watch and returns one line for each change
+// of nb_cfg that Neutron did not make. Neutron increases nb_cfg and writes the time of its
+// liveness check in one transaction. A program that waits for OVN, such as ovn-nbctl --wait,
+// increases nb_cfg alone.
 func Watch(ctx context.Context, address string) (stop func() ([]string, error), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var printed, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, "ovsdb-client", "--format=json", "monitor", address, "OVN_Northbound", "NB_Global", "nb_cfg,external_ids")
 	cmd.Stdout, cmd.Stderr = &printed, &said
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // SIGKILL would lose what it has not yet written
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // SIGKILL would lose buffered output
 	if err := cmd.Start(); err != nil {
 		cancel()
 		return nil, err
 	}
 	return sync.OnceValues(func() ([]string, error) {
 		cancel()
-		_ = cmd.Wait() // its status says that it was ended
+		_ = cmd.Wait() // the status is that of SIGTERM
 		changes, seen, err := raised(&printed)
 		if err == nil && !seen {
 			err = fmt.Errorf("ovsdb-client monitor %s showed no row of NB_Global: %s", address, said.String())
@@ -37,15 +37,15 @@ func Watch(ctx context.Context, address string) (stop func() ([]string, error), 
 	}), nil
 }
 
-// update is what "ovsdb-client --format=json monitor" prints for each transaction: one
-// line with the old and the new row.
+// update is one line of "ovsdb-client --format=json monitor": the old and the new row of one
+// transaction.
 type update struct {
 	Headings []string
 	Data     [][]any
 }
 
-// raised reads updates of NB_Global and returns those that changed nb_cfg alone. seen
-// tells whether there was any row.
+// raised reads updates of NB_Global and returns those that changed nb_cfg alone. seen is true
+// if there was a row.
 func raised(in io.Reader) (changes []string, seen bool, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
@@ -61,7 +61,7 @@ func raised(in io.Reader) (changes []string, seen bool, err error) {
 				row[heading] = cells[i]
 			}
 			if row["action"] == "old" {
-				continue // it has only the columns that changed
+				continue // the old row has only the columns that changed
 			}
 			seen = true
 			if last != nil && fmt.Sprint(row["nb_cfg"]) != fmt.Sprint(last["nb_cfg"]) && checked(row) == checked(last) {
@@ -73,7 +73,7 @@ func raised(in io.Reader) (changes []string, seen bool, err error) {
 	return changes, seen, lines.Err()
 }
 
-// checked is when Neutron last checked its agents, as NB_Global has it.
+// checked returns the time of Neutron's last liveness check, as text.
 func checked(row map[string]any) string {
 	return Row{Columns: row}.external(livenessCheck)
 }

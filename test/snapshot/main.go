@@ -1,5 +1,5 @@
-// Command snapshot prints what is not ours in OVN's northbound database, as text
-// that a later run can be compared with: snapshot tcp:172.31.0.1:6641
+// Command snapshot prints the rows of OVN's northbound database that Isthmus does not own.
+// The text can be compared with that of a later run: snapshot tcp:172.31.0.1:6641
 package main
 
 import (

@@ -1,9 +1,8 @@
-// Command tally reads the output of "go test -json" and prints it in short: one
-// line for each package, one for each slow test, and all that a failed or
-// skipped test printed. It fails if a test failed, if a package's tests were
-// built but none of them ran, or if there was no package at all: a renamed test
-// must not pass as a pattern that matches nothing. It knows nothing of what is
-// tested. If TALLY names a file, it appends "passed failed skipped" to it.
+// Command tally summarizes the output of "go test -json": one line for each package, one for
+// each slow test, and the whole output of a failed or skipped test. It fails if a test failed,
+// if no test of a built package ran, or if there was no package at all. So a -run pattern that
+// no longer matches does not pass unnoticed. If the environment variable TALLY names a file,
+// tally appends the three numbers "passed failed skipped" to it.
 package main
 
 import (
@@ -19,8 +18,8 @@ func main() {
 	}
 }
 
-// run reads events from in, prints the summary to out and appends the numbers
-// to the file record, if that is not empty.
+// run reads events from in, prints the summary to out and appends the numbers to the file
+// record, unless record is empty. It errs if the run did not pass.
 func run(in io.Reader, out io.Writer, record string) error {
 	t := newTally(out)
 	if err := t.read(in); err != nil {

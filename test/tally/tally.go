@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// slow is how many seconds make a passing test worth a line.
+// slow is the time in seconds from which a passing test gets a line.
 const slow = 2.0
 
-// event is one line of test2json; see "go doc test2json".
+// event is one line of test2json. See "go doc test2json".
 type event struct {
 	Action, Package, Test, Output string
 	Elapsed                       float64
@@ -22,11 +22,11 @@ type event struct {
 type tally struct {
 	out                     io.Writer
 	passed, failed, skipped int
-	// ran counts the tests of each package that started.
+	// ran is the number of started tests by package.
 	ran map[string]int
-	// wrong lists what failed that is not a test: a build, a package.
+	// wrong has the failures of builds and packages.
 	wrong []string
-	// printed is the output of each test or package so far.
+	// printed is the output so far by package and test.
 	printed map[string][]string
 }
 
@@ -85,8 +85,8 @@ func (t *tally) end(e event, key string) {
 	}
 }
 
-// endPackage takes the last event of a package. One without test files is
-// skipped by go test; one whose test binary ran no test passes there, not here.
+// endPackage handles the last event of a package. A package without test files is skipped. A
+// package whose test binary ran no test passes in go test but fails here.
 func (t *tally) endPackage(e event, key string) {
 	switch {
 	case e.Action == "fail":
@@ -107,7 +107,7 @@ func (t *tally) repeat(key string) {
 	}
 }
 
-// verdict returns why the run did not pass, or nil.
+// verdict returns an error with all reasons why the run did not pass, or nil.
 func (t *tally) verdict() error {
 	wrong := t.wrong
 	if t.failed > 0 {
@@ -122,7 +122,7 @@ func (t *tally) verdict() error {
 	return nil
 }
 
-// record adds the numbers to the file name; an empty name records nothing.
+// record appends the numbers to the file name. It does nothing if name is empty.
 func (t *tally) record(name string) error {
 	if name == "" {
 		return nil
