@@ -67,7 +67,7 @@ func TestReleaseObjects(t *testing.T) {
 		}
 	}
 	deleteCRDs(t, k)
-	b := newBench()
+	b := newTestTool()
 	b.objects = func() (dynamic.Interface, error) { return dynamic.NewForConfig(server.Config) }
 	if err := b.releaseObjects(t.Context()); err != nil {
 		t.Fatal(err)

@@ -54,16 +54,16 @@ func nestedNode(name string) *corev1.Node {
 	return n
 }
 
-// bench is a tool with a fake cluster.
-type bench struct {
+// testTool is a tool with a fake cluster.
+type testTool struct {
 	*tool
 	out  bytes.Buffer
 	ran  [][]string
 	kube *fake.Clientset
 }
 
-func newBench(objects ...runtime.Object) *bench {
-	b := &bench{kube: fake.NewClientset(objects...)}
+func newTestTool(objects ...runtime.Object) *testTool {
+	b := &testTool{kube: fake.NewClientset(objects...)}
 	b.tool = newTool(Streams{In: strings.NewReader(""), Out: &b.out, Err: &b.out})
 	b.connect = func() (kubernetes.Interface, error) { return b.kube, nil }
 	b.findProgram = func(name string) (string, error) { return "/bin/" + name, nil }
@@ -83,7 +83,7 @@ func TestDatabasePassesArgumentsOn(t *testing.T) {
 		{[]string{"nbctl", "--wait=none", "show"}, []string{"/bin/ovn-nbctl", "--db=tcp:172.31.0.1:6641,tcp:172.31.0.2:6641", "--wait=none", "show"}},
 		{[]string{"sbctl", "--wait=sb", "--help", "x"}, []string{"/bin/ovn-sbctl", "--db=tcp:172.31.0.1:6642", "--wait=sb", "--help", "x"}},
 	} {
-		b := newBench(configMap(configured))
+		b := newTestTool(configMap(configured))
 		if err := b.execute(t.Context(), c.args); err != nil {
 			t.Errorf("%q: %v", c.args, err)
 		}
@@ -96,7 +96,7 @@ func TestDatabasePassesArgumentsOn(t *testing.T) {
 func TestDatabaseRefusesWait(t *testing.T) {
 	t.Parallel()
 	for _, arg := range []string{"--wait=sb", "--wait=hv", "--wait", "--wai=sb", "--w=hv"} {
-		b := newBench(configMap(configured))
+		b := newTestTool(configMap(configured))
 		err := b.execute(t.Context(), []string{"nbctl", arg, "ls-add", "a"})
 		if err == nil || !strings.Contains(err.Error(), "NB_Global") || len(b.ran) > 0 {
 			t.Errorf("%s: got %v and ran %q", arg, err, b.ran)
@@ -113,7 +113,7 @@ func TestDatabaseWithoutSettings(t *testing.T) {
 		"is Isthmus installed here":   nil,
 		"the settings have no sbAddr": {configMap("cluster: a\nnbAddresses: ['tcp:x:1']\napiServers: ['x:1']")},
 	} {
-		err := newBench(objects...).execute(t.Context(), []string{"sbctl", "show"})
+		err := newTestTool(objects...).execute(t.Context(), []string{"sbctl", "show"})
 		if err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("got %v, want %s", err, text)
 		}
@@ -137,7 +137,7 @@ func agentPod() []runtime.Object {
 }
 
 // ends makes each watched pod end at once with state.
-func (b *bench) ends(state corev1.ContainerStateTerminated) {
+func (b *testTool) ends(state corev1.ContainerStateTerminated) {
 	b.kube.PrependWatchReactor("pods", func(clienttesting.Action) (bool, watch.Interface, error) {
 		w := watch.NewFakeWithChanSize(1, false)
 		w.Add(&corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &state}}}}})
@@ -155,7 +155,7 @@ func TestDatabaseOnNode(t *testing.T) {
 		"badly":   {corev1.ContainerStateTerminated{ExitCode: 1}, func(err error) bool { return errors.Is(err, Exit(1)) }},
 		"missing": {corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError"}, func(err error) bool { return err != nil && strings.Contains(err.Error(), "apt install ovn-common") }},
 	} {
-		b := newBench(append(agentPod(), configMap(configured))...)
+		b := newTestTool(append(agentPod(), configMap(configured))...)
 		b.findProgram = func(string) (string, error) { return "", errors.New("not found") }
 		b.ends(c.state)
 		if err := b.execute(t.Context(), []string{"nbctl", "show"}); !c.check(err) {
@@ -178,10 +178,10 @@ func TestDatabaseOnNode(t *testing.T) {
 }
 
 // No program is run on a virtual machine, which has no OVN.
-func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
+func TestNoProgramOnNestedNode(t *testing.T) {
 	t.Parallel()
 	objects := agentPod()
-	b := newBench(append(objects, configMap(configured), nestedNode(objects[1].(*corev1.Pod).Spec.NodeName))...)
+	b := newTestTool(append(objects, configMap(configured), nestedNode(objects[1].(*corev1.Pod).Spec.NodeName))...)
 	b.findProgram = func(name string) (string, error) { return "", errors.New(name + " is not there") }
 	if err := b.execute(t.Context(), []string{"nbctl", "show"}); err == nil || !strings.Contains(err.Error(), "on a node with OVN") {
 		t.Errorf("got %v", err)
@@ -189,9 +189,9 @@ func TestNoProgramIsRunInAVirtualMachine(t *testing.T) {
 }
 
 // The program is run even if the user may create pods but not list nodes.
-func TestAProgramIsRunForThoseWhoSeeNoNodes(t *testing.T) {
+func TestProgramWithoutNodePermission(t *testing.T) {
 	t.Parallel()
-	b := newBench(append(agentPod(), configMap(configured))...)
+	b := newTestTool(append(agentPod(), configMap(configured))...)
 	b.findProgram = func(name string) (string, error) { return "", errors.New(name + " is not there") }
 	b.ends(corev1.ContainerStateTerminated{})
 	b.kube.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -204,7 +204,7 @@ func TestAProgramIsRunForThoseWhoSeeNoNodes(t *testing.T) {
 
 func TestNeutronConfig(t *testing.T) {
 	t.Parallel()
-	b := newBench(configMap(configured), node("node2", ""), node("node1", "172.31.0.11"), nestedNode("worker1"))
+	b := newTestTool(configMap(configured), node("node2", ""), node("node1", "172.31.0.11"), nestedNode("worker1"))
 	if err := b.execute(t.Context(), []string{"neutron", "config"}); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestNeutronConfig(t *testing.T) {
 func TestCleanupNeedsTheControllerGone(t *testing.T) {
 	t.Parallel()
 	controller := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: settings.Namespace, Name: controllers}, Status: appsv1.DeploymentStatus{Replicas: 1}}
-	err := newBench(configMap(configured), controller).execute(t.Context(), []string{"cleanup", "--cluster", "test", "--yes"})
+	err := newTestTool(configMap(configured), controller).execute(t.Context(), []string{"cleanup", "--cluster", "test", "--yes"})
 	if err == nil || !strings.Contains(err.Error(), "would put everything back") {
 		t.Errorf("got %v", err)
 	}
@@ -239,13 +239,13 @@ func TestCleanupWithoutSettingsAsks(t *testing.T) {
 		"another":     {[]runtime.Object{configMap(strings.Replace(configured, "cluster: test", "cluster: other", 1))}, cleanupTarget{northbounds: o.northbounds}},
 		"none":        {nil, cleanupTarget{northbounds: o.northbounds, here: true, noSettings: true}},
 	} {
-		got, err := newBench(c.objects...).cleanable(t.Context(), o)
+		got, err := newTestTool(c.objects...).cleanable(t.Context(), o)
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(cleanupTarget{})); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", name, err, diff)
 		}
 	}
 	for answer, confirmed := range map[string]bool{"test\n": true, "yes\n": false, "": false} {
-		b := newBench()
+		b := newTestTool()
 		b.In = strings.NewReader(answer)
 		if err := b.confirmRelease(o); (err == nil) != confirmed {
 			t.Errorf("%q: %v", answer, err)

@@ -52,8 +52,8 @@ func newOpenstack(t *testing.T) *openstack {
 // snapshot returns all objects of the cloud.
 func (s *openstack) snapshot() []string { return append(s.Snapshot(), s.octavia.Snapshot()...) }
 
-// live creates the objects of a small cluster.
-func (s *openstack) live(t *testing.T, owner string) {
+// createObjects creates the objects of a small cluster.
+func (s *openstack) createObjects(t *testing.T, owner string) {
 	t.Helper()
 	network := neutron.New(t.Context(), neutron.Options{Owner: owner, Cloud: neutrontest.Name, CloudsFile: s.file})
 	defer network.Close()
@@ -90,7 +90,7 @@ func (s *openstack) live(t *testing.T, owner string) {
 
 // clean runs the command as a user with a clouds.yaml and without a cluster.
 func (s *openstack) clean(ctx context.Context, more ...string) (string, error) {
-	b := newBench()
+	b := newTestTool()
 	b.connect = func() (kubernetes.Interface, error) { return nil, errors.New("no kubeconfig") }
 	b.pauses = retry.Backoff{First: time.Millisecond, Longest: time.Millisecond}
 	args := append([]string{"neutron", "cleanup", "--cluster", "one", "--clouds-file", s.file, "--cloud", neutrontest.Name}, more...)
@@ -103,9 +103,9 @@ func (s *openstack) clean(ctx context.Context, more ...string) (string, error) {
 func TestCleanupOfOneOfTwoClusters(t *testing.T) {
 	t.Parallel()
 	s := newOpenstack(t)
-	s.live(t, "two")
+	s.createObjects(t, "two")
 	before := s.snapshot()
-	s.live(t, "one")
+	s.createObjects(t, "one")
 	said, err := s.clean(t.Context(), "--yes")
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestCleanupOfOneOfTwoClusters(t *testing.T) {
 func TestCleanupAsksAndLists(t *testing.T) {
 	t.Parallel()
 	s := newOpenstack(t)
-	s.live(t, "one")
+	s.createObjects(t, "one")
 	before := s.snapshot()
 	said, err := s.clean(t.Context(), "--dry-run")
 	if err != nil || strings.Contains(said, "deleted") {
@@ -153,14 +153,14 @@ func TestCleanupAsksAndLists(t *testing.T) {
 }
 
 // A network of ours with foreign ports stays, and is named.
-func TestCleanupSparesOthers(t *testing.T) {
+func TestCleanupKeepsForeignObjects(t *testing.T) {
 	t.Parallel()
 	for collection, foreign := range map[string]map[string]any{
 		"ports":   {"name": "machine", "device_owner": "compute:nova"},
 		"subnets": {"name": "machines", "cidr": "192.168.7.0/24", "ip_version": 4},
 	} {
 		s := newOpenstack(t)
-		s.live(t, "one")
+		s.createObjects(t, "one")
 		foreign["network_id"] = s.id(t, "networks", "pods")
 		id := s.Add(collection, foreign)
 		if said, err := s.clean(t.Context(), "--yes"); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("network pods: %s", foreign["name"])) {
@@ -216,7 +216,7 @@ func TestCleanupWithoutOctavia(t *testing.T) {
 
 // For each n, the cleanup is killed at its n-th call, executed or not. A second run
 // leaves nothing. If the call only returns an error, no second run is needed.
-func TestCleanupAfterAccidents(t *testing.T) {
+func TestCleanupAfterFailures(t *testing.T) {
 	t.Parallel()
 	for _, how := range []struct {
 		name           string
@@ -233,18 +233,18 @@ func TestCleanupAfterAccidents(t *testing.T) {
 		t.Run(how.name, func(t *testing.T) {
 			t.Parallel()
 			for n, more := 1, true; more; n++ {
-				more = accident(t, n, how.octavia, how.after, how.code)
+				more = failAt(t, n, how.octavia, how.after, how.code)
 			}
 		})
 	}
 }
 
-// accident makes the n-th call fail. It returns false if there is no such call.
-func accident(t *testing.T, n int, inOctavia, after bool, code int) bool {
+// failAt makes the n-th call fail. It returns false if there is no such call.
+func failAt(t *testing.T, n int, inOctavia, after bool, code int) bool {
 	t.Helper()
 	s := newOpenstack(t)
 	before := s.snapshot()
-	s.live(t, "one")
+	s.createObjects(t, "one")
 	ctx, die := context.WithCancel(t.Context())
 	defer die()
 	fail := func() {
@@ -301,7 +301,7 @@ func TestCleanupPausesAfterProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var a attempts
-		if err := (cloudCleanup{tool: newBench().tool}).clear(t.Context(), &a); err != nil {
+		if err := (cloudCleanup{tool: newTestTool().tool}).clear(t.Context(), &a); err != nil {
 			t.Fatal(err)
 		}
 		for i := range a[1:] {
@@ -342,7 +342,7 @@ func TestCloudCleanupNeedsTheControllerGone(t *testing.T) {
 			c.objects = append(c.objects, configMap(strings.Replace(configured, "cluster: test", "cluster: "+c.cluster, 1)))
 		}
 		s := newOpenstack(t)
-		b := newBench(c.objects...)
+		b := newTestTool(c.objects...)
 		args := []string{"neutron", "cleanup", "--cluster", "test", "--yes", "--clouds-file", s.file, "--cloud", neutrontest.Name}
 		if c.forced {
 			args = append(args, "--force")
@@ -377,7 +377,7 @@ func TestCleanupFindsTheCloud(t *testing.T) {
 		"no Secret":     {objects: inCluster[:1], fails: "isthmus-openstack"},
 		"no such cloud": {args: []string{"--cloud", "nosuch", "--clouds-file", s.file}, fails: "nosuch"},
 	} {
-		b := newBench(c.objects...)
+		b := newTestTool(c.objects...)
 		b.getenv = func(name string) string { return c.env[name] }
 		err := b.execute(t.Context(), append([]string{"neutron", "cleanup", "--cluster", "test", "--dry-run"}, c.args...))
 		if failed := err != nil; failed != (c.fails != "") || failed && !strings.Contains(err.Error(), c.fails) {

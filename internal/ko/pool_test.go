@@ -79,7 +79,7 @@ node1   pods     k8s-pods   4
 		},
 		{args: "pool list", asks: "pool list", answer: "nonsense", want: "\n", fails: `pod kube-system/on-node1 answers "nonsense"`},
 	} {
-		b := newBench(controllerPods("node2", "node1")...)
+		b := newTestTool(controllerPods("node2", "node1")...)
 		b.run = func(_ context.Context, s Streams, argv []string) error {
 			b.ran = append(b.ran, argv)
 			_, err := fmt.Fprint(s.Out, c.answer)
@@ -117,7 +117,7 @@ func TestPoolsOfControllerOutside(t *testing.T) {
 	})}
 	ended := make(chan error)
 	go func() { ended <- s.Serve(l) }()
-	b := newBench()
+	b := newTestTool()
 	if err := b.execute(t.Context(), []string{"pool", "list", "--pool-socket", path, "--node=node1"}); err != nil {
 		t.Error(err)
 	}
@@ -140,7 +140,7 @@ func TestPoolCommandsRefused(t *testing.T) {
 		"pool free":                    "at least one of the flags",
 		"pool free --all --node node1": "none of the others can be",
 	} {
-		if err := newBench(controllerPods("node1")...).execute(t.Context(), strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
+		if err := newTestTool(controllerPods("node1")...).execute(t.Context(), strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

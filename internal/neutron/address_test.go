@@ -11,8 +11,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// asking is a pod that asks for addresses.
-func asking(name, node string, addrs []netip.Prefix) intent.Want {
+// podWithAddresses is a pod that asks for addresses.
+func podWithAddresses(name, node string, addrs []netip.Prefix) intent.Want {
 	w := podWant(name, node)
 	for _, a := range addrs {
 		w.Ports[0].Addrs = append(w.Ports[0].Addrs, a.Addr())
@@ -22,14 +22,14 @@ func asking(name, node string, addrs []netip.Prefix) intent.Want {
 
 // A port with an address that a pod asked for comes back into the pool. The next pod that
 // asks for the address gets that port, on any node and in any groups.
-func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
+func TestPoolHasRequestedAddress(t *testing.T) {
 	t.Parallel()
 	for _, node := range []string{"node1", "node2"} {
 		c := neutrontest.New(t)
-		f := pool(t, c, portpool.Limits{Min: 2, Batch: 2})
+		f := startPool(t, c, portpool.Limits{Min: 2, Batch: 2})
 		apply(t, f, "policy/ns/web", policyWant())
-		was := returned(t, f)
-		w := asking("ns/b", node, was.Addrs)
+		was := returnedPort(t, f)
+		w := podWithAddresses("ns/b", node, was.Addrs)
 		w.Ports[0].Groups = []string{"np.web"}
 		now := apply(t, f, "pod/ns/b", w).Ports["ns/b"]
 		if now.ID != was.ID {
@@ -38,37 +38,37 @@ func TestPoolHasTheAddressThatIsAskedFor(t *testing.T) {
 		if host := c.Thing("ports", now.ID)["binding:host_id"]; host != node {
 			t.Errorf("the port of the pod on %s is bound to %v", node, host)
 		}
-		if seen := apply(t, f, "pod/ns/b", w); seen.Ports["ns/b"].ID != was.ID {
-			t.Errorf("the same again: %+v", seen)
+		if observed := apply(t, f, "pod/ns/b", w); observed.Ports["ns/b"].ID != was.ID {
+			t.Errorf("the same again: %+v", observed)
 		}
 	}
 }
 
-// returned returns a pod's port after the pool has it back.
-func returned(t *testing.T, f *Fabric) intent.PortStatus {
+// returnedPort returns a pod's port after the pool has it back.
+func returnedPort(t *testing.T, f *Fabric) intent.PortStatus {
 	t.Helper()
 	was := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
-	full(t, f, 2)
+	awaitFull(t, f, 2)
 	apply(t, f, "pod/ns/a", intent.Want{})
-	full(t, f, 3)
+	awaitFull(t, f, 3)
 	return was
 }
 
 // If the pool's port cannot be changed into the wanted one, it is deleted first.
-func TestPoolGivesWayToAChosenMAC(t *testing.T) {
+func TestPoolPortDeletedForRequestedMAC(t *testing.T) {
 	t.Parallel()
-	f := pool(t, neutrontest.New(t), portpool.Limits{Min: 2, Batch: 2})
-	was := returned(t, f)
-	w := asking("ns/b", "node1", was.Addrs)
+	f := startPool(t, neutrontest.New(t), portpool.Limits{Min: 2, Batch: 2})
+	was := returnedPort(t, f)
+	w := podWithAddresses("ns/b", "node1", was.Addrs)
 	w.Ports[0].MAC = "02:00:00:00:00:77"
 	var now intent.PortStatus
 	eventually(t, time.Minute, "the pool's port is gone", func() bool {
-		seen, err := f.Apply(t.Context(), "pod/ns/b", w)
+		observed, err := f.Apply(t.Context(), "pod/ns/b", w)
 		var wait intent.Wait
 		if err != nil && (!errors.As(err, &wait) || wait.Reason != "AddressTaken") {
 			t.Fatal(err)
 		}
-		now = seen.Ports["ns/b"]
+		now = observed.Ports["ns/b"]
 		return err == nil
 	})
 	if now.ID == was.ID || now.MAC != "02:00:00:00:00:77" {

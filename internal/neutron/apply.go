@@ -38,11 +38,11 @@ type entry struct {
 func (f *Fabric) Apply(ctx context.Context, u intent.Unit, w intent.Want) (intent.Observed, error) {
 	e := f.enter(u)
 	defer f.leave(u, e)
-	seen, err := f.apply(ctx, u, w, e)
+	observed, err := f.apply(ctx, u, w, e)
 	if err != nil && !openstack.IsOutcome(err) {
 		err = fmt.Errorf("apply %s to Neutron: %w", u, err)
 	}
-	return seen, err
+	return observed, err
 }
 
 func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *entry) (intent.Observed, error) {
@@ -70,8 +70,8 @@ func (f *Fabric) apply(ctx context.Context, u intent.Unit, w intent.Want, e *ent
 		return intent.Observed{}, err
 	}
 	f.remember(u, w, e)
-	seen := f.observe(w, e, changed)
-	return seen, f.awaitUp(u, w, seen)
+	observed := f.observe(w, e, changed)
+	return observed, f.awaitUp(u, w, observed)
 }
 
 // readUnit reads the unit's objects from Neutron, unless the entry's objects are certain.
@@ -83,11 +83,11 @@ func (f *Fabric) readUnit(ctx context.Context, a *client.Client, m plan.Owner, e
 	if err != nil {
 		return err
 	}
-	lent, err := unnamedPorts(ctx, a, e.objects, m)
+	unnamed, err := unnamedPorts(ctx, a, e.objects, m)
 	if err != nil {
 		return err
 	}
-	if e.objects, err = f.placeSubports(ctx, a, append(found, lent...)); err != nil {
+	if e.objects, err = f.placeSubports(ctx, a, append(found, unnamed...)); err != nil {
 		return err
 	}
 	e.sure = true
@@ -185,8 +185,8 @@ func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps [
 	if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
 		return nil // Neutron created it together with its group
 	}
-	made, err := a.Create(ctx, steps)
-	for _, w := range made {
+	created, err := a.Create(ctx, steps)
+	for _, w := range created {
 		f.noteCreated(e, w, s.Kind)
 	}
 	return err
@@ -325,7 +325,7 @@ func (e *entry) network(s intent.Network) plan.Network {
 }
 
 func (f *Fabric) observe(w intent.Want, e *entry, changed int) intent.Observed {
-	seen := intent.Observed{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
+	observed := intent.Observed{Changed: changed, Up: map[string]bool{}, Ports: map[string]intent.PortStatus{}}
 	var want []plan.Object
 	for _, o := range e.want {
 		if o.Kind == plan.KindPort {
@@ -339,8 +339,8 @@ func (f *Fabric) observe(w intent.Want, e *entry, changed int) intent.Observed {
 			continue
 		}
 		s, _ := f.Network(p.Network)
-		seen.Ports[p.Name] = plan.PortStatus(h, s)
-		seen.Up[p.Name] = f.isUp(h) // a hint: Neutron loses events
+		observed.Ports[p.Name] = plan.PortStatus(h, s)
+		observed.Up[p.Name] = f.isUp(h) // a hint: Neutron loses events
 	}
-	return seen
+	return observed
 }

@@ -66,9 +66,9 @@ func subports(steps []plan.Step) []trunk.Subport {
 const PortNotUp = "PortNotUp"
 
 // awaitUp returns an intent.Wait if one of the unit's ports must have been up once and has not.
-func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, seen intent.Observed) error {
+func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, observed intent.Observed) error {
 	for _, p := range w.Ports {
-		if b, exists := seen.Ports[p.Name]; exists && p.MustBeUp && p.Parent != "" && !seen.Up[p.Name] {
+		if b, exists := observed.Ports[p.Name]; exists && p.MustBeUp && p.Parent != "" && !observed.Up[p.Name] {
 			f.pending.Await(b.ID, u, p.Parent)
 			return intent.Wait{Reason: PortNotUp, For: "port " + p.Name + " to come up"}
 		}

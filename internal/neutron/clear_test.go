@@ -16,8 +16,8 @@ import (
 func TestClearWhileThePoolIsFilled(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
-	reached, on := hold(c, http.MethodPost)
+	f := startPool(t, c, portpool.Limits{Min: 1, Batch: 1})
+	reached, on := holdAnswer(c, http.MethodPost)
 	apply(t, f, "pod/ns/last", podWant("ns/last", "node1")) // takes the pool's last port
 	<-reached
 	cleared := make(chan error, 1)

@@ -28,7 +28,7 @@ func contract(t *testing.T, o Options) {
 	o.Pool = &portpool.Limits{Min: 2, Batch: 2}
 	f := startAs(t, o)
 	r := router(t, f)
-	t.Cleanup(func() { unmake(t, f, r) })
+	t.Cleanup(func() { deleteEverything(t, f, r) })
 	apply(t, f, "subnet/net2", subnetWant(r))
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func contract(t *testing.T, o Options) {
 	contractRefusals(t, f)
 	contractGroups(t, f)
 	contractPool(t, f)
-	contractIntruder(t, f)
+	contractForeignDelete(t, f)
 	contractCrash(t, f)
 	contractPrefixes(t, f, r)
 	contractTrunk(t, f)
@@ -50,9 +50,9 @@ func contract(t *testing.T, o Options) {
 	}
 }
 
-// unmake deletes everything, also after a failed test. The test's context has ended by
-// then.
-func unmake(t *testing.T, f *Fabric, router string) {
+// deleteEverything deletes everything, also after a failed test. The test's context has
+// ended by then.
+func deleteEverything(t *testing.T, f *Fabric, router string) {
 	t.Helper()
 	a := f.session.Load()
 	ctx := t.Context()
@@ -200,9 +200,9 @@ func contractPool(t *testing.T, f *Fabric) {
 	eventually(t, time.Minute, "the pool is full", func() bool {
 		return len(f.PortPool.Pools()) == 1 && f.PortPool.Pools()[0].Ready == 2 && f.PortPool.Pools()[0].Making == 0
 	})
-	seen := apply(t, f, "pod/ns/quick", podWant("ns/quick", "node1"))
-	if seen.Changed != 0 || len(seen.Ports["ns/quick"].Addrs) != 2 {
-		t.Errorf("a port from the pool: %+v", seen)
+	observed := apply(t, f, "pod/ns/quick", podWant("ns/quick", "node1"))
+	if observed.Changed != 0 || len(observed.Ports["ns/quick"].Addrs) != 2 {
+		t.Errorf("a port from the pool: %+v", observed)
 	}
 	eventually(t, time.Minute, "the port has its name", func() bool {
 		return slices.Contains(content(t, f), "pod/ns/quick: port ns/quick")
@@ -214,8 +214,9 @@ func contractPool(t *testing.T, f *Fabric) {
 	}
 }
 
-// contractIntruder checks that a port is created again after another client deleted it.
-func contractIntruder(t *testing.T, f *Fabric) {
+// contractForeignDelete checks that a port is created again after another client deleted
+// it.
+func contractForeignDelete(t *testing.T, f *Fabric) {
 	t.Helper()
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
 	if err := f.session.Load().Delete(t.Context(), plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindPort, ID: id}}); err != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// makeTheirs creates an object as another client would, and returns a function that
-// deletes it.
-func makeTheirs(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string, undo func()) {
+// createForeignObject creates an object as another client would, and returns a function
+// that deletes it.
+func createForeignObject(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string, undo func()) {
 	t.Helper()
 	a := f.session.Load()
 	made, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{Kind: k, Fields: fs}}})
@@ -35,13 +35,13 @@ func makeTheirs(t *testing.T, f *Fabric, k plan.Kind, fs plan.Fields) (id string
 // contractTrunk checks our subports on a foreign parent port, beside foreign subports.
 func contractTrunk(t *testing.T, f *Fabric) {
 	t.Helper()
-	network, removeNetwork := makeTheirs(t, f, plan.KindNetwork, plan.Fields{"name": "machines"})
+	network, removeNetwork := createForeignObject(t, f, plan.KindNetwork, plan.Fields{"name": "machines"})
 	defer removeNetwork()
-	parent, removeParent := makeTheirs(t, f, plan.KindPort, plan.Fields{"name": "vm1", "network_id": network})
+	parent, removeParent := createForeignObject(t, f, plan.KindPort, plan.Fields{"name": "vm1", "network_id": network})
 	defer removeParent()
-	other, removeOther := makeTheirs(t, f, plan.KindPort, plan.Fields{"name": "other", "network_id": network})
+	other, removeOther := createForeignObject(t, f, plan.KindPort, plan.Fields{"name": "other", "network_id": network})
 	defer removeOther()
-	trunkID, removeTrunk := makeTheirs(t, f, plan.KindTrunk, plan.Fields{"name": "vm1", "port_id": parent})
+	trunkID, removeTrunk := createForeignObject(t, f, plan.KindTrunk, plan.Fields{"name": "vm1", "port_id": parent})
 	b := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]
 	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)); b.Tag == 0 || again.Changed != 0 || again.Ports["ns/n1"].Tag != b.Tag {
 		t.Errorf("%+v, and again %+v", b, again)
@@ -55,7 +55,7 @@ func contractTrunk(t *testing.T, f *Fabric) {
 	if _, err := f.Apply(t.Context(), "pod/ns/n1", stopped("ns/n1", parent)); reason(err) != trunk.NoTrunk {
 		t.Errorf("%v", err)
 	}
-	_, removeTrunk = makeTheirs(t, f, plan.KindTrunk, plan.Fields{"name": "vm1", "port_id": parent})
+	_, removeTrunk = createForeignObject(t, f, plan.KindTrunk, plan.Fields{"name": "vm1", "port_id": parent})
 	defer removeTrunk()
 	if again := apply(t, f, "pod/ns/n1", stopped("ns/n1", parent)).Ports["ns/n1"]; again.ID != b.ID || again.Tag == 0 {
 		t.Errorf("the pod had %+v, and has %+v", b, again)

@@ -54,16 +54,16 @@ func TestCalls(t *testing.T) {
 }
 
 // All calls of the pool are background calls.
-func TestCallsOfThePool(t *testing.T) {
+func TestPoolCallsAreBackground(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	var y tally
-	f := poolAs(t, Options{
+	f := startPoolAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &portpool.Limits{Min: 2, Batch: 2},
 	})
 	y.since()
 	apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
-	full(t, f, 2)
+	awaitFull(t, f, 2)
 	eventually(t, time.Minute, "it has its name", func() bool { return slices.Contains(pods(c), "ns/a") })
 	f.Close()
 	calls := y.since()

@@ -45,17 +45,17 @@ func life(router, parent string) []map[intent.Unit]intent.Want {
 	}
 }
 
-// walk applies states in order until an error.
-func walk(ctx context.Context, f *Fabric, states []map[intent.Unit]intent.Want) error {
+// applyStates applies states in order until an error.
+func applyStates(ctx context.Context, f *Fabric, states []map[intent.Unit]intent.Want) error {
 	for _, s := range states {
-		if err := walkState(ctx, f, s); err != nil {
+		if err := applyState(ctx, f, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func walkState(ctx context.Context, f *Fabric, state map[intent.Unit]intent.Want) error {
+func applyState(ctx context.Context, f *Fabric, state map[intent.Unit]intent.Want) error {
 	units := []intent.Unit{}
 	for u := range state {
 		units = append(units, u)
@@ -69,8 +69,8 @@ func walkState(ctx context.Context, f *Fabric, state map[intent.Unit]intent.Want
 	return nil
 }
 
-// world returns the result of states: what each unit wants at the end.
-func world(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
+// finalState returns the result of states: what each unit wants at the end.
+func finalState(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
 	all := map[intent.Unit]intent.Want{}
 	for _, s := range states {
 		maps.Copy(all, s)
@@ -78,44 +78,44 @@ func world(states []map[intent.Unit]intent.Want) map[intent.Unit]intent.Want {
 	return all
 }
 
-// accident is the way in which a call fails.
-type accident struct {
+// failure is the way in which a call fails.
+type failure struct {
 	// restart is true if the controller dies of it.
 	restart bool
 	// after is true if the call is executed all the same.
 	after bool
-	// birthTags is true if this Neutron takes tags in the call that creates a port.
-	birthTags bool
+	// tagsOnCreate is true if this Neutron takes tags in the call that creates a port.
+	tagsOnCreate bool
 }
 
 // For each n, the n-th call fails, executed or not, and the controller dies or goes on.
 // After it has applied everything again, nothing is left over and nothing exists twice.
-func TestAccidentAtEveryCall(t *testing.T) {
+func TestFailureAtEveryCall(t *testing.T) {
 	t.Parallel()
-	for _, a := range []accident{
-		{restart: true}, {restart: true, after: true}, {}, {after: true}, {restart: true, after: true, birthTags: true},
+	for _, a := range []failure{
+		{restart: true}, {restart: true, after: true}, {}, {after: true}, {restart: true, after: true, tagsOnCreate: true},
 	} {
 		for upTo := range life("", "") {
-			want := flawless(t, upTo+1)
+			want := withoutFailure(t, upTo+1)
 			for n, more := 1, true; more; n++ {
-				more = a.happen(t, upTo+1, n, want)
+				more = a.run(t, upTo+1, n, want)
 			}
 		}
 	}
 }
 
-// happen makes the n-th call of the last of several states fail. It returns false if
+// run makes the n-th call of the last of several states fail. It returns false if
 // there is no such call.
-func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bool {
+func (a failure) run(t *testing.T, upTo, n int, want map[string][]string) bool {
 	t.Helper()
 	c := neutrontest.New(t)
-	if a.birthTags {
+	if a.tagsOnCreate {
 		c.Extend(client.ExtPortTags)
 	}
 	parent, _ := c.Trunk("vm1")
 	f := start(t, c, nil)
 	states := life(router(t, f), parent)[:upTo]
-	if err := walk(t.Context(), f, states[:upTo-1]); err != nil {
+	if err := applyStates(t.Context(), f, states[:upTo-1]); err != nil {
 		t.Fatal(err)
 	}
 	ctx, die := context.WithCancel(t.Context())
@@ -129,7 +129,7 @@ func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bo
 		}
 		return &neutrontest.Fault{After: a.after}
 	})
-	if err := walkState(ctx, f, states[upTo-1]); err != nil && !a.restart {
+	if err := applyState(ctx, f, states[upTo-1]); err != nil && !a.restart {
 		settle(t, f, states[upTo-1])
 	}
 	happened := len(c.Calls()) >= n
@@ -138,7 +138,7 @@ func (a accident) happen(t *testing.T, upTo, n int, want map[string][]string) bo
 		f.Close()
 		f.idle()
 		f = start(t, c, nil)
-		recover(t, f, world(states))
+		recover(t, f, finalState(states))
 	}
 	if diff := cmp.Diff(want, everything(t, c, f)); diff != "" {
 		t.Fatalf("%+v in state %d at call %d: %s", a, upTo, n, diff)
@@ -183,13 +183,13 @@ func settle(t *testing.T, f *Fabric, all map[intent.Unit]intent.Want) {
 	t.Fatal(err)
 }
 
-// flawless returns the result when no call fails.
-func flawless(t *testing.T, upTo int) map[string][]string {
+// withoutFailure returns the result when no call fails.
+func withoutFailure(t *testing.T, upTo int) map[string][]string {
 	t.Helper()
 	c := neutrontest.New(t)
 	parent, _ := c.Trunk("vm1")
 	f := start(t, c, nil)
-	settle(t, f, world(life(router(t, f), parent)[:upTo]))
+	settle(t, f, finalState(life(router(t, f), parent)[:upTo]))
 	return everything(t, c, f)
 }
 

@@ -103,7 +103,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-func TestNeutronLacksWhatWeNeed(t *testing.T) {
+func TestMissingExtensions(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	for _, needed := range []string{client.ExtTags, client.ExtDescription, client.ExtGroups, client.ExtRouters} {

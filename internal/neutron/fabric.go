@@ -175,11 +175,11 @@ func (f *Fabric) dependencies(ctx context.Context, a *client.Client, w intent.Wa
 		if s.Existing == "" {
 			continue
 		}
-		seen, err := a.Network(ctx, s)
+		network, err := a.Network(ctx, s)
 		if err != nil {
 			return out, err
 		}
-		f.storeNetwork(s.Name, seen)
+		f.storeNetwork(s.Name, network)
 	}
 	for _, p := range w.Ports {
 		if s, known := f.Network(p.Network); known {

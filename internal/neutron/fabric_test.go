@@ -37,9 +37,9 @@ func startAs(t *testing.T, o Options) *Fabric {
 	return f
 }
 
-// hold delays the answer to the first call with a method: the call has been executed when
-// reached is closed, and is answered when the test closes on.
-func hold(c *neutrontest.Cloud, method string) (reached <-chan struct{}, on chan<- struct{}) {
+// holdAnswer delays the answer to the first call with a method: the call has been
+// executed when reached is closed, and is answered when the test closes on.
+func holdAnswer(c *neutrontest.Cloud, method string) (reached <-chan struct{}, on chan<- struct{}) {
 	there, until := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	c.Fail(func(_ int, r *http.Request) (f *neutrontest.Fault) {
@@ -96,11 +96,11 @@ func podWant(name, node string) intent.Want {
 
 func apply(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
-	seen, err := f.Apply(t.Context(), u, w)
+	observed, err := f.Apply(t.Context(), u, w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return seen
+	return observed
 }
 
 // router creates a foreign router.
@@ -151,8 +151,8 @@ func TestSubnetAndPods(t *testing.T) {
 	f := start(t, c, nil)
 	r := router(t, f)
 	apply(t, f, "subnet/net2", subnetWant(r))
-	seen := apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
-	b := seen.Ports["ns/a"]
+	observed := apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
+	b := observed.Ports["ns/a"]
 	if b.ID == "" || b.MAC == "" || b.MTU != 1442 {
 		t.Errorf("the port is %+v", b)
 	}

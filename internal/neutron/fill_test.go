@@ -17,7 +17,7 @@ import (
 func TestFillAndFree(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, portpool.Limits{Min: 1, Max: 15, Batch: 1})
+	f := startPool(t, c, portpool.Limits{Min: 1, Max: 15, Batch: 1})
 	k := f.PortPool.Pools()[0].Key
 	if n, err := f.PortPool.Fill(t.Context(), k, 20); n != 14 || err != nil {
 		t.Errorf("%d were made (%v)", n, err)
@@ -36,13 +36,13 @@ func TestFillAndFree(t *testing.T) {
 		t.Errorf("there is still %+v", p)
 	}
 	apply(t, f, "pod/ns/next", podWant("ns/next", "node1")) // asks for such ports, so they are kept again
-	full(t, f, 1)
+	awaitFull(t, f, 1)
 }
 
-func TestFillSaysWhatIsWrong(t *testing.T) {
+func TestFillErrors(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
+	f := startPool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	k := f.PortPool.Pools()[0].Key
 	c.Fail(func(int, *http.Request) *neutrontest.Fault {
 		return &neutrontest.Fault{Code: http.StatusConflict, Word: "OverQuota", Text: "Quota exceeded for resources: ['port']."}

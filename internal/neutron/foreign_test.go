@@ -17,13 +17,13 @@ import (
 
 // There are two clusters in one project, and a foreign network with virtual machines and
 // our pods. No foreign object is changed.
-func TestNeighbours(t *testing.T) {
+func TestForeignObjects(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	c.Page(2)
 	one := start(t, c, &portpool.Limits{Min: 1})
 	two := startAs(t, Options{Owner: "c2", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
-	theirs := somebody(t, one)
+	theirs := createForeign(t, one)
 	before := c.Snapshot()
 	existing := intent.Want{Networks: []intent.Network{{Name: "vms", Existing: theirs, Prefixes: prefixes("192.168.1.0/24")}}}
 	for _, f := range []*Fabric{one, two} {
@@ -55,9 +55,9 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// somebody creates foreign objects: a network with a virtual machine, a port that looks
-// like one of the pool, and objects with our names.
-func somebody(t *testing.T, f *Fabric) string {
+// createForeign creates foreign objects: a network with a virtual machine, a port that
+// looks like one of the pool, and objects with our names.
+func createForeign(t *testing.T, f *Fabric) string {
 	t.Helper()
 	a, err := f.api(t.Context())
 	if err != nil {
@@ -84,7 +84,7 @@ func TestPoolAdopts(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	c.Extend(client.ExtPortTags)
-	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
+	f := startPool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	s, _ := f.Network("net2")
 	a := f.session.Load()
 	w, err := a.Create(t.Context(), []plan.Step{{Verb: plan.Create, Object: plan.Object{
@@ -97,7 +97,7 @@ func TestPoolAdopts(t *testing.T) {
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	full(t, f, 2)
+	awaitFull(t, f, 2)
 	var ids []string
 	for _, name := range []string{"ns/a", "ns/b"} {
 		ids = append(ids, apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID)

@@ -131,14 +131,14 @@ func (f *Fabric) runSteps(ctx context.Context, a *client.Client, u intent.Unit, 
 // wakes the units that have waited for either.
 func (f *Fabric) rememberGroups(u intent.Unit, e *entry) {
 	f.mu.Lock()
-	told := f.groups.setMembers(u, plan.GroupsOf(e.objects))
+	affected := f.groups.setMembers(u, plan.GroupsOf(e.objects))
 	for _, o := range e.objects {
 		if o.Kind == plan.KindGroup {
-			told = append(told, f.groups.learn(o.Name, ownedGroup{o.ID, u})...)
+			affected = append(affected, f.groups.learn(o.Name, ownedGroup{o.ID, u})...)
 		}
 	}
 	f.mu.Unlock()
-	f.wake(slices.DeleteFunc(told, func(w intent.Unit) bool { return w == u }))
+	f.wake(slices.DeleteFunc(affected, func(w intent.Unit) bool { return w == u }))
 }
 
 // wake causes units to be applied again.
@@ -160,17 +160,17 @@ func (f *Fabric) noteMissingGroups(err error) {
 	if !errors.As(err, &gone) {
 		return
 	}
-	var makers []intent.Unit
+	var owners []intent.Unit
 	f.mu.Lock()
 	for _, id := range gone.IDs {
 		if u := f.groups.forget(id); u != "" {
 			f.staleUnits[u] = true
-			makers = append(makers, u)
+			owners = append(owners, u)
 		}
 		maps.DeleteFunc(f.defaultGroups, func(_, known string) bool { return known == id })
 	}
 	f.mu.Unlock()
-	f.wake(makers)
+	f.wake(owners)
 }
 
 // compareGroups stores which groups exist. It returns the units that refer to a group
@@ -182,13 +182,13 @@ func (f *Fabric) compareGroups(all map[intent.Unit][]plan.Object) []intent.Unit 
 			there[o.ID] = there[o.ID] || o.Kind == plan.KindGroup
 		}
 	}
-	told := f.groups.prune(func(id string) bool { return there[id] || f.touched[id] })
+	affected := f.groups.prune(func(id string) bool { return there[id] || f.touched[id] })
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range all[u] {
 			if _, known := f.groups.groups[o.Name]; o.Kind == plan.KindGroup && !known && !f.touched[o.ID] {
-				told = append(told, f.groups.learn(o.Name, ownedGroup{o.ID, u})...)
+				affected = append(affected, f.groups.learn(o.Name, ownedGroup{o.ID, u})...)
 			}
 		}
 	}
-	return told
+	return affected
 }

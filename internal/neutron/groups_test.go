@@ -65,8 +65,8 @@ func (w *woken) has(u intent.Unit) bool {
 	return slices.Contains(w.units, u)
 }
 
-// intruder deletes one of our groups by its name, as another client would.
-func intruder(t *testing.T, f *Fabric, name string) {
+// deleteGroup deletes one of our groups by its name, as another client would.
+func deleteGroup(t *testing.T, f *Fabric, name string) {
 	t.Helper()
 	f.mu.Lock()
 	id := f.groups.groups[name].id
@@ -76,25 +76,25 @@ func intruder(t *testing.T, f *Fabric, name string) {
 	}
 }
 
-// only is a pod in these groups.
-func only(name string, groups ...string) intent.Want {
+// podIn is a pod in these groups.
+func podIn(name string, groups ...string) intent.Want {
 	w := podWant(name, "node1")
 	w.Ports[0].Groups = groups
 	return w
 }
 
 // A failure of Neutron does not make a group count as gone.
-func TestGroupsSurviveAccidents(t *testing.T) {
+func TestGroupsSurviveFailures(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 	for _, fault := range []neutrontest.Fault{{Code: http.StatusServiceUnavailable}, {}, {After: true}} {
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &fault })
-		if _, err := f.Apply(t.Context(), "pod/ns/b", only("ns/b", "peer/db")); err == nil {
+		if _, err := f.Apply(t.Context(), "pod/ns/b", podIn("ns/b", "peer/db")); err == nil {
 			t.Error("the call did not fail")
 		}
 		c.Fail(nil)
-		apply(t, f, "pod/ns/c", only("ns/c", "peer/db"))
+		apply(t, f, "pod/ns/c", podIn("ns/c", "peer/db"))
 		if calls := c.Calls(); slices.ContainsFunc(calls, func(s string) bool { return strings.HasPrefix(s, "GET") }) {
 			t.Errorf("after %+v all is asked again: %v", fault, calls)
 		}
@@ -104,18 +104,18 @@ func TestGroupsSurviveAccidents(t *testing.T) {
 
 // Another client deletes a group. The unit that owns it is woken when a call fails, and
 // creates it again. Then all units that refer to it follow.
-func TestGroupDeletedBehindOurBack(t *testing.T) {
+func TestGroupDeletedByOthers(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	var w woken
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Changed: w.changed})
-	apply(t, f, "pod/ns/a", only("ns/a", "policy/ns/web"))
-	intruder(t, f, "peer/db")
-	_, err := f.Apply(t.Context(), "pod/ns/b", only("ns/b", "peer/db"))
+	apply(t, f, "pod/ns/a", podIn("ns/a", "policy/ns/web"))
+	deleteGroup(t, f, "peer/db")
+	_, err := f.Apply(t.Context(), "pod/ns/b", podIn("ns/b", "peer/db"))
 	if reason(err) != "NotFound" || !w.has("peer/db") {
 		t.Errorf("%v, and woken are %v", err, w.units)
 	}
-	if _, err := f.Apply(t.Context(), "pod/ns/b", only("ns/b", "peer/db")); reason(err) != "WaitingForGroup" {
+	if _, err := f.Apply(t.Context(), "pod/ns/b", podIn("ns/b", "peer/db")); reason(err) != "WaitingForGroup" {
 		t.Error(err)
 	}
 	apply(t, f, "peer/db", peerWant())
@@ -123,7 +123,7 @@ func TestGroupDeletedBehindOurBack(t *testing.T) {
 		t.Errorf("woken are %v", w.units)
 	}
 	apply(t, f, "policy/ns/web", allowWant())
-	apply(t, f, "pod/ns/b", only("ns/b", "peer/db"))
+	apply(t, f, "pod/ns/b", podIn("ns/b", "peer/db"))
 	settled(t, c, f)
 }
 
@@ -145,17 +145,17 @@ func settled(t *testing.T, c *neutrontest.Cloud, f *Fabric) {
 }
 
 // Refresh finds a missing group, too, and returns all units that refer to it.
-func TestLookFindsAGroupGone(t *testing.T) {
+func TestRefreshFindsMissingGroup(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
-	apply(t, f, "pod/ns/a", only("ns/a", "policy/ns/web"))
-	waiting := only("ns/b", "peer/db")
+	apply(t, f, "pod/ns/a", podIn("ns/a", "policy/ns/web"))
+	waiting := podIn("ns/b", "peer/db")
 	waiting.Ports[0].Network = "unknown"
 	if _, err := f.Apply(t.Context(), "pod/ns/b", waiting); reason(err) != "WaitingForNetwork" {
 		t.Error(err)
 	}
-	intruder(t, f, "peer/db")
+	deleteGroup(t, f, "peer/db")
 	changed, err := f.Refresh(t.Context(), nil)
 	if diff := cmp.Diff([]intent.Unit{"peer/db", "pod/ns/b", "policy/ns/web"}, changed); diff != "" || err != nil {
 		t.Error(err, diff)
@@ -180,14 +180,14 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 		t.Errorf("%v, after %v", err, c.Calls())
 	}
 	c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{After: true} })
-	if _, err := f.Apply(t.Context(), "pod/ns/a", only("ns/a", "peer/db")); err == nil {
+	if _, err := f.Apply(t.Context(), "pod/ns/a", podIn("ns/a", "peer/db")); err == nil {
 		t.Error("the call did not fail")
 	}
 	c.Fail(nil)
 	if _, err := f.Apply(t.Context(), "policy/ns/web", intent.Want{}); reason(err) != "InUse" || w.has("policy/ns/web") {
 		t.Errorf("nobody knows whether it has left, but %v", err)
 	}
-	apply(t, f, "pod/ns/a", only("ns/a", "peer/db"))
+	apply(t, f, "pod/ns/a", podIn("ns/a", "peer/db"))
 	if !w.has("policy/ns/web") {
 		t.Errorf("woken are %v", w.units)
 	}
@@ -203,14 +203,14 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 }
 
 // A group with a foreign port cannot be deleted until the port has left it.
-func TestGroupOfOthersPorts(t *testing.T) {
+func TestGroupWithForeignPort(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
 	apply(t, f, "pod/ns/a", intent.Want{})
 	next := start(t, c, nil) // has a port in the group, which is a foreign port to f
 	apply(t, next, "subnet/net2", subnetWant(""))
-	apply(t, next, "pod/ns/b", only("ns/b", "peer/db"))
+	apply(t, next, "pod/ns/b", podIn("ns/b", "peer/db"))
 	if _, err := f.Apply(t.Context(), "peer/db", intent.Want{}); reason(err) != "InUse" {
 		t.Error(err)
 	}
@@ -218,7 +218,7 @@ func TestGroupOfOthersPorts(t *testing.T) {
 
 // No group is deleted during a call for a port, and no call for a port is made during the
 // deletion of a group.
-func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
+func TestGroupDeletedWithoutPortCalls(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
@@ -227,8 +227,8 @@ func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
 		method       string
 		first, later intent.Unit
 	}{{"PUT", "pod/ns/a", "policy/ns/other"}, {"DELETE", "policy/ns/other", "pod/ns/a"}} {
-		wants := map[intent.Unit]intent.Want{"pod/ns/a": only("ns/a", "peer/db"), "policy/ns/other": {}}
-		reached, on := hold(c, k.method)
+		wants := map[intent.Unit]intent.Want{"pod/ns/a": podIn("ns/a", "peer/db"), "policy/ns/other": {}}
+		reached, on := holdAnswer(c, k.method)
 		done := make(chan error, 1)
 		go func() { _, err := f.Apply(t.Context(), k.first, wants[k.first]); done <- err }()
 		<-reached
@@ -249,7 +249,7 @@ func TestGroupGoesWhenPortsAreQuiet(t *testing.T) {
 }
 
 // Refresh finds rules that refer to another unit's group unchanged.
-func TestLookKeepsRulesAboutOthers(t *testing.T) {
+func TestRefreshKeepsRulesOfOtherGroups(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := policies(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile})
@@ -271,7 +271,7 @@ func TestLookKeepsRulesAboutOthers(t *testing.T) {
 
 // A Refresh that began before a unit created, changed or deleted an object does not
 // change that unit's entry, wherever in the read that happens.
-func TestLookDuringWork(t *testing.T) {
+func TestRefreshDuringWork(t *testing.T) {
 	t.Parallel()
 	for at := 1; at <= 5; at++ { // a Refresh makes five lists
 		c := neutrontest.New(t)

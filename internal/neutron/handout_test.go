@@ -7,25 +7,25 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// wish is the request of a pod on a node.
-func wish(node string) plan.Fields {
+// podRequest is the request of a pod on a node.
+func podRequest(node string) plan.Fields {
 	return plan.Fields{
 		"binding:host_id": node, "project_id": "P", "network_id": "N", "device_owner": plan.DeviceOwner,
 		"fixed_ips": plan.FixedIPs{{Subnet: "S"}}, "security_groups": plan.Set{"G"}, "port_security_enabled": true,
 	}
 }
 
-// ready is a ready port of the pool.
-func ready(id, node string) plan.Object {
-	f := wish(node)
+// readyPort is a ready port of the pool.
+func readyPort(id, node string) plan.Object {
+	f := podRequest(node)
 	f["fixed_ips"] = plan.FixedIPs{{Subnet: "S", Addr: "10.9.0.9"}}
 	f["status"], f["device_id"], f["mac_address"] = "DOWN", "", "fa:16:3e:00:00:01"
 	return plan.Object{Kind: plan.KindPort, Name: plan.PooledName, ID: id, Fields: f}
 }
 
-// in is the request of a pod on a node that is in a group.
-func in(node, group string) plan.Fields {
-	f := wish(node)
+// requestIn is the request of a pod on a node that is in a group.
+func requestIn(node, group string) plan.Fields {
+	f := podRequest(node)
 	f["security_groups"] = plan.Set{group}
 	return f
 }
@@ -46,34 +46,34 @@ func TestOnlyPortsThatFitComeFromThePool(t *testing.T) {
 	} {
 		f := &Fabric{nodes: map[string]string{}}
 		pools := portpool.New(portpool.Options{Limits: &portpool.Limits{Min: 1}})
-		pools.Sync(func(portpool.Port) bool { return true }, []portpool.Port{f.portOf(ready("a", "n1"))})
-		w := wish("n1")
+		pools.Sync(func(portpool.Port) bool { return true }, []portpool.Port{f.portOf(readyPort("a", "n1"))})
+		w := podRequest("n1")
 		change(w)
-		if r := requestOf(w); r.Fits && r.MAC == "" && len(r.Addrs) == 0 && r.Key == requestOf(wish("n1")).Key {
+		if r := requestOf(w); r.Fits && r.MAC == "" && len(r.Addrs) == 0 && r.Key == requestOf(podRequest("n1")).Key {
 			t.Errorf("who asks for %s got one from the pool", name)
 		}
-		if _, any := pools.Obtain(requestOf(wish("n1"))); !any {
+		if _, any := pools.Obtain(requestOf(podRequest("n1"))); !any {
 			t.Error("the right one got none")
 		}
 	}
 }
 
 // The pods on a node end after the node. That does not bring its pools back.
-func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
+func TestNoAlwaysFilledPoolOnMissingNode(t *testing.T) {
 	t.Parallel()
 	f := &Fabric{groups: newRegister(), Options: Options{
 		AlwaysFilled: func(string, []string) bool { return true }, NodeExists: func(node string) bool { return node == "n1" },
 	}}
 	always := func(want plan.Fields) bool { return f.alwaysFilled(requestOf(want)) }
 	nested := func(node string) plan.Fields {
-		w := in("", "standard")
+		w := requestIn("", "standard")
 		w["node"], w["parent"] = node, "vm"
 		return w
 	}
-	if !always(in("n1", "standard")) || !always(nested("n1")) {
+	if !always(requestIn("n1", "standard")) || !always(nested("n1")) {
 		t.Error("of a node that is there they are kept")
 	}
-	if always(in("n2", "standard")) || always(nested("n2")) {
+	if always(requestIn("n2", "standard")) || always(nested("n2")) {
 		t.Error("node n2 is gone")
 	}
 }
@@ -82,7 +82,7 @@ func TestNothingIsAlwaysKeptOnANodeThatIsGone(t *testing.T) {
 // a pod's own.
 func TestPortsOfAPoolFitIt(t *testing.T) {
 	t.Parallel()
-	w := in("n1", "standard")
+	w := requestIn("n1", "standard")
 	w["mac_address"], w["fixed_ips"] = "fa:16:3e:00:00:01", plan.FixedIPs{{Subnet: "s", Addr: "10.0.0.5"}}
 	k := requestOf(w).Key
 	like := poolPort(k, plan.Owner{Name: "c1", Unit: poolUnit("n1")}, true)

@@ -10,7 +10,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-func TestQuiet(t *testing.T) {
+func TestPortLimiter(t *testing.T) {
 	t.Parallel()
 	port := plan.Step{Verb: plan.Update, Object: plan.Object{Kind: plan.KindPort}}
 	group := plan.Step{Verb: plan.Delete, Object: plan.Object{Kind: plan.KindGroup}}
@@ -60,7 +60,7 @@ func TestQuiet(t *testing.T) {
 }
 
 // Many pods at once make only a few concurrent calls, and all get their ports.
-func TestFewCallsAreSideBySide(t *testing.T) {
+func TestFewConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q, began := newPortLimiter(), 0

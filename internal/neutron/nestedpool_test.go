@@ -24,8 +24,8 @@ func nestedPool(t *testing.T, c *neutrontest.Cloud, parent string, l portpool.Li
 		t.Fatal(err)
 	}
 	apply(t, f, "subnet/net2", subnetWant(""))
-	put(t, f, "pod/ns/first", nestedWant("ns/first", parent))
-	full(t, f, l.Min)
+	applyUntilDone(t, f, "pod/ns/first", nestedWant("ns/first", parent))
+	awaitFull(t, f, l.Min)
 	return f
 }
 
@@ -66,19 +66,19 @@ func TestSubportsComeBack(t *testing.T) {
 	if len(adds) != 2 { // one for the first pod's port, one for the pool
 		t.Errorf("%v", adds)
 	}
-	b := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
+	b := applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
 	eventually(t, time.Minute, "it has its name", func() bool { return c.Thing("ports", b.ID)["name"] == "ns/a" })
-	full(t, f, 5)
+	awaitFull(t, f, 5)
 	apply(t, f, "pod/ns/a", intent.Want{})
-	full(t, f, 6)
+	awaitFull(t, f, 6)
 	if p := c.Thing("ports", b.ID); p["name"] != plan.PooledName || c.Behind(parent)[b.ID] != b.Tag {
 		t.Errorf("%v, %v", p, c.Behind(parent))
 	}
-	put(t, f, "pod/ns/b", nestedWant("ns/b", parent))
-	full(t, f, 5)
+	applyUntilDone(t, f, "pod/ns/b", nestedWant("ns/b", parent))
+	awaitFull(t, f, 5)
 	apply(t, f, "pod/ns/first", intent.Want{}) // the pool has no room for both ports
 	apply(t, f, "pod/ns/b", intent.Want{})
-	full(t, f, 6)
+	awaitFull(t, f, 6)
 	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
 		t.Errorf("changed: %v (%v)", changed, err)
 	}
@@ -118,11 +118,11 @@ func TestSubportsAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		apply(t, again, "subnet/net2", subnetWant(""))
-		if now := put(t, again, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]; claimed && (now.ID != b.ID || now.Tag != b.Tag) {
+		if now := applyUntilDone(t, again, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]; claimed && (now.ID != b.ID || now.Tag != b.Tag) {
 			t.Errorf("the pod had %+v and has %+v", b, now)
 		}
-		put(t, again, "pod/ns/first", nestedWant("ns/first", parent))
-		full(t, again, 2)
+		applyUntilDone(t, again, "pod/ns/first", nestedWant("ns/first", parent))
+		awaitFull(t, again, 2)
 		for _, p := range again.PortPool.Pools() {
 			if p.Node != "worker1" || p.Parent != parent {
 				t.Errorf("%+v", p)
@@ -134,7 +134,7 @@ func TestSubportsAfterACrash(t *testing.T) {
 }
 
 // Ports of the pool that were detached from their trunk are not used.
-func TestATrunkTakesThePoolAlong(t *testing.T) {
+func TestPoolPortsDetached(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	parent, trunkID := c.Trunk("vm1")
@@ -148,8 +148,8 @@ func TestATrunkTakesThePoolAlong(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	c.Add("trunks", map[string]any{"name": "another", "port_id": parent})
-	put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
-	put(t, f, "pod/ns/first", nestedWant("ns/first", parent))
+	applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", parent))
+	applyUntilDone(t, f, "pod/ns/first", nestedWant("ns/first", parent))
 	f.PortPool.Drain(func(portpool.Key) bool { return true })
 }
 
@@ -180,7 +180,7 @@ func TestSubportPoolFailsAtEveryCall(t *testing.T) {
 				_, err := f.Apply(t.Context(), "pod/ns/first", nestedWant("ns/first", parent))
 				return err == nil
 			})
-			full(t, f, 3)
+			awaitFull(t, f, 3)
 			f.Close()
 			f.idle()
 			c.Fail(nil)

@@ -17,13 +17,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/portpool"
 )
 
-// pool starts a Fabric and fills its pool for node1.
-func pool(t *testing.T, c *neutrontest.Cloud, l portpool.Limits) *Fabric {
+// startPool starts a Fabric and fills its pool for node1.
+func startPool(t *testing.T, c *neutrontest.Cloud, l portpool.Limits) *Fabric {
 	t.Helper()
-	return poolAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &l})
+	return startPoolAs(t, Options{Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &l})
 }
 
-func poolAs(t *testing.T, o Options) *Fabric {
+func startPoolAs(t *testing.T, o Options) *Fabric {
 	t.Helper()
 	f := startAs(t, o)
 	if _, err := f.Refresh(t.Context(), nil); err != nil {
@@ -31,11 +31,11 @@ func poolAs(t *testing.T, o Options) *Fabric {
 	}
 	apply(t, f, "subnet/net2", subnetWant(""))
 	apply(t, f, "pod/ns/first", podWant("ns/first", "node1"))
-	full(t, f, o.Pool.Min)
+	awaitFull(t, f, o.Pool.Min)
 	return f
 }
 
-func full(t *testing.T, f *Fabric, n int) {
+func awaitFull(t *testing.T, f *Fabric, n int) {
 	t.Helper()
 	eventually(t, time.Minute, "the pool is full", func() bool {
 		ready, busy := 0, 0
@@ -55,13 +55,13 @@ func TestPoolHandsOut(t *testing.T) {
 		if birthTags {
 			c.Extend(client.ExtPortTags)
 		}
-		f := pool(t, c, portpool.Limits{Min: 3, Batch: 3})
+		f := startPool(t, c, portpool.Limits{Min: 3, Batch: 3})
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Slow: time.Hour, Code: 503} })
 		ids := map[string]bool{}
 		for i := range 3 {
 			name := fmt.Sprintf("ns/p%d", i)
-			seen := apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1"))
-			ids[seen.Ports[name].ID] = true
+			observed := apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1"))
+			ids[observed.Ports[name].ID] = true
 		}
 		if len(ids) != 3 {
 			t.Errorf("three pods have %d ports", len(ids))
@@ -78,18 +78,18 @@ func TestPoolHandsOut(t *testing.T) {
 func TestPoolNamesAndRefills(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, portpool.Limits{Min: 3, Batch: 3})
-	seen := apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
-	if seen.Changed != 0 || seen.Ports["ns/a"].ID == "" || len(seen.Ports["ns/a"].Addrs) != 2 {
-		t.Errorf("from the pool: %+v", seen)
+	f := startPool(t, c, portpool.Limits{Min: 3, Batch: 3})
+	observed := apply(t, f, "pod/ns/a", podWant("ns/a", "node1"))
+	if observed.Changed != 0 || observed.Ports["ns/a"].ID == "" || len(observed.Ports["ns/a"].Addrs) != 2 {
+		t.Errorf("from the pool: %+v", observed)
 	}
-	full(t, f, 3)
+	awaitFull(t, f, 3)
 	want := []string{"pod/ns/a: port ns/a", "pod/ns/first: port ns/first"}
 	eventually(t, time.Minute, "it has its name", func() bool {
 		return cmp.Equal(want, slices.DeleteFunc(content(t, f), func(s string) bool { return !strings.HasPrefix(s, "pod/") }))
 	})
 	apply(t, f, "pod/ns/a", intent.Want{})
-	full(t, f, 4)
+	awaitFull(t, f, 4)
 	if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
 		t.Errorf("changed: %v (%v)", changed, err)
 	}
@@ -103,7 +103,7 @@ func TestPoolAfterACrash(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{true, false} {
 		c := neutrontest.New(t)
-		f := pool(t, c, portpool.Limits{Min: 2, Batch: 2})
+		f := startPool(t, c, portpool.Limits{Min: 2, Batch: 2})
 		c.Fail(func(int, *http.Request) *neutrontest.Fault { return &neutrontest.Fault{Code: 503} })
 		id := apply(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"].ID
 		f.Close()
@@ -122,7 +122,7 @@ func TestPoolAfterACrash(t *testing.T) {
 		if b := apply(t, again, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]; claimed && b.ID != id {
 			t.Errorf("the pod had %s and has %+v", id, b)
 		}
-		full(t, again, 2)
+		awaitFull(t, again, 2)
 		eventually(t, time.Minute, "it has its name", func() bool {
 			return cmp.Equal([]string{"ns/a", "ns/first"}, pods(c))
 		})
@@ -130,12 +130,12 @@ func TestPoolAfterACrash(t *testing.T) {
 }
 
 // Each call fails once, while a pool is filled and used and gets ports back.
-func TestPoolAccidents(t *testing.T) {
+func TestPoolFailures(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 14; n++ {
 		for _, after := range []bool{false, true} {
 			c := neutrontest.New(t)
-			f := pool(t, c, portpool.Limits{Min: 2, Batch: 2})
+			f := startPool(t, c, portpool.Limits{Min: 2, Batch: 2})
 			c.Fail(func(call int, _ *http.Request) *neutrontest.Fault {
 				if call == n {
 					return &neutrontest.Fault{After: after}
@@ -166,17 +166,17 @@ func TestPoolAccidents(t *testing.T) {
 				apply(intent.Unit("pod/ns/"+p), podWant("ns/"+p, "node1"))
 			}
 			apply("pod/ns/a", intent.Want{})
-			account(t, c, again, fmt.Sprintf("call %d failed, done: %v", n, after))
+			checkPorts(t, c, again, fmt.Sprintf("call %d failed, done: %v", n, after))
 			again.Close()
 			again.idle()
 		}
 	}
 }
 
-// account checks that each port in Neutron is in one place: a pod's or the pool's.
-func account(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
+// checkPorts checks that each port in Neutron is in one place: a pod's or the pool's.
+func checkPorts(t *testing.T, c *neutrontest.Cloud, f *Fabric, what string) {
 	t.Helper()
-	full(t, f, 2)
+	awaitFull(t, f, 2)
 	eventually(t, time.Minute, what, func() bool {
 		// Neutron may still execute a call of the dead process; the next Refresh finds
 		// the port.
@@ -197,7 +197,7 @@ func pods(c *neutrontest.Cloud) []string {
 func TestPoolWaitsForTheUnplugging(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
+	f := startPool(t, c, portpool.Limits{Min: 1, Batch: 1})
 	id := apply(t, f, "pod/ns/first", podWant("ns/first", "node1")).Ports["ns/first"].ID
 	c.Set("ports", id, "status", "ACTIVE")
 	apply(t, f, "pod/ns/first", intent.Want{})
@@ -214,7 +214,7 @@ func TestPoolWaitsForTheUnplugging(t *testing.T) {
 
 // Neutron creates ports and the answer is lost. The ports are found and used, and none is
 // deleted. The other changes that this read finds are not lost either.
-func TestPoolFindsWhatItMade(t *testing.T) {
+func TestPoolFindsCreatedPorts(t *testing.T) {
 	t.Parallel()
 	for _, birthTags := range []bool{false, true} {
 		c := neutrontest.New(t)
@@ -222,11 +222,11 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 			c.Extend(client.ExtPortTags)
 		}
 		var w woken
-		f := poolAs(t, Options{
+		f := startPoolAs(t, Options{
 			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Pool: &portpool.Limits{Min: 3, Batch: 3}, Changed: w.changed,
 		})
 		apply(t, f, "policy/ns/web", policyWant())
-		intruder(t, f, "np.web")
+		deleteGroup(t, f, "np.web")
 		lost := false
 		c.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
 			if r.Method == http.MethodPost && !lost {
@@ -240,7 +240,7 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 			apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1"))
 		}
 		eventually(t, time.Minute, "somebody hears of what has changed", func() bool { return w.has("policy/ns/web") })
-		full(t, f, 3)
+		awaitFull(t, f, 3)
 		eventually(t, time.Minute, "all have their names", func() bool {
 			return cmp.Equal([]string{"ns/first", "ns/p0", "ns/p1", "ns/p2"}, pods(c))
 		})
@@ -258,11 +258,11 @@ func TestPoolFindsWhatItMade(t *testing.T) {
 
 // A read finds a port before the answer of the call that creates it, and a pod gets the
 // port. No other pod gets it.
-func TestPoolFindsWhatItIsMaking(t *testing.T) {
+func TestPoolFindsPortsBeingCreated(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
-	f := pool(t, c, portpool.Limits{Min: 1, Batch: 1})
-	reached, on := hold(c, http.MethodPost)
+	f := startPool(t, c, portpool.Limits{Min: 1, Batch: 1})
+	reached, on := holdAnswer(c, http.MethodPost)
 	port := func(name string) string {
 		return apply(t, f, intent.Unit("pod/"+name), podWant(name, "node1")).Ports[name].ID
 	}
@@ -273,7 +273,7 @@ func TestPoolFindsWhatItIsMaking(t *testing.T) {
 	}
 	a := port("ns/a")
 	close(on)
-	full(t, f, 1)
+	awaitFull(t, f, 1)
 	if b := port("ns/b"); a == "" || a == b {
 		t.Errorf("two pods have ports %q and %q", a, b)
 	}
@@ -281,7 +281,7 @@ func TestPoolFindsWhatItIsMaking(t *testing.T) {
 
 // A pod with groups that no pool has takes a port of another pool. One call sets the
 // groups before the pod gets the port.
-func TestPoolLendsToOthers(t *testing.T) {
+func TestPoolServesOtherGroups(t *testing.T) {
 	t.Parallel()
 	for _, birthTags := range []bool{false, true} {
 		c := neutrontest.New(t)
@@ -289,12 +289,12 @@ func TestPoolLendsToOthers(t *testing.T) {
 			c.Extend(client.ExtPortTags)
 		}
 		var y tally
-		f := poolAs(t, Options{
+		f := startPoolAs(t, Options{
 			Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Count: y.count, Pool: &portpool.Limits{Min: 2, Batch: 2, Sets: 1},
 		})
 		apply(t, f, "policy/ns/web", policyWant())
 		y.since()
-		b := apply(t, f, "pod/ns/a", only("ns/a", "np.web")).Ports["ns/a"]
+		b := apply(t, f, "pod/ns/a", podIn("ns/a", "np.web")).Ports["ns/a"]
 		asked := slices.DeleteFunc(y.since(), func(s string) bool { return strings.HasSuffix(s, " behind") })
 		if diff := cmp.Diff([]string{"update port"}, asked); diff != "" {
 			t.Error(diff)
@@ -305,10 +305,10 @@ func TestPoolLendsToOthers(t *testing.T) {
 		if port := c.Thing("ports", b.ID); !cmp.Equal(fmt.Sprint(port["security_groups"]), "["+group+"]") || port["name"] != "ns/a" {
 			t.Errorf("the pod has %v", port)
 		}
-		full(t, f, 2)
+		awaitFull(t, f, 2)
 		eventually(t, time.Minute, "it has its tags", func() bool { return slices.Contains(content(t, f), "pod/ns/a: port ns/a") })
-		if seen := apply(t, f, "pod/ns/a", only("ns/a", "np.web")); seen.Changed != 0 || seen.Ports["ns/a"].ID != b.ID {
-			t.Errorf("the same again: %+v", seen)
+		if observed := apply(t, f, "pod/ns/a", podIn("ns/a", "np.web")); observed.Changed != 0 || observed.Ports["ns/a"].ID != b.ID {
+			t.Errorf("the same again: %+v", observed)
 		}
 		if changed, err := f.Refresh(t.Context(), nil); len(changed) > 0 || err != nil {
 			t.Errorf("changed: %v (%v)", changed, err)
@@ -318,11 +318,11 @@ func TestPoolLendsToOthers(t *testing.T) {
 
 // If the groups of a port cannot be changed, the pod does not get the port. It waits, and
 // tries again with the same port.
-func TestPoolLendsNothingOpen(t *testing.T) {
+func TestPoolPortWaitsForItsGroups(t *testing.T) {
 	t.Parallel()
 	for _, after := range []bool{false, true} {
 		c := neutrontest.New(t)
-		f := pool(t, c, portpool.Limits{Min: 2, Batch: 2, Sets: 1})
+		f := startPool(t, c, portpool.Limits{Min: 2, Batch: 2, Sets: 1})
 		apply(t, f, "policy/ns/web", policyWant())
 		ready := f.PortPool.PoolPorts(f.PortPool.Pools()[0].Key)
 		c.Fail(func(_ int, r *http.Request) *neutrontest.Fault {
@@ -331,11 +331,11 @@ func TestPoolLendsNothingOpen(t *testing.T) {
 			}
 			return nil
 		})
-		if seen, err := f.Apply(t.Context(), "pod/ns/a", only("ns/a", "np.web")); err == nil || len(seen.Ports) > 0 {
-			t.Errorf("the pod has %+v (%v)", seen, err)
+		if observed, err := f.Apply(t.Context(), "pod/ns/a", podIn("ns/a", "np.web")); err == nil || len(observed.Ports) > 0 {
+			t.Errorf("the pod has %+v (%v)", observed, err)
 		}
 		c.Fail(nil)
-		id := apply(t, f, "pod/ns/a", only("ns/a", "np.web")).Ports["ns/a"].ID
+		id := apply(t, f, "pod/ns/a", podIn("ns/a", "np.web")).Ports["ns/a"].ID
 		if !slices.ContainsFunc(ready, func(p portpool.PortStatus) bool { return p.ID == id }) {
 			t.Errorf("it got another port: %s", id)
 		}

@@ -25,7 +25,7 @@ func prefixPoolOf(t *testing.T, f *Fabric, name, prefix string) string {
 	return w[0].ID
 }
 
-func pooledSegment(name, router, pool string, bits int) intent.Want {
+func subnetFromPool(name, router, pool string, bits int) intent.Want {
 	return intent.Want{
 		Networks:         []intent.Network{{Name: name, SubnetPool: pool, PrefixBits: bits}},
 		RouterInterfaces: []intent.RouterInterface{{Network: name, Router: "neutron-" + router, Foreign: true}},
@@ -45,22 +45,22 @@ func contractPrefixes(t *testing.T, f *Fabric, router string) {
 	}()
 	prefixes := map[string]bool{}
 	for _, n := range []string{"ns-a", "ns-b"} {
-		apply(t, f, intent.Unit("subnet/"+n), pooledSegment(n, router, name, 28))
+		apply(t, f, intent.Unit("subnet/"+n), subnetFromPool(n, router, name, 28))
 		prefixes[chosenPrefix(t, f, n)] = true
-		if again := apply(t, f, intent.Unit("subnet/"+n), pooledSegment(n, router, pool, 28)); again.Changed != 0 {
+		if again := apply(t, f, intent.Unit("subnet/"+n), subnetFromPool(n, router, pool, 28)); again.Changed != 0 {
 			t.Errorf("the second time %d things of %s changed", again.Changed, n)
 		}
 	}
 	if diff := cmp.Diff(map[string]bool{"10.77.0.0/28": true, "10.77.0.16/28": true}, prefixes); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := f.Apply(t.Context(), "subnet/ns-c", pooledSegment("ns-c", router, name, 28)); reason(err) != "SubnetPoolFull" {
+	if _, err := f.Apply(t.Context(), "subnet/ns-c", subnetFromPool("ns-c", router, name, 28)); reason(err) != "SubnetPoolFull" {
 		t.Errorf("of a pool that is exhausted: %v", err)
 	}
 	apply(t, f, "subnet/ns-c", intent.Want{})
 
 	// A known subnet is requested with its prefix, even if another client deleted it.
-	known := pooledSegment("ns-a", router, name, 28)
+	known := subnetFromPool("ns-a", router, name, 28)
 	s, _ := f.Network("ns-a")
 	known.Networks[0].Prefixes, known.Networks[0].PrefixBits = append(known.Networks[0].Prefixes, s.Subnets[0].Prefix), 0
 	known.Networks[0].Gateways = append(known.Networks[0].Gateways, s.Subnets[0].Gateway)
@@ -86,16 +86,16 @@ func chosenPrefix(t *testing.T, f *Fabric, segment string) string {
 	return s.Subnets[0].Prefix.String()
 }
 
-func TestPoolsOfPrefixesRefused(t *testing.T) {
+func TestSubnetPoolsRefused(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	f := start(t, c, nil)
-	if _, err := f.Apply(t.Context(), "subnet/ns-a", pooledSegment("ns-a", "r", "nobody's", 24)); reason(err) != "NotFound" {
+	if _, err := f.Apply(t.Context(), "subnet/ns-a", subnetFromPool("ns-a", "r", "nobody's", 24)); reason(err) != "NotFound" {
 		t.Error(err)
 	}
 	bare := neutrontest.New(t)
 	bare.Lack(extPools)
-	if _, err := start(t, bare, nil).Apply(t.Context(), "subnet/ns-a", pooledSegment("ns-a", "r", "any", 24)); reason(err) != "NotSupported" {
+	if _, err := start(t, bare, nil).Apply(t.Context(), "subnet/ns-a", subnetFromPool("ns-a", "r", "any", 24)); reason(err) != "NotSupported" {
 		t.Error(err)
 	}
 }
@@ -107,7 +107,7 @@ func TestPrefixIsNotTakenTwice(t *testing.T) {
 	c := neutrontest.New(t)
 	r := router(t, start(t, c, nil))
 	prefixPoolOf(t, start(t, c, nil), "p", "10.77.0.0/28")
-	w := pooledSegment("ns-a", r, "p", 28)
+	w := subnetFromPool("ns-a", r, "p", 28)
 	for _, after := range []bool{false, true} {
 		for n, calls := 1, 99; n <= calls; n++ {
 			c.Fail(func(call int, _ *http.Request) *neutrontest.Fault {

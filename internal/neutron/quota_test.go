@@ -21,7 +21,7 @@ func contractQuotas(t *testing.T, f *Fabric) {
 	}
 }
 
-func TestQuotasAreNotAlwaysTold(t *testing.T) {
+func TestQuotasWithoutExtension(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	c.Lack(client.ExtQuotas)

@@ -109,14 +109,14 @@ func (f *Fabric) Refresh(ctx context.Context, held map[string]intent.Unit) ([]in
 func (f *Fabric) assignHandedOut(all map[intent.Unit][]plan.Object, held map[string]intent.Unit) {
 	for _, u := range slices.Sorted(maps.Keys(all)) {
 		for _, o := range slices.Clone(all[u]) {
-			to, lent := f.handedOut[o.ID]
-			if !lent {
-				to, lent = held[o.ID]
+			to, found := f.handedOut[o.ID]
+			if !found {
+				to, found = held[o.ID]
 			}
 			switch {
 			case !pooled(u) && f.PortPool.Has(o.ID):
 				to = poolUnit(f.nodeOf(o))
-			case !pooled(u) || !lent || f.PortPool.Has(o.ID):
+			case !pooled(u) || !found || f.PortPool.Has(o.ID):
 				continue // the pool has it back; held may be outdated
 			default:
 				f.handedOut[o.ID] = to

@@ -11,9 +11,9 @@ import (
 
 // Claims are read before Neutron is. In the meantime a pod may end and the pool get its
 // port back.
-func TestAPortThatThePoolHasBackIsNobodys(t *testing.T) {
+func TestReturnedPortStaysInPool(t *testing.T) {
 	t.Parallel()
-	f := pool(t, neutrontest.New(t), portpool.Limits{Min: 3, Batch: 3})
+	f := startPool(t, neutrontest.New(t), portpool.Limits{Min: 3, Batch: 3})
 	held := map[string]intent.Unit{}
 	for _, p := range f.PortPool.Pools() {
 		for _, o := range f.PortPool.PoolPorts(p.Key) {

@@ -23,8 +23,8 @@ func nestedWant(name, parent string) intent.Want {
 	return w
 }
 
-// nest starts a Fabric without a pool, and creates a virtual machine with a trunk.
-func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunkID string) {
+// startNested starts a Fabric without a pool, and creates a virtual machine with a trunk.
+func startNested(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunkID string) {
 	t.Helper()
 	c = neutrontest.New(t)
 	parent, trunkID = c.Trunk("vm1")
@@ -36,8 +36,8 @@ func nest(t *testing.T) (c *neutrontest.Cloud, f *Fabric, parent, trunkID string
 	return c, f, parent, trunkID
 }
 
-// put applies u until nothing is left to wait for.
-func put(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
+// applyUntilDone applies u until nothing is left to wait for.
+func applyUntilDone(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
 	var seen intent.Observed
 	eventually(t, time.Minute, string(u)+" is there", func() bool {
@@ -50,11 +50,11 @@ func put(t *testing.T, f *Fabric, u intent.Unit, w intent.Want) intent.Observed 
 	return seen
 }
 
-func TestAPodBehindAPort(t *testing.T) {
+func TestSubportOfPod(t *testing.T) {
 	t.Parallel()
-	c, f, parent, _ := nest(t)
+	c, f, parent, _ := startNested(t)
 	w := nestedWant("ns/a", parent)
-	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
+	b := applyUntilDone(t, f, "pod/ns/a", w).Ports["ns/a"]
 	if b.Tag == 0 || len(b.Addrs) != 2 {
 		t.Errorf("%+v", b)
 	}
@@ -79,12 +79,12 @@ func TestAPodBehindAPort(t *testing.T) {
 	}
 }
 
-func TestAPodOfAnotherGroupOnAPort(t *testing.T) {
+func TestSubportOfOtherGroup(t *testing.T) {
 	t.Parallel()
-	_, f, parent, _ := nest(t)
+	_, f, parent, _ := startNested(t)
 	apply(t, f, "policy/ns/web", policyWant())
 	w := nestedWant("ns/a", parent)
-	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
+	b := applyUntilDone(t, f, "pod/ns/a", w).Ports["ns/a"]
 	w.Ports[0].Groups = []string{"np.web"}
 	if seen := apply(t, f, "pod/ns/a", w); seen.Changed != 1 || seen.Ports["ns/a"].Tag != b.Tag || seen.Ports["ns/a"].ID != b.ID {
 		t.Errorf("%+v, and then %+v", b, seen)
@@ -92,34 +92,34 @@ func TestAPodOfAnotherGroupOnAPort(t *testing.T) {
 }
 
 // The VLAN ids of foreign subports are not used, whether they are known or new.
-func TestVLANsOfOthers(t *testing.T) {
+func TestForeignVLANs(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunkID := nest(t)
+	c, f, parent, trunkID := startNested(t)
 	c.AddSubport(trunkID, "theirs", 7)
 	w := nestedWant("ns/a", parent)
 	w.Ports[0].Tag = 7
-	first := put(t, f, "pod/ns/a", w).Ports["ns/a"].Tag
+	first := applyUntilDone(t, f, "pod/ns/a", w).Ports["ns/a"].Tag
 	if first == 7 {
 		t.Error("two ports have VLAN id 7")
 	}
 	c.AddSubport(trunkID, "theirs, too", first+1)
-	if second := put(t, f, "pod/ns/b", nestedWant("ns/b", parent)).Ports["ns/b"].Tag; second <= first+1 {
+	if second := applyUntilDone(t, f, "pod/ns/b", nestedWant("ns/b", parent)).Ports["ns/b"].Tag; second <= first+1 {
 		t.Errorf("%d is somebody else's", second)
 	}
 	w = nestedWant("ns/c", parent)
 	w.Ports[0].Tag = 99
-	if tag := put(t, f, "pod/ns/c", w).Ports["ns/c"].Tag; tag != 99 {
+	if tag := applyUntilDone(t, f, "pod/ns/c", w).Ports["ns/c"].Tag; tag != 99 {
 		t.Errorf("the pod had VLAN id 99, which is free, and has %d", tag)
 	}
 }
 
-func TestNoVLANIsLeft(t *testing.T) {
+func TestNoVLANLeft(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunkID := nest(t)
+	c, f, parent, trunkID := startNested(t)
 	for vlan := trunk.FirstVLAN; vlan < trunk.LastVLAN; vlan++ {
 		c.AddSubport(trunkID, fmt.Sprint("theirs", vlan), vlan)
 	}
-	if tag := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"].Tag; tag != trunk.LastVLAN {
+	if tag := applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"].Tag; tag != trunk.LastVLAN {
 		t.Errorf("only %d is free, not %d", trunk.LastVLAN, tag)
 	}
 	for range 2 {
@@ -128,14 +128,14 @@ func TestNoVLANIsLeft(t *testing.T) {
 		}
 	}
 	apply(t, f, "pod/ns/a", intent.Want{})
-	put(t, f, "pod/ns/b", nestedWant("ns/b", parent))
+	applyUntilDone(t, f, "pod/ns/b", nestedWant("ns/b", parent))
 }
 
 func TestNoTrunk(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunkID := nest(t)
+	c, f, parent, trunkID := startNested(t)
 	w := nestedWant("ns/a", parent)
-	b := put(t, f, "pod/ns/a", w).Ports["ns/a"]
+	b := applyUntilDone(t, f, "pod/ns/a", w).Ports["ns/a"]
 	c.Remove("trunks", trunkID)
 	changed, err := f.Refresh(t.Context(), nil)
 	if diff := cmp.Diff([]intent.Unit{"pod/ns/a"}, changed); diff != "" || err != nil {
@@ -148,7 +148,7 @@ func TestNoTrunk(t *testing.T) {
 	}
 	c.Add("trunks", map[string]any{"name": "another", "port_id": parent})
 	w.Ports[0].Tag = b.Tag
-	if again := put(t, f, "pod/ns/a", w).Ports["ns/a"]; again.ID != b.ID || again.Tag != b.Tag {
+	if again := applyUntilDone(t, f, "pod/ns/a", w).Ports["ns/a"]; again.ID != b.ID || again.Tag != b.Tag {
 		t.Errorf("the pod had %+v, and has %+v", b, again)
 	}
 	if len(c.Behind(parent)) != 1 {
@@ -157,10 +157,10 @@ func TestNoTrunk(t *testing.T) {
 }
 
 // The deletion of a trunk is noticed by the call that needs the trunk.
-func TestATrunkGoesUnseen(t *testing.T) {
+func TestTrunkDeletedUnnoticed(t *testing.T) {
 	t.Parallel()
-	c, f, parent, trunkID := nest(t)
-	put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
+	c, f, parent, trunkID := startNested(t)
+	applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", parent))
 	c.Remove("trunks", trunkID)
 	if _, err := f.Apply(t.Context(), "pod/ns/b", nestedWant("ns/b", parent)); reason(err) != trunk.NoTrunk {
 		t.Errorf("%v", err)
@@ -184,27 +184,27 @@ func TestWithoutTrunks(t *testing.T) {
 }
 
 // A pod of a StatefulSet comes back on another node with its old address.
-func TestAPodMovesToAnotherPort(t *testing.T) {
+func TestPodMovesToAnotherParent(t *testing.T) {
 	t.Parallel()
-	c, f, parent, _ := nest(t)
+	c, f, parent, _ := startNested(t)
 	other, _ := c.Trunk("vm2")
-	b := put(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
-	moved := put(t, f, "pod/ns/a", nestedWant("ns/a", other)).Ports["ns/a"]
+	b := applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", parent)).Ports["ns/a"]
+	moved := applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", other)).Ports["ns/a"]
 	if moved.ID != b.ID || len(c.Behind(parent)) > 0 || c.Behind(other)[b.ID] != moved.Tag {
 		t.Errorf("%+v moved to %+v: %v, %v", b, moved, c.Behind(parent), c.Behind(other))
 	}
-	bare := put(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
+	bare := applyUntilDone(t, f, "pod/ns/a", podWant("ns/a", "node1")).Ports["ns/a"]
 	if bare.ID == b.ID || bare.Tag != 0 || len(c.Behind(other)) > 0 {
 		t.Errorf("%+v is on bare metal as %+v: %v", b, bare, c.Behind(other))
 	}
-	put(t, f, "pod/ns/a", nestedWant("ns/a", other))
+	applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", other))
 	if names := c.Names("ports"); len(names) != 3 {
 		t.Errorf("%v", names)
 	}
 }
 
 // Pods that wait for one node's trunk do not block calls for other nodes.
-func TestBusyTrunkKeepsNobodyWaiting(t *testing.T) {
+func TestBusyTrunkBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	c.Extend(client.ExtPortTags)
@@ -214,7 +214,7 @@ func TestBusyTrunkKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	apply(t, f, "subnet/net2", subnetWant(""))
-	_, on := hold(c, http.MethodPut)
+	_, on := holdAnswer(c, http.MethodPut)
 	var all sync.WaitGroup
 	for i := range 2 * maxPortCalls {
 		name := fmt.Sprintf("ns/p%d", i)

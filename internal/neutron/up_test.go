@@ -25,7 +25,7 @@ func TestPortsComeUp(t *testing.T) {
 	woken := make(chan intent.Unit, 100)
 	f := startAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile, Changed: func(u intent.Unit) { woken <- u },
-		pace: trunk.Pace{Looks: retry.Backoff{First: time.Millisecond, Longest: 20 * time.Millisecond}, Stuck: time.Hour},
+		pace: trunk.Pace{Checks: retry.Backoff{First: time.Millisecond, Longest: 20 * time.Millisecond}, Stuck: time.Hour},
 	})
 	apply(t, f, "subnet/net2", subnetWant(""))
 	want := map[intent.Unit]bool{}
@@ -50,8 +50,8 @@ func TestPortsComeUp(t *testing.T) {
 	for range want {
 		want[<-woken] = true
 	}
-	for u, told := range want {
-		if !told {
+	for u, woken := range want {
+		if !woken {
 			t.Errorf("%s was not told", u)
 		}
 		apply(t, f, u, nestedWant(strings.TrimPrefix(string(u), "pod/"), parent))
@@ -63,13 +63,13 @@ func TestPortsComeUp(t *testing.T) {
 }
 
 // A port that is not up although its parent is up is attached again.
-func TestAPortNeverComesUp(t *testing.T) {
+func TestPortNeverComesUp(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	parent, _ := c.Trunk("vm1")
 	f := startAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile,
-		pace: trunk.Pace{Looks: retry.Backoff{First: time.Millisecond, Longest: 10 * time.Millisecond}, Stuck: 20 * time.Millisecond},
+		pace: trunk.Pace{Checks: retry.Backoff{First: time.Millisecond, Longest: 10 * time.Millisecond}, Stuck: 20 * time.Millisecond},
 	})
 	apply(t, f, "subnet/net2", subnetWant(""))
 	c.Set("ports", parent, "status", "DOWN")
@@ -78,14 +78,14 @@ func TestAPortNeverComesUp(t *testing.T) {
 	}
 	was := c.Behind(parent)
 	c.Set("ports", parent, "status", "ACTIVE")
-	seen := put(t, f, "pod/ns/a", nestedWant("ns/a", parent))
-	if now := c.Behind(parent); !maps.Equal(was, now) || !seen.Up["ns/a"] {
-		t.Errorf("%v, and then %v: %+v", was, now, seen)
+	observed := applyUntilDone(t, f, "pod/ns/a", nestedWant("ns/a", parent))
+	if now := c.Behind(parent); !maps.Equal(was, now) || !observed.Up["ns/a"] {
+		t.Errorf("%v, and then %v: %+v", was, now, observed)
 	}
 }
 
 // If OVN sees a port, Neutron's status does not count and Neutron is not asked.
-func TestOVNSaysWhatIsUp(t *testing.T) {
+func TestOVNStatusTakesPrecedence(t *testing.T) {
 	t.Parallel()
 	c := neutrontest.New(t)
 	parent, _ := c.Trunk("vm1")
@@ -94,7 +94,7 @@ func TestOVNSaysWhatIsUp(t *testing.T) {
 	f := startAs(t, Options{
 		Owner: "c1", Cloud: neutrontest.Name, CloudsFile: c.CloudsFile,
 		Changed: func(u intent.Unit) { woken <- u }, Up: func(string) (bool, bool) { return up.Load(), true },
-		pace: trunk.Pace{Looks: retry.Backoff{First: time.Hour, Longest: time.Hour}, Stuck: time.Hour},
+		pace: trunk.Pace{Checks: retry.Backoff{First: time.Hour, Longest: time.Hour}, Stuck: time.Hour},
 	})
 	apply(t, f, "subnet/net2", subnetWant(""))
 	b, err := f.Apply(t.Context(), "pod/ns/a", nestedWant("ns/a", parent))

@@ -308,8 +308,8 @@ func contractFloatingIPs(t *testing.T, f *Fabric, cloud contractCloud) {
 		}
 	})
 	addr := netip.MustParseAddr(users.FloatingIP)
-	seen := apply(t, f, unit, want(&intent.FloatingIP{Network: cloud.external, Addr: addr}))
-	if b := seen.LoadBalancers["default/web"].FloatingIP; b == nil || b.Own || b.Addr != addr {
+	observed := apply(t, f, unit, want(&intent.FloatingIP{Network: cloud.external, Addr: addr}))
+	if b := observed.LoadBalancers["default/web"].FloatingIP; b == nil || b.Own || b.Addr != addr {
 		t.Errorf("the user's: %+v", b)
 	}
 	drifted(t, f, "with the user's floating IP")

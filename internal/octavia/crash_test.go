@@ -28,7 +28,7 @@ func life() []intent.Want {
 // For each n, the n-th call fails, executed or not, and the controller dies or gets an
 // error. Another controller that then applies the wanted state leaves nothing over and
 // creates nothing twice.
-func TestAccidentAtEveryCall(t *testing.T) {
+func TestFailureAtEveryCall(t *testing.T) {
 	for _, a := range []octaviatest.Fault{
 		{},
 		{After: true},
@@ -39,17 +39,17 @@ func TestAccidentAtEveryCall(t *testing.T) {
 		for step := range life() {
 			t.Run(fmt.Sprintf("step %d, answer %d, done %v", step, a.Code, a.After), func(t *testing.T) {
 				t.Parallel()
-				want := accident(t, a, step, 0, nil)
-				for n := 1; accident(t, a, step, n, want) != nil; n++ {
+				want := failAt(t, a, step, 0, nil)
+				for n := 1; failAt(t, a, step, n, want) != nil; n++ {
 				}
 			})
 		}
 	}
 }
 
-// accident makes the n-th call of a step of life fail, continues with another fabric, and
+// failAt makes the n-th call of a step of life fail, continues with another fabric, and
 // returns the result, nil if there is no such call.
-func accident(t *testing.T, how octaviatest.Fault, step, n int, want map[string][]string) map[string][]string {
+func failAt(t *testing.T, how octaviatest.Fault, step, n int, want map[string][]string) map[string][]string {
 	t.Helper()
 	c := octaviatest.New(t)
 	c.Slow(0)

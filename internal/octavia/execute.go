@@ -128,9 +128,9 @@ func (e *execution) call(ctx context.Context, s step) error {
 	c := e.client.octavia
 	switch s.verb {
 	case createLoadBalancer:
-		made, err := loadbalancers.Create(ctx, c, loadBalancerOpts(s.balancer)).Extract()
+		created, err := loadbalancers.Create(ctx, c, loadBalancerOpts(s.balancer)).Extract()
 		if err == nil {
-			e.target = made.ID
+			e.target = created.ID
 		}
 		return err
 	case deleteLoadBalancer:
@@ -158,9 +158,9 @@ func (e *execution) callPool(ctx context.Context, s step) error {
 	case createPool:
 		opts := poolOpts(s.listener.Pool, s.balancer.Tags)
 		opts.Members, opts.LoadbalancerID = nil, e.target
-		made, err := pools.Create(ctx, c, opts).Extract()
+		created, err := pools.Create(ctx, c, opts).Extract()
 		if err == nil {
-			e.createdPools[s.name] = made.ID
+			e.createdPools[s.name] = created.ID
 		}
 		return err
 	case setMembers:

@@ -110,18 +110,18 @@ func webTree(listeners []string, members ...string) map[string][]string {
 	return out
 }
 
-func TestOneCallMakesAll(t *testing.T) {
+func TestOneCallCreatesAll(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
-	seen := apply(t, f, unit, web(tcp(80, members(8080, "10.50.0.11", "10.50.0.12")), intent.Listener{Protocol: "UDP", Port: 53, Members: members(53, "10.50.0.11")}))
+	observed := apply(t, f, unit, web(tcp(80, members(8080, "10.50.0.11", "10.50.0.12")), intent.Listener{Protocol: "UDP", Port: 53, Members: members(53, "10.50.0.11")}))
 	same(t, c, webTree([]string{"default/web:TCP:80", "default/web:UDP:53"}, "default/pod11:53", "default/pod11:8080", "default/pod12:8080"))
 	changes := slices.DeleteFunc(c.Calls(), func(call string) bool { return strings.HasPrefix(call, "GET ") })
 	if diff := cmp.Diff([]string{"POST /lb/v2.0/lbaas/loadbalancers"}, changes); diff != "" {
 		t.Error(diff)
 	}
-	b := seen.LoadBalancers["default/web"]
-	if seen.Changed != 1 || b.ID == "" || b.Port == "" || b.Provider != "ovn" || len(b.Listeners) != 2 || len(b.Listeners[0].Members) != 2 || b.Listeners[0].Pool == "" {
-		t.Errorf("seen %+v", seen)
+	b := observed.LoadBalancers["default/web"]
+	if observed.Changed != 1 || b.ID == "" || b.Port == "" || b.Provider != "ovn" || len(b.Listeners) != 2 || len(b.Listeners[0].Members) != 2 || b.Listeners[0].Pool == "" {
+		t.Errorf("seen %+v", observed)
 	}
 	if again := apply(t, f, unit, web(tcp(80, members(8080, "10.50.0.12", "10.50.0.11")), intent.Listener{Protocol: "UDP", Port: 53, Members: members(53, "10.50.0.11")})); again.Changed != 0 {
 		t.Errorf("the second time changed %d", again.Changed)
@@ -170,7 +170,7 @@ func TestProject(t *testing.T) {
 	}
 }
 
-func TestMembersOfOneName(t *testing.T) {
+func TestMembersWithSameName(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
 	apply(t, f, unit, web(tcp(80, members(8080, "10.50.0.11"))))
@@ -178,7 +178,7 @@ func TestMembersOfOneName(t *testing.T) {
 	same(t, c, webTree([]string{"default/web:TCP:80"}, "default/pod11:8080"))
 }
 
-func TestUnsupportedMakesNothing(t *testing.T) {
+func TestUnsupportedCreatesNothing(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
 	for name, l := range map[string]intent.Listener{
@@ -196,7 +196,7 @@ func TestUnsupportedMakesNothing(t *testing.T) {
 	same(t, c, map[string][]string{})
 }
 
-func TestErrorIsMadeAnew(t *testing.T) {
+func TestFailedIsCreatedAgain(t *testing.T) {
 	c := octaviatest.New(t)
 	c.Slow(0)
 	c.Break(2)
@@ -213,7 +213,7 @@ func TestErrorIsMadeAnew(t *testing.T) {
 }
 
 // A load balancer with status ERROR can only be deleted: no wait ends that status.
-func TestErrorInTheMiddle(t *testing.T) {
+func TestErrorDuringChange(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
 	apply(t, f, unit, web(tcp(80, nil)))
@@ -222,7 +222,7 @@ func TestErrorInTheMiddle(t *testing.T) {
 	same(t, c, webTree([]string{"default/web:TCP:81", "default/web:TCP:82"}, "default/pod11:8080"))
 }
 
-func TestBusyIsWaitedFor(t *testing.T) {
+func TestWaitsWhileBusy(t *testing.T) {
 	c := octaviatest.New(t)
 	f := start(c, "k")
 	apply(t, f, unit, web(tcp(80, nil)))
@@ -232,7 +232,7 @@ func TestBusyIsWaitedFor(t *testing.T) {
 	same(t, c, map[string][]string{})
 }
 
-func TestImpatience(t *testing.T) {
+func TestApplyTimeout(t *testing.T) {
 	c := octaviatest.New(t)
 	c.Slow(1000)
 	f := start(c, "k")
@@ -284,7 +284,7 @@ func TestAddressTaken(t *testing.T) {
 	same(t, c, map[string][]string{})
 }
 
-func TestOrphanPort(t *testing.T) {
+func TestLeftoverPort(t *testing.T) {
 	for age, free := range map[time.Duration]bool{time.Second: false, time.Hour: true} {
 		c := octaviatest.New(t)
 		c.Add("ports", map[string]any{"name": vipPortPrefix + "gone", "address": "10.60.0.20", "subnet": octaviatest.Services})
@@ -298,7 +298,7 @@ func TestOrphanPort(t *testing.T) {
 	}
 }
 
-func TestWhatSomebodyDeletesComesBack(t *testing.T) {
+func TestDeletedResourcesComeBack(t *testing.T) {
 	c := octaviatest.New(t)
 	c.Slow(0)
 	f := start(c, "k")
@@ -327,10 +327,10 @@ func TestFloating(t *testing.T) {
 	c.Slow(0)
 	f := start(c, "k")
 	w := func() intent.Want { return web(tcp(80, nil)) }
-	seen := apply(t, f, unit, floating(w(), ""))
-	own := seen.FloatingIPs["default/web"]
-	if !own.IsValid() || !seen.LoadBalancers["default/web"].FloatingIP.Own {
-		t.Fatalf("seen %+v", seen)
+	observed := apply(t, f, unit, floating(w(), ""))
+	own := observed.FloatingIPs["default/web"]
+	if !own.IsValid() || !observed.LoadBalancers["default/web"].FloatingIP.Own {
+		t.Fatalf("seen %+v", observed)
 	}
 	c.Edit("floatingips", own.String(), func(fip map[string]any) { fip["port_id"] = nil })
 	if units, err := f.Drifted(t.Context()); err != nil || len(units) != 1 {

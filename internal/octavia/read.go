@@ -156,8 +156,8 @@ func (c *client) waitUntilIdle(ctx context.Context, id, name string) error {
 // waitUntilDeleted waits until a load balancer is gone, at most stepTimeout. It returns
 // intent.Wait if the load balancer is not gone by then or has failed.
 func (c *client) waitUntilDeleted(ctx context.Context, id, name string) error {
-	late := intent.Wait{Reason: "Deleting", For: "Octavia to delete load balancer " + name, After: shortDelay}
-	return until(ctx, deletionPauses, late, func() (bool, error) {
+	timeoutErr := intent.Wait{Reason: "Deleting", For: "Octavia to delete load balancer " + name, After: shortDelay}
+	return until(ctx, deletionPauses, timeoutErr, func() (bool, error) {
 		lb, err := loadbalancers.Get(ctx, c.octavia, id).Extract()
 		switch err := classifyError("read load balancer "+name, err); {
 		case errors.Is(err, errNotFound):
@@ -171,9 +171,9 @@ func (c *client) waitUntilDeleted(ctx context.Context, id, name string) error {
 	})
 }
 
-// until calls done until it returns true or an error. It returns late if that takes
+// until calls done until it returns true or an error. It returns timeoutErr if that takes
 // longer than stepTimeout or ctx ends.
-func until(ctx context.Context, pauses retry.Backoff, late error, done func() (bool, error)) error {
+func until(ctx context.Context, pauses retry.Backoff, timeoutErr error, done func() (bool, error)) error {
 	bound, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	var result error
@@ -181,11 +181,11 @@ func until(ctx context.Context, pauses retry.Backoff, late error, done func() (b
 		is, err := done()
 		result = err
 		if !is && err == nil {
-			return late
+			return timeoutErr
 		}
 		return nil
 	}, nil) != nil {
-		return late
+		return timeoutErr
 	}
 	return result
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// asks counts a pod that needs a port and gets none.
-func (s *pools) asks(want Request) {
+// needPort counts a pod that needs a port and gets none.
+func (s *pools) needPort(want Request) {
 	s.ask(want, false)
 	s.countUse(want)
 }
 
-// fills returns the groups of the pools on a node that get ports, in order.
-func fills(s *pools, node string) []string {
+// refilled returns the groups of the pools on a node that get ports, in order.
+func refilled(s *pools, node string) []string {
 	groups := []string{}
 	for c := s.next(true); c.verb == createPorts; c = s.next(true) {
 		if c.key.Node == node {
@@ -32,15 +32,15 @@ func fills(s *pools, node string) []string {
 func TestRank(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 3}, nil)
-	s.ask(in("n1", "standard"), true)
+	s.ask(requestIn("n1", "standard"), true)
 	for i := range 6 {
 		for range i {
-			s.asks(in("n1", fmt.Sprint("g", i)))
+			s.needPort(requestIn("n1", fmt.Sprint("g", i)))
 		}
-		s.ask(in("n1", fmt.Sprint("g", i)), false) // a pod that has its port: that is no use
+		s.ask(requestIn("n1", fmt.Sprint("g", i)), false) // a pod that has its port: that is no use
 	}
-	s.asks(in("n2", "g1"))
-	if diff := cmp.Diff([]string{"g3", "g4", "g5", "standard"}, fills(s, "n1")); diff != "" {
+	s.needPort(requestIn("n2", "g1"))
+	if diff := cmp.Diff([]string{"g3", "g4", "g5", "standard"}, refilled(s, "n1")); diff != "" {
 		t.Error(diff)
 	}
 	if s.next(true).verb != "" {
@@ -50,10 +50,10 @@ func TestRank(t *testing.T) {
 
 // After a start all pods have their ports, and no new pod may come for a long time. The
 // pool that is always filled is filled for the next one.
-func TestRunningPodsFillWhatAlwaysIs(t *testing.T) {
+func TestAlwaysFilledAfterStart(t *testing.T) {
 	t.Parallel()
 	has := func(group, addr string) Request {
-		r := in("n1", group)
+		r := requestIn("n1", group)
 		r.MAC, r.Addrs = "fa:16:3e:00:00:01", []netip.Addr{netip.MustParseAddr(addr)}
 		return r
 	}
@@ -75,21 +75,21 @@ func TestRankOfEachPlace(t *testing.T) {
 		for _, field := range []string{"network", "project"} {
 			name := fmt.Sprint("of ", field, i)
 			for g, times := range map[string]int{name: 2, "little": 1} {
-				w := in("n1", g)
+				w := requestIn("n1", g)
 				if field == "network" {
 					w.Key.Network = fmt.Sprint(i)
 				} else {
 					w.Key.Project = fmt.Sprint(i)
 				}
 				for range times {
-					s.asks(w)
+					s.needPort(w)
 				}
 			}
 			want = append(want, name)
 		}
 	}
 	slices.Sort(want)
-	if diff := cmp.Diff(want, fills(s, "n1")); diff != "" {
+	if diff := cmp.Diff(want, refilled(s, "n1")); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -99,13 +99,13 @@ func TestRankForgets(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
 	for range 3 * usesUntilHalved {
-		s.asks(in("n1", "old"))
+		s.needPort(requestIn("n1", "old"))
 	}
-	s.asks(in("n1", "never again"))
+	s.needPort(requestIn("n1", "never again"))
 	for range 2 * usesUntilHalved {
-		s.asks(in("n1", "new"))
+		s.needPort(requestIn("n1", "new"))
 	}
-	if diff := cmp.Diff([]string{"new"}, fills(s, "n1")); diff != "" {
+	if diff := cmp.Diff([]string{"new"}, refilled(s, "n1")); diff != "" {
 		t.Error(diff)
 	}
 	if _, kept := s.byKey[Key{Node: "n1", Project: "P", Network: "N", Subnets: "S", Groups: "never again"}]; kept {
@@ -117,10 +117,10 @@ func TestRankForgets(t *testing.T) {
 func TestRankTakesNoneBack(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 1}, nil)
-	s.asks(in("n1", "much"))
-	s.asks(in("n1", "much"))
-	s.asks(in("n1", "little"))
-	if s.returnPort(readyIn("a", "n1", "little")) || !s.returnPort(readyIn("b", "n1", "much")) {
+	s.needPort(requestIn("n1", "much"))
+	s.needPort(requestIn("n1", "much"))
+	s.needPort(requestIn("n1", "little"))
+	if s.returnPort(readyPortIn("a", "n1", "little")) || !s.returnPort(readyPortIn("b", "n1", "much")) {
 		t.Error("the wrong one is taken back")
 	}
 }
@@ -130,21 +130,21 @@ func TestRankTakesNoneBack(t *testing.T) {
 func TestBorrow(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Batch: 1, Sets: 2}, nil)
-	s.asks(in("n1", "b"))
-	s.asks(in("n1", "c"))
-	s.add(readyIn("left", "n1", "a"), readyIn("b1", "n1", "b"), readyIn("c1", "n1", "c"), readyIn("c2", "n1", "c"), used("dirty", "n1"))
-	s.add(readyIn("far", "n2", "a"))
-	other := readyIn("other", "n1", "a")
+	s.needPort(requestIn("n1", "b"))
+	s.needPort(requestIn("n1", "c"))
+	s.add(readyPortIn("left", "n1", "a"), readyPortIn("b1", "n1", "b"), readyPortIn("c1", "n1", "c"), readyPortIn("c2", "n1", "c"), returnedPort("dirty", "n1"))
+	s.add(readyPortIn("far", "n2", "a"))
+	other := readyPortIn("other", "n1", "a")
 	other.Key.Network = "M"
 	s.add(other)
 	var got []string
-	for o, any := s.borrow(in("n1", "new")); any; o, any = s.borrow(in("n1", "new")) {
+	for o, any := s.borrow(requestIn("n1", "new")); any; o, any = s.borrow(requestIn("n1", "new")) {
 		got = append(got, o.ID)
 	}
 	if diff := cmp.Diff([]string{"left", "c1", "b1", "c2"}, got); diff != "" {
 		t.Error(diff)
 	}
-	w := in("n2", "b")
+	w := requestIn("n2", "b")
 	w.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
 	if _, any := s.borrow(w); any {
 		t.Error("who asks for an address got another")
@@ -154,9 +154,9 @@ func TestBorrow(t *testing.T) {
 func TestAddressOfAPortThatIsBeingCleaned(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Max: 2}, nil)
-	s.ask(wish("n1"), false)
-	s.returnPort(used("a", "n1"))
-	want := wish("n2")
+	s.ask(request("n1"), false)
+	s.returnPort(returnedPort("a", "n1"))
+	want := request("n2")
 	want.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
 	for _, where := range []string{"returning", "in hand"} {
 		if _, ready := s.obtain(want); ready || s.addressFree(want) == nil {
@@ -166,7 +166,7 @@ func TestAddressOfAPortThatIsBeingCleaned(t *testing.T) {
 			s.next(true)
 		}
 	}
-	if other := wish("n2"); s.addressFree(other) != nil {
+	if other := request("n2"); s.addressFree(other) != nil {
 		t.Error("who asks for no address waits for it")
 	}
 }

@@ -13,30 +13,30 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// wish is the request of a pod on a node.
-func wish(node string) Request { return in(node, "G") }
+// request is the request of a pod on a node.
+func request(node string) Request { return requestIn(node, "G") }
 
-// in is the request of a pod on a node that is in a group.
-func in(node, group string) Request {
+// requestIn is the request of a pod on a node that is in a group.
+func requestIn(node, group string) Request {
 	return Request{
 		Key:     Key{Node: node, Project: "P", Network: "N", Subnets: "S", Groups: group},
 		Address: Address{Network: "N"}, Fits: true, Accepts: func(Port) bool { return true },
 	}
 }
 
-// ready is a ready port of a pool.
-func ready(id, node string) Port { return readyIn(id, node, "G") }
+// readyPort is a ready port of a pool.
+func readyPort(id, node string) Port { return readyPortIn(id, node, "G") }
 
-func readyIn(id, node, group string) Port {
+func readyPortIn(id, node, group string) Port {
 	return Port{
-		ID: id, Key: in(node, group).Key, Fits: true, Clean: true,
+		ID: id, Key: requestIn(node, group).Key, Fits: true, Clean: true,
 		Address: Address{"N", "fa:16:3e:00:00:01", []netip.Addr{netip.MustParseAddr("10.9.0.9")}},
 	}
 }
 
-// used is a port that came back from a pod.
-func used(id, node string) Port {
-	o := ready(id, node)
+// returnedPort is a port that came back from a pod.
+func returnedPort(id, node string) Port {
+	o := readyPort(id, node)
 	o.Clean = false
 	return o
 }
@@ -55,8 +55,8 @@ func TestPoolsFills(t *testing.T) {
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("nobody has asked for anything, but %s", c.text())
 	}
-	s.ask(wish("n1"), false)
-	if _, any := s.take(wish("n1")); any {
+	s.ask(request("n1"), false)
+	if _, any := s.take(request("n1")); any {
 		t.Error("an empty pool has a port")
 	}
 	if c := s.next(false); c.verb != "" {
@@ -67,7 +67,7 @@ func TestPoolsFills(t *testing.T) {
 	if diff := cmp.Diff([]string{"create n1 2", "create n1 2", "  0"}, []string{first.text(), second.text(), s.next(true).text()}); diff != "" {
 		t.Error(diff)
 	}
-	s.done(first, []Port{ready("a", "n1"), ready("b", "n1")}, nil)
+	s.done(first, []Port{readyPort("a", "n1"), readyPort("b", "n1")}, nil)
 	s.done(second, nil, errors.New("no"))
 	if c := s.next(true); c.verb != "" {
 		t.Errorf("Neutron has just failed, but %s", c.text())
@@ -77,7 +77,7 @@ func TestPoolsFills(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, want := range []string{"a", "b"} { // the oldest first
-		if o, any := s.take(wish("n1")); !any || o.ID != want {
+		if o, any := s.take(request("n1")); !any || o.ID != want {
 			t.Errorf("handed out %s, not %s", o.ID, want)
 		}
 	}
@@ -86,38 +86,38 @@ func TestPoolsFills(t *testing.T) {
 func TestPoolsTakesBack(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Max: 2}, nil)
-	if s.returnPort(used("a", "n1")) {
+	if s.returnPort(returnedPort("a", "n1")) {
 		t.Error("nobody asks for such ports")
 	}
-	s.ask(wish("n1"), false)
-	if !s.returnPort(used("a", "n1")) || !s.returnPort(used("b", "n1")) || s.returnPort(used("c", "n1")) {
+	s.ask(request("n1"), false)
+	if !s.returnPort(returnedPort("a", "n1")) || !s.returnPort(returnedPort("b", "n1")) || s.returnPort(returnedPort("c", "n1")) {
 		t.Error("the pool takes two back, not three")
 	}
 	c := s.next(true)
-	if _, any := s.take(wish("n1")); any {
+	if _, any := s.take(request("n1")); any {
 		t.Error("a port is handed out that has not been cleaned")
 	}
-	s.done(c, []Port{ready("a", "n1")}, nil)
-	if o, any := s.take(wish("n1")); !any || o.ID != "a" {
+	s.done(c, []Port{readyPort("a", "n1")}, nil)
+	if o, any := s.take(request("n1")); !any || o.ID != "a" {
 		t.Error("a clean port is not handed out")
 	}
 }
 
 // A port whose old pod is still plugged is not handed out.
-func TestPoolsWaitsForTheUnplugging(t *testing.T) {
+func TestPoolsWaitForUnplugging(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 0}, nil)
-	s.ask(wish("n1"), false)
-	s.returnPort(used("a", "n1"))
+	s.ask(request("n1"), false)
+	s.returnPort(returnedPort("a", "n1"))
 	for range cleanAttempts {
 		c := s.next(true)
 		if c.verb != cleanPort {
 			t.Fatalf("not cleaned, but %s", c.text())
 		}
-		up := ready("a", "n1")
+		up := readyPort("a", "n1")
 		up.Plugged = true
 		s.done(c, []Port{up}, nil)
-		if _, any := s.take(wish("n1")); any {
+		if _, any := s.take(request("n1")); any {
 			t.Fatal("handed out while still plugged")
 		}
 		s.byKey.resume()
@@ -130,10 +130,10 @@ func TestPoolsWaitsForTheUnplugging(t *testing.T) {
 func TestPoolsDrains(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1}, nil)
-	s.add(ready("a", "n1"), used("b", "n1"), ready("c", "n2"))
+	s.add(readyPort("a", "n1"), returnedPort("b", "n1"), readyPort("c", "n2"))
 	busy := s.next(true) // cleans b
 	s.drain(func(k Key) bool { return k.Node == "n1" })
-	s.done(busy, []Port{ready("b", "n1")}, nil)
+	s.done(busy, []Port{readyPort("b", "n1")}, nil)
 	gone := []string{}
 	for c := s.next(true); c.verb == deletePorts; c = s.next(true) {
 		gone = append(gone, c.gone[0].ID)
@@ -150,22 +150,22 @@ func TestPoolsDrains(t *testing.T) {
 // A read finds ports before the answer of the call that creates them, and a pod takes
 // one. The answer neither makes the port ready again nor, if the pool was drained
 // meanwhile, makes it surplus.
-func TestPoolsFindsWhatIsBeingMade(t *testing.T) {
+func TestPoolsFindPortsBeingCreated(t *testing.T) {
 	t.Parallel()
 	for _, drained := range []bool{false, true} {
 		s := newPools(&Limits{Min: 2, Batch: 2}, nil)
-		s.ask(wish("n1"), false)
+		s.ask(request("n1"), false)
 		making := s.next(true)
-		s.add(ready("a", "n1"))
-		if o, any := s.take(wish("n1")); !any || o.ID != "a" {
+		s.add(readyPort("a", "n1"))
+		if o, any := s.take(request("n1")); !any || o.ID != "a" {
 			t.Fatal("what was found is not handed out")
 		}
 		if drained {
 			s.drain(func(Key) bool { return true })
 		}
-		s.done(making, []Port{ready("a", "n1"), ready("b", "n1")}, nil)
+		s.done(making, []Port{readyPort("a", "n1"), readyPort("b", "n1")}, nil)
 		left := []string{surplus(s.next(false))}
-		for o, any := s.take(wish("n1")); any; o, any = s.take(wish("n1")) {
+		for o, any := s.take(request("n1")); any; o, any = s.take(request("n1")) {
 			left = append(left, o.ID)
 		}
 		want := map[bool][]string{false: {"", "b"}, true: {"b"}}[drained]
@@ -177,7 +177,7 @@ func TestPoolsFindsWhatIsBeingMade(t *testing.T) {
 
 // In any order of events, no port is in two places, none is lost, and none that belongs
 // to a pod is handed out again.
-func TestPoolsNeverLies(t *testing.T) {
+func TestPoolsNeverHandOutTwice(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		number := func(name string, least, most int) int { return rapid.IntRange(least, most).Draw(t, name) }
@@ -187,14 +187,14 @@ func TestPoolsNeverLies(t *testing.T) {
 		node, group := rapid.SampledFrom([]string{"n1", "n2"}), rapid.SampledFrom([]string{"G", "H", "I"})
 		t.Repeat(map[string]func(*rapid.T){
 			"take": func(t *rapid.T) {
-				w := in(node.Draw(t, "node"), group.Draw(t, "group"))
+				w := requestIn(node.Draw(t, "node"), group.Draw(t, "group"))
 				s.ask(w, false)
 				o, any := s.obtain(w)
 				if _, twice := pods[o.ID]; any && twice {
 					t.Fatalf("%s is handed out twice", o.ID)
 				}
 				if any {
-					pods[o.ID] = readyIn(o.ID, o.Key.Node, w.Key.Groups)
+					pods[o.ID] = readyPortIn(o.ID, o.Key.Node, w.Key.Groups)
 				}
 			},
 			"give": func(*rapid.T) {
@@ -221,12 +221,12 @@ func TestPoolsNeverLies(t *testing.T) {
 				under = under[1:]
 				made += w.end(t, s, gone)
 			},
-			"look":   func(*rapid.T) { made += look(s, under) },
+			"look":   func(*rapid.T) { made += findPorts(s, under) },
 			"drain":  func(t *rapid.T) { n := node.Draw(t, "node"); s.drain(func(k Key) bool { return k.Node == n }) },
 			"resume": func(*rapid.T) { s.byKey.resume() },
 			"found": func(*rapid.T) {
 				made, ids = made+1, ids+1
-				o := ready(fmt.Sprint("p", ids), "n1")
+				o := readyPort(fmt.Sprint("p", ids), "n1")
 				s.add(o, o)
 			},
 			"": func(t *rapid.T) {
@@ -257,13 +257,14 @@ type work struct {
 func begun(c task, ids int) *work {
 	w := &work{task: c}
 	for i := range c.n {
-		w.makes = append(w.makes, readyIn(fmt.Sprint("p", ids+i+1), c.key.Node, c.key.Groups))
+		w.makes = append(w.makes, readyPortIn(fmt.Sprint("p", ids+i+1), c.key.Node, c.key.Groups))
 	}
 	return w
 }
 
-// look finds the ports that are being created, and returns how many of them were unknown.
-func look(s *pools, under []*work) int {
+// findPorts finds the ports that are being created, and returns how many of them were
+// unknown.
+func findPorts(s *pools, under []*work) int {
 	found := 0
 	for _, w := range under {
 		if n := w.found(); n > 0 {
@@ -294,7 +295,7 @@ func (w *work) end(t *rapid.T, s *pools, gone map[string]bool) int {
 		s.done(w.task, slices.Clone(w.makes), nil)
 		return w.found()
 	case cleanPort:
-		s.done(w.task, []Port{readyIn(w.port.ID, w.key.Node, w.key.Groups)}, nil)
+		s.done(w.task, []Port{readyPortIn(w.port.ID, w.key.Node, w.key.Groups)}, nil)
 	case deletePorts:
 		gone[w.task.gone[0].ID] = true
 		s.done(w.task, nil, nil)
@@ -314,7 +315,7 @@ func TestHopeless(t *testing.T) {
 		{intent.Stop{}, false},
 	} {
 		s := newPools(&Limits{Min: 1}, nil)
-		s.ask(wish("n1"), false)
+		s.ask(request("n1"), false)
 		s.done(s.next(true), nil, c.err)
 		s.byKey.resume()
 		if again := s.next(true).verb == createPorts; again != c.asks {

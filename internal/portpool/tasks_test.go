@@ -9,7 +9,7 @@ import (
 func TestPoolsMore(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1, Max: 4, Batch: 1}, nil)
-	s.add(ready("a", "n1"))
+	s.add(readyPort("a", "n1"))
 	k := s.byKey.keys()[0]
 	c := s.createMore(k, 9)
 	if diff := cmp.Diff("create n1 3", c.text()); diff != "" {
@@ -21,7 +21,7 @@ func TestPoolsMore(t *testing.T) {
 	if more := s.createMore(k, 1); more.verb != "" {
 		t.Errorf("the pool is full, but %s", more.text())
 	}
-	s.done(c, []Port{ready("b", "n1"), ready("c", "n1"), ready("d", "n1")}, nil)
+	s.done(c, []Port{readyPort("b", "n1"), readyPort("c", "n1"), readyPort("d", "n1")}, nil)
 	if st := s.byKey.status()[0]; st.Ready != 4 || st.Making != 0 {
 		t.Errorf("%+v", st)
 	}
@@ -40,7 +40,7 @@ func TestPoolsMore(t *testing.T) {
 func TestPoolsPorts(t *testing.T) {
 	t.Parallel()
 	s := newPools(&Limits{Min: 1}, nil)
-	s.add(ready("a", "n1"), used("b", "n1"), ready("c", "n2"))
+	s.add(readyPort("a", "n1"), returnedPort("b", "n1"), readyPort("c", "n2"))
 	got := s.byKey.ports(s.byKey.keys()[0])
 	if len(got) != 2 || got[0].ID != "a" || got[0].State != StateReady || got[1].ID != "b" || got[1].State != StateReturning ||
 		len(got[0].Addrs) != 1 || got[0].Addrs[0].String() != "10.9.0.9" {
@@ -53,8 +53,8 @@ func TestPoolsPorts(t *testing.T) {
 
 func TestPoolsTakesNothingTwice(t *testing.T) {
 	s := newPools(&Limits{Min: 1}, nil)
-	s.asks(wish("n1"))
-	o := ready("1", "n1")
+	s.needPort(request("n1"))
+	o := readyPort("1", "n1")
 	s.add(o)
 	if !s.returnPort(o) || s.byKey.status()[0].Ready != 1 || s.byKey.status()[0].Returning != 0 {
 		t.Errorf("a port that is in stock came back: %+v", s.byKey.status())

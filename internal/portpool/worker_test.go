@@ -46,7 +46,7 @@ func worker(t *testing.T, c calls, l Limits) *Worker {
 
 // If the answer to a call is lost, the worker looks for the ports before it creates
 // others.
-func TestWorkerLooksForWhatItMayHaveCreated(t *testing.T) {
+func TestWorkerFindsPortsAfterLostAnswer(t *testing.T) {
 	t.Parallel()
 	failed, again := make(chan struct{}), make(chan struct{})
 	c := calls{found: make(chan struct{})}
@@ -54,20 +54,20 @@ func TestWorkerLooksForWhatItMayHaveCreated(t *testing.T) {
 		select {
 		case <-failed:
 			close(again)
-			return []Port{ready("b", "n1")}, nil
+			return []Port{readyPort("b", "n1")}, nil
 		default:
 			close(failed)
 			return nil, errors.New("no answer")
 		}
 	}
 	w := worker(t, c, Limits{Min: 1, Batch: 1})
-	w.Ask(wish("n1"), false)
+	w.Ask(request("n1"), false)
 	<-c.found
 	<-again
 }
 
 // After a refusal the worker looks for no ports, and does not retry a hopeless call.
-func TestWorkerGivesUpWhatIsRefused(t *testing.T) {
+func TestWorkerStopsAfterRefusal(t *testing.T) {
 	t.Parallel()
 	asked := make(chan Key, 10)
 	c := calls{create: func(k Key, _ int) ([]Port, error) {
@@ -75,14 +75,14 @@ func TestWorkerGivesUpWhatIsRefused(t *testing.T) {
 		if k.Node == "n1" {
 			return nil, intent.Stop{Reason: "Refused"}
 		}
-		return []Port{ready("a", k.Node)}, nil
+		return []Port{readyPort("a", k.Node)}, nil
 	}}
 	w := worker(t, c, Limits{Min: 1, Batch: 1})
-	w.Ask(wish("n1"), false)
+	w.Ask(request("n1"), false)
 	if k := <-asked; k.Node != "n1" {
 		t.Errorf("%+v is filled first", k)
 	}
-	w.Ask(wish("n2"), false)
+	w.Ask(request("n2"), false)
 	if k := <-asked; k.Node != "n2" {
 		t.Errorf("%+v is tried again", k)
 	}
@@ -95,10 +95,10 @@ func TestStopWaits(t *testing.T) {
 	c := calls{create: func(Key, int) ([]Port, error) {
 		close(reached)
 		<-answer
-		return []Port{ready("a", "n1")}, nil
+		return []Port{readyPort("a", "n1")}, nil
 	}}
 	w := worker(t, c, Limits{Min: 1, Batch: 1})
-	w.Ask(wish("n1"), false)
+	w.Ask(request("n1"), false)
 	<-reached
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -109,8 +109,8 @@ func TestStopWaits(t *testing.T) {
 	if err := w.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	w.Ask(wish("n1"), true)
-	if p, any := w.Obtain(wish("n1")); any || len(w.Pools()) > 0 {
+	w.Ask(request("n1"), true)
+	if p, any := w.Obtain(request("n1")); any || len(w.Pools()) > 0 {
 		t.Errorf("there is still %+v", p)
 	}
 }
@@ -118,7 +118,7 @@ func TestStopWaits(t *testing.T) {
 func TestFillRefuses(t *testing.T) {
 	t.Parallel()
 	var stop intent.Stop
-	if _, err := New(Options{}).Fill(t.Context(), wish("n1").Key, 1); !errors.As(err, &stop) || stop.Reason != "NoPools" {
+	if _, err := New(Options{}).Fill(t.Context(), request("n1").Key, 1); !errors.As(err, &stop) || stop.Reason != "NoPools" {
 		t.Errorf("%v", err)
 	}
 	if _, err := New(Options{Limits: &Limits{Min: 1}}).Fill(t.Context(), Key{Network: "N"}, 1); !errors.As(err, &stop) || stop.Reason != "InvalidSpec" {

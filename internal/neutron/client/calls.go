@@ -22,9 +22,9 @@ func (a *Client) Create(ctx context.Context, steps []plan.Step) ([]Resource, err
 	if steps[0].Kind == plan.KindRouterInterface {
 		return a.addInterface(ctx, steps[0])
 	}
-	var made map[string]Resource
-	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{one: createBody(steps[0])}, &made, nil)
-	return []Resource{made[one]}, classifyCreateError(steps[0], err)
+	var created map[string]Resource
+	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{one: createBody(steps[0])}, &created, nil)
+	return []Resource{created[one]}, classifyCreateError(steps[0], err)
 }
 
 func (a *Client) createMany(ctx context.Context, steps []plan.Step) ([]Resource, error) {
@@ -33,9 +33,9 @@ func (a *Client) createMany(ctx context.Context, steps []plan.Step) ([]Resource,
 	for _, s := range steps {
 		all = append(all, createBody(s))
 	}
-	var made map[string][]Resource
-	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{many: all}, &made, nil)
-	return made[many], classifyError(plan.Create, Describe(steps), err)
+	var created map[string][]Resource
+	_, err := a.Networking.Post(ctx, a.Networking.ServiceURL(path(steps[0].Kind)), map[string]any{many: all}, &created, nil)
+	return created[many], classifyError(plan.Create, Describe(steps), err)
 }
 
 // createBody returns the body of the call that creates the step's object.
@@ -61,19 +61,19 @@ func (a *Client) addInterface(ctx context.Context, s plan.Step) ([]Resource, err
 	return []Resource{w}, classifyError(plan.Create, Describe([]plan.Step{s}), err)
 }
 
-func (a *Client) putRouter(ctx context.Context, s plan.Step, deed string) (Resource, error) {
+func (a *Client) putRouter(ctx context.Context, s plan.Step, action string) (Resource, error) {
 	var w Resource
-	address := a.Networking.ServiceURL("routers", s.Text("router_id"), deed)
+	address := a.Networking.ServiceURL("routers", s.Text("router_id"), action)
 	_, err := a.Networking.Put(ctx, address, plan.Fields{"subnet_id": s.Fields["subnet_id"]}, &w, ok(http.StatusOK))
 	return w, err
 }
 
 // Update changes fields of an object, and returns the changed object.
 func (a *Client) Update(ctx context.Context, s plan.Step) (Resource, error) {
-	var made map[string]Resource
+	var created map[string]Resource
 	body := map[string]any{string(s.Kind): s.Fields}
-	_, err := a.Networking.Put(ctx, a.Networking.ServiceURL(path(s.Kind), s.ID), body, &made, ok(http.StatusOK))
-	return made[string(s.Kind)], classifyError(plan.Update, Describe([]plan.Step{s}), err)
+	_, err := a.Networking.Put(ctx, a.Networking.ServiceURL(path(s.Kind), s.ID), body, &created, ok(http.StatusOK))
+	return created[string(s.Kind)], classifyError(plan.Update, Describe([]plan.Step{s}), err)
 }
 
 // Tag replaces the tags of the step's object.

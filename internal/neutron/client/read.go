@@ -34,13 +34,13 @@ func (a *Client) OfUnit(ctx context.Context, m plan.Owner) ([]plan.Object, error
 	return a.addInterfaces(ctx, all)
 }
 
-// AppendNew appends to all those of found, of kind k, for which meant returns true and
+// AppendNew appends to all those of found, of kind k, for which selected returns true and
 // that are not in all yet.
-func AppendNew(all []plan.Object, k plan.Kind, found []Resource, meant func(plan.Object) bool) []plan.Object {
+func AppendNew(all []plan.Object, k plan.Kind, found []Resource, selected func(plan.Object) bool) []plan.Object {
 	for _, w := range found {
 		o := w.Object(k)
 		same := func(h plan.Object) bool { return h.Kind == k && h.ID == o.ID }
-		if meant(o) && !slices.ContainsFunc(all, same) { // meant first: found may have many foreign objects
+		if selected(o) && !slices.ContainsFunc(all, same) { // selected first: found may have many foreign objects
 			all = append(all, o)
 			all = append(all, w.GroupRules()...)
 		}
@@ -123,19 +123,19 @@ func (a *Client) placeSubports(ctx context.Context, all []plan.Object) ([]plan.O
 // rules to their group's. Objects are named within their unit: a rule that refers to
 // another unit's group has the group's id in its name.
 func byUnit(owner string, all []plan.Object) map[intent.Unit][]plan.Object {
-	holder, units := map[string]intent.Unit{}, map[intent.Unit][]plan.Object{}
+	owners, units := map[string]intent.Unit{}, map[intent.Unit][]plan.Object{}
 	for _, o := range all {
 		if o.Kind.Tagged() {
-			holder[o.ID], _ = plan.UnitOf(owner, o)
+			owners[o.ID], _ = plan.UnitOf(owner, o)
 		}
 	}
 	for _, o := range all {
-		u := holder[o.ID]
+		u := owners[o.ID]
 		switch o.Kind {
 		case plan.KindRouterInterface:
-			u = holder[o.Text("subnet_id")]
+			u = owners[o.Text("subnet_id")]
 		case plan.KindRule:
-			u = holder[o.Text("security_group_id")]
+			u = owners[o.Text("security_group_id")]
 		default:
 		}
 		units[u] = append(units[u], o)
@@ -205,9 +205,9 @@ func (a *Client) Network(ctx context.Context, s intent.Network) (plan.Network, e
 	for _, w := range subnets {
 		all = append(all, w.Object(plan.KindSubnet))
 	}
-	seen := plan.NetworkOf(found[0].Object(plan.KindNetwork), all, s.Prefixes)
-	if len(s.Prefixes) > len(seen.Subnets) {
+	network := plan.NetworkOf(found[0].Object(plan.KindNetwork), all, s.Prefixes)
+	if len(s.Prefixes) > len(network.Subnets) {
 		return plan.Network{}, intent.Stop{Reason: "NoSubnet", Why: fmt.Sprintf("network %s has no subnet for each of %v: name those that it has", s.Existing, s.Prefixes)}
 	}
-	return seen, nil
+	return network, nil
 }

@@ -16,7 +16,7 @@ var collections = []string{"subnetpools", "networks", "subnets", "ports", "route
 type call struct {
 	*Cloud
 	collection, one string
-	all             map[string]thing
+	all             map[string]object
 	body            map[string]json.RawMessage
 }
 
@@ -35,33 +35,33 @@ func camel(one string) string {
 // refusal is an error answer.
 type refusal struct {
 	code int
-	body thing
+	body object
 }
 
 func refuse(code int, word, format string, args ...any) *refusal {
-	return &refusal{code, complaint(word, format, args...)}
+	return &refusal{code, errorBody(word, format, args...)}
 }
 
 func (c call) list(address *url.URL) (int, any) {
 	query := address.Query()
-	found := []thing{}
+	found := []object{}
 	for _, o := range c.sorted(c.collection) {
 		if matches(o, query) {
 			found = append(found, o)
 		}
 	}
 	many := c.one + "s"
-	out := thing{many: found}
+	out := object{many: found}
 	if c.pages == 0 {
 		return http.StatusOK, out
 	}
-	if i := slices.IndexFunc(found, func(o thing) bool { return o["id"] == query.Get("marker") }); i >= 0 {
+	if i := slices.IndexFunc(found, func(o object) bool { return o["id"] == query.Get("marker") }); i >= 0 {
 		found = found[i+1:]
 	}
 	if len(found) > c.pages {
 		found = found[:c.pages]
 		query.Set("marker", found[len(found)-1]["id"].(string))
-		out[many+"_links"] = []thing{{"rel": "next", "href": c.server.URL + address.Path + "?" + query.Encode()}}
+		out[many+"_links"] = []object{{"rel": "next", "href": c.server.URL + address.Path + "?" + query.Encode()}}
 	}
 	out[many] = found
 	return http.StatusOK, out
@@ -69,7 +69,7 @@ func (c call) list(address *url.URL) (int, any) {
 
 // matches reports whether an object matches a query: every key must match, with one of
 // its values; of tags all must match.
-func matches(o thing, query url.Values) bool {
+func matches(o object, query url.Values) bool {
 	for key, values := range query {
 		switch key {
 		case "marker", "limit", "fields":
@@ -94,13 +94,13 @@ func (c call) create() (int, any) {
 		if refused != nil {
 			return refused.code, refused.body
 		}
-		return http.StatusCreated, thing{c.one: o}
+		return http.StatusCreated, object{c.one: o}
 	}
 	var raws []json.RawMessage
 	if err := json.Unmarshal(c.body[c.one+"s"], &raws); err != nil {
-		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+		return http.StatusBadRequest, errorBody("HTTPBadRequest", "%v", err)
 	}
-	var made []thing
+	var made []object
 	for _, raw := range raws {
 		o, refused := c.make(raw)
 		if refused != nil { // all objects or none
@@ -111,23 +111,23 @@ func (c call) create() (int, any) {
 		}
 		made = append(made, o)
 	}
-	return http.StatusCreated, thing{c.one + "s": made}
+	return http.StatusCreated, object{c.one + "s": made}
 }
 
-func (c call) make(raw json.RawMessage) (thing, *refusal) {
-	asked := thing{}
-	if err := json.Unmarshal(raw, &asked); err != nil {
+func (c call) make(raw json.RawMessage) (object, *refusal) {
+	requested := object{}
+	if err := json.Unmarshal(raw, &requested); err != nil {
 		return nil, refuse(http.StatusBadRequest, "HTTPBadRequest", "%v", err)
 	}
 	c.ids++
-	o := thing{
+	o := object{
 		"id": fmt.Sprintf("%08d-0000-4000-8000-%012d", c.ids, c.ids), "name": "", "description": "", "tags": []string{},
 		"project_id": Project, "tenant_id": Project, "revision_number": 0,
 	}
-	if refused := c.check(asked); refused != nil {
+	if refused := c.check(requested); refused != nil {
 		return nil, refused
 	}
-	if refused := c.born(o, asked); refused != nil {
+	if refused := c.complete(o, requested); refused != nil {
 		return nil, refused
 	}
 	c.all[o["id"].(string)] = o
@@ -135,45 +135,45 @@ func (c call) make(raw json.RawMessage) (thing, *refusal) {
 }
 
 // check refuses values that are too long.
-func (c call) check(asked thing) *refusal {
+func (c call) check(requested object) *refusal {
 	for _, k := range []string{"name", "description"} {
-		if s, _ := asked[k].(string); len(s) > 255 {
+		if s, _ := requested[k].(string); len(s) > 255 {
 			return refuse(http.StatusBadRequest, "HTTPBadRequest", "Invalid input for %s. Reason: '%s' exceeds maximum length of 255.", k, s)
 		}
 	}
 	return nil
 }
 
-// born completes a new object according to its kind.
-func (c call) born(o, asked thing) *refusal {
-	if tags, asks := asked["tags"]; asks {
-		delete(asked, "tags") // without the extension Neutron accepts and ignores them
+// complete completes a new object according to its kind.
+func (c call) complete(o, requested object) *refusal {
+	if tags, asks := requested["tags"]; asks {
+		delete(requested, "tags") // without the extension Neutron accepts and ignores them
 		if c.collection == "ports" && c.has("tag-ports-during-bulk-creation") {
 			o["tags"] = words(tags)
 		}
 	}
 	switch c.collection {
 	case "networks":
-		maps.Copy(o, thing{"admin_state_up": true, "mtu": 1442, "status": "ACTIVE", "port_security_enabled": true})
+		maps.Copy(o, object{"admin_state_up": true, "mtu": 1442, "status": "ACTIVE", "port_security_enabled": true})
 	case "subnetpools":
-		return c.pool(o, asked)
+		return c.pool(o, requested)
 	case "subnets":
-		return c.subnet(o, asked)
+		return c.subnet(o, requested)
 	case "ports":
-		return c.port(o, asked)
+		return c.port(o, requested)
 	case "security-groups":
-		maps.Copy(o, asked)
+		maps.Copy(o, requested)
 		if refused := c.room(fmt.Sprint(o["project_id"])); refused != nil {
 			return refused
 		}
-		o["security_group_rules"] = c.standardRules(o)
+		o["security_group_rules"] = c.defaultRules(o)
 		return nil
 	case "security-group-rules":
-		return c.rule(o, asked)
+		return c.rule(o, requested)
 	case "trunks":
-		return c.trunk(o, asked)
+		return c.trunk(o, requested)
 	}
-	maps.Copy(o, asked)
+	maps.Copy(o, requested)
 	return nil
 }
 
@@ -186,31 +186,31 @@ func words(v any) []string {
 	return out
 }
 
-func (c call) update(o thing) (int, any) {
-	asked := thing{}
-	if err := json.Unmarshal(c.body[c.one], &asked); err != nil {
-		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+func (c call) update(o object) (int, any) {
+	requested := object{}
+	if err := json.Unmarshal(c.body[c.one], &requested); err != nil {
+		return http.StatusBadRequest, errorBody("HTTPBadRequest", "%v", err)
 	}
-	if refused := c.check(asked); refused != nil {
+	if refused := c.check(requested); refused != nil {
 		return refused.code, refused.body
 	}
 	if c.collection == "ports" {
-		if refused := c.changePort(o, asked); refused != nil {
+		if refused := c.changePort(o, requested); refused != nil {
 			return refused.code, refused.body
 		}
 	}
-	maps.Copy(o, asked)
-	return http.StatusOK, thing{c.one: o}
+	maps.Copy(o, requested)
+	return http.StatusOK, object{c.one: o}
 }
 
-// deed handles a call on one object other than read, update and delete.
-func (c call) deed(o thing, name string) (int, any) {
+// action handles a call on one object other than read, update and delete.
+func (c call) action(o object, name string) (int, any) {
 	switch name {
 	case "tags":
 		var tags []any
 		_ = json.Unmarshal(c.body["tags"], &tags)
 		o["tags"] = words(tags)
-		return http.StatusOK, thing{"tags": o["tags"]}
+		return http.StatusOK, object{"tags": o["tags"]}
 	case "add_router_interface", "remove_router_interface":
 		var subnet string
 		_ = json.Unmarshal(c.body["subnet_id"], &subnet)
@@ -226,7 +226,7 @@ func (c call) deed(o thing, name string) (int, any) {
 	return http.StatusNotFound, nil
 }
 
-func (c call) remove(o thing) (int, any) {
+func (c call) remove(o object) (int, any) {
 	id := o["id"].(string)
 	if refused := c.inUse(id); refused != nil {
 		return refused.code, refused.body
@@ -234,10 +234,10 @@ func (c call) remove(o thing) (int, any) {
 	delete(c.all, id)
 	switch c.collection {
 	case "networks":
-		maps.DeleteFunc(c.things["subnets"], func(_ string, s thing) bool { return s["network_id"] == id })
+		maps.DeleteFunc(c.objects["subnets"], func(_ string, s object) bool { return s["network_id"] == id })
 	case "security-group-rules":
-		g := c.things["security-groups"][o["security_group_id"].(string)]
-		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]thing), func(r thing) bool { return r["id"] == id })
+		g := c.objects["security-groups"][o["security_group_id"].(string)]
+		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]object), func(r object) bool { return r["id"] == id })
 	case "security-groups":
 		c.removeRules(id)
 	case "trunks":
@@ -249,10 +249,10 @@ func (c call) remove(o thing) (int, any) {
 // removeRules deletes the rules of a group, and the rules of other groups that refer to
 // it.
 func (c call) removeRules(group string) {
-	goes := func(r thing) bool { return r["security_group_id"] == group || r["remote_group_id"] == group }
-	maps.DeleteFunc(c.things["security-group-rules"], func(_ string, r thing) bool { return goes(r) })
-	for _, g := range c.things["security-groups"] {
-		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]thing), goes)
+	goes := func(r object) bool { return r["security_group_id"] == group || r["remote_group_id"] == group }
+	maps.DeleteFunc(c.objects["security-group-rules"], func(_ string, r object) bool { return goes(r) })
+	for _, g := range c.objects["security-groups"] {
+		g["security_group_rules"] = slices.DeleteFunc(g["security_group_rules"].([]object), goes)
 	}
 }
 
@@ -263,7 +263,7 @@ func (c call) inUse(id string) *refusal {
 			return refused
 		}
 	}
-	for _, p := range c.things["ports"] {
+	for _, p := range c.objects["ports"] {
 		switch {
 		case c.collection == "networks" && p["network_id"] == id:
 			return refuse(http.StatusConflict, "NetworkInUse",
@@ -280,6 +280,6 @@ func (c call) inUse(id string) *refusal {
 	return nil
 }
 
-func hasSubnet(port thing, id string) bool {
-	return slices.ContainsFunc(port["fixed_ips"].([]thing), func(ip thing) bool { return ip["subnet_id"] == id })
+func hasSubnet(port object, id string) bool {
+	return slices.ContainsFunc(port["fixed_ips"].([]object), func(ip object) bool { return ip["subnet_id"] == id })
 }

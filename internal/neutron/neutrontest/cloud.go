@@ -37,7 +37,7 @@ type Cloud struct {
 	server *httptest.Server
 
 	mu      sync.Mutex
-	things  map[string]map[string]thing // by collection and id
+	objects map[string]map[string]object // by collection and id
 	ids     int
 	quotas  map[string]map[string]int // by project and kind
 	tenants map[string]int            // Keystone's HTTP status for a project, by its id
@@ -50,8 +50,8 @@ type Cloud struct {
 	ended   chan struct{}
 }
 
-// thing is an object as JSON.
-type thing map[string]any
+// object is an object as JSON.
+type object map[string]any
 
 // Fault replaces the answer to a call.
 type Fault struct {
@@ -73,13 +73,13 @@ type Fault struct {
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
-		ended: make(chan struct{}), things: map[string]map[string]thing{}, quotas: map[string]map[string]int{}, tenants: map[string]int{},
+		ended: make(chan struct{}), objects: map[string]map[string]object{}, quotas: map[string]map[string]int{}, tenants: map[string]int{},
 		aliases: []string{"standard-attr-tag", "standard-attr-description", "port-security", "binding", "router", "security-group", "trunk", "quotas", "quota_details", "subnet_allocation"},
 	}
 	for _, name := range collections {
-		c.things[name] = map[string]thing{}
+		c.objects[name] = map[string]object{}
 	}
-	c.standardGroup(Project)
+	c.defaultGroup(Project)
 	c.server = httptest.NewServer(http.HandlerFunc(c.serve))
 	t.Cleanup(func() { close(c.ended); c.server.Close() })
 	c.CloudsFile = filepath.Join(t.TempDir(), "clouds.yaml")
@@ -146,7 +146,7 @@ func (c *Cloud) Revoke() {
 func (c *Cloud) Set(collection, id, field string, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o, is := c.things[collection][id]; is {
+	if o, is := c.objects[collection][id]; is {
 		o[field] = value
 	}
 }
@@ -159,7 +159,7 @@ func (c *Cloud) Add(collection string, fields map[string]any) string {
 	if err != nil {
 		panic(err) // a mistake in a test
 	}
-	o, refused := call{c, collection, one(collection), c.things[collection], nil}.make(text)
+	o, refused := call{c, collection, one(collection), c.objects[collection], nil}.make(text)
 	if refused != nil {
 		panic(fmt.Sprint(refused.body))
 	}
@@ -170,17 +170,17 @@ func (c *Cloud) Add(collection string, fields map[string]any) string {
 func (c *Cloud) Remove(collection, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.things[collection][id]; collection == "trunks" && o != nil {
+	if o := c.objects[collection][id]; collection == "trunks" && o != nil {
 		c.trunkGone(o)
 	}
-	delete(c.things[collection], id)
+	delete(c.objects[collection], id)
 }
 
 // Thing returns an object by its id, nil if there is none.
 func (c *Cloud) Thing(collection, id string) map[string]any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.things[collection][id])
+	return maps.Clone(c.objects[collection][id])
 }
 
 // Names returns the sorted names of the objects in a collection.
@@ -188,7 +188,7 @@ func (c *Cloud) Names(collection string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	names := []string{}
-	for _, o := range c.things[collection] {
+	for _, o := range c.objects[collection] {
 		names = append(names, o["name"].(string))
 	}
 	slices.Sort(names)
@@ -217,15 +217,15 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/v3/projects/"):
 		c.tenant(w, strings.TrimPrefix(r.URL.Path, "/v3/projects/"))
 	case r.URL.Path == "/v3/auth/projects":
-		reply(w, http.StatusOK, thing{"projects": []thing{{"id": Project, "name": "k8s"}}})
+		reply(w, http.StatusOK, object{"projects": []object{{"id": Project, "name": "k8s"}}})
 	case strings.HasPrefix(r.URL.Path, "/v3"):
 		c.keystone(w, r)
 	case r.URL.Path == "/":
-		reply(w, http.StatusOK, thing{"versions": []thing{{
-			"id": "v2.0", "status": "CURRENT", "links": []thing{{"rel": "self", "href": c.server.URL + "/v2.0/"}},
+		reply(w, http.StatusOK, object{"versions": []object{{
+			"id": "v2.0", "status": "CURRENT", "links": []object{{"rel": "self", "href": c.server.URL + "/v2.0/"}},
 		}}})
 	case r.Header.Get("X-Auth-Token") != c.current():
-		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
+		reply(w, http.StatusUnauthorized, object{"error": object{"code": 401, "message": "The request you have made requires authentication."}})
 	default:
 		c.neutron(w, r)
 	}
@@ -251,12 +251,12 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 	if f == nil || f.After || f.waits() && f.Code == 0 {
 		code, body = c.answer(r, path)
 	}
-	body = frozen(body)
+	body = copyOf(body)
 	c.mu.Unlock()
 	if f != nil {
-		f.happen(r, c.ended)
+		f.apply(r, c.ended)
 		if f.Code != 0 {
-			code, body = f.Code, complaint(f.Word, "%s", f.Text)
+			code, body = f.Code, errorBody(f.Word, "%s", f.Text)
 		} else if !f.waits() {
 			panic(http.ErrAbortHandler)
 		}
@@ -266,7 +266,7 @@ func (c *Cloud) neutron(w http.ResponseWriter, r *http.Request) {
 
 func (f *Fault) waits() bool { return f.Slow > 0 || f.Until != nil }
 
-func (f *Fault) happen(r *http.Request, ended chan struct{}) {
+func (f *Fault) apply(r *http.Request, ended chan struct{}) {
 	if !f.waits() {
 		return
 	}
@@ -288,8 +288,8 @@ func (f *Fault) happen(r *http.Request, ended chan struct{}) {
 	}
 }
 
-// frozen returns a copy of an answer, which later calls do not change.
-func frozen(body any) any {
+// copyOf returns a copy of an answer, which later calls do not change.
+func copyOf(body any) any {
 	if body == nil {
 		return nil
 	}
@@ -300,8 +300,8 @@ func frozen(body any) any {
 	return json.RawMessage(text)
 }
 
-func complaint(word, format string, args ...any) thing {
-	return thing{"NeutronError": thing{"type": word, "message": fmt.Sprintf(format, args...), "detail": ""}}
+func errorBody(word, format string, args ...any) object {
+	return object{"NeutronError": object{"type": word, "message": fmt.Sprintf(format, args...), "detail": ""}}
 }
 
 func reply(w http.ResponseWriter, code int, body any) {
@@ -318,14 +318,14 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 	if parts[0] == "extensions" {
 		return c.extensions()
 	}
-	all, known := c.things[parts[0]]
+	all, known := c.objects[parts[0]]
 	if !known && parts[0] != "quotas" {
 		return http.StatusNotFound, nil
 	}
 	var body map[string]json.RawMessage
 	if r.Method == http.MethodPost || r.Method == http.MethodPut {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+			return http.StatusBadRequest, errorBody("HTTPBadRequest", "%v", err)
 		}
 	}
 	if parts[0] == "quotas" {
@@ -338,30 +338,30 @@ func (c *Cloud) answer(r *http.Request, path string) (int, any) {
 	case len(parts) == 1 && r.Method == http.MethodPost:
 		return call.create()
 	case len(parts) > 1 && all[parts[1]] == nil:
-		return http.StatusNotFound, complaint(camel(call.one)+"NotFound", "%s %s could not be found.", camel(call.one), parts[1])
+		return http.StatusNotFound, errorBody(camel(call.one)+"NotFound", "%s %s could not be found.", camel(call.one), parts[1])
 	case len(parts) == 3:
-		return call.deed(all[parts[1]], parts[2])
+		return call.action(all[parts[1]], parts[2])
 	case r.Method == http.MethodPut:
 		return call.update(all[parts[1]])
 	case r.Method == http.MethodDelete:
 		return call.remove(all[parts[1]])
 	}
-	return http.StatusOK, thing{call.one: all[parts[1]]}
+	return http.StatusOK, object{call.one: all[parts[1]]}
 }
 
 func (c *Cloud) extensions() (int, any) {
-	var all []thing
+	var all []object
 	for _, a := range c.aliases {
-		all = append(all, thing{"alias": a, "name": a})
+		all = append(all, object{"alias": a, "name": a})
 	}
-	return http.StatusOK, thing{"extensions": all}
+	return http.StatusOK, object{"extensions": all}
 }
 
 func (c *Cloud) has(alias string) bool { return slices.Contains(c.aliases, alias) }
 
 // sorted returns the objects of a collection in the order of their creation.
-func (c *Cloud) sorted(collection string) []thing {
-	return slices.SortedFunc(maps.Values(c.things[collection]), func(a, b thing) int {
+func (c *Cloud) sorted(collection string) []object {
+	return slices.SortedFunc(maps.Values(c.objects[collection]), func(a, b object) int {
 		return strings.Compare(a["id"].(string), b["id"].(string))
 	})
 }

@@ -16,7 +16,7 @@ func (c *Cloud) Tenant(id string, code int) {
 
 // keystone answers a request for a token.
 func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
-	var asked struct {
+	var requested struct {
 		Auth struct {
 			Identity struct {
 				Password struct{ User struct{ Password string } }
@@ -26,20 +26,20 @@ func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	revoked := c.revoked
 	c.mu.Unlock()
-	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || revoked || asked.Auth.Identity.Password.User.Password != Secret {
-		reply(w, http.StatusUnauthorized, thing{"error": thing{"code": 401, "message": "The request you have made requires authentication."}})
+	if err := json.NewDecoder(r.Body).Decode(&requested); err != nil || revoked || requested.Auth.Identity.Password.User.Password != Secret {
+		reply(w, http.StatusUnauthorized, object{"error": object{"code": 401, "message": "The request you have made requires authentication."}})
 		return
 	}
 	w.Header().Set("X-Subject-Token", c.current())
-	reply(w, http.StatusCreated, thing{"token": thing{
-		"project":    thing{"id": Project, "name": "k8s"},
+	reply(w, http.StatusCreated, object{"token": object{
+		"project":    object{"id": Project, "name": "k8s"},
 		"expires_at": "2100-01-01T00:00:00.000000Z",
-		"catalog":    []thing{c.endpoint("network", "neutron", ""), c.endpoint("identity", "keystone", "/v3")},
+		"catalog":    []object{c.endpoint("network", "neutron", ""), c.endpoint("identity", "keystone", "/v3")},
 	}})
 }
 
-func (c *Cloud) endpoint(kind, name, path string) thing {
-	return thing{"type": kind, "name": name, "endpoints": []thing{
+func (c *Cloud) endpoint(kind, name, path string) object {
+	return object{"type": kind, "name": name, "endpoints": []object{
 		{"interface": "public", "region": "R", "region_id": "R", "url": c.server.URL + path},
 	}}
 }
@@ -50,8 +50,8 @@ func (c *Cloud) tenant(w http.ResponseWriter, id string) {
 	code := cmp.Or(c.tenants[id], http.StatusNotFound)
 	c.mu.Unlock()
 	if code != http.StatusOK {
-		reply(w, code, thing{"error": thing{"code": code, "message": http.StatusText(code)}})
+		reply(w, code, object{"error": object{"code": code, "message": http.StatusText(code)}})
 		return
 	}
-	reply(w, code, thing{"project": thing{"id": id, "name": id, "enabled": true}})
+	reply(w, code, object{"project": object{"id": id, "name": id, "enabled": true}})
 }

@@ -11,28 +11,28 @@ import (
 
 // subnet completes a new subnet. Without allocation pools it gets one with all free
 // addresses.
-func (c call) subnet(o, asked thing) *refusal {
-	network, _ := asked["network_id"].(string)
-	if c.things["networks"][network] == nil {
+func (c call) subnet(o, requested object) *refusal {
+	network, _ := requested["network_id"].(string)
+	if c.objects["networks"][network] == nil {
 		return refuse(http.StatusNotFound, "NetworkNotFound", "Network %s could not be found.", network)
 	}
-	if refused := c.fromPool(asked); refused != nil {
+	if refused := c.fromPool(requested); refused != nil {
 		return refused
 	}
-	text, _ := asked["cidr"].(string)
+	text, _ := requested["cidr"].(string)
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "HTTPBadRequest", "Invalid input for cidr. Reason: '%s' is not a valid IP subnet.", text)
 	}
-	for _, s := range c.things["subnets"] {
+	for _, s := range c.objects["subnets"] {
 		if other, err := netip.ParsePrefix(s["cidr"].(string)); err == nil && s["network_id"] == network && other.Overlaps(p) {
 			return refuse(http.StatusBadRequest, "InvalidInput",
 				"Invalid input for operation: Requested subnet with cidr: %s for network: %s overlaps with another subnet.", text, network)
 		}
 	}
-	maps.Copy(o, thing{"enable_dhcp": true, "gateway_ip": p.Addr().Next().String()})
-	maps.Copy(o, asked)
-	if _, given := asked["allocation_pools"]; !given {
+	maps.Copy(o, object{"enable_dhcp": true, "gateway_ip": p.Addr().Next().String()})
+	maps.Copy(o, requested)
+	if _, given := requested["allocation_pools"]; !given {
 		o["allocation_pools"] = []any{map[string]any{"start": p.Addr().Next().String(), "end": last(p).String()}}
 	}
 	return nil
@@ -52,27 +52,27 @@ func last(p netip.Prefix) netip.Addr {
 }
 
 // port completes a new port with its addresses.
-func (c call) port(o, asked thing) *refusal {
-	network, _ := asked["network_id"].(string)
-	if c.things["networks"][network] == nil {
+func (c call) port(o, requested object) *refusal {
+	network, _ := requested["network_id"].(string)
+	if c.objects["networks"][network] == nil {
 		return refuse(http.StatusNotFound, "NetworkNotFound", "Network %s could not be found.", network)
 	}
-	project := cmp.Or(fmt.Sprint(orEmpty(asked["project_id"])), Project)
+	project := cmp.Or(fmt.Sprint(orEmpty(requested["project_id"])), Project)
 	if refused := c.room(project); refused != nil {
 		return refused
 	}
-	maps.Copy(o, thing{
+	maps.Copy(o, object{
 		"network_id": network, "admin_state_up": true, "status": "DOWN", "device_owner": "", "device_id": "", "binding:host_id": "",
 		"mac_address": fmt.Sprintf("fa:16:3e:%02x:%02x:%02x", c.ids>>16&255, c.ids>>8&255, c.ids&255), "port_security_enabled": true,
-		"security_groups": []string{c.standardGroup(project)}, "fixed_ips": []thing{},
+		"security_groups": []string{c.defaultGroup(project)}, "fixed_ips": []object{},
 	})
-	if asked["fixed_ips"] == nil {
-		asked["fixed_ips"] = c.anywhere(network)
+	if requested["fixed_ips"] == nil {
+		requested["fixed_ips"] = c.anyAddresses(network)
 	}
-	if refused := c.changePort(o, asked); refused != nil {
+	if refused := c.changePort(o, requested); refused != nil {
 		return refused
 	}
-	maps.Copy(o, asked)
+	maps.Copy(o, requested)
 	return nil
 }
 
@@ -83,8 +83,8 @@ func orEmpty(v any) any {
 	return v
 }
 
-// anywhere returns one free address of each family.
-func (c call) anywhere(network string) []any {
+// anyAddresses returns one free address of each family.
+func (c call) anyAddresses(network string) []any {
 	var out []any
 	families := map[any]bool{}
 	for _, s := range c.sorted("subnets") {
@@ -97,30 +97,30 @@ func (c call) anywhere(network string) []any {
 }
 
 // changePort converts the requested fields of a port into the stored form.
-func (c call) changePort(o, asked thing) *refusal {
-	if mac, asks := asked["mac_address"]; asks && mac != o["mac_address"] && o["binding:host_id"] != "" {
+func (c call) changePort(o, requested object) *refusal {
+	if mac, asks := requested["mac_address"]; asks && mac != o["mac_address"] && o["binding:host_id"] != "" {
 		return refuse(http.StatusConflict, "PortBound", "Unable to complete operation on port %s, port is already bound.", o["id"])
 	}
-	if asked["security_groups"] != nil {
-		groups := words(asked["security_groups"])
+	if requested["security_groups"] != nil {
+		groups := words(requested["security_groups"])
 		for _, g := range groups {
-			if c.things["security-groups"][g] == nil {
+			if c.objects["security-groups"][g] == nil {
 				return refuse(http.StatusNotFound, "SecurityGroupNotFound", "Security group %s does not exist.", g)
 			}
 		}
-		asked["security_groups"] = groups
+		requested["security_groups"] = groups
 	}
-	if asked["fixed_ips"] == nil {
+	if requested["fixed_ips"] == nil {
 		return nil
 	}
-	given, refused := c.addresses(o, asked["fixed_ips"].([]any))
-	asked["fixed_ips"] = given
+	given, refused := c.addresses(o, requested["fixed_ips"].([]any))
+	requested["fixed_ips"] = given
 	return refused
 }
 
-func (c call) addresses(o thing, asked []any) ([]thing, *refusal) {
-	var out []thing
-	for _, a := range asked {
+func (c call) addresses(o object, requested []any) ([]object, *refusal) {
+	var out []object
+	for _, a := range requested {
 		want := a.(map[string]any)
 		subnet, _ := want["subnet_id"].(string)
 		addr, _ := want["ip_address"].(string)
@@ -130,18 +130,18 @@ func (c call) addresses(o thing, asked []any) ([]thing, *refusal) {
 		}
 		if addr == "" {
 			addr = c.free(s, o)
-		} else if by := c.user(s["id"], addr); by != "" && by != o["id"] {
+		} else if by := c.portWith(s["id"], addr); by != "" && by != o["id"] {
 			return nil, refuse(http.StatusConflict, "IpAddressAlreadyAllocated", "IP address %s already allocated in subnet %s.", addr, s["id"])
 		}
 		if addr == "" {
 			return nil, refuse(http.StatusConflict, "IpAddressGenerationFailure", "No more IP addresses available on network %s.", o["network_id"])
 		}
-		out = append(out, thing{"subnet_id": s["id"], "ip_address": addr})
+		out = append(out, object{"subnet_id": s["id"], "ip_address": addr})
 	}
 	return out, nil
 }
 
-func (c call) subnetFor(network any, id, addr string) thing {
+func (c call) subnetFor(network any, id, addr string) object {
 	a, _ := netip.ParseAddr(addr)
 	for _, s := range c.sorted("subnets") {
 		p, err := netip.ParsePrefix(s["cidr"].(string))
@@ -153,10 +153,10 @@ func (c call) subnetFor(network any, id, addr string) thing {
 	return nil
 }
 
-// user returns the id of the port that has an address, empty if there is none.
-func (c call) user(subnet any, addr string) string {
-	for _, p := range c.things["ports"] {
-		for _, ip := range p["fixed_ips"].([]thing) {
+// portWith returns the id of the port that has an address, empty if there is none.
+func (c call) portWith(subnet any, addr string) string {
+	for _, p := range c.objects["ports"] {
+		for _, ip := range p["fixed_ips"].([]object) {
 			if ip["subnet_id"] == subnet && ip["ip_address"] == addr {
 				return p["id"].(string)
 			}
@@ -165,8 +165,8 @@ func (c call) user(subnet any, addr string) string {
 	return ""
 }
 
-func (c call) free(s, o thing) string {
-	for _, ip := range o["fixed_ips"].([]thing) {
+func (c call) free(s, o object) string {
+	for _, ip := range o["fixed_ips"].([]object) {
 		if ip["subnet_id"] == s["id"] {
 			return ip["ip_address"].(string)
 		}
@@ -176,7 +176,7 @@ func (c call) free(s, o thing) string {
 		first, _ := netip.ParseAddr(r["start"].(string))
 		end, _ := netip.ParseAddr(r["end"].(string))
 		for a := first; a.IsValid() && !end.Less(a); a = a.Next() {
-			if a.String() != s["gateway_ip"] && c.user(s["id"], a.String()) == "" {
+			if a.String() != s["gateway_ip"] && c.portWith(s["id"], a.String()) == "" {
 				return a.String()
 			}
 		}
@@ -185,28 +185,28 @@ func (c call) free(s, o thing) string {
 }
 
 // join attaches a subnet to a router.
-func (c call) join(router thing, subnet string) (int, any) {
-	s := c.things["subnets"][subnet]
+func (c call) join(router object, subnet string) (int, any) {
+	s := c.objects["subnets"][subnet]
 	switch {
 	case s == nil:
-		return http.StatusNotFound, complaint("SubnetNotFound", "Subnet %s could not be found.", subnet)
+		return http.StatusNotFound, errorBody("SubnetNotFound", "Subnet %s could not be found.", subnet)
 	case s["gateway_ip"] == nil:
-		return http.StatusBadRequest, complaint("BadRequest", "Bad router request: Subnet for router interface must have a gateway IP.")
+		return http.StatusBadRequest, errorBody("BadRequest", "Bad router request: Subnet for router interface must have a gateway IP.")
 	case c.interfaceOf(router, subnet) != nil:
-		return http.StatusBadRequest, complaint("BadRequest", "Bad router request: Router already has a port on subnet %s.", subnet)
+		return http.StatusBadRequest, errorBody("BadRequest", "Bad router request: Router already has a port on subnet %s.", subnet)
 	}
 	c.ids++
 	id := fmt.Sprintf("%08d-0000-4000-8000-%012d", c.ids, c.ids)
-	c.things["ports"][id] = thing{
+	c.objects["ports"][id] = object{
 		"id": id, "name": "", "description": "", "tags": []string{}, "project_id": "", "network_id": s["network_id"],
 		"device_owner": "network:router_interface", "device_id": router["id"], "status": "ACTIVE", "security_groups": []string{},
-		"fixed_ips": []thing{{"subnet_id": subnet, "ip_address": s["gateway_ip"]}},
+		"fixed_ips": []object{{"subnet_id": subnet, "ip_address": s["gateway_ip"]}},
 	}
-	return http.StatusOK, thing{"id": router["id"], "port_id": id, "subnet_id": subnet}
+	return http.StatusOK, object{"id": router["id"], "port_id": id, "subnet_id": subnet}
 }
 
-func (c call) interfaceOf(router thing, subnet string) thing {
-	for _, p := range c.things["ports"] {
+func (c call) interfaceOf(router object, subnet string) object {
+	for _, p := range c.objects["ports"] {
 		if p["device_id"] == router["id"] && hasSubnet(p, subnet) {
 			return p
 		}
@@ -214,39 +214,39 @@ func (c call) interfaceOf(router thing, subnet string) thing {
 	return nil
 }
 
-func (c call) part(router thing, subnet string) (int, any) {
+func (c call) part(router object, subnet string) (int, any) {
 	p := c.interfaceOf(router, subnet)
 	if p == nil {
-		return http.StatusNotFound, complaint("RouterInterfaceNotFoundForSubnet", "Router %s has no interface on subnet %s", router["id"], subnet)
+		return http.StatusNotFound, errorBody("RouterInterfaceNotFoundForSubnet", "Router %s has no interface on subnet %s", router["id"], subnet)
 	}
-	delete(c.things["ports"], p["id"].(string))
-	return http.StatusOK, thing{"id": router["id"], "port_id": p["id"], "subnet_id": subnet}
+	delete(c.objects["ports"], p["id"].(string))
+	return http.StatusOK, object{"id": router["id"], "port_id": p["id"], "subnet_id": subnet}
 }
 
-// standardGroup returns the id of a project's default security group.
-func (c *Cloud) standardGroup(project string) string {
+// defaultGroup returns the id of a project's default security group.
+func (c *Cloud) defaultGroup(project string) string {
 	id := "default-of-" + project
-	if c.things["security-groups"][id] == nil {
-		c.things["security-groups"][id] = thing{
+	if c.objects["security-groups"][id] == nil {
+		c.objects["security-groups"][id] = object{
 			"id": id, "name": "default", "description": "Default security group", "tags": []string{}, "project_id": project,
-			"security_group_rules": []thing{},
+			"security_group_rules": []object{},
 		}
 	}
 	return id
 }
 
-// standardRules returns the rules that Neutron creates with each group. They allow all
+// defaultRules returns the rules that Neutron creates with each group. They allow all
 // egress traffic.
-func (c call) standardRules(group thing) []thing {
-	var out []thing
+func (c call) defaultRules(group object) []object {
+	var out []object
 	for _, family := range []string{"IPv4", "IPv6"} {
 		c.ids++
-		r := thing{
+		r := object{
 			"id": fmt.Sprintf("%08d-0000-4000-8000-%012d", c.ids, c.ids), "name": "", "description": "", "tags": []string{}, "security_group_id": group["id"],
 			"direction": "egress", "ethertype": family, "protocol": nil, "port_range_min": nil, "port_range_max": nil,
 			"remote_ip_prefix": nil, "remote_group_id": nil, "project_id": Project,
 		}
-		c.things["security-group-rules"][r["id"].(string)] = r
+		c.objects["security-group-rules"][r["id"].(string)] = r
 		out = append(out, r)
 	}
 	return out
@@ -255,24 +255,24 @@ func (c call) standardRules(group thing) []thing {
 var ruleFields = []string{"direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id"}
 
 // rule completes a new rule. It refuses a duplicate.
-func (c call) rule(o, asked thing) *refusal {
-	group, _ := asked["security_group_id"].(string)
-	if c.things["security-groups"][group] == nil {
+func (c call) rule(o, requested object) *refusal {
+	group, _ := requested["security_group_id"].(string)
+	if c.objects["security-groups"][group] == nil {
 		return refuse(http.StatusNotFound, "SecurityGroupNotFound", "Security group %s does not exist.", group)
 	}
-	if remote, names := asked["remote_group_id"].(string); names && c.things["security-groups"][remote] == nil {
+	if remote, names := requested["remote_group_id"].(string); names && c.objects["security-groups"][remote] == nil {
 		return refuse(http.StatusNotFound, "SecurityGroupNotFound", "Security group %s does not exist.", remote)
 	}
 	for _, k := range ruleFields {
-		o[k] = asked[k]
+		o[k] = requested[k]
 	}
 	o["security_group_id"] = group
-	for _, r := range c.things["security-group-rules"] {
+	for _, r := range c.objects["security-group-rules"] {
 		if r["security_group_id"] == group && !slices.ContainsFunc(ruleFields, func(k string) bool { return fmt.Sprint(r[k]) != fmt.Sprint(o[k]) }) {
 			return refuse(http.StatusConflict, "SecurityGroupRuleExists", "Security group rule already exists. Rule id is %s.", r["id"])
 		}
 	}
-	g := c.things["security-groups"][group]
-	g["security_group_rules"] = append(g["security_group_rules"].([]thing), o)
+	g := c.objects["security-groups"][group]
+	g["security_group_rules"] = append(g["security_group_rules"].([]object), o)
 	return nil
 }

@@ -7,12 +7,12 @@ import (
 )
 
 // pool completes a new subnet pool.
-func (c call) pool(o, asked thing) *refusal {
-	prefixes := words(asked["prefixes"])
+func (c call) pool(o, requested object) *refusal {
+	prefixes := words(requested["prefixes"])
 	if len(prefixes) == 0 {
 		return refuse(http.StatusBadRequest, "HTTPBadRequest", "Invalid input for prefixes. Reason: at least one is needed.")
 	}
-	maps.Copy(o, asked)
+	maps.Copy(o, requested)
 	o["prefixes"], o["ip_version"] = prefixes, family(netip.MustParsePrefix(prefixes[0]))
 	return nil
 }
@@ -27,28 +27,28 @@ func family(p netip.Prefix) int {
 // fromPool allocates a prefix from the requested subnet pool, or checks that the
 // requested prefix is free. A real Neutron also gives no better error for an exhausted
 // pool.
-func (c call) fromPool(asked thing) *refusal {
-	id, asks := asked["subnetpool_id"].(string)
+func (c call) fromPool(requested object) *refusal {
+	id, asks := requested["subnetpool_id"].(string)
 	if !asks {
 		return nil
 	}
-	pool := c.things["subnetpools"][id]
+	pool := c.objects["subnetpools"][id]
 	if pool == nil {
 		return refuse(http.StatusNotFound, "SubnetPoolNotFound", "Subnet pool %s could not be found.", id)
 	}
 	failed := refuse(http.StatusInternalServerError, "HTTPInternalServerError", "Request Failed: internal server error while processing your request.")
-	if text, given := asked["cidr"].(string); given {
+	if text, given := requested["cidr"].(string); given {
 		p, err := netip.ParsePrefix(text)
 		if err != nil || c.taken(id, p) {
 			return failed
 		}
 		return nil
 	}
-	bits, _ := asked["prefixlen"].(float64)
-	delete(asked, "prefixlen")
+	bits, _ := requested["prefixlen"].(float64)
+	delete(requested, "prefixlen")
 	for _, text := range pool["prefixes"].([]string) {
 		if p, free := c.freePrefix(id, netip.MustParsePrefix(text), int(bits)); free {
-			asked["cidr"] = p.String()
+			requested["cidr"] = p.String()
 			return nil
 		}
 	}
@@ -76,7 +76,7 @@ func end(p netip.Prefix) netip.Addr {
 }
 
 func (c call) taken(pool string, p netip.Prefix) bool {
-	for _, s := range c.things["subnets"] {
+	for _, s := range c.objects["subnets"] {
 		if other, err := netip.ParsePrefix(s["cidr"].(string)); err == nil && s["subnetpool_id"] == pool && other.Overlaps(p) {
 			return true
 		}

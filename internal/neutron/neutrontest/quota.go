@@ -10,37 +10,37 @@ import (
 func (c *Cloud) quota(method, project string, raw json.RawMessage) (int, any) {
 	switch method {
 	case http.MethodGet:
-		return http.StatusOK, thing{"quota": c.details(project)}
+		return http.StatusOK, object{"quota": c.details(project)}
 	case http.MethodDelete:
 		delete(c.quotas, project)
 		return http.StatusNoContent, nil
 	}
-	asked := map[string]int{}
-	if err := json.Unmarshal(raw, &asked); err != nil {
-		return http.StatusBadRequest, complaint("HTTPBadRequest", "%v", err)
+	requested := map[string]int{}
+	if err := json.Unmarshal(raw, &requested); err != nil {
+		return http.StatusBadRequest, errorBody("HTTPBadRequest", "%v", err)
 	}
 	if c.quotas[project] == nil {
 		c.quotas[project] = map[string]int{}
 	}
-	maps.Copy(c.quotas[project], asked)
-	return http.StatusOK, thing{"quota": c.quotas[project]}
+	maps.Copy(c.quotas[project], requested)
+	return http.StatusOK, object{"quota": c.quotas[project]}
 }
 
-func (c *Cloud) details(project string) thing {
-	out := thing{}
+func (c *Cloud) details(project string) object {
+	out := object{}
 	for _, collection := range collections {
 		limit, limited := c.quotas[project][one(collection)]
 		if !limited {
 			limit = -1
 		}
-		out[one(collection)] = thing{"limit": limit, "used": c.count(collection, project), "reserved": 0}
+		out[one(collection)] = object{"limit": limit, "used": c.count(collection, project), "reserved": 0}
 	}
 	return out
 }
 
 func (c *Cloud) count(collection, project string) int {
 	n := 0
-	for _, o := range c.things[collection] {
+	for _, o := range c.objects[collection] {
 		if o["project_id"] == project {
 			n++
 		}

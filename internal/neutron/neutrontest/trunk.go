@@ -7,68 +7,68 @@ import (
 )
 
 // trunk completes a new trunk.
-func (c call) trunk(o, asked thing) *refusal {
-	port, _ := asked["port_id"].(string)
-	if c.things["ports"][port] == nil {
+func (c call) trunk(o, requested object) *refusal {
+	port, _ := requested["port_id"].(string)
+	if c.objects["ports"][port] == nil {
 		return refuse(http.StatusNotFound, "PortNotFound", "Port %s could not be found.", port)
 	}
-	for _, t := range c.things["trunks"] {
+	for _, t := range c.objects["trunks"] {
 		if t["port_id"] == port {
 			return refuse(http.StatusConflict, "ParentPortInUse", "Port %s is currently in use and is not eligible for use as a parent port.", port)
 		}
 	}
-	o["port_id"], o["status"], o["admin_state_up"], o["name"] = port, "ACTIVE", true, orEmpty(asked["name"])
-	o["sub_ports"] = []thing{}
+	o["port_id"], o["status"], o["admin_state_up"], o["name"] = port, "ACTIVE", true, orEmpty(requested["name"])
+	o["sub_ports"] = []object{}
 	return nil
 }
 
 // subports returns the subports in the call's body.
-func (c call) subports() []thing {
-	var all []thing
+func (c call) subports() []object {
+	var all []object
 	_ = json.Unmarshal(c.body["sub_ports"], &all)
 	return all
 }
 
 // attach adds subports to a trunk, all or none.
-func (c call) attach(trunk thing) (int, any) {
-	subs := slices.Clone(trunk["sub_ports"].([]thing))
+func (c call) attach(trunk object) (int, any) {
+	subs := slices.Clone(trunk["sub_ports"].([]object))
 	for _, s := range c.subports() {
 		tag, _ := s["segmentation_id"].(float64)
-		s = thing{"port_id": s["port_id"], "segmentation_type": s["segmentation_type"], "segmentation_id": int(tag)}
+		s = object{"port_id": s["port_id"], "segmentation_type": s["segmentation_type"], "segmentation_id": int(tag)}
 		if refused := c.checkSubport(trunk, subs, s); refused != nil {
 			return refused.code, refused.body
 		}
 		subs = append(subs, s)
 	}
-	parent := c.things["ports"][trunk["port_id"].(string)]
+	parent := c.objects["ports"][trunk["port_id"].(string)]
 	for _, s := range c.subports() {
-		p := c.things["ports"][s["port_id"].(string)]
+		p := c.objects["ports"][s["port_id"].(string)]
 		p["device_owner"], p["status"] = "trunk:subport", parent["status"]
 	}
 	trunk["sub_ports"] = subs
 	return http.StatusOK, trunk
 }
 
-func (c call) checkSubport(trunk thing, subs []thing, s thing) *refusal {
+func (c call) checkSubport(trunk object, subs []object, s object) *refusal {
 	id, _ := s["port_id"].(string)
-	p := c.things["ports"][id]
+	p := c.objects["ports"][id]
 	switch {
 	case p == nil:
 		return refuse(http.StatusNotFound, "PortNotFound", "Port %s could not be found.", id)
-	case c.trunkOf(id) != nil || slices.ContainsFunc(subs, func(o thing) bool { return o["port_id"] == id }):
+	case c.trunkOf(id) != nil || slices.ContainsFunc(subs, func(o object) bool { return o["port_id"] == id }):
 		return refuse(http.StatusConflict, "TrunkPortInUse", "Port %s is in use by another trunk.", id)
 	case p["device_id"] != "":
 		return refuse(http.StatusConflict, "PortInUse", "Unable to complete operation on port %s for network %s. Port already has an attached device %s.", id, p["network_id"], p["device_id"])
-	case slices.ContainsFunc(subs, func(o thing) bool { return o["segmentation_id"] == s["segmentation_id"] }):
+	case slices.ContainsFunc(subs, func(o object) bool { return o["segmentation_id"] == s["segmentation_id"] }):
 		return refuse(http.StatusConflict, "DuplicateSubPort", "segmentation_type vlan and segmentation_id %v already in use on trunk %s.", s["segmentation_id"], trunk["id"])
 	}
 	return nil
 }
 
 // trunkOf returns the trunk that a subport is attached to, nil if there is none.
-func (c *Cloud) trunkOf(port string) thing {
-	for _, t := range c.things["trunks"] {
-		if slices.ContainsFunc(t["sub_ports"].([]thing), func(s thing) bool { return s["port_id"] == port }) {
+func (c *Cloud) trunkOf(port string) object {
+	for _, t := range c.objects["trunks"] {
+		if slices.ContainsFunc(t["sub_ports"].([]object), func(s object) bool { return s["port_id"] == port }) {
 			return t
 		}
 	}
@@ -76,32 +76,32 @@ func (c *Cloud) trunkOf(port string) thing {
 }
 
 // detach removes subports from a trunk, all or none.
-func (c call) detach(trunk thing) (int, any) {
-	subs := slices.Clone(trunk["sub_ports"].([]thing))
+func (c call) detach(trunk object) (int, any) {
+	subs := slices.Clone(trunk["sub_ports"].([]object))
 	for _, s := range c.subports() {
-		i := slices.IndexFunc(subs, func(o thing) bool { return o["port_id"] == s["port_id"] })
+		i := slices.IndexFunc(subs, func(o object) bool { return o["port_id"] == s["port_id"] })
 		if i < 0 {
-			return http.StatusNotFound, complaint("SubPortNotFound", "SubPort %s on trunk %s could not be found.", s["port_id"], trunk["id"])
+			return http.StatusNotFound, errorBody("SubPortNotFound", "SubPort %s on trunk %s could not be found.", s["port_id"], trunk["id"])
 		}
 		subs = slices.Delete(subs, i, i+1)
 	}
 	for _, s := range c.subports() {
-		c.loosen(s["port_id"].(string))
+		c.detachSubport(s["port_id"].(string))
 	}
 	trunk["sub_ports"] = subs
 	return http.StatusOK, trunk
 }
 
-func (c *Cloud) loosen(port string) {
-	if p := c.things["ports"][port]; p != nil {
+func (c *Cloud) detachSubport(port string) {
+	if p := c.objects["ports"][port]; p != nil {
 		p["device_owner"], p["status"] = "", "DOWN"
 	}
 }
 
 // trunkGone detaches all subports of a deleted trunk.
-func (c *Cloud) trunkGone(trunk thing) {
-	for _, s := range trunk["sub_ports"].([]thing) {
-		c.loosen(s["port_id"].(string))
+func (c *Cloud) trunkGone(trunk object) {
+	for _, s := range trunk["sub_ports"].([]object) {
+		c.detachSubport(s["port_id"].(string))
 	}
 }
 
@@ -110,7 +110,7 @@ func (c call) inTrunk(port string) *refusal {
 	if t := c.trunkOf(port); t != nil {
 		return refuse(http.StatusConflict, "PortInUseAsSubPort", "Port %s is currently a subport for trunk %s.", port, t["id"])
 	}
-	for _, t := range c.things["trunks"] {
+	for _, t := range c.objects["trunks"] {
 		if t["port_id"] == port {
 			return refuse(http.StatusConflict, "PortInUseAsTrunkParent", "Port %s is currently a parent port for trunk %s.", port, t["id"])
 		}
@@ -123,8 +123,8 @@ func (c *Cloud) Behind(parent string) map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	vlans := map[string]int{}
-	for _, t := range c.things["trunks"] {
-		for _, s := range t["sub_ports"].([]thing) {
+	for _, t := range c.objects["trunks"] {
+		for _, s := range t["sub_ports"].([]object) {
 			if t["port_id"] == parent {
 				vlans[s["port_id"].(string)] = s["segmentation_id"].(int)
 			}
@@ -146,9 +146,9 @@ func (c *Cloud) Trunk(name string) (port, trunk string) {
 func (c *Cloud) AddSubport(trunk, port string, vlan int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := c.things["trunks"][trunk]
-	t["sub_ports"] = append(t["sub_ports"].([]thing), thing{"port_id": port, "segmentation_type": "vlan", "segmentation_id": vlan})
-	if p := c.things["ports"][port]; p != nil {
+	t := c.objects["trunks"][trunk]
+	t["sub_ports"] = append(t["sub_ports"].([]object), object{"port_id": port, "segmentation_type": "vlan", "segmentation_id": vlan})
+	if p := c.objects["ports"][port]; p != nil {
 		p["device_owner"] = "trunk:subport"
 	}
 }

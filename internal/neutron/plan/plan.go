@@ -80,8 +80,8 @@ type TagsOnCreate map[Kind]bool
 // reverse order of creation, because a deleted object may hold an address that another
 // one wants. Creations and changes follow, in order of creation. Of several objects with
 // the same name, one stays.
-func Diff(have, want []Object, born TagsOnCreate) []Step {
-	d := &differ{have: have, kept: map[Ref]Object{}, tagsOnCreate: born}
+func Diff(have, want []Object, tagsOnCreate TagsOnCreate) []Step {
+	d := &differ{have: have, kept: map[Ref]Object{}, tagsOnCreate: tagsOnCreate}
 	for _, w := range slices.SortedFunc(slices.Values(want), byOrder) {
 		d.addSteps(w)
 	}

@@ -40,8 +40,8 @@ func wanted(t *testing.T, u intent.Unit, w intent.Want) []Object {
 	return objects
 }
 
-// done returns objects as Neutron shows them after the plan.
-func done(objects []Object) []Object {
+// applied returns objects as Neutron shows them after the plan.
+func applied(objects []Object) []Object {
 	ids := map[Ref]string{}
 	for _, o := range objects {
 		ids[Ref{Kind: o.Kind, Name: o.Name}] = strings.ToUpper(string(o.Kind)) + "-" + o.Name
@@ -78,45 +78,45 @@ func TestPlan(t *testing.T) {
 	static := podWant("ns/a", "node1")
 	static.Ports[0].Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.9")}
 	static.Ports[0].MAC = "02:00:00:00:00:09"
-	twice := append(done(pod), done(pod)...)
-	twice[1].ID = "AN-OTHER"
-	untagged := done(pod)
+	duplicates := append(applied(pod), applied(pod)...)
+	duplicates[1].ID = "AN-OTHER"
+	untagged := applied(pod)
 	untagged[0].Tags = []string{"somebody's"}
-	pooledPort := done(pod)
+	pooledPort := applied(pod)
 	pooledPort[0].Name, pooledPort[0].Tags = PooledName, Owner{Name: "c1", Unit: "pool/node1"}.Tags()
 	pooledPort[0].Fields["name"], pooledPort[0].Fields["device_id"], pooledPort[0].Fields["description"] = PooledName, "", Owner{Name: "c1", Unit: "pool/node1"}.Description()
 	pooledPort[0].Fields["fixed_ips"] = FixedIPs{{Subnet: "S4", Addr: "10.9.0.33"}}
-	ruled := append(done(policy), Object{Kind: KindRule, ID: "EGRESS", Fields: Fields{
+	ruled := append(applied(policy), Object{Kind: KindRule, ID: "EGRESS", Fields: Fields{
 		"security_group_id": "SECURITY_GROUP-np.web", "direction": "egress", "ethertype": "IPv4",
 	}})
 
 	var out strings.Builder
 	for _, c := range []struct {
-		name       string
-		have, want []Object
-		born       TagsOnCreate
+		name         string
+		have, want   []Object
+		tagsOnCreate TagsOnCreate
 	}{
 		{"a subnet is made", nil, subnet, nil},
-		{"a subnet is there", done(subnet), subnet, nil},
-		{"a subnet goes", done(subnet), nil, nil},
-		{"half of a subnet is there", done(subnet)[:2], subnet, nil},
-		{"a subnet has another gateway", change(done(subnet), KindSubnet, "gateway_ip", "10.9.0.254"), subnet, nil},
-		{"a subnet has another range", change(done(subnet), KindSubnet, "cidr", "10.10.0.0/24"), subnet, nil},
-		{"a port is in another project", change(done(pod), KindPort, "project_id", "another"), pod, nil},
+		{"a subnet is there", applied(subnet), subnet, nil},
+		{"a subnet goes", applied(subnet), nil, nil},
+		{"half of a subnet is there", applied(subnet)[:2], subnet, nil},
+		{"a subnet has another gateway", change(applied(subnet), KindSubnet, "gateway_ip", "10.9.0.254"), subnet, nil},
+		{"a subnet has another range", change(applied(subnet), KindSubnet, "cidr", "10.10.0.0/24"), subnet, nil},
+		{"a port is in another project", change(applied(pod), KindPort, "project_id", "another"), pod, nil},
 		{"a port is made", nil, pod, nil},
 		{"a port is made with its tags", nil, pod, TagsOnCreate{KindPort: true}},
-		{"a port is there", done(pod), pod, nil},
-		{"a port was made twice", twice, pod, nil},
+		{"a port is there", applied(pod), pod, nil},
+		{"a port was made twice", duplicates, pod, nil},
 		{"a port died before it had its tags", untagged, pod, nil},
 		{"a port comes from the pool", pooledPort, pod, nil},
-		{"a pod is on another node", done(pod), moved, nil},
-		{"a pod has an address and a MAC of its own", done(pod), wanted(t, "pod/ns/a", static), nil},
+		{"a pod is on another node", applied(pod), moved, nil},
+		{"a pod has an address and a MAC of its own", applied(pod), wanted(t, "pod/ns/a", static), nil},
 		{"a policy is made", nil, policy, nil},
 		{"a policy is there, with a rule that nobody asked for", Named(ruled), policy, nil},
-		{"a policy goes, and its rules with it", done(policy), nil, nil},
+		{"a policy goes, and its rules with it", applied(policy), nil, nil},
 	} {
 		fmt.Fprintf(&out, "# %s\n", c.name)
-		for _, s := range Diff(c.have, c.want, c.born) {
+		for _, s := range Diff(c.have, c.want, c.tagsOnCreate) {
 			fmt.Fprintln(&out, s)
 		}
 		fmt.Fprintln(&out)
@@ -165,7 +165,7 @@ func TestTranslateRefuses(t *testing.T) {
 	}
 }
 
-func TestMarks(t *testing.T) {
+func TestOwner(t *testing.T) {
 	t.Parallel()
 	long := intent.Unit("pod/" + strings.Repeat("n", 63) + "/" + strings.Repeat("p", 253))
 	for _, u := range []intent.Unit{"pod/ns/a", "subnet/net2", long} {
@@ -179,12 +179,12 @@ func TestMarks(t *testing.T) {
 		if got, ours := UnitOf("c1", tagged); got != u || !ours || !m.Owns(tagged) {
 			t.Errorf("%v is read as %s, ours: %v", tagged.Tags, got, ours)
 		}
-		born := Object{Fields: Fields{"description": m.Description()}}
-		if _, ours := UnitOf("c1", born); !ours || !m.Owns(born) {
+		untagged := Object{Fields: Fields{"description": m.Description()}}
+		if _, ours := UnitOf("c1", untagged); !ours || !m.Owns(untagged) {
 			t.Errorf("%s is not known by its description", u)
 		}
 		for _, other := range []Object{
-			{Tags: Owner{Name: "c2", Unit: u}.Tags(), Fields: born.Fields}, // the tags count
+			{Tags: Owner{Name: "c2", Unit: u}.Tags(), Fields: untagged.Fields}, // the tags count
 			{Tags: Owner{Name: "c11", Unit: u}.Tags()},
 			{Fields: Fields{"description": "isthmus-owner=c11,isthmus-unit=" + string(u)}},
 			{},

@@ -117,8 +117,8 @@ func (t *translation) groupsOf(p intent.Port) Set {
 		}
 		ids = append(ids, id)
 	}
-	if standard := t.DefaultGroups[ProjectOf(p, t.Dependencies)]; len(ids) == 0 && standard != "" {
-		ids = append(ids, standard)
+	if defaultGroup := t.DefaultGroups[ProjectOf(p, t.Dependencies)]; len(ids) == 0 && defaultGroup != "" {
+		ids = append(ids, defaultGroup)
 	}
 	return Sorted(ids)
 }
@@ -173,7 +173,7 @@ func (t *translation) rule(group Ref, r intent.Rule, family string) {
 	}
 	o := Object{Kind: KindRule, Fields: f}
 	o.Name = ruleName(group.Name, f)
-	if _, twice := t.objects[Ref{Kind: KindRule, Name: o.Name}]; !twice { // Neutron refuses duplicates
+	if _, exists := t.objects[Ref{Kind: KindRule, Name: o.Name}]; !exists { // Neutron refuses duplicates
 		t.add(o)
 	}
 }

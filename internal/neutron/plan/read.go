@@ -45,14 +45,14 @@ func (o Object) Text(field string) string {
 	return s
 }
 
-// NetworkOf returns a network with those of its subnets whose prefix is in meant; with
-// all of them if meant is empty.
-func NetworkOf(network Object, subnets []Object, meant []netip.Prefix) Network {
+// NetworkOf returns a network with those of its subnets whose prefix is in selected; with
+// all of them if selected is empty.
+func NetworkOf(network Object, subnets []Object, selected []netip.Prefix) Network {
 	mtu, _ := network.Fields["mtu"].(int)
 	s := Network{ID: network.ID, MTU: mtu}
 	for _, o := range subnets {
 		p, err := netip.ParsePrefix(o.Text("cidr"))
-		if err != nil || len(meant) > 0 && !slices.Contains(meant, p) {
+		if err != nil || len(selected) > 0 && !slices.Contains(selected, p) {
 			continue
 		}
 		gateway, _ := netip.ParseAddr(o.Text("gateway_ip")) // the zero Addr if there is none

@@ -193,7 +193,7 @@ func (t *translation) refuseUnknown() {
 // add adds a wanted object, with its tags, name, description and project.
 func (t *translation) add(o Object) Ref {
 	r := Ref{Kind: o.Kind, Name: o.Name}
-	if _, twice := t.objects[r]; twice {
+	if _, exists := t.objects[r]; exists {
 		t.refuse("NameTaken", "%s %q is wanted twice by %s", o.Kind, o.Name, t.Unit)
 	}
 	if o.Kind.Tagged() {

@@ -15,16 +15,16 @@ import (
 
 // Pace has the intervals at which Pending checks ports.
 type Pace struct {
-	// Looks bounds the pauses between two checks. They are short after a new port, and
+	// Checks bounds the pauses between two checks. They are short after a new port, and
 	// become longer.
-	Looks retry.Backoff
+	Checks retry.Backoff
 	// Stuck is the time after which a port that is not up, although its parent is, is
 	// attached again.
 	Stuck time.Duration
 }
 
 // DefaultPace suits a Neutron that shows a port as up a fraction of a second after OVN.
-var DefaultPace = Pace{Looks: retry.Backoff{First: 250 * time.Millisecond, Longest: 10 * time.Second}, Stuck: 30 * time.Second}
+var DefaultPace = Pace{Checks: retry.Backoff{First: 250 * time.Millisecond, Longest: 10 * time.Second}, Stuck: 30 * time.Second}
 
 // portsPerCall is the maximum number of ports in one call. It limits the length of the
 // URL.
@@ -162,13 +162,13 @@ func (p *Pending) Count() int {
 
 // Run checks the ports until ctx ends.
 func (p *Pending) Run(ctx context.Context) {
-	again := time.NewTimer(p.pace.Looks.Longest)
+	again := time.NewTimer(p.pace.Checks.Longest)
 	defer again.Stop()
-	pauses := p.pace.Looks.Delays()
+	pauses := p.pace.Checks.Delays()
 	for {
 		select {
 		case <-p.changed.C():
-			pauses = p.pace.Looks.Delays()
+			pauses = p.pace.Checks.Delays()
 		case <-again.C:
 		case <-ctx.Done():
 			return

@@ -70,7 +70,7 @@ func TestAttachTriesAnotherVLAN(t *testing.T) {
 	}
 }
 
-func TestDetachOfWhatIsGone(t *testing.T) {
+func TestDetachMissingSubport(t *testing.T) {
 	t.Parallel()
 	c := &cloud{trunks: []Trunk{{ID: "t", Parent: "vm", Subports: []Subport{{Port: "a", VLAN: 1}}}}}
 	all := New(unlimited)

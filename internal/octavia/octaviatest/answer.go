@@ -11,7 +11,7 @@ import (
 )
 
 func fault(code int, format string, args ...any) (int, any) {
-	return code, thing{"faultcode": "Client", "faultstring": fmt.Sprintf(format, args...)}
+	return code, resource{"faultcode": "Client", "faultstring": fmt.Sprintf(format, args...)}
 }
 
 // answer executes one call, and returns the status and the body.
@@ -19,58 +19,58 @@ func (c *service) answer(r *http.Request, body []byte) (int, any) {
 	path := strings.Trim(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/lb"), "/net"), "/")
 	path = strings.TrimPrefix(strings.TrimPrefix(path, "v2.0/"), "lbaas/")
 	if path == "" || path == "v2.0" {
-		return http.StatusOK, thing{"versions": []thing{{"id": "v2.0", "status": "SUPPORTED"}, {"id": "v2.26", "status": "CURRENT"}}}
+		return http.StatusOK, resource{"versions": []resource{{"id": "v2.0", "status": "SUPPORTED"}, {"id": "v2.26", "status": "CURRENT"}}}
 	}
-	words := strings.Split(path, "/")
-	collection := words[0]
-	var asked thing
-	_ = json.Unmarshal(body, &asked)
+	parts := strings.Split(path, "/")
+	collection := parts[0]
+	var requested resource
+	_ = json.Unmarshal(body, &requested)
 	for _, key := range []string{"member", strings.TrimSuffix(collection, "s")} {
-		if inner, is := asked[key].(thing); is {
-			asked = inner
+		if inner, is := requested[key].(resource); is {
+			requested = inner
 		}
 	}
-	if len(words) == 1 {
+	if len(parts) == 1 {
 		if r.Method == http.MethodPost {
-			return c.create(collection, asked)
+			return c.create(collection, requested)
 		}
-		return http.StatusOK, thing{collection: c.list(collection, r.URL.Query())}
+		return http.StatusOK, resource{collection: c.list(collection, r.URL.Query())}
 	}
-	o := c.byID(collection, words[1])
+	o := c.byID(collection, parts[1])
 	if o == nil {
-		return fault(http.StatusNotFound, "%s %s not found.", collection, words[1])
+		return fault(http.StatusNotFound, "%s %s not found.", collection, parts[1])
 	}
-	if len(words) > 2 {
-		return c.below(r.Method, collection, o, words[2:], asked)
+	if len(parts) > 2 {
+		return c.answerPart(r.Method, collection, o, parts[2:], requested)
 	}
 	switch r.Method {
 	case http.MethodGet:
 		if collection == "loadbalancers" {
-			c.look(o)
+			c.countRead(o)
 		}
-		return http.StatusOK, thing{strings.TrimSuffix(collection, "s"): o}
+		return http.StatusOK, resource{strings.TrimSuffix(collection, "s"): o}
 	case http.MethodPut:
-		return c.update(collection, o, asked)
+		return c.update(collection, o, requested)
 	}
 	return c.remove(collection, o, r.URL.Query())
 }
 
-// below executes calls on a part of a resource, such as pools/ID/members.
-func (c *service) below(method, collection string, o thing, words []string, asked thing) (int, any) {
+// answerPart executes calls on a part of a resource, such as pools/ID/members.
+func (c *service) answerPart(method, collection string, o resource, parts []string, requested resource) (int, any) {
 	switch {
-	case words[0] == "status":
-		c.look(o)
+	case parts[0] == "status":
+		c.countRead(o)
 		if c.byID(collection, o["id"]) == nil {
 			return fault(http.StatusNotFound, "Load Balancer %s not found.", o["id"])
 		}
-		return http.StatusOK, thing{"statuses": thing{"loadbalancer": c.tree(o)}}
-	case words[0] == "members" && method == http.MethodPut:
-		return c.batch(o, asked)
-	case words[0] == "members":
-		return c.single(method, o, words[1:], asked)
-	case words[0] == "tags" && method == http.MethodPut:
-		o["tags"] = list(asked["tags"])
-		return http.StatusOK, thing{"tags": o["tags"]}
+		return http.StatusOK, resource{"statuses": resource{"loadbalancer": c.tree(o)}}
+	case parts[0] == "members" && method == http.MethodPut:
+		return c.setMembers(o, requested)
+	case parts[0] == "members":
+		return c.memberCall(method, o, parts[1:], requested)
+	case parts[0] == "tags" && method == http.MethodPut:
+		o["tags"] = list(requested["tags"])
+		return http.StatusOK, resource{"tags": o["tags"]}
 	}
 	return fault(http.StatusNotFound, "no such call")
 }
@@ -80,14 +80,14 @@ func list(v any) []any {
 	return slices.Clone(l)
 }
 
-func (c *service) list(collection string, q url.Values) []thing {
-	out := []thing{}
+func (c *service) list(collection string, q url.Values) []resource {
+	out := []resource{}
 	for _, o := range slices.Clone(c.things[collection]) {
 		if !c.matches(o, q) {
 			continue
 		}
 		if collection == "loadbalancers" {
-			c.look(o)
+			c.countRead(o)
 			if c.byID(collection, o["id"]) == nil {
 				continue
 			}
@@ -97,7 +97,7 @@ func (c *service) list(collection string, q url.Values) []thing {
 	return out
 }
 
-func (c *service) matches(o thing, q url.Values) bool {
+func (c *service) matches(o resource, q url.Values) bool {
 	for key, values := range q {
 		for _, v := range values {
 			if !matchesOne(o, key, v) {
@@ -108,7 +108,7 @@ func (c *service) matches(o thing, q url.Values) bool {
 	return true
 }
 
-func matchesOne(o thing, key, v string) bool {
+func matchesOne(o resource, key, v string) bool {
 	switch key {
 	case "tags":
 		return !slices.ContainsFunc(strings.Split(v, ","), func(t string) bool { return !slices.Contains(list(o["tags"]), any(t)) })
@@ -123,11 +123,11 @@ func matchesOne(o thing, key, v string) bool {
 }
 
 // floating creates a floating IP.
-func (c *service) floating(asked thing) (int, any) {
-	if port := asked["port_id"]; port != nil && c.byID("ports", port) == nil {
-		return http.StatusNotFound, thing{"NeutronError": thing{"type": "PortNotFound", "message": "Port could not be found."}}
+func (c *service) floating(requested resource) (int, any) {
+	if port := requested["port_id"]; port != nil && c.byID("ports", port) == nil {
+		return http.StatusNotFound, resource{"NeutronError": resource{"type": "PortNotFound", "message": "Port could not be found."}}
 	}
-	o := thing{"description": "", "tags": []any{}, "floating_ip_address": fmt.Sprintf("172.24.4.%d", 10+c.next), "project_id": Project}
-	maps.Copy(o, asked)
-	return http.StatusCreated, thing{"floatingip": c.put("floatingips", o)}
+	o := resource{"description": "", "tags": []any{}, "floating_ip_address": fmt.Sprintf("172.24.4.%d", 10+c.next), "project_id": Project}
+	maps.Copy(o, requested)
+	return http.StatusCreated, resource{"floatingip": c.put("floatingips", o)}
 }

@@ -20,11 +20,11 @@ type service struct {
 }
 
 func newService() service {
-	return service{store: store{things: map[string][]thing{}}, reads: 1, turns: map[string]int{}}
+	return service{store: store{things: map[string][]resource{}}, reads: 1, turns: map[string]int{}}
 }
 
 // balancerOf returns the load balancer that a thing belongs to, nil if there is none.
-func (c *service) balancerOf(collection string, o thing) thing {
+func (c *service) balancerOf(collection string, o resource) resource {
 	switch collection {
 	case "loadbalancers":
 		return o
@@ -38,9 +38,9 @@ func (c *service) balancerOf(collection string, o thing) thing {
 }
 
 // touch begins a change: lb and the parts that change become PENDING.
-func (c *service) touch(lb thing, what ...thing) { c.begin("PENDING_UPDATE", lb, what...) }
+func (c *service) touch(lb resource, what ...resource) { c.begin("PENDING_UPDATE", lb, what...) }
 
-func (c *service) begin(status string, lb thing, what ...thing) {
+func (c *service) begin(status string, lb resource, what ...resource) {
 	lb["provisioning_status"] = status
 	for _, o := range what {
 		o["provisioning_status"] = "PENDING_UPDATE"
@@ -53,8 +53,8 @@ func (c *service) begin(status string, lb thing, what ...thing) {
 	}
 }
 
-// look counts a read of lb, and ends its change after the last one.
-func (c *service) look(lb thing) {
+// countRead counts a read of lb, and ends its change after the last one.
+func (c *service) countRead(lb resource) {
 	id := lb["id"].(string)
 	if !strings.HasPrefix(lb["provisioning_status"].(string), "PENDING") {
 		return
@@ -64,7 +64,7 @@ func (c *service) look(lb thing) {
 	}
 }
 
-func (c *service) settle(lb thing) {
+func (c *service) settle(lb resource) {
 	if lb["provisioning_status"] == "PENDING_DELETE" {
 		c.cascade(lb)
 		return
@@ -84,7 +84,7 @@ func (c *service) settle(lb thing) {
 	}
 }
 
-func (c *service) cascade(lb thing) {
+func (c *service) cascade(lb resource) {
 	for _, collection := range []string{"members", "listeners", "pools", "loadbalancers"} {
 		for _, o := range slices.Clone(c.things[collection]) {
 			if b := c.balancerOf(collection, o); b != nil && b["id"] == lb["id"] {
@@ -99,7 +99,7 @@ func (c *service) cascade(lb thing) {
 	}
 }
 
-func (c *service) dropPort(p thing) {
+func (c *service) dropPort(p resource) {
 	c.drop("ports", p)
 	for _, f := range c.things["floatingips"] {
 		if f["port_id"] == p["id"] {
@@ -108,36 +108,36 @@ func (c *service) dropPort(p thing) {
 	}
 }
 
-func (c *service) create(collection string, asked thing) (int, any) {
+func (c *service) create(collection string, requested resource) (int, any) {
 	switch collection {
 	case "loadbalancers":
-		return c.createBalancer(asked)
+		return c.createBalancer(requested)
 	case "floatingips":
-		return c.floating(asked)
+		return c.floating(requested)
 	}
-	lb := c.byID("loadbalancers", asked["loadbalancer_id"])
+	lb := c.byID("loadbalancers", requested["loadbalancer_id"])
 	if lb == nil {
 		return fault(http.StatusNotFound, "Load Balancer not found.")
 	}
 	if code, answer := immutable(lb); code != 0 {
 		return code, answer
 	}
-	var o thing
+	var o resource
 	if collection == "pools" {
-		o = c.pool(lb, asked)
+		o = c.pool(lb, requested)
 	} else {
 		for _, l := range c.things["listeners"] {
-			if l["lb"] == lb["id"] && l["protocol"] == asked["protocol"] && l["protocol_port"] == asked["protocol_port"] {
+			if l["lb"] == lb["id"] && l["protocol"] == requested["protocol"] && l["protocol_port"] == requested["protocol_port"] {
 				return fault(http.StatusConflict, "Another Listener on this Load Balancer is already using protocol_port.")
 			}
 		}
-		o = c.listener(lb, asked, asked["default_pool_id"])
+		o = c.listener(lb, requested, requested["default_pool_id"])
 	}
 	c.touch(lb, o)
-	return http.StatusCreated, thing{strings.TrimSuffix(collection, "s"): o}
+	return http.StatusCreated, resource{strings.TrimSuffix(collection, "s"): o}
 }
 
-func immutable(lb thing) (int, any) {
+func immutable(lb resource) (int, any) {
 	if status := lb["provisioning_status"].(string); status != "ACTIVE" {
 		return fault(http.StatusConflict, "Load Balancer %s is immutable and cannot be updated.", lb["id"])
 	}
@@ -146,71 +146,71 @@ func immutable(lb thing) (int, any) {
 
 // createBalancer creates a load balancer with all its parts. Like provider ovn, it
 // creates the port of the address first, and leaves it behind if the creation then fails.
-func (c *service) createBalancer(asked thing) (int, any) {
+func (c *service) createBalancer(requested resource) (int, any) {
 	if c.quota > 0 && len(c.things["loadbalancers"]) >= c.quota {
 		return fault(http.StatusForbidden, "Quota has been met for resources: Load Balancer")
 	}
 	for _, p := range c.things["ports"] {
-		if p["address"] == asked["vip_address"] && p["subnet"] == asked["vip_subnet_id"] {
-			return fault(http.StatusInternalServerError, "Provider 'ovn' reports error: IP address %s already allocated in subnet %s\nNeutron server returns request_ids: ['req-1']", asked["vip_address"], asked["vip_subnet_id"])
+		if p["address"] == requested["vip_address"] && p["subnet"] == requested["vip_subnet_id"] {
+			return fault(http.StatusInternalServerError, "Provider 'ovn' reports error: IP address %s already allocated in subnet %s\nNeutron server returns request_ids: ['req-1']", requested["vip_address"], requested["vip_subnet_id"])
 		}
 	}
-	port := c.put("ports", thing{"address": asked["vip_address"], "subnet": asked["vip_subnet_id"], "device_owner": ""})
-	ls := list(asked["listeners"])
+	port := c.put("ports", resource{"address": requested["vip_address"], "subnet": requested["vip_subnet_id"], "device_owner": ""})
+	ls := list(requested["listeners"])
 	for _, l := range ls {
-		if p := l.(thing)["default_pool"].(thing); p["lb_algorithm"] != "SOURCE_IP_PORT" || l.(thing)["allowed_cidrs"] != nil {
+		if p := l.(resource)["default_pool"].(resource); p["lb_algorithm"] != "SOURCE_IP_PORT" || l.(resource)["allowed_cidrs"] != nil {
 			port["name"] = "ovn-lb-vip-rolled-back"
 			return fault(http.StatusNotImplemented, "Provider 'ovn' does not support a requested option")
 		}
 	}
-	lb := c.put("loadbalancers", thing{
-		"name": asked["name"], "project_id": projectOf(asked), "provider": asked["provider"], "vip_address": asked["vip_address"],
-		"vip_subnet_id": asked["vip_subnet_id"], "vip_port_id": port["id"], "tags": list(asked["tags"]), "provisioning_status": "ACTIVE",
+	lb := c.put("loadbalancers", resource{
+		"name": requested["name"], "project_id": projectOf(requested), "provider": requested["provider"], "vip_address": requested["vip_address"],
+		"vip_subnet_id": requested["vip_subnet_id"], "vip_port_id": port["id"], "tags": list(requested["tags"]), "provisioning_status": "ACTIVE",
 	})
 	port["name"] = "ovn-lb-vip-" + lb["id"].(string)
 	for _, l := range ls {
-		p := c.pool(lb, l.(thing)["default_pool"].(thing))
-		for _, m := range list(l.(thing)["default_pool"].(thing)["members"]) {
-			c.member(p, m.(thing))
+		p := c.pool(lb, l.(resource)["default_pool"].(resource))
+		for _, m := range list(l.(resource)["default_pool"].(resource)["members"]) {
+			c.member(p, m.(resource))
 		}
-		c.listener(lb, l.(thing), p["id"])
+		c.listener(lb, l.(resource), p["id"])
 	}
 	c.begin("PENDING_CREATE", lb)
-	return http.StatusCreated, thing{"loadbalancer": lb}
+	return http.StatusCreated, resource{"loadbalancer": lb}
 }
 
 // projectOf returns the requested project, or else the caller's own.
-func projectOf(asked thing) any {
-	if id := asked["project_id"]; id != nil {
+func projectOf(requested resource) any {
+	if id := requested["project_id"]; id != nil {
 		return id
 	}
 	return Project
 }
 
-func (c *service) pool(lb, asked thing) thing {
-	return c.put("pools", thing{
-		"lb": lb["id"], "name": asked["name"], "protocol": asked["protocol"], "lb_algorithm": asked["lb_algorithm"], "tags": list(asked["tags"]),
-		"session_persistence": asked["session_persistence"], "provisioning_status": "PENDING_CREATE",
+func (c *service) pool(lb, requested resource) resource {
+	return c.put("pools", resource{
+		"lb": lb["id"], "name": requested["name"], "protocol": requested["protocol"], "lb_algorithm": requested["lb_algorithm"], "tags": list(requested["tags"]),
+		"session_persistence": requested["session_persistence"], "provisioning_status": "PENDING_CREATE",
 	})
 }
 
-func (c *service) listener(lb, asked thing, pool any) thing {
-	return c.put("listeners", thing{
-		"lb": lb["id"], "name": asked["name"], "protocol": asked["protocol"], "protocol_port": asked["protocol_port"], "default_pool_id": pool,
-		"timeout_client_data": 50000, "timeout_member_data": 50000, "allowed_cidrs": asked["allowed_cidrs"], "tags": list(asked["tags"]),
+func (c *service) listener(lb, requested resource, pool any) resource {
+	return c.put("listeners", resource{
+		"lb": lb["id"], "name": requested["name"], "protocol": requested["protocol"], "protocol_port": requested["protocol_port"], "default_pool_id": pool,
+		"timeout_client_data": 50000, "timeout_member_data": 50000, "allowed_cidrs": requested["allowed_cidrs"], "tags": list(requested["tags"]),
 		"provisioning_status": "PENDING_CREATE",
 	})
 }
 
-func (c *service) member(pool, asked thing) {
-	c.put("members", thing{
-		"pool": pool["id"], "name": asked["name"], "address": asked["address"], "protocol_port": asked["protocol_port"],
-		"subnet_id": asked["subnet_id"], "provisioning_status": "PENDING_CREATE",
+func (c *service) member(pool, requested resource) {
+	c.put("members", resource{
+		"pool": pool["id"], "name": requested["name"], "address": requested["address"], "protocol_port": requested["protocol_port"],
+		"subnet_id": requested["subnet_id"], "provisioning_status": "PENDING_CREATE",
 	})
 }
 
-func (c *service) membersOf(pool thing) []thing {
-	var out []thing
+func (c *service) membersOf(pool resource) []resource {
+	var out []resource
 	for _, m := range c.things["members"] {
 		if m["pool"] == pool["id"] {
 			out = append(out, m)
@@ -219,77 +219,79 @@ func (c *service) membersOf(pool thing) []thing {
 	return out
 }
 
-// batch sets all members of a pool.
-func (c *service) batch(pool, asked thing) (int, any) {
+// setMembers sets all members of a pool.
+func (c *service) setMembers(pool, requested resource) (int, any) {
 	lb := c.balancerOf("pools", pool)
 	if code, answer := immutable(lb); code != 0 {
 		return code, answer
 	}
-	same := func(a, b thing) bool { return a["address"] == b["address"] && a["protocol_port"] == b["protocol_port"] }
-	want := list(asked["members"])
+	same := func(a, b resource) bool {
+		return a["address"] == b["address"] && a["protocol_port"] == b["protocol_port"]
+	}
+	want := list(requested["members"])
 	for _, m := range c.membersOf(pool) {
-		i := slices.IndexFunc(want, func(w any) bool { return same(w.(thing), m) })
+		i := slices.IndexFunc(want, func(w any) bool { return same(w.(resource), m) })
 		if i < 0 {
 			c.drop("members", m)
 			continue
 		}
-		m["name"], m["provisioning_status"] = want[i].(thing)["name"], "PENDING_UPDATE"
+		m["name"], m["provisioning_status"] = want[i].(resource)["name"], "PENDING_UPDATE"
 		want = slices.Delete(want, i, i+1)
 	}
 	for _, w := range want {
-		c.member(pool, w.(thing))
+		c.member(pool, w.(resource))
 	}
 	c.touch(lb, pool)
 	return http.StatusAccepted, nil
 }
 
-// single executes a call on one member.
-func (c *service) single(method string, pool thing, words []string, asked thing) (int, any) {
+// memberCall executes a call on one member.
+func (c *service) memberCall(method string, pool resource, parts []string, requested resource) (int, any) {
 	lb := c.balancerOf("pools", pool)
 	if code, answer := immutable(lb); code != 0 {
 		return code, answer
 	}
 	if method == http.MethodPost {
 		for _, m := range c.membersOf(pool) {
-			if m["address"] == asked["address"] && m["protocol_port"] == asked["protocol_port"] {
-				return fault(http.StatusConflict, "Another member on this pool is already using ip %s", asked["address"])
+			if m["address"] == requested["address"] && m["protocol_port"] == requested["protocol_port"] {
+				return fault(http.StatusConflict, "Another member on this pool is already using ip %s", requested["address"])
 			}
 		}
-		c.member(pool, asked)
+		c.member(pool, requested)
 		c.touch(lb)
-		return http.StatusCreated, thing{"member": asked}
+		return http.StatusCreated, resource{"member": requested}
 	}
-	m := c.byID("members", words[0])
+	m := c.byID("members", parts[0])
 	if m == nil {
 		return fault(http.StatusNotFound, "Member not found.")
 	}
 	if method == http.MethodPut {
-		m["name"] = asked["name"]
+		m["name"] = requested["name"]
 		c.touch(lb, m)
-		return http.StatusOK, thing{"member": m}
+		return http.StatusOK, resource{"member": m}
 	}
 	c.drop("members", m)
 	c.touch(lb)
 	return http.StatusNoContent, nil
 }
 
-func (c *service) update(collection string, o, asked thing) (int, any) {
+func (c *service) update(collection string, o, requested resource) (int, any) {
 	if lb := c.balancerOf(collection, o); lb != nil && collection != "floatingips" {
 		if code, answer := immutable(lb); code != 0 {
 			return code, answer
 		}
 		defer c.touch(lb, o)
 	}
-	for k, v := range asked {
+	for k, v := range requested {
 		if k == "port_id" && v == "" {
 			v = nil
 		}
 		o[k] = v
 	}
-	return http.StatusOK, thing{strings.TrimSuffix(collection, "s"): o}
+	return http.StatusOK, resource{strings.TrimSuffix(collection, "s"): o}
 }
 
-func (c *service) remove(collection string, o thing, q url.Values) (int, any) {
+func (c *service) remove(collection string, o resource, q url.Values) (int, any) {
 	switch collection {
 	case "floatingips":
 		c.drop(collection, o)
@@ -303,7 +305,7 @@ func (c *service) remove(collection string, o thing, q url.Values) (int, any) {
 		return fault(http.StatusConflict, "Load Balancer %s is immutable and cannot be updated.", lb["id"])
 	}
 	if collection == "loadbalancers" {
-		if q.Get("cascade") != "true" && slices.ContainsFunc(c.things["listeners"], func(l thing) bool { return l["lb"] == o["id"] }) {
+		if q.Get("cascade") != "true" && slices.ContainsFunc(c.things["listeners"], func(l resource) bool { return l["lb"] == o["id"] }) {
 			return fault(http.StatusBadRequest, "Cannot delete Load Balancer %s - it has children", o["id"])
 		}
 		c.begin("PENDING_DELETE", lb)
@@ -315,7 +317,7 @@ func (c *service) remove(collection string, o thing, q url.Values) (int, any) {
 }
 
 // dropPart deletes a part of a load balancer, with the parts below it.
-func (c *service) dropPart(collection string, o thing) {
+func (c *service) dropPart(collection string, o resource) {
 	for _, l := range c.things["listeners"] {
 		if collection == "pools" && l["default_pool_id"] == o["id"] {
 			l["default_pool_id"] = nil
@@ -328,23 +330,23 @@ func (c *service) dropPart(collection string, o thing) {
 }
 
 // tree returns the status tree, which has only pools with a listener.
-func (c *service) tree(lb thing) thing {
-	ls := []thing{}
+func (c *service) tree(lb resource) resource {
+	ls := []resource{}
 	for _, l := range c.things["listeners"] {
 		if l["lb"] != lb["id"] {
 			continue
 		}
-		ps := []thing{}
+		ps := []resource{}
 		if p := c.byID("pools", l["default_pool_id"]); p != nil {
-			ps = append(ps, merged(p, thing{"members": c.membersOf(p)}))
+			ps = append(ps, merged(p, resource{"members": c.membersOf(p)}))
 		}
-		ls = append(ls, merged(l, thing{"pools": ps}))
+		ls = append(ls, merged(l, resource{"pools": ps}))
 	}
-	return merged(lb, thing{"listeners": ls})
+	return merged(lb, resource{"listeners": ls})
 }
 
-func merged(o, more thing) thing {
-	out := thing{}
+func merged(o, more resource) resource {
+	out := resource{}
 	for _, k := range []string{"id", "name", "provisioning_status"} {
 		out[k] = o[k]
 	}

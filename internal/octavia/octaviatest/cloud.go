@@ -196,22 +196,22 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	if fault.Code == 0 {
 		panic(http.ErrAbortHandler) // the connection breaks
 	}
-	reply(w, fault.Code, thing{"faultstring": fault.Text})
+	reply(w, fault.Code, resource{"faultstring": fault.Text})
 }
 
 func (c *Cloud) keystone(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
-		reply(w, http.StatusOK, thing{"version": thing{"id": "v3.14", "status": "stable", "links": []thing{{"rel": "self", "href": c.server.URL + "/identity/v3/"}}}})
+		reply(w, http.StatusOK, resource{"version": resource{"id": "v3.14", "status": "stable", "links": []resource{{"rel": "self", "href": c.server.URL + "/identity/v3/"}}}})
 		return
 	}
-	endpoint := func(kind, name, path string) thing {
-		return thing{"type": kind, "name": name, "id": name, "endpoints": []thing{{"interface": "public", "region_id": "RegionOne", "region": "RegionOne", "url": c.server.URL + path, "id": name}}}
+	endpoint := func(kind, name, path string) resource {
+		return resource{"type": kind, "name": name, "id": name, "endpoints": []resource{{"interface": "public", "region_id": "RegionOne", "region": "RegionOne", "url": c.server.URL + path, "id": name}}}
 	}
 	w.Header().Set("X-Subject-Token", "token")
-	reply(w, http.StatusCreated, thing{"token": thing{
+	reply(w, http.StatusCreated, resource{"token": resource{
 		"expires_at": now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z"),
-		"project":    thing{"id": Project, "name": "p", "domain": thing{"id": "default", "name": "Default"}},
-		"catalog":    []thing{endpoint("network", "neutron", "/net"), endpoint("load-balancer", "octavia", "/lb")},
+		"project":    resource{"id": Project, "name": "p", "domain": resource{"id": "default", "name": "Default"}},
+		"catalog":    []resource{endpoint("network", "neutron", "/net"), endpoint("load-balancer", "octavia", "/lb")},
 	}})
 }
 
