@@ -147,8 +147,8 @@ func rangeOf(text string) (netipx.IPRange, error) {
 	return r, nil
 }
 
-// overlap returns two prefixes, one of each list, that have an address in common,
-// and whether there are such two.
+// overlap returns two prefixes, one of each list, that have an address in common;
+// false if there are none.
 func overlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
 	for _, x := range a {
 		for _, y := range b {

@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// The Subnet of the seed, and what the join looks like.
+// A Subnet on fabric ovn with an interface on a Neutron router.
 func TestSubnetOnNeutronsRouter(t *testing.T) {
 	got, report, err := decidetest.Parts(Subnet(SubnetFacts{
 		Name: "net2", Subnet: decidetest.Subnet("net2", decidetest.Router, "12.0.1.0/24", "net2"), Vpc: decidetest.Vpc(decidetest.Router, "net2"),
@@ -108,11 +108,11 @@ func TestRefusedSubnets(t *testing.T) {
 		if kept := row.reason == "" || row.reason == "RouterGone"; kept == (len(want.Networks) == 0) {
 			t.Errorf("a Subnet %s: wants %+v", row.name, want)
 		}
-		// Only what has an older right takes its network away.
+		// Only an older right to its prefix or name removes its network.
 		if _, called := d.Want(); called != (row.reason == "" || row.reason == "RouterGone" || row.outranked) {
 			t.Errorf("a Subnet %s: the fabric is called: %v", row.name, called)
 		}
-		// With ports on it, none of this takes their network away.
+		// A Subnet with ports on it keeps its network in each case.
 		f.Users = []string{"pod/a/p"}
 		if want, called := Subnet(f).Want(); called && len(want.Networks) != 1 || !called && row.reason != "InvalidSpec" {
 			t.Errorf("a Subnet %s in use: wants %+v", row.name, want)

@@ -15,10 +15,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// These tests say what becomes of what stands when its object can no longer be
-// read or done: it stays as it is, and the problem is reported.
+// These tests check what happens to existing resources when their object cannot be
+// read or fulfilled any more: they stay as they are, and the problem is reported.
 
-// invalidRange is a range that the schema admits and nobody can read.
+// invalidRange is a range that the CRD's schema accepts although it is invalid.
 const invalidRange = "10.16.0.6..10.16.0.5"
 
 func TestASubnetThatCannotBeReadStays(t *testing.T) {
@@ -45,7 +45,7 @@ func TestASubnetThatCannotBeReadStays(t *testing.T) {
 	}
 }
 
-// Its network may still be in use by others, and its status be read meanwhile.
+// Other units may still use its network and read its status.
 func TestADeletedSubnetKeepsItsStatus(t *testing.T) {
 	s := decidetest.Subnet("net2", "", "12.0.1.0/24")
 	s.DeletionTimestamp, s.Status = &metav1.Time{Time: time.Unix(9, 0)}, v1.SubnetStatus{Gateway: "12.0.1.1", MTU: 1400}
@@ -65,7 +65,7 @@ func TestASubnetThatIsRefusedKeepsItsStatus(t *testing.T) {
 	}
 }
 
-// A Subnet that cannot be read still has its prefix, and gives no address.
+// A Subnet with an invalid spec still has its prefix, and allocates no addresses.
 func TestWhatIsReadOfASubnetThatCannotBe(t *testing.T) {
 	s := decidetest.ReadySubnet("a", "ovn")
 	s.Spec.ExcludeIPs = []string{"10.1.0.6..10.1.0.5"}
@@ -113,7 +113,8 @@ func TestANodeKeepsItsPortWhenItsSubnetCannotBeRead(t *testing.T) {
 	}
 }
 
-// That a Node's annotation names no port moves no pod.
+// If a Node's annotation names a port that does not exist, no pod moves to
+// another port.
 func TestAParentPortThatIsNotThereMovesNoPod(t *testing.T) {
 	n := worker()
 	n.Annotations[v1.ParentPort] = "typo"
@@ -128,7 +129,7 @@ func TestAParentPortThatIsNotThereMovesNoPod(t *testing.T) {
 	}
 }
 
-// What comes later takes the network of Services with load balancers from nobody.
+// Services with load balancers keep their network, whatever changes later.
 func TestServiceNetworkInUseStays(t *testing.T) {
 	main := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16", "fd00::/127"}}}
 	f := ClusterFacts{NodeVpc: decidetest.Router, Router: &Router{Name: decidetest.Router}, InUse: true}
@@ -141,7 +142,7 @@ func TestServiceNetworkInUseStays(t *testing.T) {
 	}
 }
 
-// A Vpc does not lose its router for another's of the name.
+// A Vpc keeps its router if another router of the same name appears.
 func TestAVpcKeepsItsRouter(t *testing.T) {
 	theirs := &Router{Name: "r"}
 	decidetest.Keeps(t, "a Vpc", Vpc(VpcFacts{Name: "blue", Vpc: decidetest.Vpc("blue"), Router: theirs}), "NameTaken")

@@ -47,8 +47,9 @@ func TestWhichNamespacesHaveSubnets(t *testing.T) {
 	}
 }
 
-// A namespace's Subnet: first the network, then the object with the prefix that
-// Neutron chose; when it is not to be any more, the object is deleted.
+// For a namespace's Subnet the network is created first, then the object with the
+// prefix that Neutron chose. The object is deleted when the namespace should not
+// have one any more.
 func TestNamespaceSubnet(t *testing.T) {
 	template := perNamespace().Template("a", decidetest.Router)
 	chosen := WithNetwork(template, CloudNetwork{ID: "n", Prefixes: []netip.Prefix{decidetest.Prefix("10.64.0.0/24")}, Gateways: []netip.Addr{decidetest.Addr("10.64.0.1")}})
@@ -88,7 +89,7 @@ func TestNamespaceSubnet(t *testing.T) {
 	}
 }
 
-// A Subnet that only bears the label is its maker's.
+// A Subnet of a user that only has the label is not deleted.
 func TestLabelsOfOthers(t *testing.T) {
 	s := decidetest.ReadySubnet("mine", "neutron")
 	s.Labels = map[string]string{v1.LabelNamespace: "a"}
@@ -97,7 +98,7 @@ func TestLabelsOfOthers(t *testing.T) {
 	}
 }
 
-// An IPv6 prefix's gateway is Neutron's choice, too.
+// Neutron also chooses the gateway of an IPv6 prefix.
 func TestChosenGateway(t *testing.T) {
 	s := WithNetwork(perNamespace().Template("a", decidetest.Router), CloudNetwork{Prefixes: []netip.Prefix{decidetest.Prefix("fd64::/64")}, Gateways: []netip.Addr{decidetest.Addr("fd64::")}})
 	if s.Spec.CIDRBlock != "fd64::/64" || s.Spec.Gateway != "fd64::" {

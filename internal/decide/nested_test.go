@@ -38,7 +38,7 @@ func TestWhichPlugANodeUses(t *testing.T) {
 	}
 }
 
-// worker is a Node that is a virtual machine.
+// worker returns a Node that is a virtual machine.
 func worker() *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{

@@ -110,7 +110,7 @@ func rangesOf(net Net) []intent.Range {
 	}
 	set, err := b.IPSet()
 	if err != nil {
-		return nil // all that goes in is valid
+		return nil // cannot happen: all prefixes and ranges are valid
 	}
 	var out []intent.Range
 	for _, r := range set.Ranges() {

@@ -16,7 +16,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// A network of our own is made and joined; one that is there is only looked at.
+// A new network gets an interface on the router; an existing network is only
+// read.
 func TestSubnetOfNeutrons(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -80,8 +81,8 @@ func TestNodeInNeutron(t *testing.T) {
 	}
 }
 
-// The Services' network is the parent of their range; the rest of it is the other
-// half.
+// The Services' network is twice as large as their range, which is one half of
+// it.
 func TestServiceNetwork(t *testing.T) {
 	for _, row := range []struct{ cidr, reason, says string }{
 		{"10.96.0.0/16", "", "10.96.0.0/15 10.97.255.254 10.97.0.0 10.97.255.253"},
@@ -109,7 +110,8 @@ func TestServiceNetwork(t *testing.T) {
 	}
 }
 
-// A network that is given is used as soon as it is on the router, and not made.
+// An existing network is used as soon as it is on the router, and none is
+// created.
 func TestServiceNetworkGiven(t *testing.T) {
 	f := ClusterFacts{
 		NodeVpc: decidetest.Router, ServiceNetwork: "net", Router: &Router{Name: decidetest.Router},
@@ -125,7 +127,7 @@ func TestServiceNetworkGiven(t *testing.T) {
 	}
 }
 
-// Once the network stands, nothing that comes later takes it away.
+// Once the network exists, no later change removes it.
 func TestServiceNetworkStays(t *testing.T) {
 	got, _, err := decidetest.Parts(Cluster(ClusterFacts{
 		NodeVpc: decidetest.Router,
@@ -141,7 +143,7 @@ func TestServiceNetworkStays(t *testing.T) {
 	}
 }
 
-// A Subnet's own network on the router does not stand in its way, others' do.
+// A Subnet does not overlap with its own network on the router, only with others.
 func TestRefusedSubnetsOfNeutrons(t *testing.T) {
 	on := func(segment string) *Router {
 		return &Router{Name: decidetest.Router, Interfaces: []RouterInterface{{Prefix: decidetest.Prefix("10.1.0.1/24"), Network: segment}}}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What is refused never looks like what wants nothing.
+// A refused object is never the same as one that wants nothing.
 func TestOnlyRemovalsWantNothing(t *testing.T) {
 	some := Want{Routers: []Router{{Name: "r"}}}
 	stop := Stop{Reason: "InvalidSpec", Why: "it is wrong"}

@@ -249,7 +249,8 @@ type PortStatus struct {
 // Wait is an error that means: nothing is wrong, but something else must happen
 // first.
 type Wait struct {
-	// Reason is a CamelCase word for a condition; For says in a sentence what is waited for.
+	// Reason is a CamelCase word for a condition; For completes the sentence
+	// "waiting for …".
 	Reason, For string
 	// After is when to run the unit again even without an event; 0 if an event
 	// will come.
@@ -260,7 +261,8 @@ func (w Wait) Error() string { return "waiting for " + w.For }
 
 // Stop is an error that only a new spec can correct.
 type Stop struct {
-	// Reason is a CamelCase word for a condition; Why says what is wrong, with which object, and what to change.
+	// Reason is a CamelCase word for a condition; Why says what is wrong, with
+	// which object, and what to change.
 	Reason, Why string
 }
 

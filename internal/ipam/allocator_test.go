@@ -59,7 +59,7 @@ func TestClaim(t *testing.T) {
 
 func TestHeldBeforeDefined(t *testing.T) {
 	b := &Allocator{}
-	// 10.0.0.1 was given before somebody excluded it.
+	// 10.0.0.1 was allocated before it was excluded.
 	if err := b.Hold("n", "a", addrs("10.0.0.1")); err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +127,8 @@ func TestSmallNetworks(t *testing.T) {
 	}
 }
 
-// Whatever is done, the book agrees with a map, never gives an address twice,
-// and does not give again what was freed while another is left.
+// After any steps the allocator agrees with a map. It never allocates an address
+// twice, and allocates a freed address only when no other one is left.
 func TestAllocatorAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := &Allocator{}

@@ -8,7 +8,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// probes are the ports that are looked at between any two ends.
+// probes are the protocols and ports that are checked between any two endpoints.
 var probes = []reach.Flow{
 	{Protocol: "tcp", Port: 80},
 	{Protocol: "tcp", Port: 81},

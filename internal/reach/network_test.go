@@ -15,11 +15,12 @@ import (
 
 var services = netip.MustParsePrefix("10.96.0.0/24")
 
-// cloudGroupIDs are OpenStack's own groups: their names are their ids.
+// cloudGroupIDs are the ids of OpenStack's own groups, which are the same as
+// their names.
 var cloudGroupIDs = map[string]string{"machines": "machines", "x": "x", "y": "y"}
 
-// network is what the product makes of a world: every group of every unit, and
-// every pod's memberships.
+// network returns what the controller makes of a world: all groups, and the
+// memberships of all pods.
 func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network {
 	index := policy.NewIndex(w.Policies)
 	ports, pods := policy.PortCount{}, map[string]policy.Pod{}
@@ -122,8 +123,8 @@ func protocol(p corev1.ServicePort) string {
 	return map[corev1.Protocol]string{"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}[p.Protocol]
 }
 
-// compareAll compares what the two say of every flow between any two ends, and
-// fails with the first on which they differ.
+// compareAll compares both results for every flow between any two endpoints, and
+// fails at the first difference.
 func compareAll(t interface{ Fatalf(string, ...any) }, w reach.World, ports []reach.Flow) {
 	n := network(t, w)
 	var ends []netip.Addr
@@ -149,7 +150,7 @@ func compareAll(t interface{ Fatalf(string, ...any) }, w reach.World, ports []re
 	}
 }
 
-// parts are a decision's want, its report and its problem.
+// parts returns a decision's want, its report and its problem.
 func parts[R any](d intent.Decision[R]) (intent.Want, R, error) {
 	want, _ := d.Want()
 	return want, d.Report(), d.Problem()

@@ -14,7 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// Both say the same of every flow of every world.
+// The groups permit a flow if and only if the policies allow it.
 func TestGroupsAreThePolicies(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -26,13 +26,13 @@ func TestGroupsAreThePolicies(t *testing.T) {
 	})
 }
 
-// A Service is reached by whom its pods are reached by, all of them. A pod's own
-// Service is another matter, see the cases.
+// A pod reaches a Service if it reaches all pods behind it. Test cases check a
+// pod that is behind the Service itself.
 func TestServicesFollowTheirPods(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld(t)
-		for _, ns := range w.Namespaces { // one each: what two open together only in part stays closed
+		for _, ns := range w.Namespaces { // one policy each: two that each permit a part of the pods do not permit the Service
 			if p := somePolicy(t, "p"); rapid.Bool().Draw(t, "has policy") {
 				p.Namespace = ns.Name
 				w.Policies = append(w.Policies, p)
@@ -178,8 +178,8 @@ func podPeer(t *rapid.T) netv1.NetworkPolicyPeer {
 	return p
 }
 
-// someBlock has exceptions inside of the block, as the API asks for, and of its
-// edges' sizes.
+// someBlock returns a block of all addresses or of 8 to 32, with up to three
+// exceptions of 1 to 16 addresses.
 func someBlock(t *rapid.T) *netv1.IPBlock {
 	base, most := netip.MustParseAddr("10.0.0.0"), 32
 	if rapid.Bool().Draw(t, "v6") {

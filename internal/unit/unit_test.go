@@ -18,7 +18,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// recorder is a fabric that keeps what it was asked for.
+// recorder is a fabric that records what was applied.
 type recorder struct {
 	asked map[intent.Unit]intent.Want
 	err   error
@@ -78,7 +78,7 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 	}
 }
 
-// What is refused stays in the network as it is, and is reported.
+// A refused unit keeps what it has in the network, and the problem is reported.
 func TestWhatIsKeptIsNotApplied(t *testing.T) {
 	for _, row := range []struct {
 		name string

@@ -14,7 +14,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// nestedFacts are a pod's facts on a Node that is a virtual machine.
+// nestedFacts returns the facts about a pod on a Node that is a virtual machine.
 func nestedFacts() Facts {
 	s := decidetest.Subnet("ovn-default", v1.DefaultVpc, decidetest.CIDRs["ovn-default"])
 	s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
@@ -44,7 +44,7 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	if diff := cmp.Diff(attach, ip.Spec.Attach); diff != "" || ip.Spec.MacAddress != "02:00:0a:10:00:02" {
 		t.Error(ip.Spec, diff)
 	}
-	// The claim that stands is not awaited again, and asks for its tag.
+	// A pod with a claim does not wait again, and asks for its tag.
 	f.Claim = ip
 	want, again, err := decidetest.Parts(Decide(f))
 	if port.MustBeUp, port.Tag = false, 7; !cmp.Equal(want.Ports[0], port, decidetest.Compare) || err != nil {
@@ -55,7 +55,7 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 	}
 }
 
-// What the claim said before anybody knew the node's plug is put right.
+// A claim that was written before the node's plug was known is corrected.
 func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 	f := nestedFacts()
 	f.Nested, f.Parent = false, nil
@@ -86,15 +86,15 @@ func TestAPodWithoutItsNodesPort(t *testing.T) {
 	if decidetest.Reason(err) != decide.NoParentPort || !want.Empty() || kept == nil || !cmp.Equal(kept.Spec.Attach, ip.Spec.Attach) {
 		t.Errorf("%v: %+v, %+v", err, want, kept)
 	}
-	// A node that is gone has a port as long as OpenStack has it.
+	// A deleted Node's parent port is used as long as it exists in OpenStack.
 	f.OnNode, f.Nested, f.Parent = false, false, nestedFacts().Parent
 	if want, _, err := decidetest.Parts(Decide(f)); err != nil || want.Ports[0].Parent != "vm-port" {
 		t.Errorf("%v: %+v", err, want)
 	}
 }
 
-// A node whose switch is away may be taken for a virtual machine: what runs there
-// keeps what it has, in both fabrics.
+// A node whose Open vSwitch is stopped may seem to be a virtual machine: its
+// running pods keep what they have, on both fabrics.
 func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 	for _, home := range []string{"", decidetest.Router} {
 		f := nestedFacts()
@@ -122,8 +122,8 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 	}
 }
 
-// Where pods may come to be nested, a pod that nobody has bound has its address
-// and its port, but no claim that an agent could believe.
+// If some nodes are nested, a pod that is not bound has its address and its port,
+// but its claim is not written yet.
 func TestAPodThatMayBecomeNested(t *testing.T) {
 	f := nestedFacts()
 	f.Pod.Spec.NodeName, f.OnNode, f.Nested, f.Parent, f.SomeNested = "", false, false, nil, true

@@ -12,7 +12,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// What a pod that runs has stays, whatever its annotations ask for by now.
+// A running pod keeps its port, whatever its annotations ask for now.
 func TestAPodKeepsItsPort(t *testing.T) {
 	f := nestedFacts()
 	f.Nested, f.Parent, f.NodeVpc = false, nil, decidetest.Router
@@ -26,10 +26,10 @@ func TestAPodKeepsItsPort(t *testing.T) {
 	if want, _, err := decidetest.Parts(Decide(f)); err != nil || len(want.Ports) != 1 {
 		t.Errorf("%+v, %v", want, err)
 	}
-	// It would have to be plugged otherwise, and that cannot be done.
+	// The plug of a Neutron port cannot be changed.
 	f.Nested, f.Parent = true, nestedFacts().Parent
 	decidetest.Keeps(t, "a pod to be plugged otherwise", Decide(f), "UnknownSubnet")
-	// Another pod of the name gets nothing of it.
+	// Another pod of the same name does not get the port.
 	f.Pod = f.Pod.DeepCopy()
 	f.Pod.UID = "other"
 	if want, called := Decide(f).Want(); !called || !want.Empty() || Decide(f).Report() != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// checkNetworks looks for two networks of one router that overlap. A network with
-// ports on it keeps them, so that is no mistake.
+// checkNetworks fails if two networks of one router overlap. It ignores networks
+// with ports on them, because those are kept.
 func (w *world) checkNetworks(t *rapid.T) {
 	at := map[string]map[netip.Prefix]intent.Unit{}
 	for u, want := range w.applied {
@@ -68,7 +68,7 @@ func (w *world) compareWithFresh(t *rapid.T) {
 	for name, is := range w.objects {
 		fresh.add(name)
 		if v, ok := is.(*v1.Vpc); ok && decide.External(v.Name) {
-			fresh.objects[name] = v.DeepCopy() // It outlives its router while it is used.
+			fresh.objects[name] = v.DeepCopy() // The Vpc outlives its router while it is used.
 		}
 		if o, ok := w.objects[name].(metav1.Object); ok && !o.GetDeletionTimestamp().IsZero() {
 			t.Fatalf("%s is still being deleted: %+v", name, w.leases)

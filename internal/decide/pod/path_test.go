@@ -22,13 +22,13 @@ import (
 )
 
 // world is a cluster and its network as values: objects, what was applied, and
-// who has which address. Running its units is what the controller does, without
-// anything that the controller needs.
+// which unit has which address. It runs units as the controller does, without the
+// controller's dependencies.
 type world struct {
 	objects map[string]any // by unit: *v1.Vpc, *v1.Subnet, *corev1.Pod, *corev1.Node, *decide.Router
 	claims  map[string]*v1.IP
 	applied map[intent.Unit]intent.Want
-	// kept are the units whose last decision was to keep what stands.
+	// kept are the units whose last decision was to keep everything.
 	kept   map[intent.Unit]bool
 	leases decidetest.Leases
 	uid    int
@@ -38,7 +38,7 @@ func newWorld() *world {
 	return &world{objects: map[string]any{}, claims: map[string]*v1.IP{}, applied: map[intent.Unit]intent.Want{}, kept: map[intent.Unit]bool{}, leases: decidetest.Leases{}}
 }
 
-// What there can be: some of it collides, overlaps or is in the way.
+// The objects of a world. Some have the same port names, overlap or block others.
 var (
 	vpcs  = map[string]string{"join": v1.DefaultVpc, "ovn-default": v1.DefaultVpc, "a": decidetest.Router, "b": decidetest.Router, "c": "blue", "blue": "blue"}
 	known = []string{
@@ -52,7 +52,7 @@ func (w *world) add(name string) {
 	w.uid++
 	switch {
 	case w.objects[name] != nil:
-	case kind == "vpc" && decide.External(n.Name): // It comes with the router.
+	case kind == "vpc" && decide.External(n.Name): // It is created with the router.
 	case kind == "vpc":
 		w.objects[name] = decidetest.Vpc(n.Name, "ns")
 	case kind == "subnet":
@@ -70,7 +70,8 @@ func (w *world) add(name string) {
 	}
 }
 
-// remove does what kubectl does: who has our finalizer stays for now.
+// remove deletes an object as kubectl does: an object with our finalizer stays
+// for now.
 func (w *world) remove(name string) {
 	o, ok := w.objects[name].(metav1.Object)
 	if ok && len(o.GetFinalizers()) > 0 {
@@ -116,7 +117,7 @@ func (w *world) router(vpc string) *decide.Router {
 	return nil
 }
 
-// run runs one unit, and tells whether it changed anything.
+// run runs one unit, and returns whether it changed anything.
 func (w *world) run(name string) bool {
 	before := w.text()
 	kind, n := parseUnit(name)
@@ -133,8 +134,8 @@ func (w *world) run(name string) bool {
 	return w.text() != before
 }
 
-// apply does what the unit's fabric would, and returns the parts of d. What is
-// kept stays as it was applied last.
+// apply does what the unit's fabric would do, and returns the parts of d. If d
+// keeps everything, what was applied last stays.
 func apply[R any](w *world, name string, d intent.Decision[R]) (intent.Want, R, error) {
 	want, report, err := decidetest.Parts(d)
 	if _, called := d.Want(); !called {
@@ -238,7 +239,7 @@ func (w *world) report(name, port string, d intent.Decision[*v1.IP]) {
 	}
 }
 
-// text is all of the world, to see whether it changed.
+// text returns the whole world as JSON, to detect changes.
 func (w *world) text() string {
 	text, err := json.Marshal([]any{w.objects, w.claims, w.applied, w.leases})
 	if err != nil {
@@ -247,7 +248,7 @@ func (w *world) text() string {
 	return string(text)
 }
 
-// settle runs all units, in that order, until nothing changes any more.
+// settle runs all units in that order until nothing changes any more.
 func (w *world) settle(t interface{ Fatal(...any) }, order []string) {
 	for range 30 {
 		changed := false
@@ -261,11 +262,11 @@ func (w *world) settle(t interface{ Fatal(...any) }, order []string) {
 	t.Fatal("never settles:", w.text())
 }
 
-// Whatever is added and removed in whatever order: no address is had twice, no
-// two ports have one name, no two networks of a router overlap, nothing is left
-// of what is gone, and what is wanted once all pods are gone does not depend on
-// the way. The one exception are Subnets that are refused by then: they keep
-// what they had, or have nothing.
+// Objects are added and removed in any order. No two units have the same address,
+// no two ports have the same name, no two networks of a router overlap, and
+// nothing of a deleted object is left. Once all pods are deleted, what is wanted
+// does not depend on the order. The only exception are Subnets that are refused
+// then: they keep what they had, or have nothing.
 func TestPathDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld()
@@ -286,7 +287,7 @@ func TestPathDoesNotMatter(t *testing.T) {
 			}
 		}
 		if v := object[*v1.Vpc](w, "vpc/blue"); v != nil && !v.DeletionTimestamp.IsZero() {
-			w.remove("subnet/c") // or the Vpc waits for it
+			w.remove("subnet/c") // otherwise the Vpc waits for it
 			w.remove("subnet/blue")
 		}
 		w.settle(rt, known)

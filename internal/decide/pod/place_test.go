@@ -42,7 +42,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// Pods wait for their namespace's Subnet rather than go to another.
+// Pods wait for their namespace's Subnet and do not use another one.
 func TestPodsWaitForTheirSubnet(t *testing.T) {
 	pods := decidetest.ReadySubnet(v1.PodSubnet, "neutron")
 	pods.Spec.Namespaces = nil

@@ -16,7 +16,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// What a pod's port is asked to be, and what keeps it from being asked for.
+// Which port a pod on Neutron asks for, and what prevents it.
 func TestPodsOnNeutron(t *testing.T) {
 	base := intent.Port{Name: "a/p", Network: "net2", Version: "u", Node: "node1"}
 	for _, row := range []struct {
@@ -76,7 +76,7 @@ func TestPodsOnNeutron(t *testing.T) {
 	}
 }
 
-// A claim that stands asks for the very port that it names.
+// A pod with a claim asks for the port that the claim names.
 func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{PodName: "p", Namespace: "a", PodUID: "u", Subnet: "net2"}}
 	decide.Bind(ip, intent.PortStatus{
@@ -90,7 +90,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	if err := l.Claim("net2", "pod/a/p", []netip.Addr{decidetest.Addr("10.1.0.9")}); err != nil {
 		t.Fatal(err)
 	}
-	// The Subnet may be gone: what the claim says is enough.
+	// The claim is sufficient; the Subnet may not exist any more.
 	f := Facts{
 		Namespace: "a", Name: "p", Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a", UID: "u"}, Spec: corev1.PodSpec{NodeName: "node1"}},
 		ClaimFacts: ClaimFacts{Claim: ip, Leases: l},
@@ -102,7 +102,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	if diff := cmp.Diff(want, got, decidetest.Compare); diff != "" || err != nil || report.Spec.Attach.OVS.IfaceID != "port1" {
 		t.Error(err, diff, report)
 	}
-	// That it asks for what it cannot have takes its port from nobody.
+	// A pod that asks for a group that it cannot have keeps its port.
 	f.Pod.Annotations = map[string]string{policy.AnnotationSecurityGroups: "nobody's"}
 	got, _, err = decidetest.Parts(Decide(f))
 	if diff := cmp.Diff(want, got, decidetest.Compare); diff != "" || decidetest.Reason(err) != "UnknownSecurityGroup" {
@@ -110,8 +110,8 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 	}
 }
 
-// Where the nodes are on Neutron's router there is no overlay, and pods go to
-// Subnet pods.
+// If the nodes are on a Neutron router, there is no overlay, and pods use Subnet
+// pods.
 func TestHomeInNeutron(t *testing.T) {
 	if want, report, _ := decidetest.Parts(decide.Vpc(decide.VpcFacts{Name: v1.DefaultVpc, NodeVpc: decidetest.Router})); !want.Empty() || report.Action != "" {
 		t.Errorf("Vpc ovn-cluster: %+v %+v", want, report)
@@ -129,8 +129,8 @@ func TestHomeInNeutron(t *testing.T) {
 	}
 }
 
-// A router of Neutron's that the cluster's pods are on may name namespaces, as
-// every Vpc: that keeps others out of its Subnets, but for the default one.
+// The Neutron router of the nodes may name namespaces, as every Vpc may. Other
+// namespaces may then use only its default Subnet.
 func TestDefaultSubnetIsForAllNamespaces(t *testing.T) {
 	pods, other := decidetest.ReadySubnet(v1.PodSubnet, "neutron"), decidetest.ReadySubnet("net2", "neutron")
 	pods.Spec.Namespaces, other.Spec.Namespaces = nil, nil
@@ -148,7 +148,7 @@ func TestDefaultSubnetIsForAllNamespaces(t *testing.T) {
 	}
 }
 
-// A project that is not there holds up new ports of Neutron's, and nothing else.
+// A project that does not exist delays only new Neutron ports.
 func TestProjects(t *testing.T) {
 	problem := intent.Wait{Reason: "UnknownProject"}
 	attached := &v1.IP{

@@ -66,7 +66,7 @@ egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 
 	}
 }
 
-// difference are the shared groups that the ports bring.
+// difference returns the shared groups that exist only because of the ports.
 func difference(np *netv1.NetworkPolicy, ports PortCount) (out []intent.Unit) {
 	without := SharedGroups(np, nil)
 	for _, u := range SharedGroups(np, ports) {
@@ -77,7 +77,8 @@ func difference(np *netv1.NetworkPolicy, ports PortCount) (out []intent.Unit) {
 	return out
 }
 
-// FuzzBlock: an address is let through if it is in the network and in no exception.
+// FuzzBlock checks that an address is permitted if it is in the network and in no
+// exception.
 func FuzzBlock(f *testing.F) {
 	f.Add("10.0.0.0/8", "10.1.0.0/16", "10.2.0.0/15", "10.1.2.3")
 	f.Add("0.0.0.0/0", "128.0.0.0/1", "0.0.0.0/1", "1.2.3.4")

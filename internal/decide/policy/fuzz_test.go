@@ -10,8 +10,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 )
 
-// FuzzPolicy: whatever the API server lets in, what comes out is in order, and
-// a peer that was not understood is never everybody.
+// FuzzPolicy checks that every policy that the API server accepts gives valid
+// groups, and that an invalid peer never becomes everybody.
 func FuzzPolicy(f *testing.F) {
 	f.Add(fullSpec)
 	f.Add(`{podSelector: {}, ingress: [{from: [{}], ports: [{port: -1}]}], egress: [{to: [{ipBlock: {cidr: x}}]}]}`)

@@ -19,7 +19,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Whom the groups let reach whom is tested in internal/reach.
+// internal/reach tests which traffic the groups permit.
 
 func policyOf(t *testing.T, namespace, name, spec string) *netv1.NetworkPolicy {
 	t.Helper()
@@ -73,7 +73,7 @@ policy/ns/db/sql/udp/53
 	}
 }
 
-// lines compares without order within a group.
+// lines sorts the lines of each group, so that their order does not matter.
 func lines(text string) []string {
 	groups := strings.Split(text, "\npolicy")
 	for i, g := range groups {
@@ -84,7 +84,7 @@ func lines(text string) []string {
 	return groups
 }
 
-// format leaves the hashes out.
+// format returns groups as text, without the hashes.
 func format(groups []intent.Group) string {
 	var out []string
 	for _, g := range groups {
@@ -129,7 +129,7 @@ func TestSharedGroups(t *testing.T) {
 	} {
 		b := NewIndex(c.policies)
 		groups := b.Groups(nil)
-		if len(groups) != c.groups+2 { // the open ones
+		if len(groups) != c.groups+2 { // OpenIngress and OpenEgress
 			t.Errorf("%d policies make groups %v, want %d", len(c.policies), groups, c.groups)
 		}
 		for u, g := range groups {
@@ -229,7 +229,7 @@ func TestMemberships(t *testing.T) {
 	}
 }
 
-// What cannot be understood lets nobody through, and the rest holds.
+// An invalid part permits nothing, and the rest of the policy applies.
 func TestInvalidPolicies(t *testing.T) {
 	t.Parallel()
 	peer := func(p string) string { return `{podSelector: {}, ingress: [{from: [` + p + `]}]}` }

@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// A Service's address is opened where the policy admits all that stands behind it.
+// A Service's address is permitted if the policy permits all endpoints behind it.
 func TestPolicyServices(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [
@@ -53,7 +53,7 @@ func TestPolicyServices(t *testing.T) {
 	}
 }
 
-// A pod has addresses of both families, and a block is of one.
+// A pod has addresses of both families; a block has one family.
 func TestNamedPortInBlockIsOfOneFamily(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "ns", "p", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: "fd00::/8"}}], ports: [{port: http}]}]}`)

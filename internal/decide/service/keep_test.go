@@ -22,8 +22,8 @@ func TestServicesProject(t *testing.T) {
 	}
 }
 
-// serving are the facts about a Service of type LoadBalancer that has what it
-// asked for, by its record.
+// serving returns the facts about a Service of type LoadBalancer whose record has
+// all that it asked for.
 func serving() Facts {
 	f := serviceFacts(serviceOf(func(s *corev1.Service) {
 		s.UID, s.Spec.Type = "one", corev1.ServiceTypeLoadBalancer
@@ -60,7 +60,7 @@ func TestAServiceThatIsRefusedKeepsItsBalancer(t *testing.T) {
 	}
 }
 
-// The members go on following the pods while only the address from outside is wrong.
+// The members still follow the pods if only the external address is wrong.
 func TestAServiceWithAWrongAddressKeepsItsFloatingIP(t *testing.T) {
 	for _, row := range []struct {
 		name, why string
@@ -83,7 +83,7 @@ func TestAServiceWithAWrongAddressKeepsItsFloatingIP(t *testing.T) {
 	}
 }
 
-// Kubernetes may have given its address to another Service.
+// Kubernetes may have given the earlier Service's cluster IP to another Service.
 func TestARefusedServiceDoesNotKeepTheBalancerOfAnEarlierOne(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
 		"another object":          func(f *Facts) { f.Service.UID = "two" },

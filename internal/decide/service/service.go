@@ -39,7 +39,7 @@ type Facts struct {
 	Record *kuryr.KuryrLoadBalancer
 	// Slices are the EndpointSlices labelled with the Service's name.
 	Slices []*discoveryv1.EndpointSlice
-	// Network is the one that cluster IPs lie in.
+	// Network is the name of the network of the cluster IPs.
 	Network string
 	// EndpointNetworks are the networks that members may be in, with their
 	// prefixes.

@@ -79,9 +79,9 @@ func (c *Claims) write(ctx context.Context, had, ip *v1.IP) error {
 	return c.client.Update(ctx, after)
 }
 
-// release frees the addresses of a port that is gone, and then deletes the claim.
-// The order matters: units that wait for an address, or for the Subnet to be
-// empty, run when the claim is gone, and must find the address free.
+// release frees the addresses of a deleted port, and then deletes the claim. The
+// order matters: units that wait for an address, or until the Subnet is empty,
+// run when the claim is deleted, and must find the address free.
 func (c *Claims) release(ctx context.Context, u intent.Unit, had *v1.IP) error {
 	c.Free(string(u))
 	if had == nil || decide.IPUnit(had) != u {

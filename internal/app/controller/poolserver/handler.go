@@ -59,7 +59,7 @@ func Mux(find func() (Handler, error)) *http.ServeMux {
 				return
 			}
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(body) // It only fails if the caller is gone.
+			_ = json.NewEncoder(w).Encode(body) // It fails only if the caller has closed the connection.
 		})
 	}
 	return mux

@@ -43,8 +43,8 @@ func NodeOfIP(_ context.Context, o client.Object) []types.NamespacedName {
 // PodOfIP returns the pod that owns the claim o; none if a node owns it.
 func PodOfIP(_ context.Context, o client.Object) []types.NamespacedName { return ownerOfIP(o, "pod") }
 
-// ownerOfIP goes by the claim's name where its spec is empty: a claim that
-// somebody else has changed must be repaired.
+// ownerOfIP returns the unit that owns the claim if it is of that kind; none
+// otherwise.
 func ownerOfIP(o client.Object, kind string) []types.NamespacedName {
 	ip := o.(*v1.IP)
 	if k, n := ParseUnit(decide.IPUnit(ip)); k == kind && n.Name != "" {
