@@ -1,11 +1,11 @@
-# Isthmus. `make help` says what there is.
+# `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-# Where the lab keeps its state, and what it starts with. LAB_UP_FLAGS="--vms 2" adds a guest.
+# The lab's directory, and further flags of "isthmus-lab up". LAB_UP_FLAGS="--vms 2" adds a guest.
 ISTHMUS_LAB_DIR ?= /run/isthmus-lab
 LAB_DIR ?= $(ISTHMUS_LAB_DIR)
 LAB_UP_FLAGS ?=
@@ -13,7 +13,7 @@ LAB_UP_FLAGS ?=
 PROFILE ?= shared-ovn
 export ISTHMUS_LAB_DIR := $(LAB_DIR)
 export LAB_UP_FLAGS
-# The Kubernetes that the lab runs: built once, kept by version.
+# The directory of Kubernetes' programs for the lab, which are built once per version.
 CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/isthmus
 
 PROGRAMS := isthmus-controller isthmus-agent isthmus-cni kubectl-ko isthmus-lab
@@ -85,7 +85,7 @@ lint: ## run golangci-lint; the first run builds it, which takes minutes
 gen: crds ## generate deep copies, CRDs and the diagram of the packages
 	go test ./internal/arch -run '^TestDiagramIsCurrent$$' -update
 
-# For a copy of api/ alone, too: see scripts/unchanged.sh.
+# This target also works in a copy with only api/. See scripts/unchanged.sh.
 .PHONY: crds
 crds:
 	$(TOOL) controller-gen object crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes what the demos made in the lab that runs. The lab stays.
+# Removes the objects of the demos from the running lab. The lab stays.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Kubernetes in virtual machines of OpenStack, shown: the machines' trunk ports,
-# pods as VLANs behind them that talk across machines and with a machine that is
-# no node, and a node's floating IP. Needs bin/ built. Run again, it finds what is
-# there and shows the same. LAB_UP_FLAGS="--fabric ovn" has the pods' network made
-# in OVN beside Neutron, not by Neutron.
+# Shows Kubernetes in virtual machines of OpenStack: the machines' trunk ports, pods as VLANs
+# on them that reach each other across machines and a machine that is not a node, and a
+# node's floating IP. Needs a built bin/. A second run keeps the objects of the first and
+# shows the same. With LAB_UP_FLAGS="--fabric ovn", the pods' network is in OVN beside
+# Neutron instead of in Neutron.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Pods as Neutron ports and Services as Octavia load balancers, shown: what
-# OpenStack has, pods that talk, a Service inside and outside, and a pod beside
-# a virtual machine. Needs bin/ built. Run again, it finds what is there and
-# shows the same.
+# Shows pods as Neutron ports and Services as Octavia load balancers: the resources in
+# OpenStack, pods that reach each other, a Service from inside and outside, and a pod on the
+# network of a virtual machine. Needs a built bin/. A second run keeps the objects of the
+# first and shows the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the demos say and how they wait; sourced by them.
+# Functions with which the demos print and wait. The demos source this file.
 
 # Headings are bold on a terminal, unless NO_COLOR is set and not empty (no-color.org).
 bold='' plain=''
@@ -8,7 +8,7 @@ if [[ -t 1 && -z ${NO_COLOR-} ]]; then bold=$'\e[1m' plain=$'\e[0m'; fi
 step() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 show() { printf '# %s\n' "$*"; "$@"; }
 
-# answers N COMMAND...: until it succeeds, N times at most, a second apart.
+# answers N COMMAND...: repeats COMMAND every second until it succeeds, at most N times.
 answers() {
   local n=$1
   shift

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The main job, shown: a pod in namespace net2 pings the OpenStack virtual
-# machine provider-instance through Neutron's own router. Needs bin/ built. Run
-# again, it finds what is there and shows the same.
+# Shows the main purpose: a pod in namespace net2 pings the OpenStack virtual machine
+# provider-instance through Neutron's own router. Needs a built bin/. A second run keeps the
+# objects of the first and shows the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
@@ -25,7 +25,7 @@ show kubectl wait --for condition=Ready subnet/net2 --timeout 60s
 show kubectl -n net2 wait --for condition=Ready pod/ubuntu --timeout 120s
 show kubectl -n net2 get pods -o wide
 
-# After a lab was mended the kubelet may not yet have told what became of the pod.
+# After a repair of the lab, the kubelet may not yet have updated the pod's status.
 timeout 60 bash -c 'until kubectl -n net2 exec ubuntu -- true; do sleep 1; done' 2>/dev/null
 
 step "Kubernetes' view, and the pod pings the virtual machine"

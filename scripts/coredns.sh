@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../tools/coredns"
 version=$(go list -m -f '{{.Version}}' github.com/coredns/coredns)
 dir=${XDG_CACHE_HOME:-$HOME/.cache}/isthmus/coredns-$version
-# what it has besides the version: its plugins
+# The version does not cover the plugins, so the name also has a checksum of the sources.
 program=$dir/coredns-$(cat main.go go.sum | sha256sum | cut -c1-12)
 if [[ ! -x $program ]]; then
   echo "building CoreDNS $version (minutes if the Go build cache is cold)" >&2

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds Kubernetes' own programs from the Go module proxy, once per version, and
-# prints the directory that holds them.
-#   ISTHMUS_KUBE_BIN=DIR   use DIR's programs, build nothing
-# If kube-apiserver and the others are on PATH in this version, they are linked instead.
+# prints their directory.
+#   ISTHMUS_KUBE_BIN=DIR   use the programs in DIR and build nothing
+# If PATH has all programs in this version, the script links them and builds nothing.
 set -euo pipefail
 cd "$(dirname "$0")/../tools/kubernetes"
 version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds golangci-lint from the Go module proxy, once per version of it and of
-# what it is built from, and prints the program's path.
+# Builds golangci-lint from the Go module proxy, once per version of golangci-lint and of
+# its modules, and prints the program's path.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$(go list -modfile=tools/go.mod -m -f '{{.Version}}' github.com/golangci/golangci-lint/v2)

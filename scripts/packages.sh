@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the lab and the tests need. Says nothing and
-# takes no time when all are there. "packages.sh --list" prints them.
+# Installs the Debian packages that the lab and the tests need. If all are installed, it
+# prints nothing and returns at once. "packages.sh --list" prints the list.
 set -euo pipefail
 packages=(
   # the network

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Fails if "make gen" or "go mod tidy" would change a file, and shows how. It
-# changes nothing itself. (A test of internal/arch checks the diagram in
-# docs/design.md.)
+# Fails if "make gen" or "go mod tidy" would change a file, and prints the difference. It
+# changes no file itself. A test of internal/arch checks the diagram in docs/design.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 copy=$(mktemp -d)

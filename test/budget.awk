@@ -1,12 +1,12 @@
-# Prints the phases of test/run.sh as a table, in the order in which they began.
-# Fails if a phase failed, or if there is none.
+# Prints the phases of test/run.sh as a table, in the order of their start. Fails if a phase
+# failed or if there is none.
 # Columns: begin, end (seconds), exit status, tests passed, failed, skipped,
-# how busy the processors were (percent), name.
+# load of the processors (percent), name.
 BEGIN { FS = "\t" }
 { begin[NR] = $1; end[NR] = $2; status[NR] = $3; busy[NR] = $7; name[NR] = $8
   tests[NR] = $4 + $5 + $6; passed += $4; failed += $5; skipped += $6 }
 
-# others lists the phases that ran while phase i did.
+# others returns the names of the phases that ran at the same time as phase i.
 function others(i,    j, list) {
   for (j = 1; j <= NR; j++)
     if (j != i && begin[j] < end[i] && end[j] > begin[i]) list = list (list == "" ? "" : ", ") j

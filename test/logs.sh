@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ends of all logs of a lab, for a reader who has nothing but this output.
+# Prints the ends of all logs of a lab, so that this output alone suffices to find a fault.
 #   test/logs.sh [LAB_DIR]
 set -uo pipefail
 lab_dir=${1:-/run/isthmus-lab}
@@ -9,7 +9,7 @@ printf '\n### pods and events\n'
 "${kube[@]}" get pods -A -o wide
 "${kube[@]}" get events -A --sort-by .metadata.creationTimestamp | tail -n 25
 "${kube[@]}" get vpcs,subnets -o wide
-"${kube[@]}" get klb -A -o wide 2>/dev/null # profile neutron has them
+"${kube[@]}" get klb -A -o wide 2>/dev/null # exist in profile neutron
 "${kube[@]}" get ips -o wide | tail -n 40
 "${kube[@]}" -n kube-system get pods -o name | while read -r pod; do
   printf '\n### %s\n' "$pod"

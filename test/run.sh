@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything that must pass, in phases: installs what is needed, builds, checks,
-# tests without the lab, then a lab of each profile with its demo and all
-# end-to-end tests. A failed phase does not hide the others; those that depend on
-# it are left out. Ends with the time of each phase, the number of its tests, how
-# busy the processors were, and what ran beside it. Replaces a lab that runs.
+# Runs everything that must pass, in phases. It installs packages, builds, checks and runs
+# the tests without a lab. Then it starts a lab of each profile and runs its demo and all
+# end-to-end tests. After a failed phase, it skips only the phases that depend on it. At the
+# end it prints for each phase the time, the number of tests, the load of the processors, and
+# the phases in parallel. It replaces a running lab.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
@@ -11,20 +11,20 @@ lab_dir=${ISTHMUS_LAB_DIR:-/run/isthmus-lab}
 work=$(mktemp -d)
 trap end EXIT
 export ISTHMUS_BEFORE=$work/neutron-before ISTHMUS_TRACES=$work/traces-before
-phases=$work/phases # one line for each phase that ended, in the columns of test/budget.awk
+phases=$work/phases # one line per finished phase, with the columns of test/budget.awk
 touch "$phases"
 
-# end ends what runs beside, with all that it started, and removes the work files.
+# end kills the function of beside with its children, and removes the work files.
 end() {
   if [[ -n ${other-} ]] && kill -- "-$other"; then wait "$other"; fi
   rm -rf "$work"
 }
 
-# processor prints the time that all processors were idle, and all time, in ticks.
+# processor prints the idle time and the total time of all processors, in ticks.
 processor() { awk '/^cpu / { print $5 + $6, $2 + $3 + $4 + $5 + $6 + $7 + $8; exit }' /proc/stat; }
 
-# phase NAME COMMAND...: runs it and records how long it took and what its tests did.
-# All that a test may need was installed before, so none may be skipped.
+# phase NAME COMMAND...: runs COMMAND and records its time and the results of its tests. It
+# fails if a test is skipped, because everything that tests need is installed before.
 phase() {
   local name=$1 begin=$SECONDS status=0 idle all idle_then all_then passed failed skipped
   shift
@@ -41,8 +41,8 @@ phase() {
   return "$status"
 }
 
-# beside FUNCTION: starts it at once with what follows; its output is kept until joined.
-# It has its own process group (-m), so that it can be ended with its children.
+# beside FUNCTION: starts FUNCTION in the background. joined prints its output. FUNCTION has
+# its own process group (-m), so that end can kill it with its children.
 beside() {
   set -m
   "$1" >"$work/beside" 2>&1 &
@@ -50,7 +50,7 @@ beside() {
   set +m
 }
 
-# joined waits for what runs beside, prints its output and returns its result.
+# joined waits for the function of beside, prints its output and returns its status.
 joined() {
   local status=0
   if [[ -z ${other-} ]]; then return 0; fi
@@ -60,18 +60,18 @@ joined() {
   return "$status"
 }
 
-# tests GO-TEST-ARGS...: go test, counted; prints packages, slow tests and whole failures.
-# -count 1: what touches the machine or a lab is never taken from the cache.
+# tests GO-TEST-ARGS...: runs go test and prints packages, slow tests and whole failures. It
+# uses -count 1, because cached results of tests on the machine or a lab are worthless.
 tests() { go test -json -count 1 "$@" | "$work/count"; }
 
-# in_lab PROFILE WHAT COMMAND...: a phase of that lab.
+# in_lab PROFILE WHAT COMMAND...: runs COMMAND as a phase of the profile's lab.
 in_lab() {
   local name="$1: $2"
   shift 2
   phase "$name" "$@"
 }
 
-# demo PROFILE: as a user runs it. What it shows must be readable in a file.
+# demo PROFILE: runs the demo as a user does. Its output must be readable in a file.
 demo() {
   make demo PROFILE="$1" 2>&1 | tee "$work/demo" || return 1
   if grep -q $'\e' "$work/demo"; then
@@ -83,11 +83,11 @@ demo() {
 
 end_to_end() { in_lab "$1" 'end-to-end tests' tests -tags e2e -timeout 40m ./test/e2e; }
 
-# contract PROFILE: what the tests' Neutron promises, the real one keeps.
+# contract PROFILE: runs the tests of the fake Neutron against the real one.
 contract() { in_lab "$1" 'contract with Neutron' tests -tags cloud -run '^TestContractReal$' ./internal/neutron; }
 
-# without_isthmus starts the lab and writes down Neutron's rows, and what is on the
-# nodes and in the API server, before Isthmus is installed, to be compared after.
+# without_isthmus starts the lab without Isthmus. It saves Neutron's rows, and the entries on
+# the nodes and in the API server, for a comparison after the uninstallation.
 without_isthmus() {
   isthmus-lab up --profile shared-ovn --isthmus=false &&
     (eval "$(isthmus-lab env)" && exec "$work/snapshot" "$OVN_NB_DB") >"$ISTHMUS_BEFORE" &&
@@ -119,7 +119,7 @@ nested() {
   end_to_end $lab
 }
 
-# lab PROFILE COMMAND: what a reader needs is printed while the lab still stands.
+# lab PROFILE COMMAND: runs COMMAND, prints the logs if it fails, and stops the lab.
 lab() {
   "$2" || test/logs.sh "$lab_dir"
   in_lab "$1" 'stop, and what it leaves' tests -tags e2e ./test/down
@@ -131,7 +131,7 @@ prepare() {
     phase 'build' make build coredns PROFILE=neutron
 }
 
-# without_lab is what needs no lab: it runs while the first one starts.
+# without_lab runs the phases that need no lab. It runs while the first lab starts.
 without_lab() {
   phase 'unit and script tests, race detector' tests -race ./api/... ./cmd/... ./internal/... ./test/neighbour ./test/tally
   phase 'vet and format' make vet

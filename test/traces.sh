@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Prints what an installation may leave behind, one trace a line, sorted: on each
-# node that the lab has, and in the API server. Two runs are compared: before an
-# installation and after the uninstallation. Needs the environment of "isthmus-lab env".
+# Prints what an installation may leave behind on each node of the lab and in the API server,
+# one entry per line, sorted. The output from before an installation is compared with that
+# from after the uninstallation. Needs the environment of "isthmus-lab env".
 #
-# Left out is what changes without us: tap interfaces and patch ports come and go
-# with guests, rules of kube-proxy with Services, pods and events with time.
+# It leaves out what changes without Isthmus: tap interfaces and patch ports of guests, rules
+# of kube-proxy, pods and events.
 set -euo pipefail
 
 on_node() {

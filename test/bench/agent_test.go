@@ -17,10 +17,10 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// request is one of the CNI plugin's, as the agent's log tells it.
+// request matches the agent's log line about a request of the CNI plugin.
 var request = regexp.MustCompile(`msg="?pod (?:un)?plugged"? .*verb=(\w+) .*unit=pod/` + namespace + `/(\w+)-\S* took=(\S+)`)
 
-// tellRequests adds how long the plugin waited for the agent since a time.
+// tellRequests adds rows with the times of the agent's answers to the CNI plugin since a time.
 func (b *bed) tellRequests(t *testing.T, table *strings.Builder, since time.Time) {
 	t.Helper()
 	log := b.run(t, "kubectl", "-n", settings.Namespace, "logs", b.agent(t), "--since-time="+since.UTC().Format(time.RFC3339))
@@ -44,20 +44,20 @@ func (b *bed) tellRequests(t *testing.T, table *strings.Builder, since time.Time
 	}
 }
 
-// spread is a row of many: the median, and what the slowest take.
+// spread adds a row with the median and the 99th percentile.
 func spread(table *strings.Builder, what string, all []float64) {
 	line := fmt.Sprintf("| %s | %.0f | 99th of 100: %.0f; %d pods |\n", what, percentile(all, 50), percentile(all, 99), len(all))
 	table.WriteString(line)
 	fmt.Print(line)
 }
 
-// percentile is the smallest of all that p of a hundred are not above.
+// percentile returns the p-th percentile by the nearest-rank method.
 func percentile(all []float64, p float64) float64 {
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[max(0, int(math.Ceil(p/100*float64(len(sorted))))-1)]
 }
 
-// agent is the name of the node's agent.
+// agent returns the name of the pod of the node's agent.
 func (b *bed) agent(t *testing.T) string {
 	t.Helper()
 	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{
@@ -69,7 +69,7 @@ func (b *bed) agent(t *testing.T) string {
 	return pods.Items[0].Name
 }
 
-// resident is how much of the guest's memory the agent has, in MiB.
+// resident returns the agent's resident memory in the guest, in MiB.
 func (b *bed) resident(t *testing.T) float64 {
 	t.Helper()
 	text := b.inside(t, b.node, `awk '/^VmRSS:/ { print $2 }' /proc/$(pidof isthmus-agent)/status`)
@@ -80,7 +80,7 @@ func (b *bed) resident(t *testing.T) float64 {
 	return kibibytes / 1024
 }
 
-// inside is what a script prints on a host or in a guest.
+// inside runs a script on a host or in a guest and returns its output.
 func (b *bed) inside(t *testing.T, where, script string) string {
 	t.Helper()
 	return b.run(t, "isthmus-lab", "exec", where, "--", "sh", "-c", script)

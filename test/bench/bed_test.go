@@ -32,16 +32,16 @@ const (
 	demo      = "localhost/isthmus-demo:1"
 )
 
-// bed is the lab that is measured.
+// bed is the running lab under measurement.
 type bed struct {
 	*labenv.Lab
 	kube kubernetes.Interface
 	runs int
-	// node is where pods are made whose time is taken.
+	// node is the node of the measured pods.
 	node string
-	// control is where the API server is.
+	// control is the host of the API server's address.
 	control string
-	// bursts is how many there have been.
+	// bursts is the number of bursts so far.
 	bursts int
 }
 
@@ -55,7 +55,7 @@ func open(t *testing.T, node string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.QPS = -1 // thirty pods at once are thirty calls at once
+	config.QPS = -1 // no limit: 30 pods at once are 30 calls at once
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,8 @@ func (b *bed) makeNamespace(t *testing.T) {
 	})
 }
 
-// until asks ten times a second, for what has no event to wait for.
+// until repeats is every 0.1 s until it returns true. After patience it fails the test with the
+// text or. It is for state without events.
 func (b *bed) until(t *testing.T, patience time.Duration, or string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(100 * time.Millisecond) {
@@ -102,7 +103,7 @@ func (b *bed) until(t *testing.T, patience time.Duration, or string, is func() b
 	}
 }
 
-// run is what a command in the lab's environment prints.
+// run runs a command in the lab's environment and returns its standard output.
 func (b *bed) run(t *testing.T, argv ...string) string {
 	t.Helper()
 	var said strings.Builder
@@ -115,7 +116,7 @@ func (b *bed) run(t *testing.T, argv ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// lines runs a command until the test ends, and says when it printed what.
+// lines runs a command until the test ends and returns its output lines, each with its time.
 func (b *bed) lines(t *testing.T, argv ...string) <-chan line {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -143,7 +144,7 @@ type line struct {
 	text string
 }
 
-// sample is a metric of the controllers, with its labels as they are written.
+// sample is one sample of the controllers' metrics. labels is the text between the braces.
 type sample struct {
 	name, labels string
 	value        float64
@@ -153,8 +154,8 @@ func (s sample) has(label, value string) bool {
 	return strings.Contains(","+s.labels+",", fmt.Sprintf(",%s=%q,", label, value))
 }
 
-// controllers are the addresses of all controllers. If none is a pod, it runs
-// beside the API server.
+// controllers returns the addresses of all controllers. If no controller is a pod, it runs on the
+// host of the API server.
 func (b *bed) controllers(t *testing.T) []string {
 	t.Helper()
 	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=isthmus-controller"})
@@ -173,14 +174,14 @@ func (b *bed) controllers(t *testing.T) []string {
 	return all
 }
 
-// metrics are those of all controllers: only the one that leads has any of ours.
+// metrics returns the samples of all controllers. Only the leader has Isthmus' own metrics.
 func (b *bed) metrics(t *testing.T) []sample {
 	t.Helper()
 	var all []sample
 	for _, address := range b.controllers(t) {
 		r, err := http.Get("http://" + address + ":10661/metrics")
 		if err != nil {
-			continue // it may be starting, or ending
+			continue // the controller may be starting or stopping
 		}
 		all = append(all, parse(r.Body)...)
 		_ = r.Body.Close()
@@ -201,9 +202,9 @@ func parse(text io.Reader) []sample {
 	return all
 }
 
-// calls are the calls to OpenStack until now: those that somebody waited for,
-// and those in the background. No pod waits for Octavia, which hears of Services
-// whose pods are too busy to be ready.
+// calls returns the number of calls to OpenStack so far: path for which a pod or a user waited,
+// and background for the others. Calls to Octavia are left out, because no pod waits for them.
+// Services whose pods are not ready on a busy machine cause such calls.
 func (b *bed) calls(t *testing.T) (path, background float64) {
 	t.Helper()
 	for _, s := range b.metrics(t) {
@@ -218,7 +219,7 @@ func (b *bed) calls(t *testing.T) (path, background float64) {
 	return path, background
 }
 
-// ready is how many ports the node's fullest pool has ready.
+// ready returns the number of ready ports in the node's fullest port pool.
 func (b *bed) ready(t *testing.T) int {
 	t.Helper()
 	most := 0.0

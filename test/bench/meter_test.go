@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// meter is what only grows, in seconds but for the bytes: the CPU time of the
-// guests' QEMU and of the hosts' switches, and what has passed the second host's
-// wire, both ways.
+// meter has counters that only grow: seconds is the clock, guests and switches are the CPU seconds
+// of the guests' QEMU and of the hosts' switches, and wire is the number of bytes on the second
+// host's wire in both directions.
 type meter struct{ seconds, guests, switches, wire float64 }
 
 func (m meter) since(before meter) meter {
 	return meter{m.seconds - before.seconds, m.guests - before.guests, m.switches - before.switches, m.wire - before.wire}
 }
 
-// meter reads them now.
+// meter reads the counters.
 func (b *bed) meter(t *testing.T) meter {
 	t.Helper()
 	m := meter{seconds: float64(time.Now().UnixMicro()) / 1e6, wire: b.passed(t)}
@@ -39,8 +39,8 @@ func (b *bed) meter(t *testing.T) meter {
 	return m
 }
 
-// passed is what has passed the second host's wire: the first has the cloud's
-// way out, too.
+// passed returns the number of bytes on the second host's wire. It does not use the first host,
+// which is also the gateway of the cloud.
 func (b *bed) passed(t *testing.T) float64 {
 	t.Helper()
 	fields := strings.Fields(b.inside(t, hosts[1], "grep eth0: /proc/net/dev"))
@@ -55,10 +55,10 @@ type process struct {
 	seconds       float64 // of CPU
 }
 
-// ticks of the kernel's clock in a second, as it tells them to programs.
+// ticks is USER_HZ, the kernel's clock ticks per second in /proc.
 const ticks = 100
 
-// processes are those in a network namespace.
+// processes returns the processes in a network namespace.
 func processes(t *testing.T, network string) []process {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
@@ -68,7 +68,7 @@ func processes(t *testing.T, network string) []process {
 	var all []process
 	for _, dir := range dirs {
 		if at, err := os.Readlink(dir + "/ns/net"); err != nil || at != network {
-			continue // it is elsewhere, or has ended
+			continue // the process is in another namespace, or has ended
 		}
 		if p, err := look(dir); err == nil {
 			all = append(all, p)
@@ -77,7 +77,8 @@ func processes(t *testing.T, network string) []process {
 	return all
 }
 
-// look reads what /proc has of a process; its name may have blanks and brackets.
+// look reads a process from its directory in /proc. The process's name may contain spaces and
+// parentheses.
 func look(dir string) (process, error) {
 	command, err := os.ReadFile(dir + "/cmdline")
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// guests are the nodes of profile nested, hosts what carries them.
+// guests are the nodes of profile nested, and hosts the hosts of these virtual machines.
 var (
 	guests = [2]string{"worker1", "worker2"}
 	hosts  = [2]string{"node1", "node2"}
 )
 
-// TestNested measures, and prints a table for docs/benchmarks.md.
+// TestNested measures profile nested and prints a table for docs/benchmarks.md.
 func TestNested(t *testing.T) {
 	b := open(t, guests[0])
 	var table strings.Builder
@@ -25,8 +25,8 @@ func TestNested(t *testing.T) {
 	t.Run("traffic", func(t *testing.T) { b.measureTraffic(t, &table, ends) })
 }
 
-// measureGuestPods first has as many ports made as the pool must have later:
-// those of pods that are gone come back to it.
+// measureGuestPods measures pods in a guest. A first burst creates the ports that the port pool
+// needs later: ports of deleted pods return to it.
 func (b *bed) measureGuestPods(t *testing.T, table *strings.Builder) {
 	const most = 10
 	b.burst(t, first, most)
@@ -40,8 +40,7 @@ func (b *bed) measureGuestPods(t *testing.T, table *strings.Builder) {
 	row(table, "the agent in the guest, resident, MiB", "%.1f", []float64{b.resident(t)})
 }
 
-// measureTraffic goes both roads in turn, so that what else the machine does
-// meets both.
+// measureTraffic measures both roads alternately, so that other load on the machine affects both.
 func (b *bed) measureTraffic(t *testing.T, table *strings.Builder, ends pair) {
 	roads := []road{{"on the trunk", ends[1].address}, {"in an overlay of the guests", b.overlay(t, ends)}}
 	seen := map[string][]passage{}
@@ -66,7 +65,7 @@ func each(all []passage, of func(passage) float64) []float64 {
 	return out
 }
 
-// figures are the rows of the traffic.
+// figures are the table's rows about traffic.
 var figures = []struct {
 	what, unit, format string
 	of                 func(passage) float64

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// TestNeutron measures, and prints a table for docs/benchmarks.md.
+// TestNeutron measures profile neutron and prints a table for docs/benchmarks.md.
 func TestNeutron(t *testing.T) {
 	b := open(t, "node1")
 	was := b.settings(t)
 	t.Cleanup(func() { b.configure(t, was) })
-	b.stand(t, "client") // with a pod on the node, there is a pool for it
+	b.stand(t, "client") // the first pod on a node creates its port pool
 	server := b.stand(t, "server")
 	var table strings.Builder
 	b.head(t, &table)
@@ -80,7 +80,7 @@ func (b *bed) measurePolicy(t *testing.T, table *strings.Builder, server string)
 	row(table, "NetworkPolicy deleted → open, s", "%.2f", seconds(opened))
 }
 
-// head begins the table, which is printed at the end.
+// head writes the table's head and prints the table when the test ends.
 func (b *bed) head(t *testing.T, table *strings.Builder) {
 	fmt.Fprintf(table, "| | median of %d | all |\n|---|--:|---|\n", b.runs)
 	t.Cleanup(func() { fmt.Print("\n", table.String(), "\n") })
@@ -94,7 +94,7 @@ func seconds(all []time.Duration) []float64 {
 	return out
 }
 
-// row is also printed at once, for whoever cannot wait for the rest.
+// row adds a row with the median and all values. It also prints the row at once.
 func row(table *strings.Builder, what, format string, all []float64) {
 	var each []string
 	for _, v := range all {

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// end is a pod, one of two, each in a guest of its own.
+// end is one of two pods, each in a guest of its own.
 type end struct {
 	guest, address string
 	underlay       string // the guest's own address
@@ -22,10 +22,10 @@ type end struct {
 
 type pair [2]end
 
-// payload is how many MB the second of the pair has for the first.
+// payload is the size in MB of the file that the first pod gets from the second.
 const payload = 32
 
-// ends makes the two pods; each serves a file.
+// ends creates the two pods, which serve a file.
 func (b *bed) ends(t *testing.T) pair {
 	t.Helper()
 	for _, g := range guests {
@@ -56,7 +56,7 @@ func (b *bed) makeEnd(t *testing.T, guest string) {
 	}
 }
 
-// end waits for the pod and looks at where it is.
+// end waits until a guest's pod is ready and returns its end.
 func (b *bed) end(t *testing.T, guest string) end {
 	t.Helper()
 	var p *corev1.Pod
@@ -69,7 +69,7 @@ func (b *bed) end(t *testing.T, guest string) end {
 	return end{guest, p.Status.PodIP, p.Status.HostIP, b.process(t, guest, container)}
 }
 
-// process is a container's, as the guest counts them.
+// process returns the pid of a container in the guest.
 func (b *bed) process(t *testing.T, guest, container string) string {
 	t.Helper()
 	words := strings.Fields(b.inside(t, guest, "ctr -n k8s.io tasks list"))
@@ -82,9 +82,9 @@ func (b *bed) process(t *testing.T, guest, container string) string {
 	return ""
 }
 
-// overlay joins the pods by a second network such as there is in guests without
-// trunk ports: a link from each pod to its guest, which routes it to a VXLAN
-// between the guests' own addresses. The address is the second pod's there.
+// overlay connects the pods with a second network, as clusters in guests without trunk ports have
+// it: a link from each pod to its guest, which routes to a VXLAN between the guests' own
+// addresses. It returns the second pod's address in that network.
 func (b *bed) overlay(t *testing.T, p pair) string {
 	t.Helper()
 	for i, e := range p {
@@ -94,9 +94,9 @@ func (b *bed) overlay(t *testing.T, p pair) string {
 	return "10.200.2.2"
 }
 
-// lay makes one end's links, and has the guest forward, which ours does without;
-// mine and theirs are the ends' numbers. iproute2 is called by its path: the
-// guests' own ip, which knows no VXLAN, is busybox's.
+// lay returns a script that creates one end's links and makes the guest forward, which Isthmus
+// does not need. mine and theirs are the numbers of the ends. The script calls iproute2 by its
+// path: the first ip in the guest's PATH is busybox's, which does not support VXLAN.
 func lay(e, other end, mine, theirs int) string {
 	return strings.NewReplacer("IP", "/usr/bin/ip", "POD", "nsenter -t "+e.process+" -n /usr/bin/ip", "PID", e.process,
 		"UNDER", e.underlay, "OTHER", other.underlay, "MINE", fmt.Sprint("10.200.", mine), "THEIRS", fmt.Sprint("10.200.", theirs),
@@ -116,7 +116,7 @@ POD route add THEIRS.0/24 via MINE.1
 `)
 }
 
-// unlay also works when the test has ended, and takes what there is.
+// unlay undoes lay, as far as it was done. It also works when the test has ended.
 func (b *bed) unlay(t *testing.T, guest string) {
 	t.Helper()
 	script := "for link in bench-vxlan bench-host; do [ ! -e /sys/class/net/$link ] || /usr/bin/ip link delete $link || exit; done; echo 0 >/proc/sys/net/ipv4/ip_forward"

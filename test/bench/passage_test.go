@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// road is a way from the first pod to the second.
+// road is a path from the first pod to the second: its name, and the second pod's address on it.
 type road struct{ name, address string }
 
-// passage is what was seen of one road in one run.
+// passage has the measurements of one road in one run.
 type passage struct {
 	rate             float64 // MB/s
 	trip, tail       float64 // ms
@@ -22,8 +22,8 @@ type passage struct {
 	guests, switches float64 // ms of CPU for each MB
 }
 
-// pass has the first pod fetch the file, and ping. What the machine spends when
-// nothing is asked of it is taken off.
+// pass makes the first pod fetch the file and ping, and returns the measurements. It subtracts the
+// consumption of the idle machine.
 func (b *bed) pass(t *testing.T, address string, idle meter) passage {
 	t.Helper()
 	begin := b.meter(t)
@@ -41,7 +41,7 @@ func (b *bed) pass(t *testing.T, address string, idle meter) passage {
 	}
 }
 
-// idle is what is spent in a second in which nothing is asked for.
+// idle returns the consumption of the idle machine per second.
 func (b *bed) idle(t *testing.T) meter {
 	t.Helper()
 	begin := b.meter(t)
@@ -50,13 +50,13 @@ func (b *bed) idle(t *testing.T) meter {
 	return meter{1, spent.guests / spent.seconds, spent.switches / spent.seconds, spent.wire / spent.seconds}
 }
 
-// says is what a script prints in the first pod.
+// says runs a script in the first pod and returns its output.
 func (b *bed) says(t *testing.T, script string) string {
 	t.Helper()
 	return b.run(t, "kubectl", "-n", namespace, "exec", endOf(guests[0]), "--", "sh", "-c", script)
 }
 
-// fetch is how many seconds it takes to have the file.
+// fetch returns the time of the file's transfer in seconds.
 func (b *bed) fetch(t *testing.T, address string) float64 {
 	t.Helper()
 	text := b.says(t, fmt.Sprintf("time -p wget -q -O /dev/null http://%s/file 2>&1", address))
@@ -71,8 +71,7 @@ func (b *bed) fetch(t *testing.T, address string) float64 {
 
 var roundTrip = regexp.MustCompile(`time=([0-9.]+) ms`)
 
-// trips are a hundred round trips in ms; the first ones, for which neighbours
-// are looked for, are left out.
+// trips returns 100 round-trip times in ms. It first sends other pings, which resolve addresses.
 func (b *bed) trips(t *testing.T, address string) []float64 {
 	t.Helper()
 	b.until(t, time.Minute, address+" does not answer", func() bool {
@@ -90,14 +89,14 @@ func (b *bed) trips(t *testing.T, address string) []float64 {
 
 var frame = regexp.MustCompile(`length (\d+): .*\.6081: Geneve`)
 
-// overhead is how many bytes there are on the wire around each IP packet that a
-// pod sends, everything below it counted.
+// overhead returns the number of bytes that all layers below add on the wire to each IP packet of
+// a pod.
 func (b *bed) overhead(t *testing.T, address string) float64 {
 	t.Helper()
 	const data, packet = 1000, 1000 + 8 + 20
 	ping := b.lines(t, "kubectl", "-n", namespace, "exec", endOf(guests[0]), "--", "ping", "-q", "-c", "60", "-i", "0.1", "-s", fmt.Sprint(data), address)
 	seen := b.inside(t, hosts[1], fmt.Sprintf("timeout 30 tcpdump -neti eth0 -c 20 'udp dst port 6081 and greater %d and less %d'", packet, packet+300))
-	for range ping { // until it has ended
+	for range ping { // until ping has ended
 	}
 	var all []float64
 	for _, m := range frame.FindAllStringSubmatch(seen, -1) {

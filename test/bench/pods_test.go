@@ -16,22 +16,22 @@ import (
 	v1 "github.com/isthmus-cni/isthmus/api/kubeovn/v1"
 )
 
-// podNetwork is how pods get their network.
+// podNetwork is the way in which pods get their network.
 type podNetwork string
 
 const (
-	// host pods are on their node's network: what they take is the kubelet's.
+	// host pods use their node's network. Their time is the kubelet's own share.
 	host podNetwork = "host"
-	// warm pods find a port in the pool; cold ones have none made for them
-	// before, for they ask for an address, which no pod has had.
+	// warm pods get a ready port of the port pool. cold pods do not, because they
+	// ask for an address that no pod has had.
 	warm podNetwork = "warm"
 	cold podNetwork = "cold"
-	// first pods take what there is, and leave it to the pool.
+	// first pods take any port and leave it to the port pool.
 	first podNetwork = "first"
 )
 
-// burst makes n pods at once and returns how long it takes until the last is
-// Ready, and the calls to OpenStack for each of them.
+// burst creates n pods at once. It returns the time until the last is Ready, and the numbers of
+// calls to OpenStack per pod. See calls.
 func (b *bed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path, background float64) {
 	t.Helper()
 	if w == warm {
@@ -77,7 +77,7 @@ func (b *bed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path
 	took = time.Since(begin)
 	b.waitIdle(t)
 	path, background = b.calls(t)
-	soon := int64(1) // with none, they would go from the API before they go from the node
+	soon := int64(1) // without a grace period they would disappear from the API before the node stops them
 	if err := pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &soon}, options); err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +88,8 @@ func (b *bed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path
 	return took, (path - pathBefore) / float64(n), (background - backgroundBefore) / float64(n)
 }
 
-// watch begins with what is there: an API server on an etcd without progress
-// notices ends a watch that does not say from where.
+// watch watches pods from the present resourceVersion. An API server on an etcd without progress
+// notices ends a watch that has none.
 func (b *bed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, error) {
 	t.Helper()
 	pods := b.kube.CoreV1().Pods(namespace)
@@ -101,8 +101,8 @@ func (b *bed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, 
 	return pods.Watch(t.Context(), options)
 }
 
-// waitIdle waits until five seconds have passed without a call but those that look
-// at what others did: names are written and pools filled by then.
+// waitIdle waits until there has been no call to OpenStack for 5 s, except those with verb list.
+// By then names are written and port pools are filled.
 func (b *bed) waitIdle(t *testing.T) {
 	t.Helper()
 	changes := func() float64 {

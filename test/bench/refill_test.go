@@ -19,13 +19,13 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// How many ports are made to see how quickly that goes, and how many in one call.
+// refill and bare create batches batches of batch ports, one batch per call.
 const (
 	batch   = 5
 	batches = 6
 )
 
-// settings are the cluster's, as they stand in its ConfigMap.
+// settings returns the content of the cluster's ConfigMap.
 func (b *bed) settings(t *testing.T) string {
 	t.Helper()
 	c, err := b.kube.CoreV1().ConfigMaps(settings.Namespace).Get(t.Context(), settings.ConfigMap, metav1.GetOptions{})
@@ -35,8 +35,8 @@ func (b *bed) settings(t *testing.T) string {
 	return c.Data[settings.Key]
 }
 
-// configure writes the settings and starts the controller anew with them. It
-// also works when the test has ended.
+// configure writes the settings and restarts the controller. It also works when the test has
+// ended.
 func (b *bed) configure(t *testing.T, text string) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -50,7 +50,7 @@ func (b *bed) configure(t *testing.T, text string) {
 	b.restart(ctx, t)
 }
 
-// pool sets the limits of the pools.
+// pool sets the limits of the port pools.
 func (b *bed) pool(t *testing.T, limits map[string]any) {
 	t.Helper()
 	var all map[string]any
@@ -81,13 +81,12 @@ func (b *bed) restart(ctx context.Context, t *testing.T) {
 	}
 }
 
-// refill is how many ports a second the controller makes ready for the pool of
-// a node that has none, from when the first batch is there until all are. What
-// the pool had is deleted before it makes any.
+// refill returns the number of ports per second with which the controller fills a node's empty
+// port pool, measured from the first ready batch to the last. It first frees the pool's ports.
 func (b *bed) refill(t *testing.T) float64 {
 	t.Helper()
 	b.run(t, "kubectl", "ko", "pool", "free", "--node", b.node)
-	b.create(t, fmt.Sprintf("asks-%d", time.Now().UnixNano())) // and so brings the pool back
+	b.create(t, fmt.Sprintf("asks-%d", time.Now().UnixNano())) // the pod makes the controller fill the pool again
 	first, begin := 0, time.Time{}
 	for {
 		now := b.ready(t)
@@ -104,8 +103,8 @@ func (b *bed) refill(t *testing.T) float64 {
 	}
 }
 
-// bare is how many ports a second a loop that does nothing else has Neutron
-// make, of the same kind, in calls of the same size, by the same user.
+// bare returns the number of ports per second that a bare loop creates in Neutron. It creates the
+// same kind of ports, in calls of the same size, as the same user.
 func (b *bed) bare(t *testing.T) float64 {
 	t.Helper()
 	c := b.neutron(t)
@@ -147,7 +146,7 @@ func (b *bed) neutron(t *testing.T) *gophercloud.ServiceClient {
 	return c
 }
 
-// portLike asks for what a port of the node's pool has.
+// portLike returns the body of a request for a port like those of the node's port pool.
 func (b *bed) portLike(t *testing.T, c *gophercloud.ServiceClient) map[string]any {
 	t.Helper()
 	var found struct {

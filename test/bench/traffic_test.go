@@ -13,11 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// patience is how long a client waits for an answer, in seconds.
+// patience is the time in seconds for which a client waits for an answer.
 const patience = 1
 
-// ask has the client ask for a URL again and again, five at a time a fifth of a
-// patience apart, and say yes or no, until stop is called.
+// ask makes the client request a URL until stop is called, in five loops that start 0.2 s apart.
+// said has a line "yes" or "no" for each request.
 func (b *bed) ask(t *testing.T, url string) (said <-chan line, stop func()) {
 	t.Helper()
 	shell := []string{"kubectl", "-n", namespace, "exec", "client", "--", "sh", "-c"}
@@ -25,12 +25,12 @@ func (b *bed) ask(t *testing.T, url string) (said <-chan line, stop func()) {
 if timeout %d curl %s >/dev/null 2>&1; then echo yes; else echo no; fi; sleep 0.1; done) & done; wait`, patience, url))...)
 	return said, func() {
 		b.run(t, append(shell, "rm -f /tmp/ask")...)
-		for range said { // until all have ended
+		for range said { // until all loops have ended
 		}
 	}
 }
 
-// stand makes a pod of the demo's program, and returns its address when it is Ready.
+// stand creates a pod with the image of the demo, waits until it is Ready and returns its address.
 func (b *bed) stand(t *testing.T, name string) string {
 	t.Helper()
 	b.create(t, name)
@@ -43,7 +43,7 @@ func (b *bed) stand(t *testing.T, name string) string {
 	return p.Status.PodIP
 }
 
-// create makes the pod and does not wait for it.
+// create creates the pod of stand and does not wait for it.
 func (b *bed) create(t *testing.T, name string) {
 	t.Helper()
 	none := int64(0)
@@ -59,7 +59,7 @@ func (b *bed) create(t *testing.T, name string) {
 	}
 }
 
-// await is when the first such line comes; what was said before now counts not.
+// await returns the time of the next line with that text.
 func await(t *testing.T, said <-chan line, text string) time.Time {
 	t.Helper()
 	late := time.After(2 * time.Minute)
@@ -78,15 +78,15 @@ func await(t *testing.T, said <-chan line, text string) time.Time {
 	}
 }
 
-// forget takes what has been said so far.
+// forget discards the lines so far.
 func forget(said <-chan line) {
 	for range len(said) {
 		<-said
 	}
 }
 
-// spareClusterIP is one that Kubernetes gives to nobody by itself as long as it
-// has others, of the range's first part.
+// spareClusterIP returns a cluster IP from the lower part of the range. Kubernetes does not
+// allocate these dynamically as long as it has others.
 func (b *bed) spareClusterIP(t *testing.T) string {
 	t.Helper()
 	s, err := b.kube.CoreV1().Services(metav1.NamespaceDefault).Get(t.Context(), "kubernetes", metav1.GetOptions{})
@@ -102,8 +102,8 @@ func (b *bed) spareClusterIP(t *testing.T) string {
 	return netip.AddrFrom4(spare).String()
 }
 
-// service is how long it takes from the Service's creation to the first answer
-// at its cluster IP. The client asks before there is a Service.
+// service returns the time from a Service's creation to the first answer at its cluster IP. The
+// client starts before the Service exists.
 func (b *bed) service(t *testing.T) time.Duration {
 	t.Helper()
 	services := b.kube.CoreV1().Services(namespace)
@@ -127,9 +127,9 @@ func (b *bed) service(t *testing.T) time.Duration {
 	return took
 }
 
-// policy is how long it takes until a policy that lets nobody in holds: from its
-// creation to the begin of the first connection that is not answered, and from
-// its deletion to the first answer.
+// policy measures a policy that denies all ingress. closed is the time from its creation to the
+// start of the first connection without an answer. opened is the time from its deletion to the
+// first answer.
 func (b *bed) policy(t *testing.T, server string) (closed, opened time.Duration) {
 	t.Helper()
 	policies := b.kube.NetworkingV1().NetworkPolicies(namespace)
