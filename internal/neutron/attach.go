@@ -78,7 +78,7 @@ func (f *Fabric) awaitUp(u intent.Unit, w intent.Want, observed intent.Observed)
 
 func (f *Fabric) isUp(o plan.Object) bool { return f.pending.IsUp(o.ID, o.Text("status") == "ACTIVE") }
 
-// Rose records that OVN reports the port as up.
+// Rose must be called when OVN reports that a port is up.
 func (f *Fabric) Rose(port string) { f.pending.Up(port) }
 
 // pendingPorts gives trunk.Pending access to Neutron's ports and to the units that wait

@@ -52,9 +52,9 @@ func deletionOrder(all map[intent.Unit][]plan.Object) []intent.Unit {
 	return units
 }
 
-// Clear deletes all objects of this owner, the pool included, and returns how many units
-// it has cleared. Networks that hold foreign ports stay, and the error names them. Clear
-// returns when a pass clears no unit; the caller decides whether to try again.
+// Clear deletes all objects of this owner, the pool included, and returns how many units it
+// has cleared. Objects that foreign ports use stay, and the error names them. Clear returns
+// when a pass clears no unit; the caller decides whether to try again.
 func (f *Fabric) Clear(ctx context.Context) (int, error) {
 	if err := f.PortPool.Stop(ctx); err != nil {
 		return 0, err

@@ -74,7 +74,7 @@ func groupsIn(w intent.Want) []string {
 }
 
 // setGroupUsers notes which groups a unit refers to, so that it is applied again when one of
-// them changes. If the entry has an object that is gone, name marks the entry as not sure.
+// them changes. If the entry has an object that is gone, the entry is no longer sure.
 func (f *Fabric) setGroupUsers(u intent.Unit, w intent.Want, e *entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -52,13 +52,13 @@ type Limits struct {
 	// Min is the number of ready ports that a pool keeps. If there are fewer, one task
 	// creates Batch ports. 0 means a Batch of 5.
 	Min, Batch int
-	// Max is the number of ports in a pool above which returned ports are deleted; 0
+	// Max is the number of ports in a pool from which on returned ports are deleted; 0
 	// means no limit.
 	Max int
 	// Sets is the number of pools, with different security groups, that are kept filled
-	// in each place (node, network, subnets, project, parent port). The most used ones
-	// are. 0 means 8. A pod whose pool has no port gets one from another pool in the
-	// place, and waits until that port's groups are changed.
+	// in each place (node, network, subnets, project, parent port), the most used first.
+	// 0 means 8. A pod whose pool has no port gets one from another pool in the place,
+	// and waits until that port's groups are changed.
 	Sets int
 }
 

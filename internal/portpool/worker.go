@@ -16,8 +16,8 @@ import (
 )
 
 // Neutron has the calls to Neutron that a Worker needs. They return intent.Wait or
-// intent.Stop if nothing was done, or other errors after which the call may have been
-// done or not.
+// intent.Stop if Neutron has refused the call. After any other error, the call may have
+// been executed or not.
 type Neutron interface {
 	// CreatePorts creates n ports with the pool's name. It returns the ports that it
 	// knows to exist, also with an error.

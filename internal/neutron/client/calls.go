@@ -13,7 +13,7 @@ import (
 )
 
 // Create creates objects of one kind in one call, and returns them as Neutron shows them.
-// It also returns those if the call fails.
+// After an error the result may have a Resource without an id.
 func (a *Client) Create(ctx context.Context, steps []plan.Step) ([]Resource, error) {
 	one := string(steps[0].Kind)
 	if len(steps) > 1 {

@@ -144,7 +144,7 @@ func (p *Pending) IsUp(port string, active bool) bool {
 	return active || p.up[port]
 }
 
-// Up records that OVN reports the port as up.
+// Up must be called when OVN reports that a port is up. It starts a check of watched ports.
 func (p *Pending) Up(port string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
