@@ -179,7 +179,7 @@ func (f *Fabric) do(ctx context.Context, a *client.Client, e *entry, steps []pla
 	return fmt.Errorf("no such step: %s", s)
 }
 
-// create creates the steps' objects in one call and adds those that Neutron made to the entry.
+// create creates the steps' objects in one call and adds them to the entry.
 func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps []plan.Step) error {
 	s := steps[0]
 	if s.Kind == plan.KindRule && e.has(s.Kind, s.Name) {
@@ -192,7 +192,6 @@ func (f *Fabric) create(ctx context.Context, a *client.Client, e *entry, steps [
 	return err
 }
 
-// tag writes an object's tags and stores them in the entry.
 func (f *Fabric) tag(ctx context.Context, a *client.Client, e *entry, s plan.Step) error {
 	err := a.Tag(ctx, s)
 	if i := e.index(s.Object); err == nil && i >= 0 {

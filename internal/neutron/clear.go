@@ -33,7 +33,6 @@ func (f *Fabric) Owned(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// describe describes an object for people.
 func describe(o plan.Object) string {
 	return fmt.Sprintf("%s (%s)", client.Describe([]plan.Step{{Object: o}}), o.ID)
 }

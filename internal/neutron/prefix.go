@@ -11,8 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/neutron/plan"
 )
 
-// extPools is the Neutron extension for subnet pools.
-const extPools = "subnet_allocation"
+const extPools = "subnet_allocation" // the extension for subnet pools
 
 // findSubnetPool finds the subnet pool of a network, if a prefix has to be allocated from it.
 func findSubnetPool(ctx context.Context, a *client.Client, s intent.Network, e *entry, out plan.Dependencies) error {
