@@ -10,14 +10,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// together commits wants in one batch and returns the error of each.
-func together(t *testing.T, f *Fabric, wants ...intent.Want) []error {
+// commitTogether commits wants in one batch and returns the error of each.
+func commitTogether(t *testing.T, f *Fabric, wants ...intent.Want) []error {
 	t.Helper()
 	var batch []*request
 	for i, w := range wants {
 		batch = append(batch, &request{unit: intent.Unit(fmt.Sprint("x/", i)), want: w, done: make(chan error, 1)})
 	}
-	f.committer.commit(within(t), batch)
+	f.committer.commit(withTimeout(t), batch)
 	errs := make([]error, len(batch))
 	for i, r := range batch {
 		errs[i] = <-r.done
@@ -25,7 +25,7 @@ func together(t *testing.T, f *Fabric, wants ...intent.Want) []error {
 	return errs
 }
 
-func TestCulpritStandsAlone(t *testing.T) {
+func TestOnlyRefusedUnitFails(t *testing.T) {
 	bad := pod("q.ns", "net")
 	bad.Ports[0].Parent, bad.Ports[0].Tag = "vm", 5000 // no VLAN has that number
 	loner := subnet("alone", "r", false)
@@ -42,7 +42,7 @@ func TestCulpritStandsAlone(t *testing.T) {
 			f := dial(t, ovntest.New(t, ovntest.Northbound))
 			apply(t, f, "vpc/r", vpc("r"))
 			apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
-			for i, err := range together(t, f, c.wants...) {
+			for i, err := range commitTogether(t, f, c.wants...) {
 				failed := false
 				for _, n := range c.failed {
 					failed = failed || n == i
@@ -56,13 +56,13 @@ func TestCulpritStandsAlone(t *testing.T) {
 }
 
 // If two units want the same name, one gets it and the other gets a Stop.
-func TestCollision(t *testing.T) {
+func TestTwoUnitsWantOneName(t *testing.T) {
 	f := dial(t, ovntest.New(t, ovntest.Northbound))
 	apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	errs := make(chan error, 2)
 	for _, u := range []intent.Unit{"pod/b/node-a", "node/a.b"} {
 		go func() {
-			_, err := f.Apply(within(t), u, pod("node-a.b", "net"))
+			_, err := f.Apply(withTimeout(t), u, pod("node-a.b", "net"))
 			errs <- err
 		}()
 	}
@@ -73,22 +73,22 @@ func TestCollision(t *testing.T) {
 }
 
 // Many units that apply at the same time share transactions, and all get their rows.
-func TestMany(t *testing.T) {
+func TestManyUnits(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	f := dial(t, s)
 	apply(t, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	apply(t, f, "node/a", group("node_a"))
-	crowd(t, f, 300)
+	applyPods(t, f, 300)
 	if n := len(lines(s.Nbctl("lsp-list", "net"))); n != 300 {
 		t.Errorf("%d ports", n)
 	}
-	if n, err := f.Clear(within(t)); err != nil || n != 302 {
+	if n, err := f.Clear(withTimeout(t)); err != nil || n != 302 {
 		t.Errorf("cleared %d: %v", n, err)
 	}
 }
 
-// crowd applies n pods at the same time.
-func crowd(t testing.TB, f *Fabric, n int) {
+// applyPods applies n pods at the same time.
+func applyPods(t testing.TB, f *Fabric, n int) {
 	t.Helper()
 	errs := make(chan error, n)
 	for i := range n {
@@ -109,7 +109,7 @@ func crowd(t testing.TB, f *Fabric, n int) {
 func BenchmarkPlan(b *testing.B) {
 	for _, others := range []int{0, 5000} {
 		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {
-			f := full(b, others)
+			f := fabricWithPods(b, others)
 			for b.Loop() {
 				if _, err := f.current().plan("pod/ns/p", pod("p.ns", "net", "node_a"), new(rows.Names)); err != nil {
 					b.Fatal(err)
@@ -122,7 +122,7 @@ func BenchmarkPlan(b *testing.B) {
 func BenchmarkApply(b *testing.B) {
 	for _, others := range []int{0, 5000} {
 		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {
-			f := full(b, others)
+			f := fabricWithPods(b, others)
 			for b.Loop() {
 				for _, w := range []intent.Want{pod("p.ns", "net", "node_a"), {}} {
 					if _, err := f.Apply(b.Context(), "pod/ns/p", w); err != nil {
@@ -134,10 +134,10 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-func full(b *testing.B, others int) *Fabric {
+func fabricWithPods(b *testing.B, others int) *Fabric {
 	f := dial(b, ovntest.New(b, ovntest.Northbound))
 	apply(b, f, "subnet/net", intent.Want{Networks: []intent.Network{{Name: "net"}}})
 	apply(b, f, "node/a", group("node_a"))
-	crowd(b, f, others)
+	applyPods(b, f, others)
 	return f
 }

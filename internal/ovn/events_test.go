@@ -14,7 +14,7 @@ import (
 
 type unit = intent.Unit
 
-var byText = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
@@ -28,19 +28,19 @@ func isStop(err error, reason string) bool {
 	return errors.As(err, &s) && s.Reason == reason
 }
 
-// news collects the notifications of a fabric.
-type news struct {
-	units   chan intent.Unit
-	routers chan string
-	hosts   chan string
-	up      chan string
+// notifications has what a fabric notifies of.
+type notifications struct {
+	units      chan intent.Unit
+	routers    chan string
+	parentKeys chan string
+	subportsUp chan string
 }
 
-func listen(f *Fabric) news {
-	n := news{make(chan intent.Unit, 1000), make(chan string, 1000), make(chan string, 1000), make(chan string, 1000)}
+func collect(f *Fabric) notifications {
+	n := notifications{make(chan intent.Unit, 1000), make(chan string, 1000), make(chan string, 1000), make(chan string, 1000)}
 	f.Watch(Notify{
-		Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }, ParentKey: func(w string) { n.hosts <- w },
-		SubportUp: func(p string) { n.up <- p },
+		Unit: func(u intent.Unit) { n.units <- u }, Router: func(r string) { n.routers <- r }, ParentKey: func(w string) { n.parentKeys <- w },
+		SubportUp: func(p string) { n.subportsUp <- p },
 	})
 	return n
 }
@@ -56,8 +56,9 @@ func next[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// keep applies the units of the notifications until the database is as before.
-func keep(t *testing.T, s *ovntest.Server, f *Fabric, n news, w world, before string) {
+// applyUntilRestored applies the units that the fabric notifies of until the database is
+// as before.
+func applyUntilRestored(t *testing.T, s *ovntest.Server, f *Fabric, n notifications, w world, before string) {
 	t.Helper()
 	for {
 		is := s.Dump()
@@ -67,21 +68,21 @@ func keep(t *testing.T, s *ovntest.Server, f *Fabric, n news, w world, before st
 		var u intent.Unit
 		select {
 		case u = <-n.units:
-		case <-within(t).Done():
+		case <-withTimeout(t).Done():
 			t.Fatalf("nothing more is told, but this differs:\n%s", cmp.Diff(lines(before), lines(is)))
 		}
-		if _, err := f.Apply(within(t), u, w[u]); err != nil && !isWaitOrStop(err) {
+		if _, err := f.Apply(withTimeout(t), u, w[u]); err != nil && !isWaitOrStop(err) {
 			t.Fatal(err)
 		}
 	}
 }
 
-func TestWhatSomebodyRemovesComesBack(t *testing.T) {
+func TestChangedRowsAreRestored(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	f := dial(t, s)
-	n, w := listen(f), everything()
-	for _, u := range order {
+	n, w := collect(f), fullWorld()
+	for _, u := range applyOrder {
 		apply(t, f, unit(u), w[unit(u)])
 	}
 	before := s.Dump()
@@ -100,16 +101,16 @@ func TestWhatSomebodyRemovesComesBack(t *testing.T) {
 		{"lsp-set-options", "q.ns"},
 	} {
 		s.Nbctl(damage...)
-		keep(t, s, f, n, w, before)
+		applyUntilRestored(t, s, f, n, w, before)
 	}
 }
 
-func TestOwnChangesAreNoNews(t *testing.T) {
+func TestOwnChangesDoNotNotify(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	f := dial(t, s)
-	n, w := listen(f), everything()
-	for _, u := range order {
+	n, w := collect(f), fullWorld()
+	for _, u := range applyOrder {
 		apply(t, f, unit(u), w[unit(u)])
 	}
 	s.Nbctl("lsp-set-type", "q.ns", "virtual")
@@ -119,10 +120,10 @@ func TestOwnChangesAreNoNews(t *testing.T) {
 }
 
 // The fabric notifies of a waiting unit when the row that it waits for exists.
-func TestWaiting(t *testing.T) {
+func TestNotifiesWaitingUnit(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	f := dial(t, s)
-	n := listen(f)
+	n := collect(f)
 	for _, c := range []struct {
 		unit   intent.Unit
 		want   intent.Want
@@ -133,7 +134,7 @@ func TestWaiting(t *testing.T) {
 		{"pod/ns/p", pod("p.ns", "other"), "WaitingForNetwork", []string{"ls-add", "other"}},
 		{"pod/ns/q", pod("q.ns", "other", "pg_sg"), "WaitingForGroup", []string{"pg-add", "pg_sg"}},
 	} {
-		if _, err := f.Apply(within(t), c.unit, c.want); !isWait(err, c.reason) {
+		if _, err := f.Apply(withTimeout(t), c.unit, c.want); !isWait(err, c.reason) {
 			t.Fatalf("%s: %v, want %s", c.unit, err, c.reason)
 		}
 		s.Nbctl(c.comes...)
@@ -150,7 +151,7 @@ func TestWaiting(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	f := dial(t, s)
 	apply(t, f, "vpc/ovn-cluster", vpc("ovn-cluster"))
 	for name, c := range map[string]struct {
@@ -166,7 +167,7 @@ func TestRefusals(t *testing.T) {
 		"a policy on Neutron's":       {intent.Want{RoutePolicies: []intent.RoutePolicy{{Router: "neutron-r", Allow: true}}}, "NotOurs"},
 		"one name for two of its own": {intent.Want{Groups: []intent.Group{{Name: "g"}, {Name: "g"}}}, "NameTaken"},
 	} {
-		if _, err := f.Apply(within(t), "x/y", c.want); !isStop(err, c.reason) {
+		if _, err := f.Apply(withTimeout(t), "x/y", c.want); !isStop(err, c.reason) {
 			t.Errorf("%s: %v, want %s", name, err, c.reason)
 		}
 	}
@@ -174,11 +175,11 @@ func TestRefusals(t *testing.T) {
 
 // The fabric notifies of a router of others when it is added, changed or deleted, and
 // not at other times.
-func TestRouterNews(t *testing.T) {
+func TestNotifiesOfRouters(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
 	s.Nbctl("lr-add", "first")
 	f := dial(t, s)
-	n := listen(f)
+	n := collect(f)
 	if r := next(t, n.routers); r != "first" {
 		t.Fatalf("%s was told, want the one that was there", r)
 	}
@@ -203,11 +204,11 @@ func TestRouterNews(t *testing.T) {
 
 // When a router gets a load balancer, the fabric notifies of the switches that share
 // the router's load balancers.
-func TestBalancerNews(t *testing.T) {
+func TestNotifiesOfLoadBalancers(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	f := dial(t, s)
-	n := listen(f)
+	n := collect(f)
 	w := subnet("net2", "neutron-r", true)
 	apply(t, f, "subnet/net2", w)
 	s.Nbctl("lb-add", "more", "10.10.1.8:80", "10.10.1.5:80", "--", "lr-lb-add", "neutron-r", "more")
@@ -222,17 +223,17 @@ func TestBalancerNews(t *testing.T) {
 
 // While the server is stopped, Apply fails. After the server has started again, the
 // fabric notifies of what has changed meanwhile.
-func TestServerAway(t *testing.T) {
+func TestServerStopped(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	f := dial(t, s)
-	n, w := listen(f), everything()
-	for _, u := range order {
+	n, w := collect(f), fullWorld()
+	for _, u := range applyOrder {
 		apply(t, f, unit(u), w[unit(u)])
 	}
 	before := s.Dump()
 	s.Stop()
-	if _, err := f.Apply(within(t), "pod/ns/p", intent.Want{}); err == nil || isWaitOrStop(err) {
+	if _, err := f.Apply(withTimeout(t), "pod/ns/p", intent.Want{}); err == nil || isWaitOrStop(err) {
 		t.Fatalf("without a server: %v", err)
 	}
 	f.watcher.begin("pod/ns/p", w["pod/ns/p"]) // the unit still wants its port
@@ -249,7 +250,7 @@ func TestServerAway(t *testing.T) {
 	for next(t, n.routers) != "came" {
 	}
 	s.Nbctl("lr-del", "came")
-	keep(t, s, f, n, w, before)
+	applyUntilRestored(t, s, f, n, w, before)
 }
 
 func deleted(table, name string) map[string]any {
@@ -257,17 +258,17 @@ func deleted(table, name string) map[string]any {
 }
 
 // A second controller finds all rows as the first one left them, and changes none.
-func TestTakeOver(t *testing.T) {
+func TestSecondController(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	first, second := dial(t, s), dial(t, s)
-	w := everything()
-	for _, u := range order {
+	w := fullWorld()
+	for _, u := range applyOrder {
 		apply(t, first, unit(u), w[unit(u)])
 	}
 	third := dial(t, s)
 	for _, f := range []*Fabric{second, third} {
-		for _, u := range order {
+		for _, u := range applyOrder {
 			if f == third || w[unit(u)].Ports == nil { // the second connected before the ports joined groups
 				if seen := apply(t, f, unit(u), w[unit(u)]); seen.Changed != 0 {
 					t.Errorf("%s: %d changes", u, seen.Changed)
@@ -280,11 +281,11 @@ func TestTakeOver(t *testing.T) {
 	if got := s.Nbctl("--bare", "--columns=name", "find", "port_group", "ports{>=}"+s.Nbctl("get", "logical_switch_port", "p.ns", "_uuid")); got != "node_a" {
 		t.Errorf("p is in %q", got)
 	}
-	units, err := third.Units(within(t))
-	if err != nil || len(units) != len(order) {
+	units, err := third.Units(withTimeout(t))
+	if err != nil || len(units) != len(applyOrder) {
 		t.Errorf("units: %v %v", units, err)
 	}
-	ports, err := third.Ports(within(t))
+	ports, err := third.Ports(withTimeout(t))
 	if diff := cmp.Diff(w["pod/ns/q"].Ports, ports["pod/ns/q"], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || diff != "" {
 		t.Errorf("ports: %v\n%s", err, diff)
 	}

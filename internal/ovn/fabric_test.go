@@ -31,15 +31,15 @@ func dial(t testing.TB, s *ovntest.Server) *Fabric {
 
 func apply(t testing.TB, f *Fabric, u intent.Unit, w intent.Want) intent.Observed {
 	t.Helper()
-	seen, err := f.Apply(within(t), u, w)
+	seen, err := f.Apply(withTimeout(t), u, w)
 	if err != nil {
 		t.Fatalf("apply %s: %v", u, err)
 	}
 	return seen
 }
 
-// within returns a context with a timeout that is long enough on a slow machine.
-func within(t testing.TB) context.Context {
+// withTimeout returns a context with a timeout that is long enough on a slow machine.
+func withTimeout(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -59,9 +59,9 @@ func subnet(name, router string, foreign bool) intent.Want {
 	}
 }
 
-func pod(name, segment string, groups ...string) intent.Want {
+func pod(name, network string, groups ...string) intent.Want {
 	return intent.Want{Ports: []intent.Port{{
-		Name: name, Network: segment, MAC: "00:00:00:aa:00:02", Version: "uid-" + name, Groups: groups,
+		Name: name, Network: network, MAC: "00:00:00:aa:00:02", Version: "uid-" + name, Groups: groups,
 		Addrs: []netip.Addr{netip.MustParseAddr("12.0.1.2")},
 	}}}
 }
@@ -96,7 +96,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("applied again, the database changed:\n%s\n%s", before, after)
 	}
 	t.Log("\n" + s.Dump())
-	n, err := f.Clear(within(t))
+	n, err := f.Clear(withTimeout(t))
 	if err != nil || n != len(units) {
 		t.Errorf("cleared %d units: %v", n, err)
 	}
@@ -106,7 +106,7 @@ func TestApply(t *testing.T) {
 }
 
 // Dial waits for a database until its context ends.
-func TestNobodyThere(t *testing.T) {
+func TestDialWithoutServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := Dial(ctx, Options{Owner: "kubernetes", Addresses: []string{"unix:/nonexistent/db.sock"}})

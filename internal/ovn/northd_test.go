@@ -10,17 +10,17 @@ import (
 )
 
 // ovn-trace shows that ovn-northd makes the flows for our rows that pods need.
-func TestPacketsFindTheirWay(t *testing.T) {
+func TestPacketPaths(t *testing.T) {
 	nb, sb := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Southbound)
-	neutron(nb)
+	addNeutronRows(nb)
 	ovntest.Northd(t, nb, sb)
 	f := dial(t, nb)
-	w := everything()
+	w := fullWorld()
 	cluster := w["subnet/default"]
 	cluster.RouterInterfaces[0].MAC, cluster.RouterInterfaces[0].Addresses = "00:00:00:91:4d:e0", []netip.Prefix{prefix("10.16.0.1/16")}
 	q := w["pod/ns/q"]
 	q.Ports[0].MAC, q.Ports[0].Addrs = "00:00:00:aa:00:03", []netip.Addr{netip.MustParseAddr("10.16.0.3")}
-	for _, u := range order {
+	for _, u := range applyOrder {
 		apply(t, f, unit(u), w[unit(u)])
 	}
 	join := subnet("join", "ovn-cluster", false)

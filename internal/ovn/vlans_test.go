@@ -10,7 +10,7 @@ import (
 
 // A change that is reported twice counts once. Otherwise the allocator would count too
 // few VLAN ids in use.
-func TestATagThatIsTakenAwayTwiceIsCountedOnce(t *testing.T) {
+func TestVLANRemovedTwice(t *testing.T) {
 	t.Parallel()
 	row := func(uuid string, tag int) *nbdb.LogicalSwitchPort {
 		parent := "vm1"

@@ -40,11 +40,11 @@ func TestPlans(t *testing.T) {
 	noLonger.Routers = map[string]RouterDependency{"neutron-r": {UUID: "LR-neutron"}}
 	var out strings.Builder
 	for _, c := range []struct {
-		name      string
-		have      intent.Want
-		want      intent.Want
-		now       Dependencies
-		elsewhere bool // another client took the port out of its groups
+		name       string
+		have       intent.Want
+		want       intent.Want
+		now        Dependencies
+		leftGroups bool // another client took the port out of its groups
 	}{
 		{name: "a subnet on a router of Neutron's", want: subnet("net5", "neutron-r", true), now: a},
 		{name: "the same again", have: subnet("net5", "neutron-r", true), want: subnet("net5", "neutron-r", true), now: a},
@@ -53,13 +53,13 @@ func TestPlans(t *testing.T) {
 		{name: "a router", want: vpc("r"), now: a},
 		{name: "a pod", want: pod("p.ns", "net2", "pg_a", "pg_b"), now: a},
 		{name: "another switch, other groups, behind a machine", have: pod("p.ns", "net2", "pg_a"), want: moved, now: a},
-		{name: "not in its groups", have: pod("p.ns", "net2", "pg_a"), want: pod("p.ns", "net2", "pg_a"), now: a, elsewhere: true},
+		{name: "not in its groups", have: pod("p.ns", "net2", "pg_a"), want: pod("p.ns", "net2", "pg_a"), now: a, leftGroups: true},
 		{name: "the pod goes", have: moved, now: a},
 		{name: "a node", want: reroutes, now: a},
 		{name: "the node goes", have: reroutes, now: a},
 	} {
 		h := Owner{"kubernetes", "unit/name"}
-		have := asExisting(mustTranslate(t, h, c.have, a), c.elsewhere)
+		have := asExisting(mustTranslate(t, h, c.have, a), c.leftGroups)
 		p := Diff(have, mustTranslate(t, h, c.want, c.now), c.now.Groups, new(Names))
 		fmt.Fprintf(&out, "# %s: %d changes\n%s\n", c.name, p.Changed, p)
 	}
@@ -76,14 +76,14 @@ func mustTranslate(t *testing.T, h Owner, w intent.Want, a Dependencies) []Row {
 }
 
 // asExisting returns wanted rows as existing ones.
-func asExisting(rows []Row, elsewhere bool) []Existing {
+func asExisting(rows []Row, leftGroups bool) []Existing {
 	var have []Existing
 	for i, r := range rows {
 		h := Existing{ID: r.ID, UUID: fmt.Sprint("have-", i), Columns: r.columns, InGroups: map[string]bool{}}
 		for _, g := range r.groups {
-			h.InGroups[g.uuid] = !elsewhere
+			h.InGroups[g.uuid] = !leftGroups
 		}
-		if elsewhere {
+		if leftGroups {
 			h.InGroups = nil
 		}
 		have = append(have, h)

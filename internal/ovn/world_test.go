@@ -34,7 +34,7 @@ func drawWorld(t *rapid.T, label string) world {
 		}
 		w[intent.Unit("node/"+g)] = want
 	}
-	var segments []string
+	var networks []string
 	for _, s := range []string{"s1", "s2", "s3"} {
 		switch router := rapid.SampledFrom([]string{"", "-", "r1", "r2", "neutron"}).Draw(t, label+" "+s); router {
 		case "":
@@ -47,15 +47,15 @@ func drawWorld(t *rapid.T, label string) world {
 			}
 			w[intent.Unit("subnet/"+s)] = subnet(s, router, router == "neutron")
 		}
-		segments = append(segments, s)
+		networks = append(networks, s)
 	}
-	if len(segments) > 0 {
-		drawPods(t, label, w, segments)
+	if len(networks) > 0 {
+		drawPods(t, label, w, networks)
 	}
 	return w
 }
 
-func drawPods(t *rapid.T, label string, w world, segments []string) {
+func drawPods(t *rapid.T, label string, w world, networks []string) {
 	for i := range rapid.IntRange(0, 4).Draw(t, label+" pods") {
 		name := fmt.Sprint("p", i)
 		var groups []string
@@ -64,7 +64,7 @@ func drawPods(t *rapid.T, label string, w world, segments []string) {
 				groups = append(groups, g)
 			}
 		}
-		want := pod(name, rapid.SampledFrom(segments).Draw(t, label+name), groups...)
+		want := pod(name, rapid.SampledFrom(networks).Draw(t, label+name), groups...)
 		p := &want.Ports[0]
 		p.UnknownAddresses = rapid.Bool().Draw(t, label+name+" unknown")
 		if rapid.Bool().Draw(t, label+name+" nested") {
@@ -75,9 +75,9 @@ func drawPods(t *rapid.T, label string, w world, segments []string) {
 	}
 }
 
-// settle applies a world in any order until no unit waits for another. It also applies
-// the units that exist only in the world before.
-func settle(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
+// applyWorld applies a world in any order until no unit waits for another. It also
+// applies the units that exist only in the world before.
+func applyWorld(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
 	units := slices.Sorted(maps.Keys(was))
 	for u := range is {
 		if _, known := was[u]; !known {
@@ -89,7 +89,7 @@ func settle(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
 	for range 6 {
 		var waiting []intent.Unit
 		for _, u := range units {
-			_, err := f.Apply(within(tt), u, is[u])
+			_, err := f.Apply(withTimeout(tt), u, is[u])
 			if _, ok := errors.AsType[intent.Wait](err); ok {
 				waiting = append(waiting, u)
 			} else if err != nil {
@@ -103,8 +103,8 @@ func settle(t *rapid.T, tt *testing.T, f *Fabric, was, is world) {
 	t.Fatalf("units wait for each other: %v", units)
 }
 
-// neutronsOwn adds the rows of Neutron that TestPathDoesNotMatter uses.
-func neutronsOwn(s *ovntest.Server) {
+// addNeutronRouter adds the rows of Neutron that TestOnlyLastWorldCounts uses.
+func addNeutronRouter(s *ovntest.Server) {
 	s.Nbctl("lr-add", "neutron", "--", "set", "logical_router", "neutron", `external_ids:"neutron:router_name"=router0`,
 		"--", "lrp-add", "neutron", "lrp-1", "fa:16:3e:00:00:01", "10.10.1.1/24",
 		"--", "set", "logical_router_port", "lrp-1", `external_ids:"neutron:network_name"=neutron-net`,
@@ -116,10 +116,10 @@ func neutronsOwn(s *ovntest.Server) {
 
 // The database depends only on the last world, not on earlier worlds or restarts. When
 // all units want nothing, it is as at the start.
-func TestPathDoesNotMatter(t *testing.T) {
+func TestOnlyLastWorldCounts(t *testing.T) {
 	walked, straight := ovntest.New(t, ovntest.Northbound), ovntest.New(t, ovntest.Northbound)
-	neutronsOwn(walked)
-	neutronsOwn(straight)
+	addNeutronRouter(walked)
+	addNeutronRouter(straight)
 	empty := walked.DumpExact()
 	f, g := dial(t, walked), dial(t, straight)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -130,15 +130,15 @@ func TestPathDoesNotMatter(t *testing.T) {
 				f.Close()
 				f = dial(t, walked)
 			}
-			settle(rt, t, f, was, is)
+			applyWorld(rt, t, f, was, is)
 			was = is
 		}
-		settle(rt, t, g, world{}, was)
+		applyWorld(rt, t, g, world{}, was)
 		if diff := cmp.Diff(lines(straight.Dump()), lines(walked.Dump())); diff != "" {
 			rt.Fatalf("the way here left traces (-straight +walked):\n%s", diff)
 		}
 		for _, f := range []*Fabric{f, g} {
-			if _, err := f.Clear(within(t)); err != nil {
+			if _, err := f.Clear(withTimeout(t)); err != nil {
 				rt.Fatal(err)
 			}
 		}

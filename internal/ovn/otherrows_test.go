@@ -9,9 +9,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/ovn/rows"
 )
 
-// neutron adds rows as Neutron (Zed) and Octavia make them, including rows without
-// external_ids, and rows of an operator.
-func neutron(s *ovntest.Server) {
+// addNeutronRows adds rows as Neutron (Zed) and Octavia make them, including rows
+// without external_ids, and rows of an operator.
+func addNeutronRows(s *ovntest.Server) {
 	for _, args := range [][]string{
 		{"init"},
 		{
@@ -57,8 +57,8 @@ func neutron(s *ovntest.Server) {
 	}
 }
 
-// everything is a world that uses every feature, next to Neutron's rows.
-func everything() world {
+// fullWorld is a world that uses every feature, next to Neutron's rows.
+func fullWorld() world {
 	return world{
 		"vpc/ovn-cluster": vpc("ovn-cluster"),
 		"subnet/default":  subnet("ovn-default", "ovn-cluster", false),
@@ -69,18 +69,18 @@ func everything() world {
 	}
 }
 
-// order is an order in which no unit of everything waits for another.
-var order = []string{"vpc/ovn-cluster", "node/a", "subnet/default", "subnet/net2", "pod/ns/p", "pod/ns/q"}
+// applyOrder is an order in which no unit of fullWorld waits for another.
+var applyOrder = []string{"vpc/ovn-cluster", "node/a", "subnet/default", "subnet/net2", "pod/ns/p", "pod/ns/q"}
 
 // The rows of others stay the same, except for references to our rows, while we have
 // rows in the database. After Clear the database is exactly as before.
-func TestNeighbour(t *testing.T) {
+func TestOtherRowsStayUnchanged(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	before := s.DumpExact()
 	f := dial(t, s)
-	w := everything()
-	for _, u := range order {
+	w := fullWorld()
+	for _, u := range applyOrder {
 		apply(t, f, unit(u), w[unit(u)])
 	}
 	if diff := cmp.Diff(lines(before), lines(s.DumpOthers(rows.KeyOwner))); diff != "" {
@@ -93,7 +93,7 @@ func TestNeighbour(t *testing.T) {
 	if got := s.Nbctl("ls-lb-list", "net2"); got == "" {
 		t.Error("our switch lacks the load balancers of its router")
 	}
-	if _, err := f.Clear(within(t)); err != nil {
+	if _, err := f.Clear(withTimeout(t)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(lines(before), lines(s.DumpExact())); diff != "" {
@@ -110,11 +110,11 @@ func TestForeignPortOnOurSwitch(t *testing.T) {
 	apply(t, f, "vpc/r", vpc("r"))
 	apply(t, f, "subnet/net2", subnet("net2", "r", false))
 	s.Nbctl("lsp-add", "net2", "theirs")
-	if _, err := f.Clear(within(t)); !isWait(err, "PortsLeft") {
+	if _, err := f.Clear(withTimeout(t)); !isWait(err, "PortsLeft") {
 		t.Errorf("clear: %v", err)
 	}
 	s.Nbctl("lsp-del", "theirs")
-	if _, err := f.Clear(within(t)); err != nil {
+	if _, err := f.Clear(withTimeout(t)); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(lines(before), lines(s.DumpExact())); diff != "" {
@@ -124,7 +124,7 @@ func TestForeignPortOnOurSwitch(t *testing.T) {
 
 func TestRouters(t *testing.T) {
 	s := ovntest.New(t, ovntest.Northbound)
-	neutron(s)
+	addNeutronRows(s)
 	f := dial(t, s)
 	apply(t, f, "subnet/net2", subnet("net2", "neutron-r", true))
 	got, there := f.Router("neutron-r")
@@ -136,7 +136,7 @@ func TestRouters(t *testing.T) {
 			{prefix("172.24.4.0/24"), "neutron-ext", "lrp-2", false},
 		},
 	}
-	if diff := cmp.Diff(want, got, byText); diff != "" || !there {
+	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" || !there {
 		t.Errorf("router:\n%s", diff)
 	}
 	if all := f.Routers(); len(all) != 2 || all[0].Name != "neutron-r" || all[1].Name != "operators-r" {
