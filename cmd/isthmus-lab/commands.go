@@ -30,9 +30,9 @@ func root() *cobra.Command {
 	return r
 }
 
-// code returns the exit code for err. It prints err, except for lab.Exit: the command that
-// failed has printed its own error.
-func code(err error) int {
+// exitCode returns the exit code for err. It prints err, except for lab.Exit: the command
+// that failed has printed its own error.
+func exitCode(err error) int {
 	var exit lab.Exit
 	switch {
 	case err == nil:
@@ -45,31 +45,31 @@ func code(err error) int {
 }
 
 func up(dir *string) *cobra.Command {
-	return wanted(dir, &cobra.Command{Use: "up", Short: "Start the lab, or mend one that is there"},
+	return labOptionsCommand(dir, &cobra.Command{Use: "up", Short: "Start the lab, or mend one that is there"},
 		func(c *cobra.Command, l *lab.Lab) error { return l.Up(c.Context()) })
 }
 
 func plan(dir *string) *cobra.Command {
-	return wanted(dir, &cobra.Command{Use: "plan", Short: "Print what up would run"},
+	return labOptionsCommand(dir, &cobra.Command{Use: "plan", Short: "Print what up would run"},
 		func(_ *cobra.Command, l *lab.Lab) error { return l.Plan() })
 }
 
 func doctor(dir *string) *cobra.Command {
-	return wanted(dir, &cobra.Command{Use: "doctor", Short: "Tell what the machine lacks, and what mends it"},
+	return labOptionsCommand(dir, &cobra.Command{Use: "doctor", Short: "Tell what the machine lacks, and what mends it"},
 		func(_ *cobra.Command, l *lab.Lab) error { return l.Doctor() })
 }
 
-// wanted returns c as a command whose flags describe the wanted lab.
-func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) error) *cobra.Command {
+// labOptionsCommand returns c as a command whose flags describe the wanted lab.
+func labOptionsCommand(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) error) *cobra.Command {
 	o := lab.Default()
 	c.Args = cobra.NoArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		o.Dir = *dir
 		if have, err := lab.Load(*dir); err == nil {
-			keep(c, "underlay", &o.Underlay, have.Underlay)
-			keep(c, "profile", &o.Profile, have.Profile)
-			keep(c, "fabric", &o.Fabric, have.Fabric)
-			keep(c, "mixed", &o.Mixed, have.Mixed && o.Profile == have.Profile)
+			keepExisting(c, "underlay", &o.Underlay, have.Underlay)
+			keepExisting(c, "profile", &o.Profile, have.Profile)
+			keepExisting(c, "fabric", &o.Fabric, have.Fabric)
+			keepExisting(c, "mixed", &o.Mixed, have.Mixed && o.Profile == have.Profile)
 		}
 		if !o.OpenStack && !c.Flags().Changed("vms") {
 			o.VMs = 0
@@ -92,8 +92,8 @@ func wanted(dir *string, c *cobra.Command, do func(*cobra.Command, *lab.Lab) err
 	return c
 }
 
-// keep sets option to the value of the existing lab unless the flag is set.
-func keep[T any](c *cobra.Command, flag string, option *T, have T) {
+// keepExisting sets option to the value of the existing lab unless the flag is set.
+func keepExisting[T any](c *cobra.Command, flag string, option *T, have T) {
 	if !c.Flags().Changed(flag) {
 		*option = have
 	}

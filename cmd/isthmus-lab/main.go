@@ -15,12 +15,12 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	keepDescriptors()
+	closeOnExec()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return code(root().ExecuteContext(ctx))
+	return exitCode(root().ExecuteContext(ctx))
 }
 
-// keepDescriptors closes our caller's file descriptors in the programs that we start.
+// closeOnExec makes the programs that we start not inherit our caller's file descriptors.
 // Otherwise the lab's daemons would keep a lock of our caller while they run.
-func keepDescriptors() { _ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) }
+func closeOnExec() { _ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) }

@@ -35,11 +35,11 @@ func packages(t *testing.T) []pkg {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", "e2e",
 		"-json=ImportPath,Dir,Name,Doc,Imports,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
 	cmd.Dir = filepath.Join("..", "..")
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, said.String())
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
 	}
 	var all []pkg
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {

@@ -16,11 +16,11 @@ func TestSizes(t *testing.T) {
 	l := limits{used: map[string]bool{}}
 	for _, p := range packages(t) {
 		m := measure(t, p)
-		if m.lines > packageLines && !l.excepted(p.path()) {
+		if m.lines > packageLines && !l.hasException(p.path()) {
 			t.Errorf("%s has %d lines without tests, at most %d: split it by what it knows", p.path(), m.lines, packageLines)
 		}
 		for name, methods := range m.methods {
-			if name = p.path() + "." + name; methods > typeMethods && !l.excepted(name) {
+			if name = p.path() + "." + name; methods > typeMethods && !l.hasException(name) {
 				t.Errorf("%s has %d methods, at most %d: give parts of its state to types of their own", name, methods, typeMethods)
 			}
 		}
@@ -38,8 +38,8 @@ func TestSizes(t *testing.T) {
 // limits records which exceptions were needed.
 type limits struct{ used map[string]bool }
 
-// excepted returns whether a package or type that is over a limit has an exception.
-func (l limits) excepted(name string) bool {
+// hasException returns whether a package or type that is over a limit has an exception.
+func (l limits) hasException(name string) bool {
 	l.used[name] = true
 	_, ok := exceptions[name]
 	return ok

@@ -45,7 +45,7 @@ func ParseFlags(f *pflag.FlagSet, args []string, getenv func(string) string) err
 	f.SetOutput(os.Stderr)
 	var errs []error
 	f.VisitAll(func(flag *pflag.Flag) {
-		if value := getenv(variable(flag.Name)); value != "" {
+		if value := getenv(environmentVariable(flag.Name)); value != "" {
 			errs = append(errs, f.Set(flag.Name, value))
 		}
 	})
@@ -61,7 +61,7 @@ func ParseFlags(f *pflag.FlagSet, args []string, getenv func(string) string) err
 	return nil
 }
 
-// variable returns the name of the environment variable that sets a flag.
-func variable(flag string) string {
+// environmentVariable returns the name of the environment variable that sets a flag.
+func environmentVariable(flag string) string {
 	return "ISTHMUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

@@ -79,8 +79,8 @@ func steps(t *testing.T, container string) []plug.Step {
 	return s[:len(s)-1]
 }
 
-// left returns the names of our links on the node, and the ports of br-int.
-func (w *world) left(t *testing.T) string {
+// ourDevices returns the names of our links on the node, and the ports of br-int.
+func (w *world) ourDevices(t *testing.T) string {
 	t.Helper()
 	links, err := w.machine.Links()
 	if err != nil {
@@ -127,7 +127,7 @@ func TestPlugTwiceCheckUnplugTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left := w.left(t); left != "" {
+	if left := w.ourDevices(t); left != "" {
 		t.Errorf("left: %s", left)
 	}
 }
@@ -181,7 +181,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "br-none") {
 		t.Errorf("got %v", err)
 	}
-	if left := w.left(t); left != "" {
+	if left := w.ourDevices(t); left != "" {
 		t.Errorf("left: %s", left)
 	}
 	if in := ovstest.Run(t, w.netns, "ip", "-o", "link"); strings.Contains(in, "eth0") {
@@ -191,7 +191,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 
 // A Do whose context ends before the database answers leaves no port. The database
 // reports a change before it answers the client that made it.
-func TestGivingUpLeavesNothing(t *testing.T) {
+func TestCancelledDoLeavesNothing(t *testing.T) {
 	w := start(t)
 	plan := steps(t, "c1")
 	plan = plan[len(plan)-1:] // the port in the switch
@@ -203,7 +203,7 @@ func TestGivingUpLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if left := w.left(t); left != "" {
+		if left := w.ourDevices(t); left != "" {
 			t.Fatalf("left: %s", left)
 		}
 	}

@@ -65,8 +65,8 @@ func (w *trunk) steps(container string, tag int) []plug.Step {
 	return steps
 }
 
-// clean fails the test if links of ours are left on the node or in the pods.
-func (w *trunk) clean(pods ...*os.File) {
+// expectNothingLeft fails the test if links of ours are left on the node or in the pods.
+func (w *trunk) expectNothingLeft(pods ...*os.File) {
 	w.t.Helper()
 	links, err := w.machine.Links()
 	if err != nil || len(links) > 0 {
@@ -96,7 +96,7 @@ func TestVLANPlugTwiceCheckUnplugTwice(t *testing.T) {
 				for range 2 {
 					w.must(w.machine.Undo(t.Context(), known, plug.Remains(plug.VLAN, "c1", "eth0")))
 				}
-				w.clean(ns)
+				w.expectNothingLeft(ns)
 			}
 		})
 	}
@@ -122,7 +122,7 @@ func TestVLANCheckAfterTampering(t *testing.T) {
 }
 
 // Do does not take a VLAN that a link of others uses, and its failure leaves nothing.
-func TestVLANThatOthersHave(t *testing.T) {
+func TestVLANOfOthers(t *testing.T) {
 	w := newTrunk(t, "ens3")
 	ns := w.Pod("a")
 	pod := w.open(ns)
@@ -137,7 +137,7 @@ func TestVLANThatOthersHave(t *testing.T) {
 	if err := w.machine.Do(t.Context(), pod, w.steps("c1", 104)); !errors.Is(err, netdev.ErrVLANTaken) {
 		t.Errorf("got %v", err)
 	}
-	w.clean(ns)
+	w.expectNothingLeft(ns)
 }
 
 func TestVLANForeignLinkInPodIsKept(t *testing.T) {
@@ -217,7 +217,7 @@ func TestVLANGoesWithItsPod(t *testing.T) {
 	w.must(w.machine.Do(t.Context(), w.open(ns), w.steps("c1", 102)))
 	w.Forget("a")
 	w.must(w.machine.Undo(t.Context(), nil, plug.Remains(plug.VLAN, "c1", "eth0")))
-	w.clean()
+	w.expectNothingLeft()
 }
 
 // A VLAN can be used again at once after a pod has left it.
@@ -242,7 +242,7 @@ func TestVLANChurn(t *testing.T) {
 		})
 	}
 	done.Wait()
-	w.clean()
+	w.expectNothingLeft()
 }
 
 func TestVLANInterfaceByMAC(t *testing.T) {

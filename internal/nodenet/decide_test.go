@@ -81,7 +81,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestRoutesThatCannotBe(t *testing.T) {
+func TestRefusedRoutes(t *testing.T) {
 	h := node()
 	h.routes = append(h.routes, route{table: mainTable, dst: netip.MustParsePrefix("10.20.0.0/16"), link: "eth0", protocol: 4},
 		route{table: mainTable, dst: netip.MustParsePrefix("10.21.0.0/16"), link: "eth0", protocol: 4, metric: 100})

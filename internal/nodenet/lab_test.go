@@ -43,7 +43,7 @@ func newLab(t *testing.T) *lab {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes network namespaces")
 	}
-	l := &lab{t: t, node: space(t), out: space(t), pod: space(t), ovn: space(t)}
+	l := &lab{t: t, node: newNamespace(t), out: newNamespace(t), pod: newNamespace(t), ovn: newNamespace(t)}
 	t.Cleanup(l.plugging.Wait)
 	l.veth(l.node, "eth0", "172.20.0.1/24", l.out, "eth0", "172.20.0.2/24")
 	l.ip(l.node, "route add default via 172.20.0.2")
@@ -161,8 +161,8 @@ func (l *lab) configure(ns netns.NsHandle, name, addr string) {
 	}
 }
 
-// inside runs do on a new thread in that namespace and returns do's error.
-func inside(ns netns.NsHandle, do func() error) error {
+// inNamespace runs do on a new thread in that namespace and returns do's error.
+func inNamespace(ns netns.NsHandle, do func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -175,8 +175,8 @@ func inside(ns netns.NsHandle, do func() error) error {
 	return <-result
 }
 
-// space returns a network namespace with lo up, which ends with the test.
-func space(t *testing.T) netns.NsHandle {
+// newNamespace returns a network namespace with lo up, which ends with the test.
+func newNamespace(t *testing.T) netns.NsHandle {
 	t.Helper()
 	var made netns.NsHandle
 	done := make(chan error, 1)
@@ -198,7 +198,7 @@ func space(t *testing.T) netns.NsHandle {
 
 func (l *lab) run(ns netns.NsHandle, argv ...string) (string, error) {
 	var out []byte
-	err := inside(ns, func() error {
+	err := inNamespace(ns, func() error {
 		var err error
 		out, err = exec.Command(argv[0], argv[1:]...).CombinedOutput()
 		if err != nil {
@@ -242,7 +242,7 @@ func (l *lab) eventually(what string, try func() error) {
 func (l *lab) serve(ns netns.NsHandle, addr string) {
 	l.t.Helper()
 	var listener net.Listener
-	err := inside(ns, func() error {
+	err := inNamespace(ns, func() error {
 		var err error
 		listener, err = net.Listen("tcp4", addr+":80")
 		return err
@@ -265,11 +265,11 @@ func (l *lab) serve(ns netns.NsHandle, addr string) {
 	l.t.Cleanup(func() { listener.Close(); <-ended })
 }
 
-// hold returns a connection that stays open until the test ends.
-func (l *lab) hold(server, client netns.NsHandle, to string) net.Conn {
+// openConnection returns a connection that stays open until the test ends.
+func (l *lab) openConnection(server, client netns.NsHandle, to string) net.Conn {
 	l.t.Helper()
 	var listener net.Listener
-	err := inside(server, func() (err error) {
+	err := inNamespace(server, func() (err error) {
 		listener, err = net.Listen("tcp4", to)
 		return err
 	})
@@ -278,7 +278,7 @@ func (l *lab) hold(server, client netns.NsHandle, to string) net.Conn {
 	}
 	l.t.Cleanup(func() { listener.Close() })
 	var c net.Conn
-	err = inside(client, func() (err error) {
+	err = inNamespace(client, func() (err error) {
 		c, err = net.DialTimeout("tcp4", to, 5*time.Second)
 		return err
 	})
@@ -289,9 +289,9 @@ func (l *lab) hold(server, client netns.NsHandle, to string) net.Conn {
 	return c
 }
 
-// count returns a function that says whether a packet with that source has reached the
-// namespace since the call of count.
-func (l *lab) count(ns netns.NsHandle, from string) func() bool {
+// received returns a function that says whether a packet with that source has reached the
+// namespace since the call.
+func (l *lab) received(ns netns.NsHandle, from string) func() bool {
 	l.must(ns, "nft", "table ip seen { chain c { type filter hook prerouting priority 0; ip saddr "+from+" counter; }; }")
 	return func() bool { return !strings.Contains(l.must(ns, "nft", "list", "table", "ip", "seen"), "packets 0 ") }
 }
@@ -300,7 +300,7 @@ func (l *lab) count(ns netns.NsHandle, from string) func() bool {
 // returns the client's address as the server saw it.
 func dial(ns netns.NsHandle, from, to string, patience time.Duration) (string, error) {
 	var seen []byte
-	err := inside(ns, func() error {
+	err := inNamespace(ns, func() error {
 		d := net.Dialer{Timeout: patience}
 		if from != "" {
 			d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
@@ -316,16 +316,17 @@ func dial(ns netns.NsHandle, from, to string, patience time.Duration) (string, e
 	return string(seen), err
 }
 
-// sees fails the test unless a connection works and the server sees it come from want.
-func (l *lab) sees(ns netns.NsHandle, from, to, want string) {
+// expectSource fails the test unless a connection works and the server sees it come from
+// want.
+func (l *lab) expectSource(ns netns.NsHandle, from, to, want string) {
 	l.t.Helper()
 	if got, err := dial(ns, from, to, 5*time.Second); err != nil || got != want {
 		l.t.Errorf("connection from %q to %s: seen as %q, want %q: %v", from, to, got, want, err)
 	}
 }
 
-// fails fails the test unless a connection gets no answer.
-func (l *lab) fails(ns netns.NsHandle, from, to string) {
+// expectTimeout fails the test unless a connection gets no answer.
+func (l *lab) expectTimeout(ns netns.NsHandle, from, to string) {
 	l.t.Helper()
 	seen, err := dial(ns, from, to, 300*time.Millisecond)
 	var timeout net.Error

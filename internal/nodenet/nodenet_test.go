@@ -19,38 +19,38 @@ func TestNodeProbesPodOverHostLink(t *testing.T) {
 	l := newLab(t)
 	l.serve(l.pod, "10.9.0.5")
 	l.apply(state())
-	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
-	l.sees(l.node, "172.20.0.1", "10.9.0.5", "169.254.1.1")
+	l.expectSource(l.node, "", "10.9.0.5", "169.254.1.1")
+	l.expectSource(l.node, "172.20.0.1", "10.9.0.5", "169.254.1.1")
 }
 
 func TestEachPodHasItsOwnLink(t *testing.T) {
 	l := newLab(t)
-	second := space(t)
+	second := newNamespace(t)
 	l.addPod(second, "10.9.0.7/24", "isgl2")
 	l.serve(l.pod, "10.9.0.5")
 	l.serve(second, "10.9.0.7")
 	s := state()
 	s.Probes = append(s.Probes, probe("net2/b", "10.9.0.7", "isgl2"))
 	l.apply(s)
-	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
-	l.sees(l.node, "", "10.9.0.7", "169.254.1.1")
+	l.expectSource(l.node, "", "10.9.0.5", "169.254.1.1")
+	l.expectSource(l.node, "", "10.9.0.7", "169.254.1.1")
 
 	// A pod cannot use the other pod's address over its link, not even to answer.
 	l.ip(second, "addr add 10.9.0.5/32 dev lo")
 	l.ip(second, "route add 172.20.0.1/32 via 169.254.1.1 dev host0 onlink")
 	l.serve(second, "10.9.0.5")
 	l.ip(l.node, "route replace 10.9.0.5/32 dev isgl2 table 7349")
-	l.fails(l.node, "", "10.9.0.5")
+	l.expectTimeout(l.node, "", "10.9.0.5")
 }
 
 // Packets of a connection whose pod is gone do not leave by the default route with a
 // link-local source.
 func TestLinkAddressStaysOnLinks(t *testing.T) {
 	l := newLab(t)
-	stray := l.count(l.out, "169.254.1.1")
+	stray := l.received(l.out, "169.254.1.1")
 	l.serve(l.pod, "10.9.0.5")
 	l.apply(state())
-	c := l.hold(l.pod, l.node, "10.9.0.5:81")
+	c := l.openConnection(l.pod, l.node, "10.9.0.5:81")
 	s := state()
 	s.Probes = nil
 	l.apply(s)
@@ -75,7 +75,7 @@ func TestProbeWithStrictReversePath(t *testing.T) {
 	l.must(l.pod, "sh", "-c", "for i in all default eth0 host0; do echo 1 > /proc/sys/net/ipv4/conf/$i/rp_filter; done")
 	l.serve(l.pod, "10.9.0.5")
 	l.apply(state())
-	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
+	l.expectSource(l.node, "", "10.9.0.5", "169.254.1.1")
 }
 
 // A process of the node also reaches the pod through a Service.
@@ -84,7 +84,7 @@ func TestProbeAfterDestinationNAT(t *testing.T) {
 	l.must(l.node, "nft", "table ip svc { chain o { type nat hook output priority -100; ip daddr 10.96.0.1 dnat to 10.9.0.5; }; }")
 	l.serve(l.pod, "10.9.0.5")
 	l.apply(state())
-	l.sees(l.node, "", "10.96.0.1", "169.254.1.1")
+	l.expectSource(l.node, "", "10.96.0.1", "169.254.1.1")
 }
 
 func TestPodOpensNothingOverHostLink(t *testing.T) {
@@ -94,25 +94,25 @@ func TestPodOpensNothingOverHostLink(t *testing.T) {
 	l.apply(state())
 	l.ip(l.pod, "route add 172.20.0.0/24 via 169.254.1.1 dev host0 onlink")
 	l.ip(l.node, "route add 10.9.0.5/32 dev isgl1") // the node would answer
-	l.fails(l.pod, "", "169.254.1.1")
-	l.fails(l.pod, "", "172.20.0.1")
-	l.fails(l.pod, "", "172.20.0.2")
+	l.expectTimeout(l.pod, "", "169.254.1.1")
+	l.expectTimeout(l.pod, "", "172.20.0.1")
+	l.expectTimeout(l.pod, "", "172.20.0.2")
 
 	// Without the firewall the connection works, so the test is valid.
 	l.must(l.node, "nft", "delete table inet isthmus")
-	l.sees(l.pod, "", "172.20.0.1", "10.9.0.5")
+	l.expectSource(l.pod, "", "172.20.0.1", "10.9.0.5")
 }
 
 // A client outside may have the pod's address: the pod itself, through Neutron's
 // router. The node answers it by the main table.
-func TestAnswersTakeTheMainTable(t *testing.T) {
+func TestAnswersUseMainTable(t *testing.T) {
 	l := newLab(t)
 	l.serve(l.node, "0.0.0.0")
 	l.serve(l.pod, "10.9.0.5")
 	l.ip(l.out, "addr add 10.9.0.5/32 dev lo")
 	l.apply(state())
-	l.sees(l.out, "10.9.0.5", "172.20.0.1", "10.9.0.5")
-	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
+	l.expectSource(l.out, "10.9.0.5", "172.20.0.1", "10.9.0.5")
+	l.expectSource(l.node, "", "10.9.0.5", "169.254.1.1")
 }
 
 func TestNothingIsForwardedOverHostLink(t *testing.T) {
@@ -124,34 +124,34 @@ func TestNothingIsForwardedOverHostLink(t *testing.T) {
 	l.ip(l.out, "route add 10.9.0.5/32 via 172.20.0.1")
 	l.ip(l.node, "route add 10.9.0.5/32 dev isgl1")
 	l.ip(l.pod, "route add 172.20.0.0/24 via 169.254.1.1 dev host0 onlink")
-	inPod, outside := l.count(l.pod, "172.20.0.2"), l.count(l.out, "10.9.0.5")
-	l.fails(l.out, "", "10.9.0.5")
-	l.fails(l.pod, "", "172.20.0.2")
+	inPod, outside := l.received(l.pod, "172.20.0.2"), l.received(l.out, "10.9.0.5")
+	l.expectTimeout(l.out, "", "10.9.0.5")
+	l.expectTimeout(l.pod, "", "172.20.0.2")
 	if inPod() || outside() {
 		t.Errorf("forwarded to the pod: %v, from the pod: %v", inPod(), outside())
 	}
 	l.must(l.node, "nft", "flush", "chain", "inet", "isthmus", "forward")
-	l.sees(l.out, "", "10.9.0.5", "172.20.0.2")
-	l.sees(l.pod, "", "172.20.0.2", "10.9.0.5")
+	l.expectSource(l.out, "", "10.9.0.5", "172.20.0.2")
+	l.expectSource(l.pod, "", "172.20.0.2", "10.9.0.5")
 }
 
-func TestPodsLeaveAndAreReached(t *testing.T) {
+func TestPodNetworksAndMasquerade(t *testing.T) {
 	l := newLab(t)
 	l.serve(l.node, "0.0.0.0")
 	l.serve(l.out, "172.20.0.2")
 	l.serve(l.ovn, "0.0.0.0")
 	l.ip(l.out, "route add 10.17.0.0/16 via 172.20.0.1")
 	l.apply(state())
-	l.sees(l.ovn, "10.16.0.9", "172.20.0.2", "172.20.0.1") // masquerade
-	l.sees(l.ovn, "10.17.0.9", "172.20.0.2", "10.17.0.9")  // not a source of Masquerade
-	l.sees(l.ovn, "10.16.0.9", "172.20.0.1", "10.16.0.9")  // to the node itself
-	l.sees(l.node, "", "10.16.0.9", "100.64.0.2")
-	l.sees(l.node, "172.20.0.1", "10.16.0.9", "100.64.0.2") // else the answer would not return
-	l.sees(l.out, "", "10.17.0.9", "172.20.0.2")
+	l.expectSource(l.ovn, "10.16.0.9", "172.20.0.2", "172.20.0.1") // masquerade
+	l.expectSource(l.ovn, "10.17.0.9", "172.20.0.2", "10.17.0.9")  // not a source of Masquerade
+	l.expectSource(l.ovn, "10.16.0.9", "172.20.0.1", "10.16.0.9")  // to the node itself
+	l.expectSource(l.node, "", "10.16.0.9", "100.64.0.2")
+	l.expectSource(l.node, "172.20.0.1", "10.16.0.9", "100.64.0.2") // else the answer would not return
+	l.expectSource(l.out, "", "10.17.0.9", "172.20.0.2")
 }
 
 // On the userspace datapath, OVS's internal port is a tap.
-func TestTapMakesItsChecksumsItself(t *testing.T) {
+func TestTapHasNoChecksumOffload(t *testing.T) {
 	l := newLab(t)
 	l.net.o.Plug = func(context.Context, string, string, string) error {
 		_, err := l.run(l.node, "ip", "tuntap", "add", "ovn0", "mode", "tap")
@@ -169,7 +169,7 @@ func TestTapMakesItsChecksumsItself(t *testing.T) {
 }
 
 // Probes work while OVS is stopped.
-func TestPathsDoNotWaitForOVS(t *testing.T) {
+func TestProbesWithoutOVS(t *testing.T) {
 	l := newLab(t)
 	l.net.o.Plug = func(context.Context, string, string, string) error { return errors.New("no OVS here") }
 	_, err := l.net.Apply(t.Context(), state())
@@ -177,32 +177,32 @@ func TestPathsDoNotWaitForOVS(t *testing.T) {
 		t.Errorf("Apply: %v", err)
 	}
 	l.serve(l.pod, "10.9.0.5")
-	l.sees(l.node, "", "10.9.0.5", "169.254.1.1")
+	l.expectSource(l.node, "", "10.9.0.5", "169.254.1.1")
 }
 
 func TestSecondApplyChangesNothing(t *testing.T) {
 	l := newLab(t)
 	l.apply(state())
-	before := l.everything()
+	before := l.snapshot()
 	again := New(Options{Plug: l.plug, Unplug: l.unplug, NetNS: &l.node})
 	for _, n := range []*Network{l.net, again} {
 		if _, err := n.Apply(t.Context(), state()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(before, l.everything()); diff != "" {
+	if diff := cmp.Diff(before, l.snapshot()); diff != "" {
 		t.Error("a second Apply changed something (-before +after):\n" + diff)
 	}
 }
 
-// everything returns the node's network as its tools show it, with the handles of
+// snapshot returns the node's network as its tools show it, with the handles of
 // nftables, which change when a rule is made again.
-func (l *lab) everything() string {
+func (l *lab) snapshot() string {
 	return l.ip(l.node, "-4 -o addr") + l.ip(l.node, "-4 rule") + l.ip(l.node, "-4 route show table all") +
 		l.must(l.node, "nft", "-a", "list", "ruleset")
 }
 
-func TestEmptyStateTakesPathsAway(t *testing.T) {
+func TestEmptyStateRemovesPaths(t *testing.T) {
 	l := newLab(t)
 	l.apply(state())
 	s := state()
@@ -229,7 +229,7 @@ func TestOthersRoutesAreNotTouched(t *testing.T) {
 	}
 	l.ip(l.node, "rule add fwmark 0x1 lookup 7349 priority 99")
 	l.must(l.node, "nft", "table ip mine { chain c { type filter hook input priority 0; }; }")
-	before := l.everything()
+	before := l.snapshot()
 	_, err := l.net.Apply(t.Context(), state())
 	want := "route to 10.16.0.0/16: the node has one already that is not ours (10.16.0.0/16 via 172.20.0.2 dev eth0); remove it or choose another CIDR"
 	if err == nil || err.Error() != want {
@@ -241,7 +241,7 @@ func TestOthersRoutesAreNotTouched(t *testing.T) {
 	if err := l.net.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, l.everything()); diff != "" {
+	if diff := cmp.Diff(before, l.snapshot()); diff != "" {
 		t.Error("somebody else's was changed (-before +after):\n" + diff)
 	}
 }
@@ -264,7 +264,7 @@ func TestGatewayChangesInPlace(t *testing.T) {
 }
 
 // ovs-vswitchd removes its taps when it ends, and makes them again when it starts.
-func TestOvn0ComesAnew(t *testing.T) {
+func TestOvn0IsMadeAgain(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -289,11 +289,11 @@ func TestOvn0ComesAnew(t *testing.T) {
 		t.Errorf("Watch: %v", err)
 	}
 	l.serve(l.ovn, "10.16.0.9")
-	l.sees(l.node, "", "10.16.0.9", "100.64.0.2")
+	l.expectSource(l.node, "", "10.16.0.9", "100.64.0.2")
 }
 
 // Apply restores a firewall that others have flushed or changed.
-func TestFirewallIsPutBack(t *testing.T) {
+func TestFirewallIsRestored(t *testing.T) {
 	l := newLab(t)
 	l.apply(state())
 	want := l.must(l.node, "nft", "list", "ruleset")

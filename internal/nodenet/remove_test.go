@@ -20,15 +20,15 @@ func dualStack() State {
 	return s
 }
 
-// leftovers returns everything, and also the IPv6 rules and routes and the links, which
-// Remove must not leave.
-func (l *lab) leftovers() string {
+// snapshotWithIPv6 returns the snapshot with the IPv6 rules and routes and the links, which
+// Remove must not leave, either.
+func (l *lab) snapshotWithIPv6() string {
 	l.t.Helper()
 	links, err := l.handle(l.node).LinkList()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	text := l.everything() + l.ip(l.node, "-6 rule") + l.ip(l.node, "-6 route show table all proto 73")
+	text := l.snapshot() + l.ip(l.node, "-6 rule") + l.ip(l.node, "-6 route show table all proto 73")
 	for _, dev := range links {
 		text += dev.Attrs().Name + "\n"
 	}
@@ -37,9 +37,9 @@ func (l *lab) leftovers() string {
 
 func TestRemoveLeavesNothing(t *testing.T) {
 	l := newLab(t)
-	before := l.leftovers()
+	before := l.snapshotWithIPv6()
 	l.apply(dualStack())
-	made := l.leftovers()
+	made := l.snapshotWithIPv6()
 	for _, want := range []string{"ovn0", "fwmark 0x1000", "fd00:10:16::/64", "10.9.0.5 dev isgl1", "169.254.1.1/32", "table inet isthmus"} {
 		if !strings.Contains(made, want) {
 			t.Errorf("Apply made no %q:\n%s", want, made)
@@ -48,7 +48,7 @@ func TestRemoveLeavesNothing(t *testing.T) {
 	if err := l.net.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, l.leftovers()); diff != "" {
+	if diff := cmp.Diff(before, l.snapshotWithIPv6()); diff != "" {
 		t.Error("Remove left something (-before +after):\n" + diff)
 	}
 	if err := l.net.Remove(t.Context()); err != nil {
@@ -59,7 +59,7 @@ func TestRemoveLeavesNothing(t *testing.T) {
 // Without Open vSwitch, all but ovn0 is removed, and the error names ovn0's port.
 func TestRemoveWithoutOVS(t *testing.T) {
 	l := newLab(t)
-	before := l.leftovers()
+	before := l.snapshotWithIPv6()
 	l.apply(dualStack())
 	away := errors.New("no OVS here")
 	n := New(Options{Plug: l.plug, Unplug: func(context.Context, string) error { return away }, NetNS: &l.node})
@@ -69,7 +69,7 @@ func TestRemoveWithoutOVS(t *testing.T) {
 	if err := l.unplug(t.Context(), NodeLink); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, l.leftovers()); diff != "" {
+	if diff := cmp.Diff(before, l.snapshotWithIPv6()); diff != "" {
 		t.Error("Remove left more than ovn0 (-before +after):\n" + diff)
 	}
 }

@@ -183,7 +183,7 @@ func TestASessionThatOpenRefusesIsTriedAgain(t *testing.T) {
 }
 
 // The probe ends a session whose server accepts connections but sends no answer.
-func TestASilentServerIsGivenUp(t *testing.T) {
+func TestProbeEndsSilentSession(t *testing.T) {
 	server := serve(t)
 	silent := make(chan struct{})
 	proxy := proxyTo(t, server.Address, silent)
@@ -224,14 +224,14 @@ func forward(c net.Conn, address string, silent <-chan struct{}) {
 	}
 	defer server.Close()
 	answered := make(chan struct{})
-	go func() { defer close(answered); pump(c, server, silent) }()
-	pump(server, c, silent)
+	go func() { defer close(answered); copyUntilSilent(c, server, silent) }()
+	copyUntilSilent(server, c, silent)
 	server.Close()
 	<-answered
 }
 
-// pump copies until from ends. After silent is closed, it drops what it reads.
-func pump(to, from net.Conn, silent <-chan struct{}) {
+// copyUntilSilent copies until from ends. After silent is closed, it drops what it reads.
+func copyUntilSilent(to, from net.Conn, silent <-chan struct{}) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := from.Read(buffer)
@@ -256,7 +256,7 @@ func TestDialSaysWhyThereIsNoSession(t *testing.T) {
 }
 
 // Dial refuses a server whose schema lacks a column of the model.
-func TestAModelThatDoesNotFit(t *testing.T) {
+func TestSchemaWithoutAColumn(t *testing.T) {
 	type other struct {
 		UUID  string `ovsdb:"_uuid"`
 		Color string `ovsdb:"color"`

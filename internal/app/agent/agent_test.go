@@ -113,8 +113,8 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := switchAttacher{ovs: ovs, machine: machine, bridge: "br-int", owner: "test", underlay: func() (int, bool) { return 1500, false }}
-	w.plugger, w.ovs = &plugger{claims: w.claims, machine: machine, attacher: way}, ovs
+	attacher := switchAttacher{ovs: ovs, machine: machine, bridge: "br-int", owner: "test", underlay: func() (int, bool) { return 1500, false }}
+	w.plugger, w.ovs = &plugger{claims: w.claims, machine: machine, attacher: attacher}, ovs
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = ovs.Run(ctx) }()
@@ -122,12 +122,12 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); <-done; machine.Close() })
-	w.begin()
+	w.startServer()
 	return w
 }
 
-// begin starts the agent's server until the test ends.
-func (w *world) begin() {
+// startServer starts the agent's server until the test ends.
+func (w *world) startServer() {
 	w.t.Helper()
 	dir, err := os.MkdirTemp("", "D-agent-")
 	if err != nil {
@@ -198,18 +198,18 @@ func (w *world) run(c call) ([]byte, *types.Error) {
 	if err == nil {
 		return out, nil
 	}
-	var told types.Error
-	if err := json.Unmarshal(out, &told); err != nil {
+	var failure types.Error
+	if err := json.Unmarshal(out, &failure); err != nil {
 		w.t.Fatalf("%s: the plugin prints %q", c.verb, out)
 	}
-	return nil, &told
+	return nil, &failure
 }
 
-func (w *world) must(c call) []byte {
+func (w *world) mustRun(c call) []byte {
 	w.t.Helper()
-	out, told := w.run(c)
-	if told != nil {
-		w.t.Fatalf("%s %s: %s: %s", c.verb, c.version, told.Msg, told.Details)
+	out, failure := w.run(c)
+	if failure != nil {
+		w.t.Fatalf("%s %s: %s: %s", c.verb, c.version, failure.Msg, failure.Details)
 	}
 	return out
 }
@@ -221,7 +221,7 @@ func (w *world) install(container string) (wait func()) {
 	return func() { <-done }
 }
 
-func (w *world) left() string {
+func (w *world) ourDevices() string {
 	w.t.Helper()
 	links, err := w.plugger.machine.Links()
 	if err != nil {
@@ -245,9 +245,9 @@ func TestEverySpecVersion(t *testing.T) {
 			w.t = t
 			netns, id := ovstest.NetNS(t), "c-"+v
 			wait := w.install(id)
-			first := w.must(call{verb: "ADD", container: id, version: v, netns: netns})
+			first := w.mustRun(call{verb: "ADD", container: id, version: v, netns: netns})
 			wait()
-			if again := w.must(call{verb: "ADD", container: id, version: v, netns: netns}); !bytes.Equal(first, again) {
+			if again := w.mustRun(call{verb: "ADD", container: id, version: v, netns: netns}); !bytes.Equal(first, again) {
 				t.Errorf("ADD again: %s, not %s", again, first)
 			}
 			result, err := create.Create(v, first)
@@ -258,33 +258,33 @@ func TestEverySpecVersion(t *testing.T) {
 				t.Errorf("result %s", first)
 			}
 			if ok, _ := version.GreaterThanOrEqualTo(v, "0.4.0"); ok {
-				w.must(call{verb: "CHECK", container: id, version: v, netns: netns, prev: first})
+				w.mustRun(call{verb: "CHECK", container: id, version: v, netns: netns, prev: first})
 			}
-			w.must(call{verb: "DEL", container: id, version: v, netns: netns, prev: first})
-			w.must(call{verb: "DEL", container: id, version: v})
-			if left := w.left(); left != "" {
+			w.mustRun(call{verb: "DEL", container: id, version: v, netns: netns, prev: first})
+			w.mustRun(call{verb: "DEL", container: id, version: v})
+			if left := w.ourDevices(); left != "" {
 				t.Errorf("left: %s", left)
 			}
 		})
 	}
 }
 
-func TestCheckTellsTampering(t *testing.T) {
+func TestCheckFindsTampering(t *testing.T) {
 	w, netns := start(t), ovstest.NetNS(t)
 	w.claims.put(podClaim("uid-1"))
 	wait := w.install("c1")
-	first := w.must(call{verb: "ADD", container: "c1", netns: netns})
+	first := w.mustRun(call{verb: "ADD", container: "c1", netns: netns})
 	wait()
-	if _, told := w.run(call{verb: "CHECK", container: "c1", netns: netns}); told == nil || told.Code != types.ErrInvalidNetworkConfig {
-		t.Errorf("without prevResult: %v", told)
+	if _, failure := w.run(call{verb: "CHECK", container: "c1", netns: netns}); failure == nil || failure.Code != types.ErrInvalidNetworkConfig {
+		t.Errorf("without prevResult: %v", failure)
 	}
 	ovstest.Run(t, netns, "ip", "route", "del", "default")
-	if _, told := w.run(call{verb: "CHECK", container: "c1", netns: netns, prev: first}); told == nil || !strings.Contains(told.Details, "route 0.0.0.0/0") {
-		t.Errorf("without a route: %v", told)
+	if _, failure := w.run(call{verb: "CHECK", container: "c1", netns: netns, prev: first}); failure == nil || !strings.Contains(failure.Details, "route 0.0.0.0/0") {
+		t.Errorf("without a route: %v", failure)
 	}
 	other := bytes.Replace(first, []byte("12.0.1.2/24"), []byte("12.0.1.3/24"), 1)
-	if _, told := w.run(call{verb: "CHECK", container: "c1", netns: netns, prev: other}); told == nil || !strings.Contains(told.Details, "12.0.1.3/24") {
-		t.Errorf("with another address: %v", told)
+	if _, failure := w.run(call{verb: "CHECK", container: "c1", netns: netns, prev: other}); failure == nil || !strings.Contains(failure.Details, "12.0.1.3/24") {
+		t.Errorf("with another address: %v", failure)
 	}
 }
 
@@ -295,29 +295,29 @@ func TestAgentDown(t *testing.T) {
 		"ADD": types.ErrTryAgainLater, "DEL": types.ErrTryAgainLater, "CHECK": types.ErrTryAgainLater,
 		"GC": types.ErrTryAgainLater, "STATUS": types.ErrPluginNotAvailable,
 	} {
-		_, told := w.run(call{verb: verb, container: "c1", netns: netns, prev: json.RawMessage(`{"cniVersion":"1.1.0"}`)})
-		if told == nil || told.Code != code {
-			t.Errorf("%s: %v, want code %d", verb, told, code)
+		_, failure := w.run(call{verb: verb, container: "c1", netns: netns, prev: json.RawMessage(`{"cniVersion":"1.1.0"}`)})
+		if failure == nil || failure.Code != code {
+			t.Errorf("%s: %v, want code %d", verb, failure, code)
 		}
 	}
 	// A new agent finds the socket of the old one.
 	w.serve()
-	w.must(call{verb: "STATUS"})
-	w.must(call{verb: "DEL", container: "unknown"})
+	w.mustRun(call{verb: "STATUS"})
+	w.mustRun(call{verb: "DEL", container: "unknown"})
 }
 
 func TestStatusWithoutOVS(t *testing.T) {
 	w := start(t)
-	w.must(call{verb: "STATUS"})
+	w.mustRun(call{verb: "STATUS"})
 	w.node.StopDatabase(t)
 	for w.ovs.Connected() {
 		time.Sleep(time.Millisecond)
 	}
-	if _, told := w.run(call{verb: "STATUS"}); told == nil || told.Code != types.ErrPluginNotAvailable {
-		t.Errorf("STATUS: %v", told)
+	if _, failure := w.run(call{verb: "STATUS"}); failure == nil || failure.Code != types.ErrPluginNotAvailable {
+		t.Errorf("STATUS: %v", failure)
 	}
-	if _, told := w.run(call{verb: "DEL", container: "c1"}); told == nil || told.Code != types.ErrTryAgainLater {
-		t.Errorf("DEL: %v", told)
+	if _, failure := w.run(call{verb: "DEL", container: "c1"}); failure == nil || failure.Code != types.ErrTryAgainLater {
+		t.Errorf("DEL: %v", failure)
 	}
 }
 
@@ -329,8 +329,8 @@ func TestWaitsForItsOwnClaim(t *testing.T) {
 	defer cancel()
 	r := cniwire.Request{Verb: cniwire.Add, Attachment: cniwire.Attachment{Container: "c1", Link: "eth0"}, Namespace: "net2", Pod: "a", UID: "uid-1"}
 	_, err := w.plugger.handle(ctx, r, netns)
-	if told := cniError(r.Verb, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "waiting for claim a.net2") {
-		t.Errorf("got %v", told)
+	if failure := cniError(r.Verb, err); failure == nil || failure.Code != cniwire.CodeTryAgainLater || !strings.Contains(failure.Details, "waiting for claim a.net2") {
+		t.Errorf("got %v", failure)
 	}
 }
 
@@ -352,25 +352,25 @@ func TestAbandonedAddLeavesNothing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	w.stop() // returns when the request is done
-	if left := w.left(); left != "" {
+	if left := w.ourDevices(); left != "" {
 		t.Errorf("left: %s", left)
 	}
 }
 
-func TestGCKeepsTheLiving(t *testing.T) {
+func TestGCKeepsRunningPods(t *testing.T) {
 	w := start(t)
 	w.claims.put(podClaim("uid-1"))
 	wait := w.install("dead")
-	w.must(call{verb: "ADD", container: "dead", netns: ovstest.NetNS(t)})
+	w.mustRun(call{verb: "ADD", container: "dead", netns: ovstest.NetNS(t)})
 	wait()
 	live := podClaim("uid-2")
 	live.Spec.Attach.OVS.IfaceID, live.Spec.V4IPAddress = "b.net2", "12.0.1.3"
 	w.claims.put(live)
 	wait = w.install("live")
-	w.must(call{verb: "ADD", container: "live", uid: "uid-2", netns: ovstest.NetNS(t)})
+	w.mustRun(call{verb: "ADD", container: "live", uid: "uid-2", netns: ovstest.NetNS(t)})
 	wait()
 	w.node.Vsctl(t, "add-port", "br-int", "foreign", "--", "set", "Interface", "foreign", "type=internal")
-	w.must(call{verb: "GC", keep: []types.GCAttachment{{ContainerID: "live", IfName: "eth0"}}})
+	w.mustRun(call{verb: "GC", keep: []types.GCAttachment{{ContainerID: "live", IfName: "eth0"}}})
 	ports := w.node.Vsctl(t, "list-ports", "br-int")
 	if ports != "foreign\n"+plug.HostName("live", "eth0") {
 		t.Errorf("ports: %s", ports)
@@ -381,13 +381,13 @@ func TestGCKeepsTheLiving(t *testing.T) {
 	}
 }
 
-func TestRefusesWhatDoesNotFit(t *testing.T) {
+func TestRefusesTooLargeMTU(t *testing.T) {
 	w := start(t)
 	big := podClaim("uid-1")
 	big.Spec.MTU = 1500
 	w.claims.put(big)
-	_, told := w.run(call{verb: "ADD", container: "c1", netns: ovstest.NetNS(t)})
-	if told == nil || !strings.Contains(told.Details, "set the Subnet's spec.mtu to 1442") {
-		t.Errorf("got %v", told)
+	_, failure := w.run(call{verb: "ADD", container: "c1", netns: ovstest.NetNS(t)})
+	if failure == nil || !strings.Contains(failure.Details, "set the Subnet's spec.mtu to 1442") {
+		t.Errorf("got %v", failure)
 	}
 }

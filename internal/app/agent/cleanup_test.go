@@ -31,8 +31,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// otherPlugin adds files and links of others to a node, which a cleanup must keep.
-func otherPlugin(t *testing.T, host *ovstest.Node, dir string) {
+// addOtherPlugin adds files and links of others to a node, which a cleanup must keep.
+func addOtherPlugin(t *testing.T, host *ovstest.Node, dir string) {
 	t.Helper()
 	for _, file := range []string{"net.d/10-other.conflist", "bin/other"} {
 		file = filepath.Join(dir, file)
@@ -85,9 +85,9 @@ func traces(t *testing.T, host *ovstest.Node, server *kubetest.Server, dir strin
 	return all
 }
 
-// plugsPod makes the agent plug a pod with a host link, in a Subnet whose pods are
+// plugPod makes the agent plug a pod with a host link, in a Subnet whose pods are
 // masqueraded, so that the node has everything that an agent makes.
-func plugsPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
+func plugPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
 	t.Helper()
 	subnet := &v1.Subnet{ObjectMeta: metav1.ObjectMeta{Name: "pods"}, Spec: v1.SubnetSpec{Vpc: v1.DefaultVpc, CIDRBlock: "10.16.0.0/16", NatOutgoing: true}}
 	if err := k.Create(t.Context(), subnet); err != nil {
@@ -107,7 +107,7 @@ func plugsPod(t *testing.T, host *ovstest.Node, k client.Client, a *agent) {
 	}
 	w := &world{t: t, node: host, socket: a.o.Socket}
 	wait := w.install("c9")
-	w.must(call{verb: "ADD", container: "c9", uid: "uid-9", netns: ovstest.NetNS(t)})
+	w.mustRun(call{verb: "ADD", container: "c9", uid: "uid-9", netns: ovstest.NetNS(t)})
 	wait()
 	eventually(t, func() bool {
 		return strings.Contains(host.Run(t, "nft", "list", "ruleset"), "10.16.0.0/16") && strings.Contains(host.Run(t, "ip", "route", "show", "table", "all"), "12.0.1.2")
@@ -127,9 +127,9 @@ func cleanerIn(host *ovstest.Node, nodes client.Client) cleaner {
 	}
 }
 
-// cleansNode checks that a cleanup waits for the agent to stop, then removes everything
+// testCleanup checks that a cleanup waits for the agent to stop, then removes everything
 // of ours and nothing else, and that a second cleanup succeeds.
-func cleansNode(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *agent, stopAgent func(), before []string) {
+func testCleanup(t *testing.T, host *ovstest.Node, server *kubetest.Server, a *agent, stopAgent func(), before []string) {
 	t.Helper()
 	k, err := newKube(server.Config, "node1")
 	if err != nil {

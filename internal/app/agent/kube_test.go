@@ -37,8 +37,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// cluster starts a real API server with our kinds until the test ends.
-func cluster(t *testing.T) *kubetest.Server {
+// startCluster starts a real API server with our kinds until the test ends.
+func startCluster(t *testing.T) *kubetest.Server {
 	t.Helper()
 	var server *kubetest.Server
 	var err error
@@ -66,21 +66,21 @@ func cluster(t *testing.T) *kubetest.Server {
 }
 
 func TestKube(t *testing.T) {
-	server := cluster(t)
+	server := startCluster(t)
 	k, err := newKube(server.Config, "node1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.close)
-	t.Run("await", func(t *testing.T) { awaits(t, k) })
-	t.Run("node", func(t *testing.T) { keepsNode(t, server) })
-	t.Run("virtual machine", func(t *testing.T) { keepsVM(t, server) })
+	t.Run("await", func(t *testing.T) { testAwait(t, k) })
+	t.Run("node", func(t *testing.T) { testAgentOnNode(t, server) })
+	t.Run("virtual machine", func(t *testing.T) { testAgentOnVM(t, server) })
 }
 
-// keepsVM runs the whole agent on a node without Open vSwitch. It checks that the agent
+// testAgentOnVM runs the whole agent on a node without Open vSwitch. It checks that the agent
 // writes its mode on the Node, installs the network configuration, writes no MTU of an
 // underlay, and ends when the Node's label asks for Open vSwitch.
-func keepsVM(t *testing.T, server *kubetest.Server) {
+func testAgentOnVM(t *testing.T, server *kubetest.Server) {
 	ns, dir := ovstest.NetNS(t), t.TempDir()
 	nic := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, Mode: netlink.TUNTAP_MODE_TAP}
 	if err := ovstest.Inside(ns, func() error { return netlink.LinkAdd(nic) }); err != nil {
@@ -102,7 +102,7 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 	if _, err := net.ParseMAC(self.Annotations[v1.AnnotationMACs]); err != nil {
 		t.Errorf("the node's interface is not told: %v", err)
 	}
-	if mtu, told := self.Annotations[v1.AnnotationUnderlayMTU]; told {
+	if mtu, ok := self.Annotations[v1.AnnotationUnderlayMTU]; ok {
 		t.Errorf("an underlay's MTU of %s was told", mtu)
 	}
 	conflist := filepath.Join(dir, "net.d", confName)
@@ -116,9 +116,9 @@ func keepsVM(t *testing.T, server *kubetest.Server) {
 	}
 }
 
-// awaits waits for a claim that does not exist, then is an earlier pod's, then the right
-// one.
-func awaits(t *testing.T, k *kube) {
+// testAwait checks Await with a claim that does not exist at first, then is an earlier
+// pod's, then is the right one.
+func testAwait(t *testing.T, k *kube) {
 	ctx := t.Context()
 	// The context ends as soon as Await watches, however long the first request takes.
 	short, cancel := context.WithCancel(ctx)
@@ -130,8 +130,8 @@ func awaits(t *testing.T, k *kube) {
 		},
 	})
 	_, err := apiClaims{waits}.Await(short, "a.net2", "uid-1")
-	if told := cniError(cniwire.Add, err); told == nil || told.Code != cniwire.CodeTryAgainLater || !strings.Contains(told.Details, "IP object does not exist") {
-		t.Errorf("got %v", told)
+	if failure := cniError(cniwire.Add, err); failure == nil || failure.Code != cniwire.CodeTryAgainLater || !strings.Contains(failure.Details, "IP object does not exist") {
+		t.Errorf("got %v", failure)
 	}
 	type answer struct {
 		ip  *v1.IP
@@ -157,15 +157,15 @@ func awaits(t *testing.T, k *kube) {
 	}
 }
 
-// keepsNode runs the whole agent with an API server. It checks that the agent installs
+// testAgentOnNode runs the whole agent with an API server. It checks that the agent installs
 // the plugin, reports the underlay's MTU and makes ovn0 as its claim says, and that a
 // cleanup then leaves the node and its Node object as they were before.
-func keepsNode(t *testing.T, server *kubetest.Server) {
+func testAgentOnNode(t *testing.T, server *kubetest.Server) {
 	host, dir := ovstest.Start(t), t.TempDir()
 	host.Run(t, "sh", "-c", "ip link set lo up; ip link add up0 mtu 1450 type bridge; ip link set up0 addrgenmode none; ip addr add 172.31.9.1/24 dev up0; ip link set up0 up")
 	host.Vsctl(t, "set", "Open_vSwitch", ".", "external-ids:ovn-encap-ip=172.31.9.1")
 	host.Vsctl(t, "add-port", "br-int", "foreign", "--", "set", "interface", "foreign", "type=internal")
-	otherPlugin(t, host, dir)
+	addOtherPlugin(t, host, dir)
 	a := assembleIn(t, host, server, dir)
 	k, self := a.kube.client, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Annotations: map[string]string{"example.com/a": "b"}}}
 	if err := k.Create(t.Context(), self); err != nil {
@@ -198,35 +198,35 @@ func keepsNode(t *testing.T, server *kubetest.Server) {
 	eventually(t, func() bool {
 		return k.Get(ctx, client.ObjectKey{Name: "node1"}, self) == nil && self.Annotations[v1.AnnotationUnderlayMTU] == "1450"
 	}, "the underlay's MTU was not reported")
-	followsClaim(t, host, k)
+	testRebind(t, host, k)
 	conflist := filepath.Join(dir, "net.d", confName)
 	eventually(t, func() bool { _, err := os.Stat(conflist); return err == nil }, "no network configuration")
 	if same, err := os.ReadFile(filepath.Join(dir, "bin", pluginName)); err != nil || len(same) == 0 {
 		t.Errorf("the plugin: %v", err)
 	}
-	recordsRefusal(t, server, a.node)
-	plugsPod(t, host, k, a)
-	cleansNode(t, host, server, a, stop, before)
+	testRefusalEvent(t, server, a.node)
+	plugPod(t, host, k, a)
+	testCleanup(t, host, server, a, stop, before)
 }
 
-func recordsRefusal(t *testing.T, server *kubetest.Server, n *node) {
+func testRefusalEvent(t *testing.T, server *kubetest.Server, n *node) {
 	t.Helper()
 	n.recordRefusal(t.Context(), nodenet.Refusal{Pod: "default/a", Why: "two pods have 12.0.1.2"}) // not recordRefusals: the running agent uses its list
-	everything, err := client.New(server.Config, client.Options{})
+	apiClient, err := client.New(server.Config, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool {
 		var all eventsv1.EventList
-		return everything.List(t.Context(), &all, client.InNamespace("default")) == nil && slices.ContainsFunc(all.Items, func(e eventsv1.Event) bool {
+		return apiClient.List(t.Context(), &all, client.InNamespace("default")) == nil && slices.ContainsFunc(all.Items, func(e eventsv1.Event) bool {
 			return e.Reason == "NoProbePath" && e.Regarding.Name == "a" && e.Note == "two pods have 12.0.1.2" && e.ReportingController == name
 		})
 	}, "no event says that a pod cannot be probed")
 }
 
-// followsClaim checks that the agent binds a running pod to a new Neutron port when its
+// testRebind checks that the agent binds a running pod to a new Neutron port when its
 // claim names that port, but does not change an earlier pod's interface.
-func followsClaim(t *testing.T, host *ovstest.Node, k client.Client) {
+func testRebind(t *testing.T, host *ovstest.Node, k client.Client) {
 	t.Helper()
 	ip := podClaim("uid-1")
 	ip.Name, ip.Spec.PodName, ip.Labels = "b.net2", "b", map[string]string{v1.LabelNode: "node1"}

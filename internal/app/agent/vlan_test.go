@@ -42,36 +42,36 @@ func startVM(t *testing.T) *vm {
 	t.Cleanup(machine.Close)
 	w.attacher = &trunkAttacher{machine: machine}
 	w.plugger = &plugger{claims: w.claims, machine: machine, attacher: w.attacher}
-	w.begin()
+	w.startServer()
 	return w
 }
 
-func TestVLANLifeOfAPod(t *testing.T) {
+func TestVLANAddCheckDel(t *testing.T) {
 	w := startVM(t)
 	w.claims.put(tagged("uid-1", 101))
 	ns := w.Pod("a")
-	w.must(call{verb: "STATUS"})
-	first := w.must(call{verb: "ADD", container: "c1", netns: ns})
-	if again := w.must(call{verb: "ADD", container: "c1", netns: ns}); !bytes.Equal(first, again) {
+	w.mustRun(call{verb: "STATUS"})
+	first := w.mustRun(call{verb: "ADD", container: "c1", netns: ns})
+	if again := w.mustRun(call{verb: "ADD", container: "c1", netns: ns}); !bytes.Equal(first, again) {
 		t.Errorf("ADD again: %s, not %s", again, first)
 	}
 	if !bytes.Contains(first, []byte(plug.HostLinkName("c1", "eth0"))) {
 		t.Errorf("the result names no host link: %s", first)
 	}
 	w.Reaches(ns, 101)
-	w.must(call{verb: "CHECK", container: "c1", netns: ns, prev: first})
-	w.must(call{verb: "DEL", container: "c1", netns: ns, prev: first})
-	w.must(call{verb: "DEL", container: "c1"})
-	w.empty(ns)
+	w.mustRun(call{verb: "CHECK", container: "c1", netns: ns, prev: first})
+	w.mustRun(call{verb: "DEL", container: "c1", netns: ns, prev: first})
+	w.mustRun(call{verb: "DEL", container: "c1"})
+	w.expectNothingLeft(ns)
 	// The runtime may call DEL without a namespace.
-	w.must(call{verb: "ADD", container: "c2", netns: ns})
-	w.must(call{verb: "DEL", container: "c2"})
-	w.empty(ns)
+	w.mustRun(call{verb: "ADD", container: "c2", netns: ns})
+	w.mustRun(call{verb: "DEL", container: "c2"})
+	w.expectNothingLeft(ns)
 }
 
-func (w *vm) empty(pods ...*os.File) {
+func (w *vm) expectNothingLeft(pods ...*os.File) {
 	w.world.t.Helper()
-	if left := w.left(); left != "" {
+	if left := w.ourDevices(); left != "" {
 		w.world.t.Errorf("left: %s", left)
 	}
 	for _, ns := range pods {
@@ -91,28 +91,28 @@ func TestVLANRefusals(t *testing.T) {
 		"is for a node with Open vSwitch, but this": podClaim("uid-1"),
 	} {
 		w.claims.put(ip)
-		if _, told := w.run(call{verb: "ADD", container: "c1", netns: w.Pod("a")}); told == nil || !strings.Contains(told.Details, says) {
-			t.Errorf("got %v, want %q", told, says)
+		if _, failure := w.run(call{verb: "ADD", container: "c1", netns: w.Pod("a")}); failure == nil || !strings.Contains(failure.Details, says) {
+			t.Errorf("got %v, want %q", failure, says)
 		}
 		w.Forget("a")
 	}
-	w.empty()
+	w.expectNothingLeft()
 	w.attacher.nic = "eth7"
-	if _, told := w.run(call{verb: "STATUS"}); told == nil || told.Code != types.ErrPluginNotAvailable || !strings.Contains(told.Details, "eth7") {
-		t.Errorf("STATUS: %v", told)
+	if _, failure := w.run(call{verb: "STATUS"}); failure == nil || failure.Code != types.ErrPluginNotAvailable || !strings.Contains(failure.Details, "eth7") {
+		t.Errorf("STATUS: %v", failure)
 	}
 }
 
-func TestVLANGCKeepsTheLiving(t *testing.T) {
+func TestVLANGCKeepsRunningPods(t *testing.T) {
 	w := startVM(t)
 	dead, live := w.Pod("dead"), w.Pod("live")
 	w.claims.put(tagged("uid-1", 101))
-	w.must(call{verb: "ADD", container: "dead", netns: dead})
+	w.mustRun(call{verb: "ADD", container: "dead", netns: dead})
 	w.claims.put(tagged("uid-2", 102))
-	w.must(call{verb: "ADD", container: "live", uid: "uid-2", netns: live})
-	w.must(call{verb: "GC", keep: []types.GCAttachment{{ContainerID: "live", IfName: "eth0"}}})
-	if tags := slices.Concat(w.VLANs(dead), w.VLANs(live)); !slices.Equal(tags, []int{102}) || w.left() != plug.HostLinkName("live", "eth0") {
-		t.Errorf("VLANs %v, links %s", tags, w.left())
+	w.mustRun(call{verb: "ADD", container: "live", uid: "uid-2", netns: live})
+	w.mustRun(call{verb: "GC", keep: []types.GCAttachment{{ContainerID: "live", IfName: "eth0"}}})
+	if tags := slices.Concat(w.VLANs(dead), w.VLANs(live)); !slices.Equal(tags, []int{102}) || w.ourDevices() != plug.HostLinkName("live", "eth0") {
+		t.Errorf("VLANs %v, links %s", tags, w.ourDevices())
 	}
 	w.Reaches(live, 102)
 }
@@ -122,7 +122,7 @@ func TestVLANFollowsClaim(t *testing.T) {
 	w := startVM(t)
 	ns := w.Pod("a")
 	w.claims.put(tagged("uid-1", 101))
-	w.must(call{verb: "ADD", container: "c1", netns: ns})
+	w.mustRun(call{verb: "ADD", container: "c1", netns: ns})
 	moved := func() []nestedPod {
 		links, err := w.plugger.machine.Links()
 		if err != nil {
@@ -149,7 +149,7 @@ func TestVLANProbes(t *testing.T) {
 	w := startVM(t)
 	ns := w.Pod("a")
 	w.claims.put(tagged("uid-1", 101))
-	w.must(call{verb: "ADD", container: "c1", netns: ns})
+	w.mustRun(call{verb: "ADD", container: "c1", netns: ns})
 	links, err := w.plugger.machine.Links()
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestVLANCleanup(t *testing.T) {
 	w := startVM(t)
 	ns := w.Pod("a")
 	w.claims.put(tagged("uid-1", 101))
-	w.must(call{verb: "ADD", container: "c1", netns: ns})
+	w.mustRun(call{verb: "ADD", container: "c1", netns: ns})
 	w.stop()
 	h := netns.NsHandle(w.Node.Fd())
 	c := cleaner{
@@ -183,6 +183,6 @@ func TestVLANCleanup(t *testing.T) {
 		if err := c.removeNetwork(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		w.empty(ns)
+		w.expectNothingLeft(ns)
 	}
 }

@@ -168,7 +168,7 @@ func (w *Trunk) Answers(server, client *os.File, address, as string) {
 	defer func() { l.Close(); <-done }()
 	var seen []byte
 	w.must(ovstest.Inside(client, func() (err error) {
-		seen, err = hear(address)
+		seen, err = readFrom(address)
 		return err
 	}))
 	if string(seen) != as {
@@ -176,7 +176,7 @@ func (w *Trunk) Answers(server, client *os.File, address, as string) {
 	}
 }
 
-func hear(address string) ([]byte, error) {
+func readFrom(address string) ([]byte, error) {
 	c, err := net.DialTimeout("tcp4", address, 20*time.Second)
 	if err != nil {
 		return nil, err
