@@ -181,12 +181,12 @@ func (f ClusterFacts) conflict(prefixes []netip.Prefix) error {
 		if err != nil || s.Spec.Vpc != f.NodeVpc {
 			continue
 		}
-		if a, b, ok := overlap(prefixes, others); ok {
+		if a, b, ok := firstOverlap(prefixes, others); ok {
 			return refuse(a, b, "Subnet "+s.Name)
 		}
 	}
 	for _, n := range f.Nodes {
-		if a, b, ok := overlap(prefixes, []netip.Prefix{netip.PrefixFrom(n.Addr, n.Addr.BitLen())}); ok {
+		if a, b, ok := firstOverlap(prefixes, []netip.Prefix{netip.PrefixFrom(n.Addr, n.Addr.BitLen())}); ok {
 			return refuse(a, b, "Node "+n.Node)
 		}
 	}
@@ -194,7 +194,7 @@ func (f ClusterFacts) conflict(prefixes []netip.Prefix) error {
 		return nil
 	}
 	for _, n := range f.Router.Interfaces {
-		if a, b, ok := overlap(prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
+		if a, b, ok := firstOverlap(prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
 			return refuse(a, b, "network "+n.Network+" on the router")
 		}
 	}

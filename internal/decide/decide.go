@@ -101,7 +101,7 @@ func NetOf(s *v1.SubnetSpec) (Net, error) {
 		n.Excluded = append(n.Excluded, netipx.IPRangeFrom(g, g))
 	}
 	for _, text := range s.ExcludeIPs {
-		r, err := rangeOf(text)
+		r, err := parseRange(text)
 		if err != nil {
 			return Net{}, err
 		}
@@ -133,7 +133,7 @@ func (n *Net) setGateways(text string) error {
 	return nil
 }
 
-func rangeOf(text string) (netipx.IPRange, error) {
+func parseRange(text string) (netipx.IPRange, error) {
 	from, to, isRange := strings.Cut(text, "..")
 	if !isRange {
 		to = from
@@ -147,9 +147,9 @@ func rangeOf(text string) (netipx.IPRange, error) {
 	return r, nil
 }
 
-// overlap returns two prefixes, one of each list, that have an address in common;
-// false if there are none.
-func overlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
+// firstOverlap returns two prefixes, one of each list, that have an address in
+// common; false if there are none.
+func firstOverlap(a, b []netip.Prefix) (netip.Prefix, netip.Prefix, bool) {
 	for _, x := range a {
 		for _, y := range b {
 			if x.Overlaps(y) {

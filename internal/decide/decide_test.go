@@ -16,7 +16,7 @@ import (
 )
 
 // A Subnet on fabric ovn with an interface on a Neutron router.
-func TestSubnetOnNeutronsRouter(t *testing.T) {
+func TestSubnetOnNeutronRouter(t *testing.T) {
 	got, report, err := decidetest.Parts(Subnet(SubnetFacts{
 		Name: "net2", Subnet: decidetest.Subnet("net2", decidetest.Router, "12.0.1.0/24", "net2"), Vpc: decidetest.Vpc(decidetest.Router, "net2"),
 		Router:      &Router{Name: decidetest.Router, MTU: 1400, Interfaces: []RouterInterface{{Prefix: decidetest.Prefix("192.168.1.0/24"), Network: "neutron-cd59"}}},

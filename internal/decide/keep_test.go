@@ -21,7 +21,7 @@ import (
 // invalidRange is a range that the CRD's schema accepts although it is invalid.
 const invalidRange = "10.16.0.6..10.16.0.5"
 
-func TestASubnetThatCannotBeReadStays(t *testing.T) {
+func TestSubnetWithInvalidSpecStays(t *testing.T) {
 	s := decidetest.Subnet("ovn-default", v1.DefaultVpc, "10.16.0.0/16")
 	s.Spec.ExcludeIPs = []string{invalidRange}
 	s.Status = v1.SubnetStatus{Gateway: "10.16.0.1", MTU: 1400, V4UsingIPs: 3}
@@ -46,7 +46,7 @@ func TestASubnetThatCannotBeReadStays(t *testing.T) {
 }
 
 // Other units may still use its network and read its status.
-func TestADeletedSubnetKeepsItsStatus(t *testing.T) {
+func TestDeletedSubnetKeepsItsStatus(t *testing.T) {
 	s := decidetest.Subnet("net2", "", "12.0.1.0/24")
 	s.DeletionTimestamp, s.Status = &metav1.Time{Time: time.Unix(9, 0)}, v1.SubnetStatus{Gateway: "12.0.1.1", MTU: 1400}
 	d := Subnet(SubnetFacts{Name: s.Name, Subnet: s})
@@ -55,7 +55,7 @@ func TestADeletedSubnetKeepsItsStatus(t *testing.T) {
 	}
 }
 
-func TestASubnetThatIsRefusedKeepsItsStatus(t *testing.T) {
+func TestRefusedSubnetKeepsItsStatus(t *testing.T) {
 	s := decidetest.Subnet("net2", decidetest.Router, "12.0.1.0/24")
 	s.Spec.NatOutgoing, s.Spec.MTU = true, 9000
 	s.Status = v1.SubnetStatus{Gateway: "12.0.1.1", MTU: 1400}
@@ -66,7 +66,7 @@ func TestASubnetThatIsRefusedKeepsItsStatus(t *testing.T) {
 }
 
 // A Subnet with an invalid spec still has its prefix, and allocates no addresses.
-func TestWhatIsReadOfASubnetThatCannotBe(t *testing.T) {
+func TestInvalidSubnetKeepsItsPrefix(t *testing.T) {
 	s := decidetest.ReadySubnet("a", "ovn")
 	s.Spec.ExcludeIPs = []string{"10.1.0.6..10.1.0.5"}
 	net, err := LeasesOf(&s.Spec)
@@ -83,7 +83,7 @@ func TestWhatIsReadOfASubnetThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestANodeKeepsItsPortWhenItsSubnetCannotBeRead(t *testing.T) {
+func TestNodeKeepsItsPortIfSubnetIsInvalid(t *testing.T) {
 	for _, home := range []string{"", decidetest.Router} {
 		f := NodeFacts{Name: "n", NodeVpc: home, Leases: decidetest.Leases{}, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", UID: "u"}}}
 		f.NodeSubnet = decidetest.Subnet(v1.JoinSubnet, v1.DefaultVpc, decidetest.CIDRs[v1.JoinSubnet])
@@ -115,7 +115,7 @@ func TestANodeKeepsItsPortWhenItsSubnetCannotBeRead(t *testing.T) {
 
 // If a Node's annotation names a port that does not exist, no pod moves to
 // another port.
-func TestAParentPortThatIsNotThereMovesNoPod(t *testing.T) {
+func TestMissingParentPortMovesNoPod(t *testing.T) {
 	n := worker()
 	n.Annotations[v1.ParentPort] = "typo"
 	claim := &v1.IP{}
@@ -143,7 +143,7 @@ func TestServiceNetworkInUseStays(t *testing.T) {
 }
 
 // A Vpc keeps its router if another router of the same name appears.
-func TestAVpcKeepsItsRouter(t *testing.T) {
+func TestVpcKeepsItsRouter(t *testing.T) {
 	theirs := &Router{Name: "r"}
 	decidetest.Keeps(t, "a Vpc", Vpc(VpcFacts{Name: "blue", Vpc: decidetest.Vpc("blue"), Router: theirs}), "NameTaken")
 	decidetest.Keeps(t, "the default Vpc", Vpc(VpcFacts{Name: v1.DefaultVpc, Vpc: decidetest.Vpc(v1.DefaultVpc), Router: theirs}), "NameTaken")

@@ -22,7 +22,7 @@ func namespace(name, subnet string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"subnet": subnet}}}
 }
 
-func TestWhichNamespacesHaveSubnets(t *testing.T) {
+func TestHasSubnet(t *testing.T) {
 	going := namespace("a", "own")
 	now := metav1.Now()
 	going.DeletionTimestamp = &now
@@ -90,7 +90,7 @@ func TestNamespaceSubnet(t *testing.T) {
 }
 
 // A Subnet of a user that only has the label is not deleted.
-func TestLabelsOfOthers(t *testing.T) {
+func TestUsersSubnetWithLabelStays(t *testing.T) {
 	s := decidetest.ReadySubnet("mine", "neutron")
 	s.Labels = map[string]string{v1.LabelNamespace: "a"}
 	if _, report, _ := decidetest.Parts(Subnet(SubnetFacts{Name: "mine", Subnet: s, Vpc: decidetest.Vpc(decidetest.Router, "a"), Router: &Router{Name: decidetest.Router}})); report.Action != Hold {

@@ -65,7 +65,7 @@ func ParentPortSelectorOf(n *corev1.Node, claim *v1.IP) ParentPortSelector {
 		return c
 	}
 	c.Port = cmp.Or(n.Labels[v1.ParentPort], n.Annotations[v1.ParentPort])
-	c.Server = serverOf(n.Spec.ProviderID)
+	c.Server = serverID(n.Spec.ProviderID)
 	for _, mac := range strings.FieldsFunc(n.Annotations[v1.AnnotationMACs], func(r rune) bool { return r == ',' }) {
 		c.NICs = append(c.NICs, intent.MAC(strings.ToLower(mac)))
 	}
@@ -77,10 +77,10 @@ func ParentPortSelectorOf(n *corev1.Node, claim *v1.IP) ParentPortSelector {
 	return c
 }
 
-// serverOf returns the server's id in a provider id of the form
+// serverID returns the server's id in a provider id of the form
 // "openstack:///<server>" or "openstack://<region>/<server>"; empty for any
 // other.
-func serverOf(providerID string) string {
+func serverID(providerID string) string {
 	rest, ok := strings.CutPrefix(providerID, "openstack://")
 	if !ok {
 		return ""

@@ -13,7 +13,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-func TestWhichPlugANodeUses(t *testing.T) {
+func TestPlug(t *testing.T) {
 	for _, row := range []struct {
 		name                string
 		labels, annotations map[string]string
@@ -53,7 +53,7 @@ func candidate(id, mac, server, addr string) ParentCandidate {
 	return ParentCandidate{ID: id, MAC: intent.MAC(mac), Server: server, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}
 }
 
-func TestWhichPortANodeHas(t *testing.T) {
+func TestParentPort(t *testing.T) {
 	mine := candidate("mine", "fa:16:3e:00:00:01", "vm", "10.0.0.5")
 	second := candidate("second", "fa:16:3e:00:00:02", "vm", "10.9.0.1")
 	other := candidate("other", "fa:16:3e:00:00:03", "else", "10.0.0.5")
@@ -105,7 +105,7 @@ func portID(p *ParentPort) string {
 	return p.Port
 }
 
-func TestANodeThatIsTakenForAVirtualMachine(t *testing.T) {
+func TestNodeThatSeemsNestedKeepsItsPort(t *testing.T) {
 	f := NodeFacts{Name: "w", Node: worker(), NodeSubnet: decidetest.Subnet(v1.JoinSubnet, v1.DefaultVpc, decidetest.CIDRs[v1.JoinSubnet]), Leases: decidetest.Leases{}}
 	f.NodeSubnet.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
 	before, ip, err := decidetest.Parts(Node(f))
@@ -123,7 +123,7 @@ func TestANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 	}
 }
 
-func TestANodeThatIsAVirtualMachineHasNothingInOVN(t *testing.T) {
+func TestNestedNodeHasNothingInOVN(t *testing.T) {
 	f := NodeFacts{Name: "w", Node: worker(), Nested: true, Parent: &ParentPort{Port: "vm-port", MAC: "fa:16:3e:00:00:01"}, Leases: decidetest.Leases{}}
 	want, ip, err := decidetest.Parts(Node(f))
 	if !want.Empty() || ip != nil || err != nil {

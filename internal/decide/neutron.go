@@ -83,7 +83,7 @@ func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 	want := intent.Want{Fabric: intent.FabricNeutron}
 	if s.Existing == "" {
 		if len(f.Subnet.Spec.ExcludeIPs) > 0 {
-			s.Ranges = rangesOf(net)
+			s.Ranges = allocationRanges(net)
 		}
 		if f.Subnet.Labels[v1.LabelNamespace] != "" && f.PerNamespace != nil {
 			s.SubnetPool = f.PerNamespace.Pool
@@ -96,8 +96,8 @@ func neutronSubnet(f SubnetFacts, net Net) intent.Want {
 	return want
 }
 
-// rangesOf returns the addresses that pods may have.
-func rangesOf(net Net) []intent.Range {
+// allocationRanges returns the addresses that pods may have.
+func allocationRanges(net Net) []intent.Range {
 	var b netipx.IPSetBuilder
 	for _, p := range net.Prefixes {
 		r := netipx.RangeOfPrefix(p)
@@ -184,12 +184,12 @@ func Bind(ip *v1.IP, b intent.PortStatus) {
 			s.V6Gateway = g.String()
 		}
 	}
-	s.Routes = routesVia(s)
+	s.Routes = routesWithGateway(s)
 }
 
-// routesVia returns the claim's routes with the gateway of their family as next
-// hop. It leaves out routes of a family without a gateway.
-func routesVia(s *v1.IPSpec) []v1.Route {
+// routesWithGateway returns the claim's routes with the gateway of their family
+// as next hop. It leaves out routes of a family without a gateway.
+func routesWithGateway(s *v1.IPSpec) []v1.Route {
 	var out []v1.Route
 	for _, r := range s.Routes {
 		r.Gateway = s.V6Gateway

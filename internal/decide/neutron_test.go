@@ -18,7 +18,7 @@ import (
 
 // A new network gets an interface on the router; an existing network is only
 // read.
-func TestSubnetOfNeutrons(t *testing.T) {
+func TestNeutronSubnet(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		set  func(*v1.Subnet)
@@ -50,10 +50,10 @@ func TestSubnetOfNeutrons(t *testing.T) {
 	}
 }
 
-func TestRangesLeaveOutWhatIsExcluded(t *testing.T) {
+func TestRangesWithoutExcluded(t *testing.T) {
 	net, err := NetOf(&v1.SubnetSpec{CIDRBlock: "10.1.0.0/28", ExcludeIPs: []string{"10.1.0.4..10.1.0.6"}})
 	want := []intent.Range{{First: decidetest.Addr("10.1.0.2"), Last: decidetest.Addr("10.1.0.3")}, {First: decidetest.Addr("10.1.0.7"), Last: decidetest.Addr("10.1.0.14")}}
-	if diff := cmp.Diff(want, rangesOf(net), decidetest.Compare); diff != "" || err != nil {
+	if diff := cmp.Diff(want, allocationRanges(net), decidetest.Compare); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
 }
@@ -112,7 +112,7 @@ func TestServiceNetwork(t *testing.T) {
 
 // An existing network is used as soon as it is on the router, and none is
 // created.
-func TestServiceNetworkGiven(t *testing.T) {
+func TestExistingServiceNetwork(t *testing.T) {
 	f := ClusterFacts{
 		NodeVpc: decidetest.Router, ServiceNetwork: "net", Router: &Router{Name: decidetest.Router},
 		CIDRs: []*networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: MainCIDR}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16"}}}},
@@ -144,7 +144,7 @@ func TestServiceNetworkStays(t *testing.T) {
 }
 
 // A Subnet does not overlap with its own network on the router, only with others.
-func TestRefusedSubnetsOfNeutrons(t *testing.T) {
+func TestRefusedNeutronSubnets(t *testing.T) {
 	on := func(segment string) *Router {
 		return &Router{Name: decidetest.Router, Interfaces: []RouterInterface{{Prefix: decidetest.Prefix("10.1.0.1/24"), Network: segment}}}
 	}

@@ -44,16 +44,16 @@ func Node(f NodeFacts) intent.Decision[*v1.IP] {
 	case f.Node == nil, f.Nested && f.Parent != nil:
 		return intent.Remove[*v1.IP](nil)
 	case f.keepsSwitch():
-		return f.port(NoParent(f.Name))
+		return f.decidePort(NoParent(f.Name))
 	case f.Nested: // Anything in the network belongs to an earlier Node of the same name.
 		return intent.Withdraw[*v1.IP](nil, NoParent(f.Name))
 	}
-	return f.port(nil)
+	return f.decidePort(nil)
 }
 
-// port decides for a node that has a port of its own. problem is reported if
+// decidePort decides for a node that has a port of its own. problem is reported if
 // there is no other.
-func (f NodeFacts) port(problem error) intent.Decision[*v1.IP] {
+func (f NodeFacts) decidePort(problem error) intent.Decision[*v1.IP] {
 	if NodeVpcOf(f.NodeVpc) != v1.DefaultVpc {
 		return nodeInNeutron(f, problem)
 	}

@@ -16,7 +16,7 @@ import (
 func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
 	// The guard group does not depend on the port: pods join it before the node
 	// has one.
-	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guard()}}
+	want := intent.Want{Fabric: intent.FabricNeutron, Groups: []intent.Group{f.guardGroup()}}
 	if f.Claim != nil && IPUnit(f.Claim) != NodeUnit(f.Name) {
 		return intent.ApplyWith[*v1.IP](want, nil, NameTaken(f.Claim))
 	}
@@ -42,9 +42,9 @@ func nodeInNeutron(f NodeFacts, problem error) intent.Decision[*v1.IP] {
 	return intent.ApplyWith(want, ip, problem)
 }
 
-// guard returns the group that lets the node reach its pods. It contains the
+// guardGroup returns the group that lets the node reach its pods. It contains the
 // node's own addresses and, once it has one, its address on the pods' network.
-func (f NodeFacts) guard() intent.Group {
+func (f NodeFacts) guardGroup() intent.Group {
 	var addrs []netip.Addr
 	for _, a := range f.Node.Status.Addresses {
 		if addr, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {

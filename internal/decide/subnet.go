@@ -257,21 +257,21 @@ func checkSubnets(f SubnetFacts, net Net) error {
 		if Older(o, f.Subnet) > 0 {
 			continue
 		}
-		if sharePortName(f, o) {
+		if samePortNames(f, o) {
 			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("the ports of Subnet %s of Vpc %s have the same names: choose another name", o.Name, o.Spec.Vpc)}
 		}
 		other, err := PrefixesOf(&o.Spec)
 		if err != nil || o.Spec.Vpc != f.Subnet.Spec.Vpc {
 			continue
 		}
-		if a, b, ok := overlap(net.Prefixes, other); ok {
+		if a, b, ok := firstOverlap(net.Prefixes, other); ok {
 			return overlapProblem(a, b, "Subnet "+o.Name+" of the same Vpc")
 		}
 	}
 	return nil
 }
 
-func sharePortName(f SubnetFacts, o *v1.Subnet) bool {
+func samePortNames(f SubnetFacts, o *v1.Subnet) bool {
 	vpc := f.Subnet.Spec.Vpc
 	return networkPort(f.Name, vpc) == networkPort(o.Name, o.Spec.Vpc) ||
 		routerPort(f.PortPrefix, f.Name, vpc) == routerPort(f.PortPrefix, o.Name, o.Spec.Vpc)
@@ -313,7 +313,7 @@ func checkRouter(f SubnetFacts, net Net) error {
 		if n.Network == f.Name {
 			return intent.Stop{Reason: "NameTaken", Why: fmt.Sprintf("router %s has a network %s that is not ours: choose another name", f.Router.Name, n.Network)}
 		}
-		if a, b, ok := overlap(net.Prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
+		if a, b, ok := firstOverlap(net.Prefixes, []netip.Prefix{n.Prefix.Masked()}); ok {
 			return overlapProblem(a, b, fmt.Sprintf("network %s on router %s", n.Network, f.Router.Name))
 		}
 	}

@@ -54,7 +54,7 @@ func Vpc(f VpcFacts) intent.Decision[VpcReport] {
 }
 
 func externalVpc(f VpcFacts) intent.Decision[VpcReport] {
-	there := foreign(f.Router)
+	there := isForeign(f.Router)
 	switch {
 	case f.Vpc == nil && there:
 		return intent.Remove(VpcReport{Action: Make})
@@ -85,7 +85,7 @@ func ourVpc(f VpcFacts) intent.Decision[VpcReport] {
 	}
 	report := VpcReport{Action: Hold, Status: vpcStatus(f)}
 	switch {
-	case f.Vpc.DeletionTimestamp.IsZero() && foreign(f.Router):
+	case f.Vpc.DeletionTimestamp.IsZero() && isForeign(f.Router):
 		return intent.Keep(report, routerTaken(f.Name))
 	case f.Vpc.DeletionTimestamp.IsZero():
 		return intent.Apply(routerWant(f.Name), report)
@@ -108,15 +108,15 @@ func defaultVpc(f VpcFacts) intent.Decision[VpcReport] {
 		report.Action = Release
 	}
 	switch {
-	case foreign(f.Router) && report.Action == Release:
+	case isForeign(f.Router) && report.Action == Release:
 		return intent.Withdraw(report, routerTaken(f.Name)) // otherwise the object could never be deleted
-	case foreign(f.Router):
+	case isForeign(f.Router):
 		return intent.Keep(report, routerTaken(f.Name))
 	}
 	return intent.Apply(routerWant(f.Name), report)
 }
 
-func foreign(r *Router) bool { return r != nil && !r.Ours }
+func isForeign(r *Router) bool { return r != nil && !r.Ours }
 
 func routerWant(name string) intent.Want {
 	return intent.Want{Routers: []intent.Router{{Name: name}}}

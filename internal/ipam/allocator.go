@@ -108,7 +108,7 @@ func (b *Allocator) Drop(name string) {
 func (b *Allocator) Next(name, owner string) ([]netip.Addr, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if held := b.lease(owner, name); len(held) > 0 {
+	if held := b.addrsOf(owner, name); len(held) > 0 {
 		return slices.Clone(held), nil
 	}
 	n := b.nets[name]
@@ -269,7 +269,7 @@ func (b *Allocator) network(name string) *network {
 	return b.nets[name]
 }
 
-func (b *Allocator) lease(owner, name string) []netip.Addr {
+func (b *Allocator) addrsOf(owner, name string) []netip.Addr {
 	for _, l := range b.owners[owner] {
 		if l.Network == name {
 			return l.Addrs

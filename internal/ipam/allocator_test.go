@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestNextGoesOnInTurn(t *testing.T) {
+func TestNextIsRoundRobin(t *testing.T) {
 	b := newAllocator(t, "10.0.0.0/29", "10.0.0.1", "10.0.0.3-10.0.0.4")
 	first, second := next(t, b, "a"), next(t, b, "b")
 	b.Free("a")
@@ -203,9 +203,9 @@ func (m model) compare(t *rapid.T, b *Allocator) {
 	}
 }
 
-func TestUsedFindsWhatIsFree(t *testing.T) {
+func TestUsedNext(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		var u used
+		var u offsetSet
 		in := map[uint64]bool{}
 		base := rapid.SampledFrom([]uint64{0, 4000, 1 << 30, ^uint64(0) - 300}).Draw(rt, "base")
 		for i := range rapid.IntRange(1, 8).Draw(rt, "runs") {
@@ -248,19 +248,19 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-type fataler interface {
+type testingT interface {
 	Helper()
 	Fatal(args ...any)
 }
 
-func newAllocator(t fataler, prefix string, excluded ...string) *Allocator {
+func newAllocator(t testingT, prefix string, excluded ...string) *Allocator {
 	t.Helper()
 	b := &Allocator{}
 	define(t, b, prefix, excluded...)
 	return b
 }
 
-func define(t fataler, b *Allocator, prefix string, excluded ...string) {
+func define(t testingT, b *Allocator, prefix string, excluded ...string) {
 	t.Helper()
 	var ranges []netipx.IPRange
 	for _, e := range excluded {
@@ -278,7 +278,7 @@ func define(t fataler, b *Allocator, prefix string, excluded ...string) {
 	}
 }
 
-func next(t fataler, b *Allocator, owner string) string {
+func next(t testingT, b *Allocator, owner string) string {
 	t.Helper()
 	got, err := b.Next("n", owner)
 	if err != nil {

@@ -15,7 +15,7 @@ type pool struct {
 	prefix netip.Prefix
 	// excluded is sorted, within prefix, and its ranges do not touch each other.
 	excluded []netipx.IPRange
-	used     used
+	used     offsetSet
 	// cursor is the offset after the address that was allocated last.
 	cursor uint64
 	// count is how many addresses are used. taken is how many of those are not
@@ -56,14 +56,14 @@ func setOf(p netip.Prefix) *netipx.IPSet {
 // excluded. At the end of the network it continues at the start, once. It returns
 // false if there is none.
 func (p *pool) next() (netip.Addr, bool) {
-	if x, ok := p.from(p.cursor); ok {
+	if x, ok := p.firstFree(p.cursor); ok {
 		return p.at(x), true
 	}
-	x, ok := p.from(0)
+	x, ok := p.firstFree(0)
 	return p.at(x), ok
 }
 
-func (p *pool) from(x uint64) (uint64, bool) {
+func (p *pool) firstFree(x uint64) (uint64, bool) {
 	for x <= p.last() {
 		free, ok := p.used.next(x)
 		if !ok || free > p.last() {
@@ -137,18 +137,18 @@ func (p *pool) last() uint64 {
 	return ^uint64(0)
 }
 
-func (p *pool) offset(a netip.Addr) uint64 { return low(a) - low(p.prefix.Addr()) }
+func (p *pool) offset(a netip.Addr) uint64 { return lowBits(a) - lowBits(p.prefix.Addr()) }
 
 func (p *pool) at(x uint64) netip.Addr {
 	b := p.prefix.Addr().As16()
-	binary.BigEndian.PutUint64(b[8:], low(p.prefix.Addr())+x)
+	binary.BigEndian.PutUint64(b[8:], lowBits(p.prefix.Addr())+x)
 	if p.prefix.Addr().Is4() {
 		return netip.AddrFrom16(b).Unmap()
 	}
 	return netip.AddrFrom16(b)
 }
 
-func low(a netip.Addr) uint64 {
+func lowBits(a netip.Addr) uint64 {
 	b := a.As16()
 	return binary.BigEndian.Uint64(b[8:])
 }

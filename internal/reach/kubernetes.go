@@ -43,7 +43,7 @@ func (w World) allowsService(s *corev1.Service, f Flow) bool {
 func (w World) Backends(s *corev1.Service, f Flow) []Flow {
 	var out []Flow
 	for _, sp := range s.Spec.Ports {
-		if int(sp.Port) != f.Port || lower(string(sp.Protocol)) != f.Protocol {
+		if int(sp.Port) != f.Port || protocolName(string(sp.Protocol)) != f.Protocol {
 			continue
 		}
 		for _, p := range w.Pods {
@@ -164,10 +164,10 @@ func protocol(p *corev1.Protocol) string {
 	if p == nil {
 		return "tcp"
 	}
-	return lower(string(*p))
+	return protocolName(string(*p))
 }
 
-func lower(protocol string) string {
+func protocolName(protocol string) string {
 	if protocol == "" {
 		return "tcp"
 	}
@@ -182,7 +182,7 @@ func portNamed(p *corev1.Pod, name, protocol string) int {
 	}
 	for _, c := range p.Spec.Containers {
 		for _, cp := range c.Ports {
-			if cp.Name == name && lower(string(cp.Protocol)) == protocol {
+			if cp.Name == name && protocolName(string(cp.Protocol)) == protocol {
 				return int(cp.ContainerPort)
 			}
 		}

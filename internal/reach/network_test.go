@@ -29,7 +29,7 @@ func network(t interface{ Fatalf(string, ...any) }, w reach.World) reach.Network
 		pods[p.Namespace+"/"+p.Name] = policyPod(w, p)
 	}
 	standard, _, _ := parts(decide.Cluster(decide.ClusterFacts{}))
-	n := reach.Network{Groups: standard.Groups, Balancers: balancers(w)}
+	n := reach.Network{Groups: standard.Groups, LoadBalancers: loadBalancers(w)}
 	for _, p := range w.Policies {
 		want, _, err := parts(policy.Decide(policy.Facts{
 			Namespace: p.Namespace, Name: p.Name, Index: index, Ports: ports, Services: policyServices(w, pods), CloudGroups: cloudGroupIDs,
@@ -97,13 +97,13 @@ func policyServices(w reach.World, pods map[string]policy.Pod) []policy.Service 
 		return nil
 	}
 	var out []policy.Service
-	for _, b := range balancers(w) {
+	for _, b := range loadBalancers(w) {
 		out = append(out, policy.ServiceOf(b, at))
 	}
 	return out
 }
 
-func balancers(w reach.World) []intent.LoadBalancer {
+func loadBalancers(w reach.World) []intent.LoadBalancer {
 	var out []intent.LoadBalancer
 	for _, s := range w.Services {
 		b := intent.LoadBalancer{Name: s.Namespace + "/" + s.Name, VIP: netip.MustParseAddr(s.Spec.ClusterIP)}

@@ -15,7 +15,7 @@ import (
 )
 
 // The groups permit a flow if and only if the policies allow it.
-func TestGroupsAreThePolicies(t *testing.T) {
+func TestGroupsMatchPolicies(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld(t)

@@ -24,9 +24,9 @@ type Flow struct {
 // Network is a set of ports with their groups. As for security groups, a rule of
 // one of its groups must permit what a port sends and what it receives.
 type Network struct {
-	Ports     []Port
-	Groups    []intent.Group
-	Balancers []intent.LoadBalancer
+	Ports         []Port
+	Groups        []intent.Group
+	LoadBalancers []intent.LoadBalancer
 }
 
 // Port is an interface. An address without a Port is outside, and no rule
@@ -63,12 +63,12 @@ func (n Network) Passes(f Flow) bool {
 }
 
 func (n Network) members(f Flow) ([]intent.Member, bool) {
-	for _, b := range n.Balancers {
+	for _, b := range n.LoadBalancers {
 		if b.VIP != f.To {
 			continue
 		}
 		for _, l := range b.Listeners {
-			if lower(l.Protocol) == f.Protocol && l.Port == f.Port {
+			if protocolName(l.Protocol) == f.Protocol && l.Port == f.Port {
 				return l.Members, true
 			}
 		}

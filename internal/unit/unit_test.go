@@ -35,7 +35,7 @@ var (
 	errPlain = errors.New("connection refused")
 )
 
-func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
+func TestOutcomes(t *testing.T) {
 	for _, row := range []struct {
 		name           string
 		problem, apply error
@@ -79,7 +79,7 @@ func TestWhatIsToldAndWhenToLookAgain(t *testing.T) {
 }
 
 // A refused unit keeps what it has in the network, and the problem is reported.
-func TestWhatIsKeptIsNotApplied(t *testing.T) {
+func TestKeptIsNotApplied(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		d    intent.Decision[int]
@@ -105,7 +105,7 @@ func TestWhatIsKeptIsNotApplied(t *testing.T) {
 	}
 }
 
-func TestACacheThatIsBehindIsNoError(t *testing.T) {
+func TestStaleCacheIsNoError(t *testing.T) {
 	report := error(apierrors.NewConflict(schema.GroupResource{}, "a", errPlain))
 	held := false
 	u := Unit[int, int]{
@@ -125,7 +125,7 @@ func TestACacheThatIsBehindIsNoError(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeToldYetIsToldLater(t *testing.T) {
+func TestReportThatWaitsRunsAgain(t *testing.T) {
 	u := Unit[string, int]{
 		Gather: func(_ context.Context, n types.NamespacedName) (string, error) { return n.Name, nil },
 		Decide: func(string) intent.Decision[int] { return intent.Remove(0) },
@@ -138,7 +138,7 @@ func TestWhatCannotBeToldYetIsToldLater(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeKnownYetStays(t *testing.T) {
+func TestGatherThatWaitsChangesNothing(t *testing.T) {
 	f := &recorder{asked: map[intent.Unit]intent.Want{}}
 	u := Unit[int, int]{Kind: "pod", Gather: func(context.Context, types.NamespacedName) (int, error) { return 0, wait }}
 	res, err := u.On(f, nil, slog.New(slog.DiscardHandler)).Reconcile(t.Context(), request("ns", "a"))

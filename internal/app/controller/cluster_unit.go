@@ -30,7 +30,7 @@ type clusterUnit struct {
 	topology topology.Topology
 }
 
-func clusterName(s settings.Settings) intent.Unit { return intent.Unit("cluster/" + s.Cluster) }
+func clusterUnitName(s settings.Settings) intent.Unit { return intent.Unit("cluster/" + s.Cluster) }
 
 func (c clusterUnit) gather(ctx context.Context, n types.NamespacedName) (decide.ClusterFacts, error) {
 	var f decide.ClusterFacts
@@ -76,7 +76,7 @@ func (c clusterUnit) report(_ context.Context, f decide.ClusterFacts, r decide.C
 	if out.State == unit.Done || slices.Contains(report.Transient, out.Reason) {
 		return nil
 	}
-	c.log.Warn("creating what the cluster needs in Neutron failed", "unit", clusterName(c.topology.Settings), "reason", out.Reason, "err", out.Message)
+	c.log.Warn("creating what the cluster needs in Neutron failed", "unit", clusterUnitName(c.topology.Settings), "reason", out.Reason, "err", out.Message)
 	if main := f.Main(); main != nil {
 		c.reporter.Problem(main, out)
 	}
@@ -90,7 +90,7 @@ func (c clusterUnit) reportQuotas(f decide.ClusterFacts, r decide.ClusterReport)
 		return
 	}
 	if c.topology.Cloud.SetLowQuotas(r.LowQuotas) && r.LowQuotas != "" {
-		c.log.Warn("a quota may be too small", "unit", clusterName(c.topology.Settings), "err", r.LowQuotas)
+		c.log.Warn("a quota may be too small", "unit", clusterUnitName(c.topology.Settings), "err", r.LowQuotas)
 		c.reporter.Warn(main, "QuotaLow", r.LowQuotas)
 	}
 }

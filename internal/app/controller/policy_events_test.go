@@ -60,7 +60,7 @@ func (c *policyCluster) queued() []intent.Unit {
 	return out
 }
 
-func labelled(name, app string, ports ...corev1.ContainerPort) *corev1.Pod {
+func podWithLabel(name, app string, ports ...corev1.ContainerPort) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name, Labels: map[string]string{"app": app}},
 		Spec:       corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Ports: ports}}},
@@ -82,13 +82,13 @@ func allow(generation int64, pods, peers string, ports ...networkingv1.NetworkPo
 
 // Of a thousand pods, a policy's change runs only those that the policy affects
 // or affected.
-func TestAPolicyWakesOnlyItsPods(t *testing.T) {
+func TestPolicyRunsOnlyItsPods(t *testing.T) {
 	t.Parallel()
-	all := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, labelled("db", "db"), labelled("web", "web"), labelled("cache", "cache")}
+	all := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, podWithLabel("db", "db"), podWithLabel("web", "web"), podWithLabel("cache", "cache")}
 	for i := range 1000 {
-		all = append(all, labelled(fmt.Sprint("other", i), "other"))
+		all = append(all, podWithLabel(fmt.Sprint("other", i), "other"))
 	}
-	host, done, overlay := labelled("host", "db"), labelled("done", "db"), labelled("overlay", "db")
+	host, done, overlay := podWithLabel("host", "db"), podWithLabel("done", "db"), podWithLabel("overlay", "db")
 	host.Spec.HostNetwork, done.Status.Phase = true, corev1.PodSucceeded
 	claim := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "overlay.a"}, Spec: v1.IPSpec{
 		Namespace: "a", PodName: "overlay", Attach: v1.Attach{OVS: &v1.AttachOVS{IfaceID: "overlay.a"}},
@@ -118,13 +118,13 @@ func TestAPolicyWakesOnlyItsPods(t *testing.T) {
 
 // The first pod with a number for a port's name, and the last, run the policies
 // that use the name. Other pods run none.
-func TestNamedPortsWakePolicies(t *testing.T) {
+func TestNamedPortsRunPolicies(t *testing.T) {
 	t.Parallel()
 	name := intstr.FromString("sql")
 	np := allow(1, "db", "web", networkingv1.NetworkPolicyPort{Port: &name})
 	c := newPolicyCluster(np)
 	sql, other := corev1.ContainerPort{Name: "sql", ContainerPort: 5432}, corev1.ContainerPort{Name: "x", ContainerPort: 1}
-	one, two, three := labelled("one", "db", sql), labelled("two", "db", sql), labelled("three", "db", other)
+	one, two, three := podWithLabel("one", "db", sql), podWithLabel("two", "db", sql), podWithLabel("three", "db", other)
 	ended := one.DeepCopy()
 	ended.Status.Phase = corev1.PodFailed
 	for _, row := range []struct {
@@ -147,7 +147,7 @@ func TestNamedPortsWakePolicies(t *testing.T) {
 
 // Before Neutron has been read a pod's groups are not known, and a running pod
 // keeps those that it has.
-func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
+func TestGroupsWaitForNeutron(t *testing.T) {
 	t.Parallel()
 	c := newPolicyCluster()
 	c.Cloud = &cloud.Cloud{}
@@ -166,22 +166,22 @@ func TestNothingIsDecidedOfGroupsBeforeNeutronIsRead(t *testing.T) {
 
 // A new label of a pod runs that pod, a new label of a namespace the pods in it.
 // Other changes run nothing.
-func TestLabelsWakePods(t *testing.T) {
+func TestLabelsRunPods(t *testing.T) {
 	t.Parallel()
 	space := func(name, team string) *corev1.Namespace {
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"team": team}}}
 	}
-	elsewhere := labelled("c", "x")
+	elsewhere := podWithLabel("c", "x")
 	elsewhere.Namespace = "b"
-	c := newPolicyCluster(space("a", "red"), space("b", "red"), labelled("a", "x"), labelled("b", "x"), elsewhere)
+	c := newPolicyCluster(space("a", "red"), space("b", "red"), podWithLabel("a", "x"), podWithLabel("b", "x"), elsewhere)
 	c.Settings.Neutron = &settings.Neutron{}
 	for _, row := range []struct {
 		name          string
 		before, after client.Object
 		want          []intent.Unit
 	}{
-		{"a pod's label", labelled("a", "x"), labelled("a", "y"), []intent.Unit{"pod/a/a"}},
-		{"nothing of a pod", labelled("a", "x"), labelled("a", "x"), nil},
+		{"a pod's label", podWithLabel("a", "x"), podWithLabel("a", "y"), []intent.Unit{"pod/a/a"}},
+		{"nothing of a pod", podWithLabel("a", "x"), podWithLabel("a", "x"), nil},
 		{"a namespace's label", space("a", "red"), space("a", "blue"), []intent.Unit{"pod/a/a", "pod/a/b"}},
 		{"nothing of a namespace", space("a", "red"), space("a", "red"), nil},
 	} {

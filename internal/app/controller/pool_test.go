@@ -43,7 +43,7 @@ func (w *world) askPool(args []string) (string, error) {
 }
 
 // A controller that does not lead has no pools.
-func TestPoolsAreTheLeaders(t *testing.T) {
+func TestOnlyLeaderHasPools(t *testing.T) {
 	t.Parallel()
 	_, err := (&cluster{}).poolHandler()
 	if err == nil || err.Error() != "this controller does not lead: the pools are the leader's" {

@@ -70,7 +70,7 @@ func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 		e.queues.Add(intent.Unit("subnet/" + n.Name))
 	}
 	if name == e.topology.NodeVpc() {
-		e.queues.Add(clusterName(e.topology.Settings))
+		e.queues.Add(clusterUnitName(e.topology.Settings))
 	}
 }
 

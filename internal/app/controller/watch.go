@@ -44,7 +44,7 @@ func (c *cluster) watchCloud(ctx context.Context, f *fabrics.Fabrics) error {
 		Changed: c.queues.Add, AfterFirst: c.runAll,
 		AfterEach: func(ctx context.Context) error {
 			if !c.Settings.Overlay() && c.Cloud.ReadQuotas(ctx) {
-				c.queues.Add(clusterName(c.Settings))
+				c.queues.Add(clusterUnitName(c.Settings))
 			}
 			return c.pools().drain(ctx, "")
 		},
@@ -71,7 +71,7 @@ func heldPorts(ctx context.Context, r client.Reader) (map[string]intent.Unit, er
 // runAll runs all units that may have waited for Neutron.
 func (c *cluster) runAll(ctx context.Context) {
 	q, maps := c.queues, c.maps()
-	q.Add(clusterName(c.Settings))
+	q.Add(clusterUnitName(c.Settings))
 	if !c.Settings.Overlay() {
 		q.Add(intent.Unit("subnet/" + v1.PodSubnet))
 		for _, n := range maps.EveryService(ctx, nil) {
@@ -99,16 +99,16 @@ func (c *cluster) runAll(ctx context.Context) {
 	}
 }
 
-// balancerPause is the pause before a load balancer that failed repeatedly is
+// recreateDelay is the pause before a load balancer that failed repeatedly is
 // created again.
-const balancerPause = 5 * time.Second
+const recreateDelay = 5 * time.Second
 
 // newLoadBalancers returns Octavia's fabric. It uses Neutron's subnets.
 func (c *cluster) newLoadBalancers() *octavia.Fabric {
 	n := c.Settings.Neutron
 	return octavia.New(octavia.Options{
 		Owner: c.Settings.Cluster, Cloud: n.Cloud, CloudsFile: n.CloudsFile, Provider: n.LoadBalancerProvider,
-		Subnet: c.Cloud.SubnetID, RecreateDelay: pacing(c.Settings).atMost(balancerPause), Count: c.countCalls("octavia"), Log: c.log,
+		Subnet: c.Cloud.SubnetID, RecreateDelay: pacing(c.Settings).atMost(recreateDelay), Count: c.countCalls("octavia"), Log: c.log,
 	})
 }
 

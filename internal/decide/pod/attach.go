@@ -34,7 +34,7 @@ type attachment struct {
 // an intent.Wait if the node's parent port is not found. It then removes nothing
 // from the claim, because that port may come back.
 func attach(f Facts, ip *v1.IP) (attachment, error) {
-	bind(ip, f.Pod.Spec.NodeName)
+	setNode(ip, f.Pod.Spec.NodeName)
 	switch {
 	case !nested(f):
 		attachToSwitch(f, ip)
@@ -49,8 +49,8 @@ func attach(f Facts, ip *v1.IP) (attachment, error) {
 	return attachment{parent: f.Parent}, nil
 }
 
-// bind writes the pod's node into the claim; none if node is empty.
-func bind(ip *v1.IP, node string) {
+// setNode writes the pod's node into the claim; none if node is empty.
+func setNode(ip *v1.IP, node string) {
 	ip.Spec.NodeName = node
 	delete(ip.Labels, v1.LabelNode)
 	if node != "" {

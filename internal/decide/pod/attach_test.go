@@ -26,7 +26,7 @@ func nestedFacts() Facts {
 	}
 }
 
-func TestAPodInAVirtualMachine(t *testing.T) {
+func TestNestedPod(t *testing.T) {
 	f := nestedFacts()
 	want, ip, err := decidetest.Parts(Decide(f))
 	port := intent.Port{
@@ -56,7 +56,7 @@ func TestAPodInAVirtualMachine(t *testing.T) {
 }
 
 // A claim that was written before the node's plug was known is corrected.
-func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
+func TestClaimIsCorrectedWhenPlugIsKnown(t *testing.T) {
 	f := nestedFacts()
 	f.Nested, f.Parent = false, nil
 	_, early, err := decidetest.Parts(Decide(f))
@@ -77,7 +77,7 @@ func TestAPodThatIsPluggedOtherwiseThanThought(t *testing.T) {
 	}
 }
 
-func TestAPodWithoutItsNodesPort(t *testing.T) {
+func TestNestedPodWithoutParentPort(t *testing.T) {
 	f := nestedFacts()
 	_, ip, _ := decidetest.Parts(Decide(f))
 	decide.Bind(ip, intent.PortStatus{Tag: 7})
@@ -95,7 +95,7 @@ func TestAPodWithoutItsNodesPort(t *testing.T) {
 
 // A node whose Open vSwitch is stopped may seem to be a virtual machine: its
 // running pods keep what they have, on both fabrics.
-func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
+func TestPodOnNodeThatSeemsNested(t *testing.T) {
 	for _, home := range []string{"", decidetest.Router} {
 		f := nestedFacts()
 		f.Nested, f.Parent, f.NodeVpc = false, nil, home
@@ -124,7 +124,7 @@ func TestAPodOnANodeThatIsTakenForAVirtualMachine(t *testing.T) {
 
 // If some nodes are nested, a pod that is not bound has its address and its port,
 // but its claim is not written yet.
-func TestAPodThatMayBecomeNested(t *testing.T) {
+func TestPodThatMayBecomeNested(t *testing.T) {
 	f := nestedFacts()
 	f.Pod.Spec.NodeName, f.OnNode, f.Nested, f.Parent, f.SomeNested = "", false, false, nil, true
 	want, ip, err := decidetest.Parts(Decide(f))
@@ -133,7 +133,7 @@ func TestAPodThatMayBecomeNested(t *testing.T) {
 	}
 }
 
-func TestAPodOfNeutronsInAVirtualMachine(t *testing.T) {
+func TestNestedPodOnNeutron(t *testing.T) {
 	f := nestedFacts()
 	f.NodeVpc = decidetest.Router
 	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router

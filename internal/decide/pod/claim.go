@@ -86,7 +86,7 @@ func claim(f Facts, s *v1.Subnet) (*v1.IP, error) {
 }
 
 func claimOVN(f Facts, s *v1.Subnet) (*v1.IP, error) {
-	addrs, err := lease(f, s)
+	addrs, err := allocate(f, s)
 	if err != nil {
 		return nil, err
 	}
@@ -115,16 +115,16 @@ func claimNeutron(f Facts, s *v1.Subnet) (*v1.IP, error) {
 	if f.Pod.Annotations[v1.AnnotationIPAddress] == "" {
 		return ip, nil
 	}
-	addrs, err := lease(f, s)
+	addrs, err := allocate(f, s)
 	if err != nil {
 		return nil, err
 	}
 	return ip, decide.SetAddrs(ip, s, addrs)
 }
 
-// lease allocates the addresses that the pod asks for, or the next free ones. It
-// errs with an intent.Wait or an intent.Stop.
-func lease(f Facts, s *v1.Subnet) ([]netip.Addr, error) {
+// allocate allocates the addresses that the pod asks for, or the next free ones.
+// It errs with an intent.Wait or an intent.Stop.
+func allocate(f Facts, s *v1.Subnet) ([]netip.Addr, error) {
 	text := f.Pod.Annotations[v1.AnnotationIPAddress]
 	if text == "" {
 		return f.Leases.Next(s.Name, unitOf(f))

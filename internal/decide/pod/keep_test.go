@@ -13,7 +13,7 @@ import (
 )
 
 // A running pod keeps its port, whatever its annotations ask for now.
-func TestAPodKeepsItsPort(t *testing.T) {
+func TestPodKeepsItsPort(t *testing.T) {
 	f := nestedFacts()
 	f.Nested, f.Parent, f.NodeVpc = false, nil, decidetest.Router
 	f.Subnets[0].Name, f.Subnets[0].Spec.Provider, f.Subnets[0].Spec.Vpc = v1.PodSubnet, "neutron", decidetest.Router
@@ -37,7 +37,7 @@ func TestAPodKeepsItsPort(t *testing.T) {
 	}
 }
 
-func TestPathThroughRefusal(t *testing.T) {
+func TestRefusedSubnetKeepsItsNetwork(t *testing.T) {
 	w := newWorld()
 	for _, name := range []string{"router", "subnet/a"} {
 		w.add(name)

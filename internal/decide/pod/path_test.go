@@ -267,7 +267,7 @@ func (w *world) settle(t interface{ Fatal(...any) }, order []string) {
 // nothing of a deleted object is left. Once all pods are deleted, what is wanted
 // does not depend on the order. The only exception are Subnets that are refused
 // then: they keep what they had, or have nothing.
-func TestPathDoesNotMatter(t *testing.T) {
+func TestOrderDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld()
 		for i := range rapid.IntRange(1, 15).Draw(rt, "steps") {

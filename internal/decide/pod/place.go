@@ -21,14 +21,14 @@ type PlaceFacts struct {
 // there is none. It returns both the Subnet and an error if the pod may not have
 // an address there, or not yet.
 func place(f Facts) (*v1.Subnet, error) {
-	s, err := find(f)
+	s, err := findSubnet(f)
 	if err != nil {
 		return nil, err
 	}
 	return s, checkAllowed(f, s)
 }
 
-// find returns the first of these:
+// findSubnet returns the first of these:
 //
 //   - the Subnet in the pod's annotation,
 //   - the Subnet that names the pod's namespace,
@@ -39,31 +39,31 @@ func place(f Facts) (*v1.Subnet, error) {
 //
 // If several Subnets match, a ready one wins over one that is not ready, then the
 // oldest wins. It errs with an intent.Wait if the Subnet does not exist.
-func find(f Facts) (*v1.Subnet, error) {
+func findSubnet(f Facts) (*v1.Subnet, error) {
 	if name := f.Pod.Annotations[v1.AnnotationSubnet]; name != "" {
-		return named(f, name, "annotation "+v1.AnnotationSubnet)
+		return namedSubnet(f, name, "annotation "+v1.AnnotationSubnet)
 	}
 	bound := func(s *v1.Subnet) bool { return slices.Contains(s.Spec.Namespaces, f.Namespace) }
-	if s := best(f.Subnets, bound); s != nil {
+	if s := bestSubnet(f.Subnets, bound); s != nil {
 		return s, nil
 	}
 	if f.OwnSubnet {
-		return named(f, decide.NamespaceSubnet(f.Namespace), "the namespace's own")
+		return namedSubnet(f, decide.NamespaceSubnet(f.Namespace), "the namespace's own")
 	}
 	if v := defaultVpc(f); v != nil {
-		return named(f, v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)
+		return namedSubnet(f, v.Spec.DefaultSubnet, "spec.defaultSubnet of Vpc "+v.Name)
 	}
 	// The cluster's default has spec.default too. A default of the user comes
 	// first.
 	always := decide.DefaultSubnet(f.NodeVpc)
 	made := func(s *v1.Subnet) bool { return s.Spec.Default && s.Name != always && mayUse(f, s) == nil }
-	if s := best(f.Subnets, made); s != nil {
+	if s := bestSubnet(f.Subnets, made); s != nil {
 		return s, nil
 	}
-	return named(f, always, "the cluster's default")
+	return namedSubnet(f, always, "the cluster's default")
 }
 
-func named(f Facts, name, by string) (*v1.Subnet, error) {
+func namedSubnet(f Facts, name, by string) (*v1.Subnet, error) {
 	if s := subnet(f, name); s != nil {
 		return s, nil
 	}
@@ -83,17 +83,17 @@ func defaultVpc(f Facts) *v1.Vpc {
 	return found
 }
 
-func best(subnets []*v1.Subnet, fits func(*v1.Subnet) bool) *v1.Subnet {
+func bestSubnet(subnets []*v1.Subnet, fits func(*v1.Subnet) bool) *v1.Subnet {
 	var found *v1.Subnet
 	for _, s := range subnets {
-		if fits(s) && (found == nil || better(s, found)) {
+		if fits(s) && (found == nil || isBetter(s, found)) {
 			found = s
 		}
 	}
 	return found
 }
 
-func better(a, b *v1.Subnet) bool {
+func isBetter(a, b *v1.Subnet) bool {
 	if ar, br := decide.Ready(a) == nil, decide.Ready(b) == nil; ar != br {
 		return ar
 	}

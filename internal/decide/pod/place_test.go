@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/decide/decidetest"
 )
 
-func TestPlaces(t *testing.T) {
+func TestPlace(t *testing.T) {
 	ready := func(s *v1.Subnet) *v1.Subnet {
 		s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionTrue}}
 		return s

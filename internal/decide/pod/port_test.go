@@ -77,7 +77,7 @@ func TestPodsOnNeutron(t *testing.T) {
 }
 
 // A pod with a claim asks for the port that the claim names.
-func TestClaimsOfNeutronsPortsStay(t *testing.T) {
+func TestNeutronClaimStays(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "p.a"}, Spec: v1.IPSpec{PodName: "p", Namespace: "a", PodUID: "u", Subnet: "net2"}}
 	decide.Bind(ip, intent.PortStatus{
 		ID: "port1", MAC: "fa:16:3e:00:00:01", MTU: 1442,
@@ -112,7 +112,7 @@ func TestClaimsOfNeutronsPortsStay(t *testing.T) {
 
 // If the nodes are on a Neutron router, there is no overlay, and pods use Subnet
 // pods.
-func TestHomeInNeutron(t *testing.T) {
+func TestNodesInNeutron(t *testing.T) {
 	if want, report, _ := decidetest.Parts(decide.Vpc(decide.VpcFacts{Name: v1.DefaultVpc, NodeVpc: decidetest.Router})); !want.Empty() || report.Action != "" {
 		t.Errorf("Vpc ovn-cluster: %+v %+v", want, report)
 	}

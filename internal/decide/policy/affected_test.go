@@ -33,7 +33,7 @@ func TestPortCount(t *testing.T) {
 	}
 }
 
-func TestWhomPoliciesConcern(t *testing.T) {
+func TestAffected(t *testing.T) {
 	t.Parallel()
 	np := policyOf(t, "a", "p", `{podSelector: {matchLabels: {app: db}}, policyTypes: [Ingress, Egress],
 ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: sql}]}],
@@ -55,7 +55,7 @@ egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 
 	name := types.NamespacedName{Namespace: "a", Name: "p"}
 	http := NamedPort{"b", "http", "tcp", 80}
 	policies, groups := b.UsingPorts([]NamedPort{http})
-	if !slices.Equal(policies, []types.NamespacedName{name}) || !slices.Equal(groups, difference(np, PortCount{http: 1})) {
+	if !slices.Equal(policies, []types.NamespacedName{name}) || !slices.Equal(groups, newGroups(np, PortCount{http: 1})) {
 		t.Errorf("a new port wakes %v and %v", policies, groups)
 	}
 	if got := b.UsingServices(); !slices.Equal(got, []types.NamespacedName{name}) {
@@ -66,8 +66,8 @@ egress: [{to: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 
 	}
 }
 
-// difference returns the shared groups that exist only because of the ports.
-func difference(np *netv1.NetworkPolicy, ports PortCount) (out []intent.Unit) {
+// newGroups returns the shared groups that exist only because of the ports.
+func newGroups(np *netv1.NetworkPolicy, ports PortCount) (out []intent.Unit) {
 	without := SharedGroups(np, nil)
 	for _, u := range SharedGroups(np, ports) {
 		if !slices.Contains(without, u) {

@@ -36,7 +36,7 @@ func (x *Index) Memberships(pod Pod, c CloudGroups) (Membership, error) {
 	}
 	m.CloudGroups = nameSet(clouds)
 	if len(clouds) == 0 {
-		m.Groups = append(m.Groups, open(ingress, egress)...)
+		m.Groups = append(m.Groups, openGroups(ingress, egress)...)
 	}
 	if (ingress || egress || len(clouds) > 0) && pod.Node != "" {
 		m.Groups = append(m.Groups, GuardGroup(pod.Node))
@@ -62,9 +62,9 @@ func (x *Index) isolation(pod Pod) (groups []string, ingress, egress bool) {
 	return groups, ingress, egress
 }
 
-// open returns the open groups of a pod that is isolated in these directions.
+// openGroups returns the open groups of a pod that is isolated in these directions.
 // Most pods are not isolated and are in one group.
-func open(ingress, egress bool) []string {
+func openGroups(ingress, egress bool) []string {
 	switch {
 	case ingress && egress:
 		return nil

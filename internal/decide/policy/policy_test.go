@@ -147,7 +147,7 @@ func TestSharedGroups(t *testing.T) {
 	}
 }
 
-func TestNamesFit(t *testing.T) {
+func TestNamesAreShortAndUnique(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 63)
 	values := `"` + long + `", "` + strings.Repeat("b", 63) + `", "` + strings.Repeat("c", 63) + `", "` + strings.Repeat("d", 62)

@@ -112,14 +112,14 @@ func (r *reader) rule(d intent.Direction, peers []netv1.NetworkPolicyPeer, ports
 	}
 	for _, p := range all {
 		for _, a := range at {
-			r.allows = append(r.allows, allow{d, a, p.at(d, a)})
+			r.allows = append(r.allows, allow{d, a, p.forPort(d, a)})
 		}
 	}
 }
 
-// at returns the peer for a port. For egress to a named port it is a set of pods,
-// because only pods have named ports, and each may have its own number.
-func (p peer) at(d intent.Direction, a portRange) peer {
+// forPort returns the peer for a port. For egress to a named port it is a set of
+// pods, because only pods have named ports, and each may have its own number.
+func (p peer) forPort(d intent.Direction, a portRange) peer {
 	if d != intent.Egress || a.name == "" || p.cloud != "" {
 		return p
 	}

@@ -30,7 +30,7 @@ func (p *policy) group(at portRange, number int) string {
 func (p *policy) groupsFor(pod Pod) []string {
 	out := []string{p.group(portRange{}, 0)}
 	for _, a := range p.allows {
-		if !a.named() {
+		if !a.namedIngress() {
 			continue
 		}
 		if n, ok := pod.number(a.at.name, a.at.protocol); ok {
@@ -40,9 +40,9 @@ func (p *policy) groupsFor(pod Pod) []string {
 	return out
 }
 
-// named tells whether the port's number depends on the pod that the policy
+// namedIngress tells whether the port's number depends on the pod that the policy
 // selects. For egress it depends on the peer instead.
-func (a allow) named() bool { return a.direction == intent.Ingress && a.at.name != "" }
+func (a allow) namedIngress() bool { return a.direction == intent.Ingress && a.at.name != "" }
 
 // sets returns the pod sets that the policy's rules refer to.
 func (p *policy) sets() []podSet {
@@ -72,7 +72,7 @@ func (p *policy) groups(ports PortCount, services []Service) []intent.Group {
 	for _, a := range p.allows {
 		for _, n := range a.numbers(p.namespace, ports) {
 			in := p.group(portRange{}, 0)
-			if a.named() {
+			if a.namedIngress() {
 				in = p.group(a.at, n)
 			}
 			rules[in] = append(rules[in], a.rules(n)...)
@@ -92,7 +92,7 @@ func (a allow) numbers(namespace string, ports PortCount) []int {
 	switch {
 	case a.at.name == "":
 		return []int{0}
-	case a.peer.pods != nil && !a.named():
+	case a.peer.pods != nil && !a.namedIngress():
 		namespace = a.peer.pods.namespace
 	case a.direction == intent.Egress:
 		return nil // members of an OpenStack security group have no named ports

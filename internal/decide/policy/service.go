@@ -71,21 +71,21 @@ func (p *policy) toService(s Service, addr netip.Prefix) []intent.Rule {
 	var out []intent.Rule
 	for _, sp := range s.Ports {
 		sp.Backends = slices.DeleteFunc(slices.Clone(sp.Backends), func(b Backend) bool { return b.Addr.Is4() != addr.Addr().Is4() })
-		if p.admitsAll(sp) {
+		if p.permitsAll(sp) {
 			out = append(out, intent.Rule{Direction: intent.Egress, Protocol: sp.Protocol, First: sp.Port, Last: sp.Port, Remote: addr})
 		}
 	}
 	return out
 }
 
-func (p *policy) admitsAll(sp ServicePort) bool {
+func (p *policy) permitsAll(sp ServicePort) bool {
 	refused := func(b Backend) bool {
-		return !slices.ContainsFunc(p.allows, func(a allow) bool { return a.direction == intent.Egress && a.admits(sp.Protocol, b) })
+		return !slices.ContainsFunc(p.allows, func(a allow) bool { return a.direction == intent.Egress && a.permits(sp.Protocol, b) })
 	}
 	return len(sp.Backends) > 0 && !slices.ContainsFunc(sp.Backends, refused)
 }
 
-func (a allow) admits(protocol string, b Backend) bool {
+func (a allow) permits(protocol string, b Backend) bool {
 	switch at := a.at; {
 	case at.protocol != "" && at.protocol != protocol,
 		at.first != 0 && (b.Port < at.first || b.Port > at.last):

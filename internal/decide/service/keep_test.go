@@ -11,7 +11,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-func TestServicesProject(t *testing.T) {
+func TestServiceProject(t *testing.T) {
 	f := Facts{Namespace: "a", Name: "s", Service: &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.9"}}, Project: "P"}
 	if got, _, err := decidetest.Parts(Decide(f)); err != nil || len(got.LoadBalancers) != 1 || got.LoadBalancers[0].Project != "P" {
 		t.Errorf("%v: %+v", err, got)
@@ -22,9 +22,9 @@ func TestServicesProject(t *testing.T) {
 	}
 }
 
-// serving returns the facts about a Service of type LoadBalancer whose record has
-// all that it asked for.
-func serving() Facts {
+// readyFacts returns the facts about a Service of type LoadBalancer whose record
+// has all that it asked for.
+func readyFacts() Facts {
 	f := serviceFacts(serviceOf(func(s *corev1.Service) {
 		s.UID, s.Spec.Type = "one", corev1.ServiceTypeLoadBalancer
 		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "172.24.4.7"}}
@@ -38,7 +38,7 @@ func serving() Facts {
 	return f
 }
 
-func TestAServiceThatIsRefusedKeepsItsBalancer(t *testing.T) {
+func TestRefusedServiceKeepsItsLoadBalancer(t *testing.T) {
 	waiting := intent.Wait{Reason: "Unread"}
 	for _, row := range []struct {
 		name, why string
@@ -51,7 +51,7 @@ func TestAServiceThatIsRefusedKeepsItsBalancer(t *testing.T) {
 		{"a wrong source range", "BadRequest", func(f *Facts) { f.Service.Spec.LoadBalancerSourceRanges = []string{"all"} }},
 		{"nobody can say which project it is", "Unread", func(f *Facts) { f.ProjectProblem = waiting }},
 	} {
-		f := serving()
+		f := readyFacts()
 		row.change(&f)
 		decidetest.Keeps(t, row.name, Decide(f), row.why)
 		if b, balanced := Frontends(f); !balanced || len(b.Listeners) != 1 || len(b.Listeners[0].Members) != 1 {
@@ -61,7 +61,7 @@ func TestAServiceThatIsRefusedKeepsItsBalancer(t *testing.T) {
 }
 
 // The members still follow the pods if only the external address is wrong.
-func TestAServiceWithAWrongAddressKeepsItsFloatingIP(t *testing.T) {
+func TestServiceWithInvalidAddressKeepsItsFloatingIP(t *testing.T) {
 	for _, row := range []struct {
 		name, why string
 		change    func(*Facts)
@@ -70,7 +70,7 @@ func TestAServiceWithAWrongAddressKeepsItsFloatingIP(t *testing.T) {
 		{"no network of floating IPs any more", "NoExternalNetwork", func(f *Facts) { f.ExternalNetwork = "" }},
 		{"nobody can say which network that is", "Unread", func(f *Facts) { f.ExternalProblem = intent.Wait{Reason: "Unread"} }},
 	} {
-		f := serving()
+		f := readyFacts()
 		row.change(&f)
 		got, _, err := decidetest.Parts(Decide(f))
 		if decidetest.Reason(err) != row.why || len(got.LoadBalancers) != 1 {
@@ -84,14 +84,14 @@ func TestAServiceWithAWrongAddressKeepsItsFloatingIP(t *testing.T) {
 }
 
 // Kubernetes may have given the earlier Service's cluster IP to another Service.
-func TestARefusedServiceDoesNotKeepTheBalancerOfAnEarlierOne(t *testing.T) {
+func TestRefusedServiceDoesNotKeepEarlierLoadBalancer(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
 		"another object":          func(f *Facts) { f.Service.UID = "two" },
 		"another cluster IP":      func(f *Facts) { f.Service.Spec.ClusterIP = "10.96.0.99" },
 		"a record without any":    func(f *Facts) { f.Record.Status.LoadBalancer = nil },
 		"no record of a balancer": func(f *Facts) { f.Record = nil },
 	} {
-		f := serving()
+		f := readyFacts()
 		change(&f)
 		f.Service.Annotations = map[string]string{AnnotationClientTimeout: "ten"}
 		want, called := Decide(f).Want()

@@ -70,7 +70,7 @@ func (f Facts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Memb
 	var out []intent.Member
 	for _, e := range endpoints {
 		for _, port := range e.ports {
-			if !serves(port, p) {
+			if !matchesPort(port, p) {
 				continue
 			}
 			addr, segment := f.memberAddress(e)
@@ -83,9 +83,9 @@ func (f Facts) members(endpoints []endpoint, p corev1.ServicePort) []intent.Memb
 	return slices.CompactFunc(out, func(a, b intent.Member) bool { return a.Addr == b.Addr && a.Port == b.Port })
 }
 
-// serves tells whether a slice's port belongs to the Service's port: both have
+// matchesPort tells whether a slice's port belongs to the Service's port: both have
 // the same name and protocol.
-func serves(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
+func matchesPort(e discoveryv1.EndpointPort, p corev1.ServicePort) bool {
 	name, protocol := "", corev1.ProtocolTCP
 	if e.Name != nil {
 		name = *e.Name

@@ -15,7 +15,7 @@ import (
 // the Service has no load balancer. Kubernetes deletes it with the Service, which
 // owns it. seen may be nil.
 func Record(f Facts, provider string, seen *intent.LoadBalancerStatus) *kuryr.KuryrLoadBalancer {
-	if !needsBalancer(f.Service) {
+	if !needsLoadBalancer(f.Service) {
 		return nil
 	}
 	s := f.Service

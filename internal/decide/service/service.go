@@ -82,12 +82,12 @@ func Unit(namespace, service string) intent.Unit {
 // Service of the same name are removed, because Kubernetes may have given their
 // cluster IP to another Service.
 func Decide(f Facts) intent.Decision[struct{}] {
-	if !needsBalancer(f.Service) {
+	if !needsLoadBalancer(f.Service) {
 		return intent.Remove(struct{}{})
 	}
-	b, err := f.balancer()
+	b, err := f.loadBalancer()
 	if err := cmp.Or(f.ProjectProblem, err); err != nil {
-		if !f.hasBalancer() {
+		if !f.hasLoadBalancer() {
 			return intent.Withdraw(struct{}{}, err)
 		}
 		return intent.Keep(struct{}{}, err)
@@ -99,9 +99,9 @@ func Decide(f Facts) intent.Decision[struct{}] {
 	return intent.ApplyWith(intent.Want{Fabric: intent.FabricOctavia, LoadBalancers: []intent.LoadBalancer{b}}, struct{}{}, problem)
 }
 
-// hasBalancer tells whether the existing load balancer belongs to this very
+// hasLoadBalancer tells whether the existing load balancer belongs to this very
 // Service and has its cluster IP.
-func (f Facts) hasBalancer() bool {
+func (f Facts) hasLoadBalancer() bool {
 	return f.Record != nil && metav1.IsControlledBy(f.Record, f.Service) &&
 		f.Record.Status.LoadBalancer != nil && f.Record.Status.LoadBalancer.IP == f.Service.Spec.ClusterIP
 }
@@ -121,14 +121,14 @@ func (f Facts) presentFloatingIP() *intent.FloatingIP {
 // the members behind them. It returns false if the Service has no load balancer.
 // It ignores everything else that a Service asks for, even if that is refused.
 func Frontends(f Facts) (intent.LoadBalancer, bool) {
-	if !needsBalancer(f.Service) {
+	if !needsLoadBalancer(f.Service) {
 		return intent.LoadBalancer{}, false
 	}
 	vip, err := netip.ParseAddr(f.Service.Spec.ClusterIP)
 	return intent.LoadBalancer{VIP: vip, Listeners: f.listeners(vip, intent.Listener{})}, err == nil
 }
 
-func needsBalancer(s *corev1.Service) bool {
+func needsLoadBalancer(s *corev1.Service) bool {
 	switch {
 	case s == nil, !s.DeletionTimestamp.IsZero():
 		return false
@@ -138,7 +138,7 @@ func needsBalancer(s *corev1.Service) bool {
 	return true
 }
 
-func (f Facts) balancer() (intent.LoadBalancer, error) {
+func (f Facts) loadBalancer() (intent.LoadBalancer, error) {
 	s := f.Service
 	b := intent.LoadBalancer{Name: f.Namespace + "/" + f.Name, Network: f.Network, Project: f.Project}
 	vip, err := netip.ParseAddr(s.Spec.ClusterIP)
@@ -154,7 +154,7 @@ func (f Facts) balancer() (intent.LoadBalancer, error) {
 	}
 	client, cerr := timeout(s, AnnotationClientTimeout, f.ClientTimeout)
 	member, merr := timeout(s, AnnotationMemberTimeout, f.MemberTimeout)
-	sources, serr := sourcesOf(s)
+	sources, serr := sourceRanges(s)
 	if err := cmp.Or(cerr, merr, serr); err != nil {
 		return b, err
 	}
@@ -220,10 +220,10 @@ func timeout(s *corev1.Service, annotation string, otherwise time.Duration) (tim
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// sourcesOf returns the prefixes that may connect to a Service of type
+// sourceRanges returns the prefixes that may connect to a Service of type
 // LoadBalancer, from its spec or from the annotation with the same meaning; nil
 // if everybody may. It errs with an intent.Stop.
-func sourcesOf(s *corev1.Service) ([]netip.Prefix, error) {
+func sourceRanges(s *corev1.Service) ([]netip.Prefix, error) {
 	if s.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return nil, nil
 	}

@@ -66,7 +66,7 @@ func membersOf(l intent.Listener) string {
 	return strings.Join(out, " ")
 }
 
-func TestServiceWithoutBalancer(t *testing.T) {
+func TestServiceWithoutLoadBalancer(t *testing.T) {
 	for name, s := range map[string]*corev1.Service{
 		"no Service":   nil,
 		"headless":     serviceOf(func(s *corev1.Service) { s.Spec.ClusterIP = "None" }),
@@ -179,7 +179,7 @@ func TestNamedPorts(t *testing.T) {
 	}
 }
 
-func TestServiceAsksFor(t *testing.T) {
+func TestServiceOptions(t *testing.T) {
 	s := serviceOf(func(s *corev1.Service) {
 		s.Spec.Type, s.Spec.LoadBalancerIP = corev1.ServiceTypeLoadBalancer, "172.24.4.77"
 		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
@@ -200,7 +200,7 @@ func TestServiceAsksFor(t *testing.T) {
 	}
 }
 
-func TestFloatingIsWantedWhere(t *testing.T) {
+func TestFloatingIP(t *testing.T) {
 	lb := func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeLoadBalancer }
 	for name, c := range map[string]struct {
 		service  *corev1.Service
@@ -246,7 +246,7 @@ func TestServiceRefused(t *testing.T) {
 	}
 }
 
-func TestBalancerRecord(t *testing.T) {
+func TestLoadBalancerRecord(t *testing.T) {
 	f := serviceFacts(serviceOf(), sliceOf(8080, endpointAt("10.16.0.5")))
 	b := intent.LoadBalancerStatus{
 		ID: "lb", Name: "default/web", VIP: netip.MustParseAddr("10.96.0.20"), Port: "port", Subnet: "sub", Project: "p", Provider: "ovn",

@@ -18,7 +18,7 @@ import (
 // A unit that runs because a claim was deleted must find its addresses free: a
 // Subnet that is being deleted checks only once, and would otherwise wait
 // forever.
-func TestAddressesAreFreeWhenTheirClaimGoes(t *testing.T) {
+func TestAddressesAreFreeBeforeClaimIsDeleted(t *testing.T) {
 	ip := &v1.IP{ObjectMeta: metav1.ObjectMeta{Name: "a.n"}, Spec: v1.IPSpec{PodName: "a", Namespace: "n", Subnet: "s"}}
 	c := &Claims{}
 	var users []string

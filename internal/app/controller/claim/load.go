@@ -37,7 +37,7 @@ func (c *Claims) Load(ctx context.Context, ports map[intent.Unit][]intent.Port) 
 		}
 	}
 	claimed := map[intent.Unit]bool{}
-	for _, ip := range inOrder(ips) {
+	for _, ip := range sortedByAge(ips) {
 		u := decide.IPUnit(ip)
 		if claimed[u] = true; len(ports[u]) == 0 {
 			c.load(ip.Spec.Subnet, u, decide.Addrs(ip))
@@ -60,10 +60,10 @@ func (c *Claims) continueAfter(ports map[intent.Unit][]intent.Port, claimed map[
 	}
 }
 
-// inOrder sorts claims by age, because allocation continues after the newest one.
-// Timestamps are in whole seconds. Within a second it sorts by address, because
-// addresses are allocated in ascending order.
-func inOrder(ips []*v1.IP) []*v1.IP {
+// sortedByAge sorts claims by age, because allocation continues after the newest
+// one. Timestamps are in whole seconds. Within a second it sorts by address,
+// because addresses are allocated in ascending order.
+func sortedByAge(ips []*v1.IP) []*v1.IP {
 	return slices.SortedFunc(slices.Values(ips), func(a, b *v1.IP) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), slices.CompareFunc(decide.Addrs(a), decide.Addrs(b), netip.Addr.Compare))
 	})

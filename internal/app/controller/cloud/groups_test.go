@@ -8,7 +8,7 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-func TestAGroupThatWasCreatedAgainIsFoundByItsName(t *testing.T) {
+func TestRecreatedGroupIsFoundByName(t *testing.T) {
 	fake := neutrontest.New(t)
 	old := fake.Add("security-groups", map[string]any{"name": "vms"})
 	none := 0

@@ -35,7 +35,7 @@ type Watcher struct {
 // have changed, because Neutron sends no events. It returns ctx's error.
 func (c *Cloud) Watch(ctx context.Context, w Watcher) error {
 	for delays := w.Backoff.Delays(); ; {
-		changed, err := c.readAndThen(openstack.Background(ctx), w)
+		changed, err := c.readAll(openstack.Background(ctx), w)
 		pause := w.Every
 		if err != nil {
 			pause = delays()
@@ -66,7 +66,7 @@ func (c *Cloud) notify(ctx context.Context, w Watcher, changed []intent.Unit, co
 	}
 }
 
-func (c *Cloud) readAndThen(ctx context.Context, w Watcher) ([]intent.Unit, error) {
+func (c *Cloud) readAll(ctx context.Context, w Watcher) ([]intent.Unit, error) {
 	ports, err := w.Ports(ctx)
 	if err != nil {
 		return nil, err

@@ -35,23 +35,24 @@ const (
 // optional. Call it before the cache starts.
 func AddIndexes(ctx context.Context, x client.FieldIndexer, loadBalancers bool) error {
 	err := errors.Join(
-		x.IndexField(ctx, &corev1.Pod{}, IndexPodNode, one(func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName })),
-		x.IndexField(ctx, &v1.IP{}, IndexClaimMAC, one(func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress })),
-		x.IndexField(ctx, &v1.IP{}, IndexStatefulSetClaim, one(statefulSetNamespace)),
+		x.IndexField(ctx, &corev1.Pod{}, IndexPodNode, singleValue(func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName })),
+		x.IndexField(ctx, &v1.IP{}, IndexClaimMAC, singleValue(func(o client.Object) string { return o.(*v1.IP).Spec.MacAddress })),
+		x.IndexField(ctx, &v1.IP{}, IndexStatefulSetClaim, singleValue(statefulSetNamespace)),
 		x.IndexField(ctx, &corev1.Node{}, IndexParentPort, parentPortKeys),
-		x.IndexField(ctx, &corev1.Node{}, IndexNested, one(nested)),
+		x.IndexField(ctx, &corev1.Node{}, IndexNested, singleValue(nested)),
 	)
 	if err != nil || !loadBalancers {
 		return err
 	}
 	return errors.Join(
-		x.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexSliceService, one(ServiceName)),
+		x.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexSliceService, singleValue(ServiceName)),
 		x.IndexField(ctx, &v1.IP{}, IndexClaimAddr, addrsOfIP),
 	)
 }
 
-// one returns an indexer with at most one value. It leaves out an empty value.
-func one(key func(client.Object) string) client.IndexerFunc {
+// singleValue returns an indexer with at most one value. It leaves out an empty
+// value.
+func singleValue(key func(client.Object) string) client.IndexerFunc {
 	return func(o client.Object) []string {
 		if k := key(o); k != "" {
 			return []string{k}

@@ -25,15 +25,15 @@ func CreatedOrDeleted(before, after client.Object) bool {
 // Deleted is true if an object was deleted.
 func Deleted(_, after client.Object) bool { return after == nil }
 
-// deleting is true if the deletion of an object has begun.
-func deleting(before, after client.Object) bool {
+// deletionStarted is true if the deletion of an object has begun.
+func deletionStarted(before, after client.Object) bool {
 	return before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
 }
 
 // SpecChanged is true if an object was created or deleted, or its spec has
 // changed. It is for kinds whose generation counts changes of the spec.
 func SpecChanged(before, after client.Object) bool {
-	return CreatedOrDeleted(before, after) || before.GetGeneration() != after.GetGeneration() || deleting(before, after)
+	return CreatedOrDeleted(before, after) || before.GetGeneration() != after.GetGeneration() || deletionStarted(before, after)
 }
 
 // SubnetUsabilityChanged is true if a Subnet's spec, readiness or MTU has
@@ -70,7 +70,7 @@ func PlugChanged(before, after client.Object) bool {
 // NamespaceChanged is true if a Namespace's labels or annotations have changed,
 // or it was created or deleted. The cache keeps only the annotations that matter.
 func NamespaceChanged(before, after client.Object) bool {
-	return CreatedOrDeleted(before, after) || deleting(before, after) ||
+	return CreatedOrDeleted(before, after) || deletionStarted(before, after) ||
 		!maps.Equal(before.GetAnnotations(), after.GetAnnotations()) || !maps.Equal(before.GetLabels(), after.GetLabels())
 }
 
@@ -103,7 +103,7 @@ func StatefulSetScaled(before, after client.Object) bool {
 // ServiceChanged is true if a Service's spec or annotations have changed, or it
 // was created or deleted. It ignores the status. A Service has no generation.
 func ServiceChanged(before, after client.Object) bool {
-	if CreatedOrDeleted(before, after) || deleting(before, after) {
+	if CreatedOrDeleted(before, after) || deletionStarted(before, after) {
 		return true
 	}
 	b, a := before.(*corev1.Service), after.(*corev1.Service)
@@ -114,7 +114,7 @@ func ServiceChanged(before, after client.Object) bool {
 // changed, or it was created or deleted. It ignores annotations, such as the time
 // of the last change.
 func EndpointsChanged(before, after client.Object) bool {
-	if CreatedOrDeleted(before, after) || deleting(before, after) {
+	if CreatedOrDeleted(before, after) || deletionStarted(before, after) {
 		return true
 	}
 	b, a := before.(*discoveryv1.EndpointSlice), after.(*discoveryv1.EndpointSlice)

@@ -9,7 +9,7 @@ import (
 )
 
 // The kubelet updates its Node all the time. That alone must not run a unit.
-func TestAVirtualMachinesPlugChangesWithItsAddress(t *testing.T) {
+func TestPlugChangesWithAddress(t *testing.T) {
 	before := &corev1.Node{}
 	before.Annotations = map[string]string{v1.Plug: "vlan"}
 	before.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.15"}}
@@ -24,7 +24,7 @@ func TestAVirtualMachinesPlugChangesWithItsAddress(t *testing.T) {
 }
 
 // A node gets no port until its agent has reported the plug.
-func TestANodeChangesWhenItsPlugBecomesKnown(t *testing.T) {
+func TestNodeChangesWhenPlugIsKnown(t *testing.T) {
 	before := &corev1.Node{}
 	after := before.DeepCopy()
 	if NodeChanged(before, after) {

@@ -2,15 +2,15 @@ package ipam
 
 import "math/bits"
 
-// used is a set of offsets. It finds the next offset that is not in the set in a
-// time that does not depend on the set's size: it is a tree of 64-bit words, in
-// which a bit of an upper level means that the whole word below is full.
-type used struct{ levels [levels]map[uint64]uint64 }
+// offsetSet is a set of offsets. It finds the next offset that is not in the set
+// in a time that does not depend on the set's size: it is a tree of 64-bit words,
+// in which a bit of an upper level means that the whole word below is full.
+type offsetSet struct{ levels [levels]map[uint64]uint64 }
 
 // Eleven levels of six bits cover 64-bit offsets.
 const levels = 11
 
-func (u *used) add(x uint64) {
+func (u *offsetSet) add(x uint64) {
 	for l := range u.levels {
 		if u.levels[l] == nil {
 			u.levels[l] = map[uint64]uint64{}
@@ -23,7 +23,7 @@ func (u *used) add(x uint64) {
 	}
 }
 
-func (u *used) remove(x uint64) {
+func (u *offsetSet) remove(x uint64) {
 	for l := range u.levels {
 		word := u.levels[l][x>>6]
 		wasFull := word == ^uint64(0)
@@ -41,7 +41,7 @@ func (u *used) remove(x uint64) {
 
 // next returns the first offset from x on that is not in the set; false if there
 // is none.
-func (u *used) next(x uint64) (uint64, bool) {
+func (u *offsetSet) next(x uint64) (uint64, bool) {
 	for l := range levels {
 		free := ^u.levels[l][x>>6] & (^uint64(0) << (x & 63))
 		if free != 0 {
@@ -58,7 +58,7 @@ func (u *used) next(x uint64) (uint64, bool) {
 
 // descend returns the first free offset below position x of level l, which must
 // not be full.
-func (u *used) descend(l int, x uint64) (uint64, bool) {
+func (u *offsetSet) descend(l int, x uint64) (uint64, bool) {
 	for l > 0 {
 		l--
 		x = x<<6 | uint64(bits.TrailingZeros64(^u.levels[l][x]))
