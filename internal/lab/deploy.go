@@ -118,7 +118,7 @@ func (d deployment) isthmus() []supervise.Component {
 			serves = append(serves, nodeStep(name))
 		}
 	}
-	return append(steps, supervise.Component{Name: isthmus, Needs: serves, Do: d.rollOut, Ready: d.isthmusServes})
+	return append(steps, supervise.Component{Name: isthmus, Needs: serves, Do: d.rollOut, Ready: d.isthmusReady})
 }
 
 // apply applies the CRDs, the settings and the manifests.
@@ -211,7 +211,7 @@ func (d deployment) daemons() []string {
 // rollOut restarts the daemons if their image or settings changed. It returns
 // when the rollouts are complete and every node is ready.
 func (d deployment) rollOut(ctx context.Context) error {
-	sum, err := d.deployed()
+	sum, err := d.checksum()
 	if err != nil {
 		return err
 	}
@@ -234,10 +234,10 @@ func (d deployment) rollOut(ctx context.Context) error {
 	return d.kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
 }
 
-// isthmusServes returns nil if every agent and one controller answer at /readyz.
+// isthmusReady returns nil if every agent and one controller answer at /readyz.
 // It asks the daemons themselves, because pod status in the API server is stale
 // after a restart of the kubelets.
-func (d deployment) isthmusServes(ctx context.Context) error {
+func (d deployment) isthmusReady(ctx context.Context) error {
 	if d.Profile == Nested {
 		return nil // the controller is a component with its own check; the kubelets probe the agents
 	}
@@ -257,9 +257,9 @@ func (d deployment) isthmusServes(ctx context.Context) error {
 	return nil
 }
 
-// deployed returns a checksum of the image and the settings. The daemons must be
+// checksum returns a checksum of the image and the settings. The daemons must be
 // restarted when it changes.
-func (d deployment) deployed() (string, error) {
+func (d deployment) checksum() (string, error) {
 	image, err := fileSum(filepath.Join(d.Repo, "bin/isthmus.tar"))
 	if err != nil {
 		return "", fmt.Errorf("the image of Isthmus: %w; make build makes it", err)
@@ -279,7 +279,7 @@ func (d deployment) deployed() (string, error) {
 // explain returns the pods and the last log lines of Isthmus, for the error when
 // the daemons do not start.
 func (d deployment) explain(ctx context.Context) string {
-	var said []string
+	var output []string
 	for _, args := range [][]string{
 		{"-n", settings.Namespace, "get", "pods", "-o", "wide"},
 		{"-n", settings.Namespace, "logs", "--tail=15", "--prefix", "-l", "app in (isthmus-agent,isthmus-controller)"},
@@ -288,7 +288,7 @@ func (d deployment) explain(ctx context.Context) string {
 		if err != nil {
 			out = err.Error()
 		}
-		said = append(said, strings.TrimSpace(out))
+		output = append(output, strings.TrimSpace(out))
 	}
-	return strings.Join(said, "\n")
+	return strings.Join(output, "\n")
 }

@@ -34,7 +34,7 @@ func New(o Options, out io.Writer) *Lab {
 	}
 	l.sup = &supervise.Supervisor{Dir: filepath.Join(o.Dir, "pid"), LogDir: l.logDir()}
 	if o.Profile == Nested {
-		l.sup.Patience = patience
+		l.sup.Timeout = nestedTimeout
 	}
 	return l
 }
@@ -51,8 +51,8 @@ func (l *Lab) Components() ([]supervise.Component, error) {
 		peers := slices.DeleteFunc(slices.Clone(l.nodes), func(p host.Node) bool { return p.Name == n.Name })
 		all = append(all, l.chassis(n, peers).Components()...)
 	}
-	if l.outside() {
-		all = append(all, l.world().Components()...)
+	if l.hasOutside() {
+		all = append(all, l.outsideWorld().Components()...)
 	}
 	all = append(all, l.cluster().Components()...)
 	all = append(all, l.deployment().images()...)
@@ -100,7 +100,7 @@ func (l *Lab) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gone, err := l.prepare(ctx, components)
+	gone, err := l.removeObsolete(ctx, components)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (l *Lab) Up(ctx context.Context) error {
 	l.sup.Report = progress.event
 	err = l.sup.Up(ctx, components)
 	progress.end()
-	if err := errors.Join(err, l.forget(ctx, gone)); err != nil {
+	if err := errors.Join(err, l.deleteNodes(ctx, gone)); err != nil {
 		return err
 	}
 	return l.summary(time.Since(begin))
@@ -121,16 +121,16 @@ func (l *Lab) replace(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // Up writes options that cannot be read again
 	}
-	if l.fits(have) {
+	if l.canBecome(have) {
 		return nil
 	}
 	fmt.Fprintf(l.Out, "the lab has profile %s on %s and is made anew\n", have.Profile, have.Underlay)
 	return New(have, l.Out).Down(ctx)
 }
 
-// prepare stops the processes and removes the nodes that a lab with other options
-// left running. It returns the removed nodes.
-func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]host.Node, error) {
+// removeObsolete saves the options, stops the processes and removes the nodes that a lab
+// with other options left running. It returns the removed nodes.
+func (l *Lab) removeObsolete(ctx context.Context, components []supervise.Component) ([]host.Node, error) {
 	if err := errors.Join(l.save(), l.linkPrograms()); err != nil {
 		return nil, err
 	}
@@ -160,13 +160,13 @@ func (l *Lab) prepare(ctx context.Context, components []supervise.Component) ([]
 	return gone, nil
 }
 
-// forget deletes removed nodes from Kubernetes and their chassis from OVN.
-func (l *Lab) forget(ctx context.Context, gone []host.Node) error {
+// deleteNodes deletes removed nodes from Kubernetes and their chassis from OVN.
+func (l *Lab) deleteNodes(ctx context.Context, gone []host.Node) error {
 	var errs []error
 	for _, n := range gone {
 		errs = append(errs,
 			l.kubectl(ctx, "delete", "node", n.Name, "--ignore-not-found"),
-			ovn.Forget(ctx, l.central().SB(), n.Name))
+			ovn.DeleteChassis(ctx, l.central().SB(), n.Name))
 	}
 	return errors.Join(errs...)
 }

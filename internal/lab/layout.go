@@ -51,7 +51,7 @@ func (l layout) kubelets() []host.Node {
 // is a gateway to it.
 func (l layout) chassis(n host.Node, peers []host.Node) ovn.Chassis {
 	first := n.Name == l.nodes[0].Name
-	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: !l.outside() || first}
+	return ovn.Chassis{Node: n, SB: l.central().SB(), Self: l.self(), Peers: peers, Gateway: !l.hasOutside() || first}
 }
 
 func (l layout) cloud() openstack.Config {
@@ -65,16 +65,16 @@ func (l layout) cloud() openstack.Config {
 		CacheDir: l.CacheDir,
 		Needs:    []string{"ovn-nb/settings", "ovn-sb/settings"},
 	}
-	if l.outside() {
+	if l.hasOutside() {
 		c.External = public()
-		c.Admitted = l.admitted()
-		c.Chassis = []string{l.world().Gateway.Controller()}
+		c.AllowedPorts = l.allowedPorts()
+		c.Chassis = []string{l.outsideWorld().Gateway.Controller()}
 	}
 	return c
 }
 
-// world returns the network and the host outside the cloud.
-func (l layout) world() ovn.Outside {
+// outsideWorld returns the network and the host outside the cloud.
+func (l layout) outsideWorld() ovn.Outside {
 	o := ovn.Outside{Gateway: l.chassis(l.nodes[0], nil), Host: l.site().Outside(), Network: public(), Reached: netip.MustParsePrefix(kube.ServiceCIDR)}
 	if l.Profile == Nested {
 		o.Reached = public() // the nodes' floating IPs are in it
@@ -82,9 +82,9 @@ func (l layout) world() ovn.Outside {
 	return o
 }
 
-// admitted returns the TCP ports of the nodes that are open to the outside: SSH,
+// allowedPorts returns the TCP ports of the nodes that are open to the outside: SSH,
 // the kubelet, and the HTTP server that every guest runs.
-func (l layout) admitted() []int {
+func (l layout) allowedPorts() []int {
 	if l.Profile != Nested {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (l layout) node(name string) (host.Node, error) { return named(l.nodes, nam
 
 // hosts returns the nodes and the host outside, if the lab has one.
 func (l layout) hosts() []host.Node {
-	if !l.outside() {
+	if !l.hasOutside() {
 		return l.nodes
 	}
 	return append(slices.Clone(l.nodes), l.site().Outside())
@@ -153,9 +153,9 @@ func (l layout) poolSocket() string { return filepath.Join(l.Dir, "pool.sock") }
 // a running process.
 func (l layout) isVM(name string) bool { return l.OpenStack && filepath.Dir(name) == "vm" }
 
-// fits reports whether Up can turn a lab with options o into this one. It cannot
+// canBecome reports whether Up can turn a lab with options o into this one. It cannot
 // turn a Kubernetes node back into a plain host.
-func (l layout) fits(o Options) bool {
+func (l layout) canBecome(o Options) bool {
 	return o.Profile == l.Profile && o.Underlay == l.Underlay && (l.Profile != Nested || o.Fabric == l.Fabric) && (l.Mixed || !o.Mixed)
 }
 

@@ -27,9 +27,9 @@ const (
 	workerDisk = "worker/disk"
 )
 
-// patience is how long a component may take to become ready. It is long because the
+// nestedTimeout limits the wait for a component of profile Nested. It is long because the
 // nodes may run without hardware acceleration.
-const patience = 6 * time.Minute
+const nestedTimeout = 6 * time.Minute
 
 // workers returns the virtual machines that are Kubernetes nodes.
 func (m Machines) workers() []guest.Spec {
@@ -87,18 +87,18 @@ func (m Machines) join() []supervise.Component {
 				return m.kubectl(ctx, "get", "node", w.Name)
 			}},
 			supervise.Component{Name: nodeStep(w.Name), Needs: []string{registered}, Do: func(ctx context.Context) error {
-				return m.introduce(ctx, w.Name)
+				return m.initializeNode(ctx, w.Name)
 			}})
 	}
 	return steps
 }
 
-// uninitialized is the taint of a node that a cloud controller has not initialized.
-const uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
+// uninitializedTaint is the taint of a node that a cloud controller has not initialized.
+const uninitializedTaint = "node.cloudprovider.kubernetes.io/uninitialized"
 
-// introduce initializes a new node: it sets the addresses and removes the taint. The
+// initializeNode initializes a new node: it sets the addresses and removes the taint. The
 // lab has no cloud controller, which would do this elsewhere.
-func (m Machines) introduce(ctx context.Context, name string) error {
+func (m Machines) initializeNode(ctx context.Context, name string) error {
 	all, err := m.guests().List()
 	if err != nil {
 		return err
@@ -115,10 +115,10 @@ func (m Machines) introduce(ctx context.Context, name string) error {
 		return err
 	}
 	taints, err := host.Run(ctx, m.cluster().Kubectl("get", "node", name, "-o", "jsonpath={.spec.taints[*].key}")...)
-	if err != nil || !strings.Contains(taints, uninitialized) {
+	if err != nil || !strings.Contains(taints, uninitializedTaint) {
 		return err
 	}
-	return m.kubectl(ctx, "taint", "node", name, uninitialized+"-")
+	return m.kubectl(ctx, "taint", "node", name, uninitializedTaint+"-")
 }
 
 // addresses returns a node's addresses in the form of its status.
@@ -138,14 +138,14 @@ func (d deployment) controller() supervise.Component {
 	return supervise.Component{
 		Name:  controller,
 		Needs: []string{isthmus + "/manifests", openstack.ResourcesName},
-		Env:   []string{"BUILT=" + built(program)}, // a new build changes this, so the supervisor restarts the process
+		Env:   []string{"BUILT=" + buildTime(program)}, // a new build changes this, so the supervisor restarts the process
 		Argv: []string{
 			program, "--settings=" + d.settingsFile(),
 			"--kubeconfig=" + d.cluster().AccountKubeconfig(controller), "--listen=" + listen,
 			"--pool-socket=" + d.poolSocket(),
 		},
 		Prepare: func(context.Context) error {
-			clouds, err := d.cloud().CloudOf(openstack.Tenant)
+			clouds, err := d.cloud().CloudsYAML(openstack.Tenant)
 			if err != nil || d.cloudsFile() == "" {
 				return err
 			}
@@ -155,8 +155,8 @@ func (d deployment) controller() supervise.Component {
 	}
 }
 
-// built returns the modification time of a program, or "" if there is no such file.
-func built(program string) string {
+// buildTime returns the modification time of a program, or "" if there is no such file.
+func buildTime(program string) string {
 	info, err := os.Stat(program)
 	if err != nil {
 		return ""

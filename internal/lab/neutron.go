@@ -27,7 +27,7 @@ func neutronSettings() *settings.Neutron {
 // credentials writes the manifest of the Secret with Isthmus' clouds.yaml and returns
 // its path.
 func (d deployment) credentials() (string, error) {
-	clouds, err := d.cloud().CloudOf(openstack.Tenant)
+	clouds, err := d.cloud().CloudsYAML(openstack.Tenant)
 	if err != nil {
 		return "", err
 	}

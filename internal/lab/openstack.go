@@ -90,7 +90,7 @@ func (m Machines) guests() guest.Config {
 		CacheDir:   m.CacheDir,
 		CloudsFile: m.cloud().CloudsFile(),
 		// without Report: the step that creates the machine reports
-		Supervisor: &supervise.Supervisor{Dir: m.sup.Dir, LogDir: m.sup.LogDir, Patience: m.sup.Patience},
+		Supervisor: &supervise.Supervisor{Dir: m.sup.Dir, LogDir: m.sup.LogDir, Timeout: m.sup.Timeout},
 		Enter: func(node string, argv ...string) []string {
 			n, err := m.node(node)
 			if err != nil {

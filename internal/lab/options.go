@@ -66,9 +66,9 @@ var profiles = []string{SharedOVN, Neutron, Nested}
 // fabric is Neutron.
 const OVN = "ovn"
 
-// outside reports whether the lab has a network outside the cloud, with a router to
+// hasOutside reports whether the lab has a network outside the cloud, with a router to
 // it from project k8s.
-func (o Options) outside() bool { return o.Profile == Neutron || o.Profile == Nested }
+func (o Options) hasOutside() bool { return o.Profile == Neutron || o.Profile == Nested }
 
 // neutronPods reports whether pods have Neutron ports.
 func (o Options) neutronPods() bool {
@@ -104,7 +104,7 @@ func (o Options) Validate() error {
 	if !slices.Contains(profiles, o.Profile) {
 		errs = append(errs, fmt.Errorf("--profile %q: there is %s", o.Profile, strings.Join(profiles, ", ")))
 	}
-	if o.outside() && (!o.OpenStack || !o.Octavia) {
+	if o.hasOutside() && (!o.OpenStack || !o.Octavia) {
 		errs = append(errs, fmt.Errorf("--profile %s: it needs --openstack and --octavia", o.Profile))
 	}
 	if o.Profile == Nested && o.Fabric != Neutron && o.Fabric != OVN {

@@ -71,8 +71,8 @@ func TestMixedOnlyAdds(t *testing.T) {
 	before := New(o, nil)
 	o.Mixed = true
 	after := New(o, nil)
-	if err := o.Validate(); err != nil || !after.fits(before.Options) || before.fits(o) {
-		t.Errorf("%v: mixed fits %v, and back %v", err, after.fits(before.Options), before.fits(o))
+	if err := o.Validate(); err != nil || !after.canBecome(before.Options) || before.canBecome(o) {
+		t.Errorf("%v: mixed fits %v, and back %v", err, after.canBecome(before.Options), before.canBecome(o))
 	}
 	argv := map[string][]string{}
 	for _, c := range components(t, before) {

@@ -18,16 +18,16 @@ func (n Names) translate(text string) string {
 		return cmp.Or(len(b)-len(a), strings.Compare(a, b))
 	})
 	var pairs []string
-	for _, page := range words {
-		pairs = append(pairs, page, n[page])
+	for _, word := range words {
+		pairs = append(pairs, word, n[word])
 	}
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// with returns n with page→run added. It returns false if page has another word already, or
-// if another word of the document has run.
-func (n Names) with(page, run string) (Names, bool) {
-	if have, ok := n[page]; ok {
+// with returns n with word→run added. It returns false if word has another counterpart
+// already, or if run is the counterpart of another word.
+func (n Names) with(word, run string) (Names, bool) {
+	if have, ok := n[word]; ok {
 		return n, have == run
 	}
 	for _, have := range n {
@@ -36,7 +36,7 @@ func (n Names) with(page, run string) (Names, bool) {
 		}
 	}
 	more := maps.Clone(n)
-	more[page] = run
+	more[word] = run
 	return more, true
 }
 
@@ -76,9 +76,9 @@ func newMatcher(words []string) matcher {
 	return matcher{varies: words, tokens: regexp.MustCompile(strings.Join(alternatives, "|"))}
 }
 
-// kind returns the pattern for a token that m.tokens found, and whether it is bound. groups
-// are its submatch indexes.
-func (m matcher) kind(groups []int) (match string, bound bool) {
+// tokenPattern returns the pattern for a token that m.tokens found, and whether it is bound.
+// groups are its submatch indexes.
+func (m matcher) tokenPattern(groups []int) (match string, bound bool) {
 	for i := 2; i < len(groups); i += 2 {
 		if groups[i] < 0 {
 			continue
@@ -99,7 +99,7 @@ func (m matcher) line(want, got string, names Names) (Names, bool) {
 	want = strings.TrimLeft(want, " \t")
 	for _, groups := range m.tokens.FindAllStringSubmatchIndex(want, -1) {
 		pattern.WriteString(regexp.QuoteMeta(want[at:groups[0]]))
-		match, binds := m.kind(groups)
+		match, binds := m.tokenPattern(groups)
 		if binds {
 			bound = append(bound, want[groups[0]:groups[1]])
 			match = "(" + match + ")"
@@ -121,14 +121,14 @@ func (m matcher) line(want, got string, names Names) (Names, bool) {
 	return names, true
 }
 
-func wild(line string) bool { return strings.TrimSpace(line) == "..." }
+func isWildcard(line string) bool { return strings.TrimSpace(line) == "..." }
 
 // ordered reports whether the lines match in order. It returns names with the new ones added.
 func (m matcher) ordered(want, got []string, names Names) (Names, bool) {
 	if len(want) == 0 {
 		return names, len(got) == 0
 	}
-	if !wild(want[0]) {
+	if !isWildcard(want[0]) {
 		if len(got) == 0 {
 			return names, false
 		}
@@ -173,7 +173,7 @@ func tree(lines []string) []node {
 // matches by itself may be the wrong one for the rest.
 func (m matcher) unordered(want, got []node, names Names, next func(Names) bool) bool {
 	open := false
-	for len(want) > 0 && wild(want[0].line) {
+	for len(want) > 0 && isWildcard(want[0].line) {
 		open, want = true, want[1:]
 	}
 	if len(want) == 0 {

@@ -18,11 +18,11 @@ type Options struct {
 	Dir string
 	// Env is the shell's whole environment.
 	Env []string
-	// Patience is the time limit of a command with all its attempts; 0 means two
+	// Timeout is the time limit of a command with all its attempts; 0 means two
 	// minutes.
-	Patience time.Duration
-	// Pause is the time between two attempts of a command; 0 means half a second.
-	Pause time.Duration
+	Timeout time.Duration
+	// Interval is the time between two attempts of a command; 0 means half a second.
+	Interval time.Duration
 	// Log is called with each step before it is run. It may be nil.
 	Log func(string)
 }
@@ -31,11 +31,11 @@ func (o Options) withDefaults() Options {
 	if len(o.Shell) == 0 {
 		o.Shell = []string{"bash", "--norc", "--noprofile"}
 	}
-	if o.Patience == 0 {
-		o.Patience = 2 * time.Minute
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Minute
 	}
-	if o.Pause == 0 {
-		o.Pause = 500 * time.Millisecond
+	if o.Interval == 0 {
+		o.Interval = 500 * time.Millisecond
 	}
 	if o.Log == nil {
 		o.Log = func(string) {}
@@ -66,9 +66,9 @@ func Run(ctx context.Context, d Doc, o Options) (Names, error) {
 	defer sh.close()
 	w := &walker{doc: d, o: o, m: newMatcher(d.Varies), shell: sh, names: Names{}}
 	for _, s := range d.Steps {
-		impatient := time.AfterFunc(o.Patience+o.Pause, cancel)
+		timer := time.AfterFunc(o.Timeout+o.Interval, cancel)
 		err := w.step(ctx, s)
-		impatient.Stop()
+		timer.Stop()
 		if err != nil {
 			return w.names, fmt.Errorf("%s:%d: %w", d.Name, s.Line, err)
 		}
@@ -83,7 +83,7 @@ func (w *walker) step(ctx context.Context, s Step) error {
 		return os.WriteFile(filepath.Join(w.o.Dir, s.File), []byte(text), 0o600)
 	}
 	w.o.Log("# " + text)
-	until := time.Now().Add(w.o.Patience)
+	until := time.Now().Add(w.o.Timeout)
 	var last error
 	for {
 		err := w.attempt(ctx, s, text)
@@ -97,7 +97,7 @@ func (w *walker) step(ctx context.Context, s Step) error {
 		select {
 		case <-ctx.Done():
 			return last
-		case <-time.After(w.o.Pause):
+		case <-time.After(w.o.Interval):
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (w *walker) attempt(ctx context.Context, s Step, text string) error {
 	got, status, err := w.shell.run(text)
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("took longer than %s", w.o.Patience)
+			err = fmt.Errorf("took longer than %s", w.o.Timeout)
 		}
 		return fmt.Errorf("# %s\n%w\n%s", text, err, quote("printed", got))
 	}

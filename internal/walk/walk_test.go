@@ -9,24 +9,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// page returns text as Markdown, with ~ replaced by the backquote.
-func page(text string) string { return strings.ReplaceAll(text, "~", "`") }
+// markdown returns text with ~ replaced by the backquote.
+func markdown(text string) string { return strings.ReplaceAll(text, "~", "`") }
 
 func walk(t *testing.T, text string) (Names, error) {
 	t.Helper()
-	d, err := Parse("page.md", page(text))
+	d, err := Parse("page.md", markdown(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return Run(t.Context(), d, Options{
 		Shell: []string{"sh"}, Dir: t.TempDir(), Env: os.Environ(),
-		Patience: 3 * time.Second, Pause: 10 * time.Millisecond, Log: func(s string) { t.Log(s) },
+		Timeout: 3 * time.Second, Interval: 10 * time.Millisecond, Log: func(s string) { t.Log(s) },
 	})
 }
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	d, err := Parse("page.md", page(`
+	d, err := Parse("page.md", markdown(`
 <!-- walk: varies 192.168.1.61 worker -->
 ~~~yaml file=a.yaml
 a: 1
@@ -72,7 +72,7 @@ func TestParseRefuses(t *testing.T) {
 		"~~~console\nhello\n~~~\n":       `page.md:2: output before the first command: "hello"`,
 		"x\n~~~console soon\n# a\n~~~\n": `page.md:2: a console block cannot be "soon": only until and unordered`,
 	} {
-		_, err := Parse("page.md", page(text))
+		_, err := Parse("page.md", markdown(text))
 		if err == nil || err.Error() != want {
 			t.Errorf("Parse(%q) = %v, want %s", text, err, want)
 		}

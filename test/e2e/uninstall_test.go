@@ -31,7 +31,7 @@ func (l *lab) uninstall(t *testing.T, before []string) {
 		t.Fatal(err)
 	}
 	_, err = walk.Run(t.Context(), doc, walk.Options{
-		Dir: l.repo, Env: l.env, Patience: walkPatience, Log: func(line string) { t.Log(line) },
+		Dir: l.repo, Env: l.env, Timeout: walkPatience, Log: func(line string) { t.Log(line) },
 	})
 	if err != nil {
 		t.Fatal(err)

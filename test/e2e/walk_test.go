@@ -67,7 +67,7 @@ func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
 		t.Fatal(err)
 	}
 	_, err = walk.Run(t.Context(), doc, walk.Options{
-		Dir: t.TempDir(), Env: l.env, Patience: patience,
+		Dir: t.TempDir(), Env: l.env, Timeout: patience,
 		Log: func(line string) { t.Log(line) },
 	})
 	if err != nil {

@@ -14,24 +14,24 @@ import (
 // A port has one binding per host: the host of its guest, and the target host of a
 // migration. One binding is active.
 
-// bindAlso adds a binding for the target host of a migration and announces the migration
-// to OVN. It accepts an existing binding.
-func bindAlso(ctx context.Context, n openstack.Network, port, host string) error {
+// addBinding adds a binding for the target host of a migration and announces the migration
+// to OVN in the port's binding profile. It accepts an existing binding.
+func addBinding(ctx context.Context, n openstack.Network, port, host string) error {
 	body := map[string]any{"binding": map[string]any{"host": host}}
 	//nolint:bodyclose // gophercloud reads and closes it
 	_, err := n.Post(ctx, n.ServiceURL("ports", port, "bindings"), body, &struct{}{}, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusCreated}})
 	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusConflict) { // it exists
 		return err
 	}
-	return announce(ctx, n, port, map[string]any{"migrating_to": host})
+	return setBindingProfile(ctx, n, port, map[string]any{"migrating_to": host})
 }
 
-// stay withdraws the announcement of a migration.
-func stay(ctx context.Context, n openstack.Network, port string) error {
-	return gone(announce(ctx, n, port, map[string]any{}))
+// withdrawMigration withdraws the announcement of a migration.
+func withdrawMigration(ctx context.Context, n openstack.Network, port string) error {
+	return ignoreNotFound(setBindingProfile(ctx, n, port, map[string]any{}))
 }
 
-func announce(ctx context.Context, n openstack.Network, port string, profile map[string]any) error {
+func setBindingProfile(ctx context.Context, n openstack.Network, port string, profile map[string]any) error {
 	return ports.Update(ctx, n.ServiceClient, port, portsbinding.UpdateOptsExt{UpdateOptsBuilder: ports.UpdateOpts{}, Profile: profile}).Err
 }
 
@@ -48,5 +48,5 @@ func activate(ctx context.Context, n openstack.Network, port, host string) error
 func unbind(ctx context.Context, n openstack.Network, port, host string) error {
 	//nolint:bodyclose // gophercloud reads and closes it
 	_, err := n.Delete(ctx, n.ServiceURL("ports", port, "bindings", host), nil)
-	return gone(err)
+	return ignoreNotFound(err)
 }

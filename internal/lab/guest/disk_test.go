@@ -13,9 +13,9 @@ func TestADiskBeginsAsACopyAndStaysTheGuests(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "image")
 	write(t, image, "as made")
 	dir := t.TempDir()
-	asked := 0
+	calls := 0
 	for _, want := range []string{"as made", "as used"} {
-		disk, err := ensureDisk(t.Context(), dir, func(context.Context) (string, error) { asked++; return image, nil })
+		disk, err := ensureDisk(t.Context(), dir, func(context.Context) (string, error) { calls++; return image, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,8 +24,8 @@ func TestADiskBeginsAsACopyAndStaysTheGuests(t *testing.T) {
 		}
 		write(t, disk, "as used")
 	}
-	if asked != 1 {
-		t.Errorf("the image was asked for %d times", asked)
+	if calls != 1 {
+		t.Errorf("the image was asked for %d times", calls)
 	}
 	if text, err := os.ReadFile(image); err != nil || string(text) != "as made" {
 		t.Errorf("the image has %q, %v", text, err)

@@ -111,7 +111,7 @@ func (ch *channel) close() {
 func (ch *channel) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err := ch.talk(ctx, fmt.Appendf(nil, "\nhello %s\n", ch.id))
+	_, err := ch.exchange(ctx, fmt.Appendf(nil, "\nhello %s\n", ch.id))
 	return err
 }
 
@@ -121,7 +121,7 @@ func (ch *channel) request(ctx context.Context, script string, stdin []byte) (Re
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = max(1, int(math.Ceil(time.Until(deadline).Seconds())))
 	}
-	fields, err := ch.talk(ctx, fmt.Appendf(nil, "run %s %d .%s .%s\n", ch.id, limit, encode([]byte(script)), encode(stdin)))
+	fields, err := ch.exchange(ctx, fmt.Appendf(nil, "run %s %d .%s .%s\n", ch.id, limit, encode([]byte(script)), encode(stdin)))
 	if err != nil {
 		return Result{}, err
 	}
@@ -138,9 +138,9 @@ func parseAnswer(fields []string) (Result, error) {
 	return Result{stdout, stderr, code}, errors.Join(err, err1, err2)
 }
 
-// talk writes out and waits for the next line that starts with the channel's id. It returns
+// exchange writes out and waits for the next line that starts with the channel's id. It returns
 // the fields after the id.
-func (ch *channel) talk(ctx context.Context, out []byte) ([]string, error) {
+func (ch *channel) exchange(ctx context.Context, out []byte) ([]string, error) {
 	if err := ch.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}

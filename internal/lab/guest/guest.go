@@ -103,7 +103,7 @@ func (c Config) Create(ctx context.Context, s Spec) (Guest, error) {
 
 func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 	g := Guest{Spec: s}
-	if err := c.claim(g); err != nil {
+	if err := c.reserve(g); err != nil {
 		return g, err
 	}
 	n, err := openstack.Dial(ctx, c.CloudsFile, "admin")
@@ -123,7 +123,7 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 		return g, fmt.Errorf("port %s: %w", p.ID, err)
 	}
 	g.Port, g.Address, g.MAC, g.MTU, g.TAP = p.ID, dev.Address, dev.MAC, dev.MTU, dev.TAP
-	if g.FloatingIP, err = extend(ctx, owner, s, p.ID); err != nil {
+	if g.FloatingIP, err = ensureTrunkAndFloatingIP(ctx, owner, s, p.ID); err != nil {
 		return g, err
 	}
 	if err := c.record(g); err != nil {
@@ -143,7 +143,7 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 	if err != nil {
 		return g, err
 	}
-	if err := (migration{c}).endArrivals(ctx, s.Name); err != nil {
+	if err := (migration{c}).killReceivers(ctx, s.Name); err != nil {
 		return g, err
 	}
 	err = c.Supervisor.Ensure(ctx, c.component(m, func(argv ...string) []string { return c.Enter(s.Node, argv...) }))
@@ -151,10 +151,10 @@ func (c Config) create(ctx context.Context, s Spec) (Guest, error) {
 	return g, err
 }
 
-// claim records a guest before anything of it is created, so that Delete finds what a
+// reserve records a guest before anything of it is created, so that Delete can find what a
 // killed run left. It errs if the guest is recorded on another node or network, because its
 // tap there would remain.
-func (c Config) claim(g Guest) error {
+func (c Config) reserve(g Guest) error {
 	have, err := c.read(g.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c.record(g)
@@ -217,7 +217,7 @@ func (c Config) Delete(ctx context.Context, name string) error {
 }
 
 func (c Config) delete(ctx context.Context, g Guest) error {
-	if err := errors.Join(migration{c}.endArrivals(ctx, g.Name), c.Supervisor.Kill(ctx, ComponentName(g.Name))); err != nil {
+	if err := errors.Join(migration{c}.killReceivers(ctx, g.Name), c.Supervisor.Kill(ctx, ComponentName(g.Name))); err != nil {
 		return err
 	}
 	n, err := openstack.Dial(ctx, c.CloudsFile, "admin")
@@ -229,13 +229,13 @@ func (c Config) delete(ctx context.Context, g Guest) error {
 		return err
 	}
 	for _, p := range have {
-		if err := strip(ctx, n, p.ID); err != nil {
+		if err := deleteTrunkAndFloatingIPs(ctx, n, p.ID); err != nil {
 			return err
 		}
 		if err := c.unplug(ctx, g.Node, tapName(p.ID)); err != nil {
 			return fmt.Errorf("unplug port %s: %w", p.ID, err)
 		}
-		if err := gone(ports.Delete(ctx, n.ServiceClient, p.ID).ExtractErr()); err != nil {
+		if err := ignoreNotFound(ports.Delete(ctx, n.ServiceClient, p.ID).ExtractErr()); err != nil {
 			return fmt.Errorf("port %s: %w", p.ID, err)
 		}
 	}

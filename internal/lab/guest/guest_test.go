@@ -127,7 +127,7 @@ func bootConfig(t *testing.T) (Config, func(...string) []string) {
 		t.Fatal(err)
 	}
 	ns := filepath.Base(dir)
-	s := &supervise.Supervisor{Dir: filepath.Join(dir, "pid"), LogDir: dir, Patience: time.Minute}
+	s := &supervise.Supervisor{Dir: filepath.Join(dir, "pid"), LogDir: dir, Timeout: time.Minute}
 	t.Cleanup(func() {
 		if err := s.Down(context.WithoutCancel(t.Context()), 0); err != nil {
 			t.Error(err)

@@ -53,26 +53,26 @@ func (c migration) migrate(ctx context.Context, g *Guest, to Host) error {
 	if err != nil {
 		return err
 	}
-	m, err := c.asStarted(ctx, n, *g)
+	m, err := c.runningMachine(ctx, n, *g)
 	if err != nil {
 		return err
 	}
 	enter := func(argv ...string) []string { return c.Enter(to.Name, argv...) }
-	if err = c.expect(ctx, n, *g, to.Name); err == nil {
-		err = c.send(ctx, m, c.arrival(m, to, enter), to.Addr)
+	if err = c.prepareTarget(ctx, n, *g, to.Name); err == nil {
+		err = c.send(ctx, m, c.receiver(m, to, enter), to.Addr)
 	}
 	if err != nil {
-		return errors.Join(err, c.retreat(context.WithoutCancel(ctx), n, *g, to.Name))
+		return errors.Join(err, c.rollBack(context.WithoutCancel(ctx), n, *g, to.Name))
 	}
 	from := g.Node
 	g.Node = to.Name
 	// the network first: the guest already runs there without one
 	return errors.Join(activate(ctx, n, g.Port, to.Name), c.plug(ctx, to.Name, g.TAP, g.Port),
-		c.take(ctx, m, c.arrival(m, to, enter), enter), c.record(*g), c.unplug(ctx, from, g.TAP), unbind(ctx, n, g.Port, from))
+		c.takeOver(ctx, m, c.receiver(m, to, enter), enter), c.record(*g), c.unplug(ctx, from, g.TAP), unbind(ctx, n, g.Port, from))
 }
 
-// asStarted returns the machine with which the running guest was started.
-func (c migration) asStarted(ctx context.Context, n openstack.Network, g Guest) (machine, error) {
+// runningMachine returns the machine with which the running guest was started.
+func (c migration) runningMachine(ctx context.Context, n openstack.Network, g Guest) (machine, error) {
 	have, err := findPorts(ctx, n, g.Name)
 	if err == nil && len(have) == 0 {
 		err = fmt.Errorf("it has no port any more, %s is gone", g.Port)
@@ -95,32 +95,32 @@ func (c migration) asStarted(ctx context.Context, n openstack.Network, g Guest) 
 	return m, nil
 }
 
-// expect prepares the target node: the binding and the tap. It does not add the tap to the
-// switch: if two chassis have the same port, each claims its subports from the other, again
+// prepareTarget creates the binding and the tap on the target node. It does not add the tap to
+// the switch: if two chassis have the same port, each claims its subports from the other, again
 // and again (OVN 23.03).
-func (c migration) expect(ctx context.Context, n openstack.Network, g Guest, node string) error {
+func (c migration) prepareTarget(ctx context.Context, n openstack.Network, g Guest, node string) error {
 	if err := awaitAgent(ctx, n, node); err != nil {
 		return err
 	}
-	if err := bindAlso(ctx, n, g.Port, node); err != nil {
+	if err := addBinding(ctx, n, g.Port, node); err != nil {
 		return err
 	}
 	return c.makeTAP(ctx, node, g.TAP)
 }
 
-// retreat undoes expect and send.
-func (c migration) retreat(ctx context.Context, n openstack.Network, g Guest, node string) error {
-	return errors.Join(c.endArrivals(ctx, g.Name), c.unplug(ctx, node, g.TAP), stay(ctx, n, g.Port), unbind(ctx, n, g.Port, node))
+// rollBack undoes prepareTarget and send.
+func (c migration) rollBack(ctx context.Context, n openstack.Network, g Guest, node string) error {
+	return errors.Join(c.killReceivers(ctx, g.Name), c.unplug(ctx, node, g.TAP), withdrawMigration(ctx, n, g.Port), unbind(ctx, n, g.Port, node))
 }
 
-// arrivalOf returns the prefix of the names of the components that wait for a guest.
-func arrivalOf(name string) string { return ComponentName(name) + "@" }
+// receiverPrefix returns the prefix of the names of the components that wait for a guest.
+func receiverPrefix(name string) string { return ComponentName(name) + "@" }
 
-// arrival returns the component of the QEMU that waits for a guest on another node.
-func (c migration) arrival(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
-	m = m.arriving(at.Addr)
+// receiver returns the component of the QEMU that waits for a guest on another node.
+func (c migration) receiver(m machine, at Host, enter func(argv ...string) []string) supervise.Component {
+	m = m.receiving(at.Addr)
 	return supervise.Component{
-		Name:    arrivalOf(m.name) + at.Name,
+		Name:    receiverPrefix(m.name) + at.Name,
 		Argv:    enter(m.argv()...),
 		Prepare: func(context.Context) error { return os.MkdirAll(m.sockets(), 0o755) },
 		Ready: func(ctx context.Context) error {
@@ -145,35 +145,35 @@ func (c migration) send(ctx context.Context, m machine, arrival supervise.Compon
 	if err := c.Supervisor.Ensure(ctx, arrival); err != nil {
 		return err
 	}
-	there, err := dialMonitor(ctx, m.arriving(to).monitor())
+	there, err := dialMonitor(ctx, m.receiving(to).monitor())
 	if err != nil {
 		return err
 	}
 	defer there.close()
-	if err := there.listen(ctx); err != nil {
+	if err := there.enableEvents(ctx); err != nil {
 		return err
 	}
 	if err := here.migrate(ctx, netip.AddrPortFrom(to, migrationPort)); err != nil {
 		return err
 	}
-	return there.welcome(ctx)
+	return there.continueGuest(ctx)
 }
 
-// arriving returns the machine that waits for the guest at an address.
-func (m machine) arriving(at netip.Addr) machine {
+// receiving returns the machine that waits for the guest at an address.
+func (m machine) receiving(at netip.Addr) machine {
 	m.incoming = "tcp:" + netip.AddrPortFrom(at, migrationPort).String()
 	return m
 }
 
-// take kills the QEMU that has sent the guest and records the other as the guest's.
-func (c migration) take(ctx context.Context, m machine, arrival supervise.Component, enter func(argv ...string) []string) error {
+// takeOver kills the QEMU that has sent the guest and records the other as the guest's.
+func (c migration) takeOver(ctx context.Context, m machine, arrival supervise.Component, enter func(argv ...string) []string) error {
 	if err := c.Supervisor.Kill(ctx, ComponentName(m.name)); err != nil {
 		return err
 	}
-	if err := c.Supervisor.Become(c.component(m, enter), arrival.Name); err != nil {
+	if err := c.Supervisor.Adopt(c.component(m, enter), arrival.Name); err != nil {
 		return err
 	}
-	sockets, err := filepath.Glob(filepath.Join(m.arriving(netip.Addr{}).sockets(), "*"))
+	sockets, err := filepath.Glob(filepath.Join(m.receiving(netip.Addr{}).sockets(), "*"))
 	errs := []error{err}
 	for _, s := range sockets {
 		errs = append(errs, os.Rename(s, filepath.Join(m.sockets(), filepath.Base(s))))
@@ -181,12 +181,12 @@ func (c migration) take(ctx context.Context, m machine, arrival supervise.Compon
 	return errors.Join(errs...)
 }
 
-// endArrivals kills every QEMU that waits for the guest, including those of killed runs.
-func (c migration) endArrivals(ctx context.Context, name string) error {
+// killReceivers kills every QEMU that waits for the guest, including those of killed runs.
+func (c migration) killReceivers(ctx context.Context, name string) error {
 	all, err := c.Supervisor.Recorded()
 	errs := []error{err}
 	for _, component := range all {
-		if strings.HasPrefix(component, arrivalOf(name)) {
+		if strings.HasPrefix(component, receiverPrefix(name)) {
 			errs = append(errs, c.Supervisor.Kill(ctx, component))
 		}
 	}

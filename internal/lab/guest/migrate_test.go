@@ -17,18 +17,18 @@ func testMigration(t *testing.T, c Config, m machine, enter func(...string) []st
 	there.nic.TAP = "tap1"
 	small := there
 	small.memory /= 2
-	if err := (migration{c}).send(t.Context(), m, migration{c}.arrival(small, at, enter), at.Addr); err == nil || !strings.Contains(err.Error(), "migration failed") {
+	if err := (migration{c}).send(t.Context(), m, migration{c}.receiver(small, at, enter), at.Addr); err == nil || !strings.Contains(err.Error(), "migration failed") {
 		t.Errorf("to a QEMU that cannot take it: %v", err)
 	}
 	if got := execute(t, c, "cat /run/kept"); got != "kept\n" {
 		t.Errorf("after a migration that failed it says %q", got)
 	}
 	before, _ := c.Supervisor.Running(ComponentName(m.name))
-	arrival := migration{c}.arrival(there, at, enter)
+	arrival := migration{c}.receiver(there, at, enter)
 	if err := (migration{c}).send(t.Context(), m, arrival, at.Addr); err != nil {
 		t.Fatal(err)
 	}
-	if err := (migration{c}).take(t.Context(), m, arrival, enter); err != nil {
+	if err := (migration{c}).takeOver(t.Context(), m, arrival, enter); err != nil {
 		t.Fatal(err)
 	}
 	if got := execute(t, c, "cat /run/kept"); got != "kept\n" {

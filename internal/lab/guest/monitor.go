@@ -117,7 +117,7 @@ func (m *monitor) resume(ctx context.Context) error {
 }
 
 func (m *monitor) copy(ctx context.Context, to netip.AddrPort) error {
-	if err := m.listen(ctx); err != nil {
+	if err := m.enableEvents(ctx); err != nil {
 		return err
 	}
 	for _, step := range []struct {
@@ -134,8 +134,8 @@ func (m *monitor) copy(ctx context.Context, to netip.AddrPort) error {
 	return m.completed(ctx)
 }
 
-// listen enables the events of a migration, on either side.
-func (m *monitor) listen(ctx context.Context) error {
+// enableEvents enables the events of a migration, on either side.
+func (m *monitor) enableEvents(ctx context.Context) error {
 	type fields = map[string]any
 	_, err := m.do(ctx, "migrate-set-capabilities", fields{"capabilities": []fields{{"capability": "events", "state": true}}})
 	return err
@@ -158,9 +158,9 @@ func (m *monitor) completed(ctx context.Context) error {
 	}
 }
 
-// welcome continues the guest here after the migration has completed. QEMU would forget an
-// earlier command to continue.
-func (m *monitor) welcome(ctx context.Context) error {
+// continueGuest waits until the migration has completed and continues the guest here. QEMU
+// would forget an earlier command to continue.
+func (m *monitor) continueGuest(ctx context.Context) error {
 	if err := m.completed(ctx); err != nil {
 		return err
 	}
@@ -171,11 +171,11 @@ func (m *monitor) welcome(ctx context.Context) error {
 // failed returns an error with QEMU's reason for the failure of a migration.
 func (m *monitor) failed(ctx context.Context) error {
 	text, err := m.do(ctx, "query-migrate", struct{}{})
-	var said struct {
+	var result struct {
 		Why string `json:"error-desc"`
 	}
 	if err == nil {
-		err = json.Unmarshal(text, &said)
+		err = json.Unmarshal(text, &result)
 	}
-	return errors.Join(fmt.Errorf("migration failed: %s", said.Why), err)
+	return errors.Join(fmt.Errorf("migration failed: %s", result.Why), err)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/lab/openstack"
 )
 
-// byNova is the device_owner that Nova sets on the ports of its instances.
-const byNova = "compute:nova"
+// novaDeviceOwner is the device_owner that Nova sets on the ports of its instances.
+const novaDeviceOwner = "compute:nova"
 
 // boundPort is a port with its binding, which only the admin sees.
 type boundPort struct {
@@ -53,7 +53,7 @@ func ensurePort(ctx context.Context, n, owner openstack.Network, s Spec) (boundP
 		return boundPort{}, fmt.Errorf("there is no network %s (openstack network list)", s.Network)
 	}
 	opts := ports.CreateOpts{
-		NetworkID: network, Name: s.Name, DeviceOwner: byNova, DeviceID: ServerID(s.Name), ProjectID: owner.Project,
+		NetworkID: network, Name: s.Name, DeviceOwner: novaDeviceOwner, DeviceID: ServerID(s.Name), ProjectID: owner.Project,
 	}
 	if s.FixedIP.IsValid() {
 		opts.FixedIPs = []ports.IP{{IPAddress: s.FixedIP.String()}}
@@ -101,7 +101,7 @@ func agentAlive(ctx context.Context, n openstack.Network, node string) (bool, er
 }
 
 func findPorts(ctx context.Context, n openstack.Network, name string) ([]boundPort, error) {
-	all, err := ports.List(n.ServiceClient, ports.ListOpts{DeviceID: ServerID(name), DeviceOwner: byNova}).AllPages(ctx)
+	all, err := ports.List(n.ServiceClient, ports.ListOpts{DeviceID: ServerID(name), DeviceOwner: novaDeviceOwner}).AllPages(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (c Config) PowerOff(ctx context.Context, name string) error {
 }
 
 func (c Config) powerOff(ctx context.Context, g Guest) error {
-	if err := c.ask(ctx, g.Name); err != nil {
+	if err := c.shutDown(ctx, g.Name); err != nil {
 		return err
 	}
 	if err := c.Supervisor.Kill(ctx, ComponentName(g.Name)); err != nil {
@@ -30,9 +30,9 @@ func (c Config) powerOff(ctx context.Context, g Guest) error {
 	return c.unplug(ctx, g.Node, g.TAP)
 }
 
-// ask runs poweroff in the guest and waits until the guest has ended, at most 30 s. It
+// shutDown runs poweroff in the guest and waits until the guest has ended, at most 30 s. It
 // returns an error only if ctx ends.
-func (c Config) ask(ctx context.Context, name string) error {
+func (c Config) shutDown(ctx context.Context, name string) error {
 	p, running := c.Supervisor.Running(ComponentName(name))
 	if !running {
 		return nil
@@ -41,6 +41,6 @@ func (c Config) ask(ctx context.Context, name string) error {
 	defer cancel()
 	// an error does not matter: the guest may end before it answers
 	_, _ = c.Exec(heed, name, []string{"poweroff"}, nil)
-	_ = p.Gone(heed)
+	_ = p.Wait(heed)
 	return ctx.Err()
 }

@@ -18,9 +18,9 @@ func (c Config) owner(ctx context.Context, s Spec) (openstack.Network, error) {
 	return openstack.Dial(ctx, c.CloudsFile, cmp.Or(s.Cloud, "admin"))
 }
 
-// extend creates the trunk and the floating IP of a port, as far as s asks for them. It
-// returns the floating IP, or the zero Addr if there is none.
-func extend(ctx context.Context, n openstack.Network, s Spec, port string) (floating netip.Addr, err error) {
+// ensureTrunkAndFloatingIP creates the trunk and the floating IP of a port, as far as s asks
+// for them. It returns the floating IP, or the zero Addr if there is none.
+func ensureTrunkAndFloatingIP(ctx context.Context, n openstack.Network, s Spec, port string) (floating netip.Addr, err error) {
 	if s.Trunk {
 		if err := ensureTrunk(ctx, n, s.Name, port); err != nil {
 			return floating, fmt.Errorf("trunk of port %s: %w", port, err)
@@ -79,15 +79,15 @@ func findFloatingIPs(ctx context.Context, n openstack.Network, port string) ([]f
 	return floatingips.ExtractFloatingIPs(all)
 }
 
-// strip deletes a port's floating IPs and trunk. It keeps the subports, which belong to
-// others.
-func strip(ctx context.Context, n openstack.Network, port string) error {
+// deleteTrunkAndFloatingIPs deletes a port's floating IPs and trunk. It keeps the subports,
+// which belong to others.
+func deleteTrunkAndFloatingIPs(ctx context.Context, n openstack.Network, port string) error {
 	floating, err := findFloatingIPs(ctx, n, port)
 	if err != nil {
 		return err
 	}
 	for _, f := range floating {
-		if err := gone(floatingips.Delete(ctx, n.ServiceClient, f.ID).ExtractErr()); err != nil {
+		if err := ignoreNotFound(floatingips.Delete(ctx, n.ServiceClient, f.ID).ExtractErr()); err != nil {
 			return fmt.Errorf("floating IP %s: %w", f.FloatingIP, err)
 		}
 	}
@@ -96,15 +96,15 @@ func strip(ctx context.Context, n openstack.Network, port string) error {
 		return err
 	}
 	for _, t := range have {
-		if err := gone(trunks.Delete(ctx, n.ServiceClient, t.ID).ExtractErr()); err != nil {
+		if err := ignoreNotFound(trunks.Delete(ctx, n.ServiceClient, t.ID).ExtractErr()); err != nil {
 			return fmt.Errorf("trunk %s: %w", t.ID, err)
 		}
 	}
 	return nil
 }
 
-// gone returns err, or nil if err is the HTTP status 404.
-func gone(err error) error {
+// ignoreNotFound returns err, or nil if err is the HTTP status 404.
+func ignoreNotFound(err error) error {
 	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 		return nil
 	}

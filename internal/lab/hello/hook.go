@@ -17,11 +17,11 @@ const (
 type review struct {
 	APIVersion string   `json:"apiVersion"`
 	Kind       string   `json:"kind"`
-	Request    *asked   `json:"request,omitempty"`
+	Request    *request `json:"request,omitempty"`
 	Response   *verdict `json:"response,omitempty"`
 }
 
-type asked struct {
+type request struct {
 	UID  string `json:"uid"`
 	Name string `json:"name"`
 }
@@ -36,8 +36,8 @@ type status struct {
 	Message string `json:"message"`
 }
 
-func admitter() *http.Server {
-	return &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(admit)}
+func webhookServer() *http.Server {
+	return &http.Server{ReadHeaderTimeout: timeout, Handler: http.HandlerFunc(admit)}
 }
 
 // admit allows every object whose name does not start with "refused-".

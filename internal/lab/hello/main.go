@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// patience is the timeout of requests.
-const patience = 5 * time.Second
+// timeout limits each request.
+const timeout = 5 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // process 1 has no default handler
@@ -32,7 +32,7 @@ func main() {
 	case name == "curl" && len(os.Args) > 1:
 		err = get(ctx, os.Args[len(os.Args)-1], os.Stdout)
 	case name == "udp" && len(os.Args) > 1:
-		err = ask(ctx, os.Args[1], os.Stdout)
+		err = sendDatagram(ctx, os.Args[1], os.Stdout)
 	case name == "curl" || name == "udp":
 		err = errors.New("say whom to ask")
 	case len(os.Args) > 1 && os.Args[1] == "reach":
@@ -61,7 +61,7 @@ func greeting() string {
 func serve(ctx context.Context, ports ...string) error {
 	failed := make(chan error, len(ports))
 	for _, p := range ports {
-		if err := open(ctx, p, failed); err != nil {
+		if err := listen(ctx, p, failed); err != nil {
 			return err
 		}
 	}
@@ -73,42 +73,42 @@ func serve(ctx context.Context, ports ...string) error {
 	}
 }
 
-// open starts to answer on a port. It errs if it cannot listen. A later error goes to
+// listen starts to answer on a port. It errs if it cannot listen. A later error goes to
 // failed.
-func open(ctx context.Context, port string, failed chan<- error) error {
+func listen(ctx context.Context, port string, failed chan<- error) error {
 	var listen net.ListenConfig
 	protocol, number, _ := strings.Cut(port, "/")
 	if protocol == "udp" {
 		datagrams, err := listen.ListenPacket(ctx, protocol, ":"+number)
 		if err == nil {
-			go func() { failed <- answer(datagrams) }()
+			go func() { failed <- answerDatagrams(datagrams) }()
 		}
 		return err
 	}
 	stream, err := listen.Listen(ctx, "tcp", ":"+number)
 	if err == nil {
-		go func() { failed <- attend(stream, protocol) }()
+		go func() { failed <- serveStream(stream, protocol) }()
 	}
 	return err
 }
 
-func attend(stream net.Listener, protocol string) error {
+func serveStream(stream net.Listener, protocol string) error {
 	if protocol == hook {
-		return admitter().ServeTLS(stream, filepath.Join(tlsDir, "tls.crt"), filepath.Join(tlsDir, "tls.key"))
+		return webhookServer().ServeTLS(stream, filepath.Join(tlsDir, "tls.crt"), filepath.Join(tlsDir, "tls.key"))
 	}
-	return greeter().Serve(stream)
+	return greetingServer().Serve(stream)
 }
 
-func greeter() *http.Server {
+func greetingServer() *http.Server {
 	return &http.Server{
-		ReadHeaderTimeout: patience,
+		ReadHeaderTimeout: timeout,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, greeting()) // a client that has gone needs no answer
 		}),
 	}
 }
 
-func answer(c net.PacketConn) error {
+func answerDatagrams(c net.PacketConn) error {
 	for b := make([]byte, 1500); ; {
 		_, from, err := c.ReadFrom(b)
 		if err != nil {
@@ -127,7 +127,7 @@ func get(ctx context.Context, url string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Timeout: patience}
+	client := &http.Client{Timeout: timeout}
 	response, err := client.Do(request)
 	if err != nil {
 		return err
@@ -137,15 +137,15 @@ func get(ctx context.Context, url string, out io.Writer) error {
 	return err
 }
 
-// ask sends one datagram to an address and writes the answer to out.
-func ask(ctx context.Context, address string, out io.Writer) error {
-	dialer := net.Dialer{Timeout: patience}
+// sendDatagram sends one datagram to an address and writes the answer to out.
+func sendDatagram(ctx context.Context, address string, out io.Writer) error {
+	dialer := net.Dialer{Timeout: timeout}
 	c, err := dialer.DialContext(ctx, "udp", address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(c, "who is there?"); err != nil {

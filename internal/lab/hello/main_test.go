@@ -18,9 +18,9 @@ func TestAsk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	go func() { _ = answer(c) }()
+	go func() { _ = answerDatagrams(c) }()
 	var got bytes.Buffer
-	if err := ask(t.Context(), c.LocalAddr().String(), &got); err != nil || got.String() != greeting() {
+	if err := sendDatagram(t.Context(), c.LocalAddr().String(), &got); err != nil || got.String() != greeting() {
 		t.Errorf("%q, %v", got.String(), err)
 	}
 }
@@ -40,7 +40,7 @@ func TestReachTellsWhoAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	go func() { _ = answer(c) }()
+	go func() { _ = answerDatagrams(c) }()
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

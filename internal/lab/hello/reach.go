@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// wait is the timeout of one try. After it, the packet counts as dropped.
-const wait = 1500 * time.Millisecond
+// replyTimeout limits one try. After it, the packet counts as dropped.
+const replyTimeout = 1500 * time.Millisecond
 
 // reachAll reads batches of lines such as "tcp 10.0.0.1 80", "udp 10.0.0.1 53" or
 // "icmp 10.0.0.1 0". An empty line or the end of in ends a batch. reachAll tries all
@@ -44,17 +44,17 @@ func reachAll(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 func reachBatch(ctx context.Context, lines []string, out io.Writer) error {
-	said := make([]string, len(lines))
+	results := make([]string, len(lines))
 	var all sync.WaitGroup
 	for i, line := range lines {
-		all.Go(func() { said[i] = line + " " + word(reaches(ctx, line)) + "\n" })
+		all.Go(func() { results[i] = line + " " + yesNo(reaches(ctx, line)) + "\n" })
 	}
 	all.Wait()
-	_, err := io.WriteString(out, strings.Join(said, "")+"\n")
+	_, err := io.WriteString(out, strings.Join(results, "")+"\n")
 	return err
 }
 
-func word(err error) string {
+func yesNo(err error) string {
 	if err == nil {
 		return "yes"
 	}
@@ -68,16 +68,16 @@ func reaches(ctx context.Context, line string) error {
 	if len(words) != 3 {
 		return fmt.Errorf("%q is not PROTOCOL ADDRESS PORT", line)
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
 	var err error
 	switch words[0] {
 	case "icmp":
-		err = echo(words[1])
+		err = ping(words[1])
 	case "udp":
-		err = datagram(ctx, net.JoinHostPort(words[1], words[2]))
+		err = tryUDP(ctx, net.JoinHostPort(words[1], words[2]))
 	default:
-		err = stream(ctx, net.JoinHostPort(words[1], words[2]))
+		err = tryTCP(ctx, net.JoinHostPort(words[1], words[2]))
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil
@@ -85,7 +85,7 @@ func reaches(ctx context.Context, line string) error {
 	return err
 }
 
-func stream(ctx context.Context, address string) error {
+func tryTCP(ctx context.Context, address string) error {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -94,9 +94,9 @@ func stream(ctx context.Context, address string) error {
 	return c.Close()
 }
 
-// datagram sends up to two datagrams, because the first may be lost during address
+// tryUDP sends up to two datagrams, because the first may be lost during address
 // resolution.
-func datagram(ctx context.Context, address string) error {
+func tryUDP(ctx context.Context, address string) error {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "udp", address)
 	if err != nil {
@@ -105,7 +105,7 @@ func datagram(ctx context.Context, address string) error {
 	defer c.Close()
 	b := make([]byte, 1500)
 	for range 2 {
-		if err = c.SetDeadline(time.Now().Add(wait / 2)); err != nil {
+		if err = c.SetDeadline(time.Now().Add(replyTimeout / 2)); err != nil {
 			return err
 		}
 		if _, err = io.WriteString(c, "who is there?"); err != nil {
@@ -118,9 +118,9 @@ func datagram(ctx context.Context, address string) error {
 	return err
 }
 
-// echo sends an ICMP echo request and waits for the reply. The kernel delivers all
+// ping sends an ICMP echo request and waits for the reply. The kernel delivers all
 // replies to each such socket, so echo compares the sender.
-func echo(address string) error {
+func ping(address string) error {
 	c, err := icmp.ListenPacket("ip4:icmp", "0.0.0.0")
 	if err != nil {
 		return err
@@ -135,13 +135,13 @@ func echo(address string) error {
 	if _, err := c.WriteTo(bytes, to); err != nil {
 		return err
 	}
-	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return err
 	}
-	return reply(c, to.String())
+	return awaitReply(c, to.String())
 }
 
-func reply(c *icmp.PacketConn, from string) error {
+func awaitReply(c *icmp.PacketConn, from string) error {
 	for b := make([]byte, 1500); ; {
 		n, peer, err := c.ReadFrom(b)
 		if err != nil {

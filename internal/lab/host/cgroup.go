@@ -69,7 +69,7 @@ func tree(dir string) []string {
 
 // removeCgroups kills the processes of a cgroup and removes it from every hierarchy.
 func removeCgroups(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, cgroupTimeout)
 	defer cancel()
 	var errs []error
 	for _, h := range hierarchies() {

@@ -14,7 +14,7 @@ import (
 // reach the control plane. It errs if another link has an address of the underlay.
 func (s Site) EnsureBridge(ctx context.Context) error {
 	bridge := s.Bridge()
-	if err := s.mine(); err != nil {
+	if err := s.checkUnderlay(); err != nil {
 		return err
 	}
 	if !linkExists(bridge) {
@@ -31,8 +31,8 @@ func (s Site) EnsureBridge(ctx context.Context) error {
 	)
 }
 
-// mine errs if another link has an address of the underlay.
-func (s Site) mine() error {
+// checkUnderlay errs if another link has an address of the underlay.
+func (s Site) checkUnderlay() error {
 	links, err := net.Interfaces()
 	if err != nil {
 		return err
@@ -52,8 +52,8 @@ func (s Site) mine() error {
 	return nil
 }
 
-// ensureCable connects the node to the bridge with a veth pair.
-func (n Node) ensureCable(ctx context.Context) error {
+// ensureVeth connects the node to the bridge with a veth pair.
+func (n Node) ensureVeth(ctx context.Context) error {
 	if !linkExists(n.Link()) {
 		// created from inside the node, since ip takes the other end's namespace as a pid, not as a file
 		add := n.Enter("ip", "link", "add", Nic, "address", n.MAC(), "type", "veth",
@@ -64,16 +64,16 @@ func (n Node) ensureCable(ctx context.Context) error {
 	}
 	return runAll(ctx,
 		[]string{"ip", "link", "set", n.Link(), "master", n.Site.Bridge(), "up"},
-		n.Enter("sh", "-c", quiet),
+		n.Enter("sh", "-c", ignoreNIC),
 		n.Enter("ip", "link", "set", Nic, "up"),
 		[]string{"ethtool", "-K", n.Link(), "tx", "off"},
 		n.Enter("ethtool", "-K", Nic, "tx", "off"),
 	)
 }
 
-// quiet is a script that makes the kernel ignore the packets on the NIC, which the switch
+// ignoreNIC is a script that makes the kernel ignore the packets on the NIC, which the switch
 // handles. The kernel would accept or forward every packet a second time.
-const quiet = `set -e; cd /proc/sys/net
+const ignoreNIC = `set -e; cd /proc/sys/net
 echo 1 > ipv4/conf/` + Nic + `/rp_filter
 echo 1 > ipv4/conf/` + Nic + `/arp_ignore
 echo 1 > ipv6/conf/` + Nic + `/disable_ipv6`

@@ -56,7 +56,7 @@ func (n Node) Ensure(ctx context.Context) error {
 			return fmt.Errorf("make %s: %w", n.Name, err)
 		}
 	}
-	if err := n.ensureCable(ctx); err != nil {
+	if err := n.ensureVeth(ctx); err != nil {
 		return fmt.Errorf("join %s to %s: %w", n.Name, n.Site.Bridge(), err)
 	}
 	return n.ensureCgroups()
@@ -194,5 +194,5 @@ func Mounts(dir string) ([]string, error) {
 	return found, err
 }
 
-// patience limits the wait until the kernel releases a cgroup.
-const patience = 15 * time.Second
+// cgroupTimeout limits the wait until the kernel releases a cgroup.
+const cgroupTimeout = 15 * time.Second

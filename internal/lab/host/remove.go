@@ -14,7 +14,7 @@ import (
 // kernel would unmount it there as well.
 const registry = "/run/isthmus-labs"
 
-func (s Site) made() string {
+func (s Site) recordFile() string {
 	return filepath.Join(registry, strings.ReplaceAll(filepath.Clean(s.Dir), "/", "_"))
 }
 
@@ -22,26 +22,26 @@ func (s Site) made() string {
 // one, and records it. A directory that existed before any lab is not recorded, so no lab
 // removes it.
 func (n Node) makeMountPoint(dir string) error {
-	note, others := missing(dir), noted("")
+	dirs, others := missing(dir), recorded("")
 	for d := dir; d != "/"; d = filepath.Dir(d) {
 		if slices.Contains(others, d) {
-			note = append(note, d)
+			dirs = append(dirs, d)
 		}
 	}
-	if err := n.Site.note(note); err != nil {
+	if err := n.Site.record(dirs); err != nil {
 		return err
 	}
 	return os.MkdirAll(dir, 0o755)
 }
 
-func (s Site) note(dirs []string) error {
+func (s Site) record(dirs []string) error {
 	if len(dirs) == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(registry, 0o755); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(s.made(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(s.recordFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
@@ -49,8 +49,8 @@ func (s Site) note(dirs []string) error {
 	return errors.Join(err, file.Close())
 }
 
-// noted returns the recorded directories of all labs except that of one record file.
-func noted(except string) []string {
+// recorded returns the directories in all record files except one.
+func recorded(except string) []string {
 	files, _ := filepath.Glob(filepath.Join(registry, "*"))
 	var dirs []string
 	for _, f := range files {
@@ -87,11 +87,11 @@ func Remove(ctx context.Context, dir string) error {
 // removeMountPoints removes the lab's recorded mount points. It keeps those that another
 // lab uses and those that are not empty, because they are in use by others.
 func (s Site) removeMountPoints() {
-	text, _ := os.ReadFile(s.made())
-	mine, others := strings.Fields(string(text)), noted(s.made())
-	_ = os.Remove(s.made())
-	slices.Sort(mine)
-	for _, d := range slices.Backward(slices.Compact(mine)) {
+	text, _ := os.ReadFile(s.recordFile())
+	own, others := strings.Fields(string(text)), recorded(s.recordFile())
+	_ = os.Remove(s.recordFile())
+	slices.Sort(own)
+	for _, d := range slices.Backward(slices.Compact(own)) {
 		if !slices.Contains(others, d) {
 			_ = os.Remove(d)
 		}

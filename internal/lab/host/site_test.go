@@ -32,7 +32,7 @@ func TestASecondLabSharesNothing(t *testing.T) {
 		{an.Addr.String(), bn.Addr.String()},
 		{an.MAC(), bn.MAC()},
 		{an.Dir, bn.Dir},
-		{a.made(), b.made()},
+		{a.recordFile(), b.recordFile()},
 	} {
 		if pair[0] == pair[1] {
 			t.Errorf("both labs have %s", pair[0])
@@ -75,7 +75,7 @@ func TestMountPointsGoWithTheLastLab(t *testing.T) {
 	if exists(filepath.Join(root, "x")) {
 		t.Error("directories are left over")
 	}
-	if exists(a.made()) || exists(b.made()) {
+	if exists(a.recordFile()) || exists(b.recordFile()) {
 		t.Error("notes are left over")
 	}
 }

@@ -25,7 +25,7 @@ func Dial(ctx context.Context, cloudsFile, cloud string) (Network, error) {
 		return Network{}, fmt.Errorf("cloud %s of %s: %w", cloud, cloudsFile, err)
 	}
 	auth.AllowReauth = true
-	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(*direct()))
+	provider, err := config.NewProviderClient(ctx, auth, config.WithHTTPClient(*directClient()))
 	if err != nil {
 		return Network{}, fmt.Errorf("sign in to cloud %s: %w", cloud, err)
 	}

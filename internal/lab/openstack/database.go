@@ -139,12 +139,12 @@ func (c database) makeTemplate(ctx context.Context) error {
 	if err := tar.run(ctx); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(path+".new", path), c.removeOthers(path), os.RemoveAll(t.Dir))
+	return errors.Join(os.Rename(path+".new", path), c.removeOldTemplates(path), os.RemoveAll(t.Dir))
 }
 
-// removeOthers removes the earlier templates with the same prefix. Each has more than
+// removeOldTemplates removes the earlier templates with the same prefix. Each has more than
 // 100 MB, and only the last is likely to be used again.
-func (c database) removeOthers(path string) error {
+func (c database) removeOldTemplates(path string) error {
 	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), c.templatePrefix()+"*.tar"))
 	for _, other := range all {
 		if other != path {

@@ -35,10 +35,10 @@ type Config struct {
 	// a network and a router to it. Otherwise project admin has a provider network
 	// with a router.
 	External netip.Prefix
-	// Admitted are the TCP ports that the default security group of project k8s
+	// AllowedPorts are the TCP ports that the default security group of project k8s
 	// allows from anywhere, together with ICMP. If it is empty, the group stays as
 	// Neutron creates it.
-	Admitted []int
+	AllowedPorts []int
 	// Chassis are components that must be ready before a router can have a gateway.
 	Chassis []string
 

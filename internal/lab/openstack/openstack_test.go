@@ -100,7 +100,7 @@ func TestComponents(t *testing.T) {
 }
 
 func TestWithSocketsQuotes(t *testing.T) {
-	got := Config{Dir: "/it's"}.withSockets([]string{"uwsgi", "a b"})
+	got := Config{Dir: "/it's"}.withRunDir([]string{"uwsgi", "a b"})
 	want := `mkdir -p /run/octavia && mount --bind '/it'\''s/octavia/sock' /run/octavia && exec 'uwsgi' 'a b'`
 	if diff := cmp.Diff(want, got[len(got)-1]); diff != "" {
 		t.Error(diff)

@@ -62,7 +62,7 @@ func (c Config) makeResources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.admit(ctx, ssh)
+	return n.allowIngress(ctx, ssh)
 }
 
 const ssh = 22
@@ -154,9 +154,9 @@ func (n Network) routerHas(ctx context.Context, router, subnet string) (bool, er
 	return len(have) > 0, err
 }
 
-// admit adds rules to the project's default security group that allow ICMP and TCP ports
+// allowIngress adds rules to the project's default security group that allow ICMP and TCP ports
 // from anywhere.
-func (n Network) admit(ctx context.Context, ports ...int) error {
+func (n Network) allowIngress(ctx context.Context, ports ...int) error {
 	all, err := groups.List(n.ServiceClient, groups.ListOpts{Name: "default", ProjectID: n.Project}).AllPages(ctx)
 	if err != nil {
 		return fmt.Errorf("security group default: %w", err)

@@ -105,7 +105,7 @@ func (c Config) octaviaDriver() supervise.Component {
 	return supervise.Component{
 		Name:  "octavia-driver-agent",
 		Needs: append([]string{"mariadb"}, c.Needs...),
-		Argv:  c.withSockets(argv),
+		Argv:  c.withRunDir(argv),
 		Env:   environment(),
 		Prepare: func(context.Context) error {
 			// a leftover socket would count as ready
@@ -127,16 +127,16 @@ func (c Config) octavia() supervise.Component {
 	return supervise.Component{
 		Name:    "octavia",
 		Needs:   []string{"mariadb", "octavia-driver-agent", "neutron"},
-		Argv:    c.withSockets(argv),
+		Argv:    c.withRunDir(argv),
 		Env:     environment(),
 		Prepare: func(context.Context) error { return c.write() },
 		Ready:   answers(templateData{Config: c}.OctaviaURL() + "/"),
 	}
 }
 
-// withSockets returns the command line that runs argv with this cloud's own /run/octavia.
+// withRunDir returns the command line that runs argv with this cloud's own /run/octavia.
 // The OVN provider and its agent communicate over fixed paths there.
-func (c Config) withSockets(argv []string) []string {
+func (c Config) withRunDir(argv []string) []string {
 	mount := "mkdir -p /run/octavia && mount --bind " + quote(filepath.Join(c.Dir, "octavia", "sock")) + " /run/octavia"
 	words := make([]string, len(argv))
 	for i, a := range argv {
@@ -147,8 +147,8 @@ func (c Config) withSockets(argv []string) []string {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// direct returns an HTTP client that uses no proxy, because all URLs are on this machine.
-func direct() *http.Client {
+// directClient returns an HTTP client that uses no proxy, because all URLs are on this machine.
+func directClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
@@ -158,7 +158,7 @@ func answers(url string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		resp, err := direct().Do(req)
+		resp, err := directClient().Do(req)
 		if err != nil {
 			return err
 		}

@@ -60,10 +60,10 @@ func (c Config) makeTenant(ctx context.Context, admin Network) error {
 	err = n.makeRouter(ctx, routers.CreateOpts{
 		Name: Router, GatewayInfo: &routers.GatewayInfo{NetworkID: public},
 	}, subnet)
-	if err != nil || len(c.Admitted) == 0 {
+	if err != nil || len(c.AllowedPorts) == 0 {
 		return err
 	}
-	return n.admit(ctx, c.Admitted...)
+	return n.allowIngress(ctx, c.AllowedPorts...)
 }
 
 func (c Config) makePublic(ctx context.Context, n Network) (string, error) {
@@ -76,7 +76,7 @@ func (c Config) makePublic(ctx context.Context, n Network) (string, error) {
 		return "", err
 	}
 	no, gateway := false, c.External.Masked().Addr().Next().String()
-	first, last := poolOf(c.External)
+	first, last := allocationPool(c.External)
 	_, err = n.makeSubnet(ctx, subnets.CreateOpts{
 		NetworkID: network, Name: PublicSubnet, CIDR: c.External.Masked().String(), GatewayIP: &gateway, EnableDHCP: &no,
 		AllocationPools: []subnets.AllocationPool{{Start: first.String(), End: last.String()}},
@@ -84,9 +84,9 @@ func (c Config) makePublic(ctx context.Context, n Network) (string, error) {
 	return network, err
 }
 
-// poolOf returns the allocation pool of an external network with 24 bits. The first nine and
-// the last five addresses are left to hosts outside.
-func poolOf(p netip.Prefix) (first, last netip.Addr) {
+// allocationPool returns the first and last address of the pool of an external network with 24
+// bits. The first nine and the last five addresses are left to hosts outside.
+func allocationPool(p netip.Prefix) (first, last netip.Addr) {
 	a := p.Masked().Addr().As4()
 	a[3] += 10
 	first = netip.AddrFrom4(a)
@@ -94,8 +94,8 @@ func poolOf(p netip.Prefix) (first, last netip.Addr) {
 	return first, netip.AddrFrom4(a)
 }
 
-// CloudOf returns a clouds.yaml with only one of Clouds. It has no credentials of the others.
-func (c Config) CloudOf(cloud string) (string, error) {
+// CloudsYAML returns a clouds.yaml with only one of Clouds. It has no credentials of the others.
+func (c Config) CloudsYAML(cloud string) (string, error) {
 	text, err := c.defaulted().renderFor("clouds.yaml", cloud)
 	if err != nil {
 		return "", fmt.Errorf("clouds.yaml of %s: %w", cloud, err)

@@ -74,7 +74,7 @@ func (c Central) database(name, db, remote string) supervise.Component {
 		},
 		Env:     c.env(),
 		Prepare: func(ctx context.Context) error { return createDB(ctx, file, "/usr/share/ovn/ovn-"+db+".ovsschema") },
-		Ready:   answers("ovsdb-client", "--timeout=5", "list-dbs", c.socket(db)),
+		Ready:   succeeds("ovsdb-client", "--timeout=5", "list-dbs", c.socket(db)),
 	}
 }
 
@@ -111,8 +111,8 @@ func createDB(ctx context.Context, file, schema string) error {
 	return os.Rename(part, file)
 }
 
-// answers returns a Ready that runs a command and errs if the command fails.
-func answers(argv ...string) func(context.Context) error {
+// succeeds returns a Ready that runs a command and errs if the command fails.
+func succeeds(argv ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := host.Run(ctx, argv...)
 		return err

@@ -68,7 +68,7 @@ func (c Chassis) ovsdb() supervise.Component {
 		Prepare: func(ctx context.Context) error {
 			return createDB(ctx, file, "/usr/share/openvswitch/vswitch.ovsschema")
 		},
-		Ready: answers("ovsdb-client", "--timeout=5", "list-dbs", c.socket()),
+		Ready: succeeds("ovsdb-client", "--timeout=5", "list-dbs", c.socket()),
 	}
 }
 
@@ -79,7 +79,7 @@ func (c Chassis) vswitchd() supervise.Component {
 		Needs: []string{c.name("ovs-settings")},
 		Argv: c.Node.Enter("ovs-vswitchd", "--monitor", "--pidfile=/run/openvswitch/ovs-vswitchd.pid",
 			"-vconsole:info", "-vsyslog:off", "unix:/run/openvswitch/db.sock"),
-		Ready: answers("ovs-vsctl", "--timeout=5", "--db="+c.socket(), "wait-until", "interface", host.Uplink, "ofport>0"),
+		Ready: succeeds("ovs-vsctl", "--timeout=5", "--db="+c.socket(), "wait-until", "interface", host.Uplink, "ofport>0"),
 	}
 }
 
@@ -131,7 +131,7 @@ func (c Chassis) address() supervise.Component {
 		Name:  Address(c.Node),
 		Needs: []string{c.name("ovs-vswitchd")},
 		Argv:  c.Node.Enter(argv...),
-		Ready: answers(c.Node.Enter("busybox", "ping", "-c", "1", "-W", "1", c.Node.Site.Gateway().Addr().String())...),
+		Ready: succeeds(c.Node.Enter("busybox", "ping", "-c", "1", "-W", "1", c.Node.Site.Gateway().Addr().String())...),
 	}
 }
 
@@ -154,9 +154,9 @@ func (c Chassis) registered(ctx context.Context) error {
 	return err
 }
 
-// Forget deletes a chassis from the southbound database. A node that disappears does not
+// DeleteChassis deletes a chassis from the southbound database. A node that disappears does not
 // delete its own.
-func Forget(ctx context.Context, sb, name string) error {
+func DeleteChassis(ctx context.Context, sb, name string) error {
 	_, err := host.Run(ctx, "ovn-sbctl", "--no-leader-only", "--timeout=20", "--db="+sb, "--if-exists", "chassis-del", name)
 	return err
 }

@@ -36,7 +36,7 @@ func (o Outside) Components() []supervise.Component {
 			Name:  o.External(),
 			Needs: []string{Address(n)},
 			Argv:  n.Enter(o.Gateway.Self, "keep-address", "--link", External, "--address", gateway.String()),
-			Ready: answers(n.Enter("busybox", "ping", "-c", "1", "-W", "1", gateway.Addr().String())...),
+			Ready: succeeds(n.Enter("busybox", "ping", "-c", "1", "-W", "1", gateway.Addr().String())...),
 		},
 		{Name: o.Gateway.name("masquerade"), Needs: []string{Host(n)}, Do: o.masquerade},
 		{Name: Host(o.Host), Needs: []string{Network}, Do: o.join},

@@ -24,7 +24,7 @@ type Component struct {
 	// Do is the work of a step. It must be idempotent. It is nil for a process.
 	Do func(context.Context) error
 	// Ready returns nil when the process serves, or when the step has taken
-	// effect. The supervisor repeats it until its Patience ends. A component
+	// effect. The supervisor repeats it until its Timeout ends. A component
 	// without Ready is ready as soon as it is started or done.
 	Ready func(context.Context) error
 	// Done reports whether a step need not run again. A step without Done always

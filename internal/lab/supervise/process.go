@@ -102,9 +102,9 @@ func (p Process) Signal(sig syscall.Signal) error {
 	})
 }
 
-// Gone waits until p has ended and returns nil. It returns ctx's error if ctx ends
+// Wait waits until p has ended and returns nil. It returns ctx's error if ctx ends
 // first.
-func (p Process) Gone(ctx context.Context) error {
+func (p Process) Wait(ctx context.Context) error {
 	return p.with(func(process *os.Process) (err error) {
 		if handleErr := process.WithHandle(func(fd uintptr) { err = ended(ctx, fd) }); handleErr != nil {
 			return fmt.Errorf("watch process %d: %w", p.Pid, handleErr)
@@ -182,7 +182,7 @@ func signalAll(ctx context.Context, sig syscall.Signal, ps []Process) error {
 		errs = append(errs, p.Signal(sig))
 	}
 	for _, p := range ps {
-		if err := p.Gone(ctx); err != nil {
+		if err := p.Wait(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("process %d after %s: %w", p.Pid, unix.SignalName(sig), err))
 		}
 	}

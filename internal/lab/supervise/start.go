@@ -76,10 +76,10 @@ func isProgram(path string) bool {
 
 func (s *Supervisor) mark(name string) string { return mark + "=" + s.Dir + "|" + name }
 
-// strays returns the processes of component name that are session leaders, recorded
+// sessionLeaders returns the processes of component name that are session leaders, recorded
 // or not. A killed run may have started one without a pid file. Other processes do not
 // count: they may be meant to outlive the leader, as containerd's shims are.
-func (s *Supervisor) strays(name string) []Process {
+func (s *Supervisor) sessionLeaders(name string) []Process {
 	var leaders []Process
 	for _, p := range s.marked(name) {
 		if st, err := readStat(p.Pid); err == nil && st.session == p.Pid {

@@ -20,7 +20,7 @@ import (
 func lab(t *testing.T) *Supervisor {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Supervisor{Dir: filepath.Join(dir, "pid"), LogDir: filepath.Join(dir, "log"), Patience: 10 * time.Second, Grace: 5 * time.Second}
+	s := &Supervisor{Dir: filepath.Join(dir, "pid"), LogDir: filepath.Join(dir, "log"), Timeout: 10 * time.Second, Grace: 5 * time.Second}
 	t.Cleanup(func() {
 		if err := s.Down(context.WithoutCancel(t.Context()), 0); err != nil {
 			t.Error(err)
@@ -191,7 +191,7 @@ func TestWhatRunsBecomesAnother(t *testing.T) {
 	if err := s.Kill(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Become(old, "b"); err != nil {
+	if err := s.Adopt(old, "b"); err != nil {
 		t.Fatal(err)
 	}
 	if states := up(t, s, old); states["a"] != Kept {
@@ -203,7 +203,7 @@ func TestWhatRunsBecomesAnother(t *testing.T) {
 	if recorded, _ := s.Recorded(); len(recorded) != 1 {
 		t.Errorf("recorded are %q", recorded)
 	}
-	if err := s.Become(old, "b"); err == nil {
+	if err := s.Adopt(old, "b"); err == nil {
 		t.Error("what does not run became another")
 	}
 }
@@ -218,7 +218,7 @@ func TestFailureTellsTheLog(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "a: ended before it was ready") || !strings.Contains(err.Error(), "no such luck") {
 		t.Errorf("got %v", err)
 	}
-	if time.Since(begin) > s.Patience/2 {
+	if time.Since(begin) > s.Timeout/2 {
 		t.Error("the end of the process was not noticed")
 	}
 }
@@ -254,7 +254,7 @@ func TestGoneHeedsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := self.Gone(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := self.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	if err := (Process{self.Pid, self.Start + 1}).Signal(syscall.SIGKILL); err != nil {

@@ -19,9 +19,9 @@ type Supervisor struct {
 	Dir, LogDir string
 	// Report is called with every event, from many goroutines. It may be nil.
 	Report func(Event)
-	// Patience limits the wait for Ready (2 minutes if 0). Grace is the time
+	// Timeout limits the wait for Ready (2 minutes if 0). Grace is the time
 	// between SIGTERM and SIGKILL (10 seconds if 0).
-	Patience, Grace time.Duration
+	Timeout, Grace time.Duration
 }
 
 // Event reports a component's new state.
@@ -117,7 +117,7 @@ func (s *Supervisor) ensure(ctx context.Context, c Component) (State, error) {
 	offset := s.logSize(c.Name)
 	p, err := s.start(ctx, c)
 	if err == nil {
-		err = awaitProcess(ctx, c, p, s.patience())
+		err = awaitProcess(ctx, c, p, s.timeout())
 	}
 	if err != nil {
 		return Failed, s.withLog(c.Name, offset, err)
@@ -134,30 +134,30 @@ func (s *Supervisor) runStep(ctx context.Context, c Component) (State, error) {
 			return Failed, err
 		}
 	}
-	return Ran, await(ctx, c, nil, s.patience())
+	return Ran, await(ctx, c, nil, s.timeout())
 }
 
 // awaitProcess returns nil when c is ready. It errs when c's process has ended or
-// patience is over.
-func awaitProcess(ctx context.Context, c Component, p Process, patience time.Duration) error {
+// the timeout is over.
+func awaitProcess(ctx context.Context, c Component, p Process, timeout time.Duration) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan struct{})
 	go func() {
-		if p.Gone(watch) == nil {
+		if p.Wait(watch) == nil {
 			close(ended)
 		}
 	}()
-	return await(ctx, c, ended, patience)
+	return await(ctx, c, ended, timeout)
 }
 
-// await returns nil when c is ready. It errs when ended is closed or patience is over.
+// await returns nil when c is ready. It errs when ended is closed or the timeout is over.
 // ended may be nil.
-func await(ctx context.Context, c Component, ended <-chan struct{}, patience time.Duration) error {
+func await(ctx context.Context, c Component, ended <-chan struct{}, timeout time.Duration) error {
 	if c.Ready == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// readiness has no event, so poll with growing pauses
 	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 500*time.Millisecond) {
@@ -172,7 +172,7 @@ func await(ctx context.Context, c Component, ended <-chan struct{}, patience tim
 			return errors.New("ended before it was ready")
 		case <-ctx.Done():
 			timer.Stop()
-			return fmt.Errorf("not ready in %s: %w", patience, err)
+			return fmt.Errorf("not ready in %s: %w", timeout, err)
 		case <-timer.C:
 		}
 	}
@@ -199,7 +199,7 @@ func (s *Supervisor) end(ctx context.Context, name string, grace time.Duration) 
 			return fmt.Errorf("stop %s: %w", name, err)
 		}
 	}
-	if err := End(ctx, grace, s.strays(name)...); err != nil {
+	if err := End(ctx, grace, s.sessionLeaders(name)...); err != nil {
 		return fmt.Errorf("stop a forgotten %s: %w", name, err)
 	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -208,10 +208,10 @@ func (s *Supervisor) end(ctx context.Context, name string, grace time.Duration) 
 	return nil
 }
 
-// Become records the process of component other as the process of c. From then on it
-// counts as started from c. The earlier process of c must have ended. Become errs if
+// Adopt records the process of component other as the process of c. From then on it
+// counts as started from c. The earlier process of c must have ended. Adopt errs if
 // other does not run.
-func (s *Supervisor) Become(c Component, other string) error {
+func (s *Supervisor) Adopt(c Component, other string) error {
 	r, recorded := readRecord(s.pidFile(other))
 	if !recorded || !r.Alive() {
 		return fmt.Errorf("%s does not run", other)
@@ -284,9 +284,9 @@ func (s *Supervisor) report(e Event) {
 	}
 }
 
-func (s *Supervisor) patience() time.Duration {
-	if s.Patience > 0 {
-		return s.Patience
+func (s *Supervisor) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
 	}
 	return 2 * time.Minute
 }
