@@ -20,8 +20,8 @@ func newLogger(level slog.Level) *slog.Logger {
 }
 
 // ForLibraries returns log for controller-runtime. It drops messages below Warn unless
-// log writes Debug, because they report the start and stop of caches. At Info we log
-// changes of the network only.
+// log writes Debug, because they report the start and stop of caches. Our own log at
+// Info is for changes of the network.
 func ForLibraries(log *slog.Logger) logr.Logger {
 	return logr.FromSlogHandler(warnings{log.Handler()})
 }
