@@ -10,17 +10,17 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/intent"
 )
 
-// Leases gives out addresses. Errors are intent.Wait or intent.Stop. A unit keeps
+// Leases allocates addresses. Errors are intent.Wait or intent.Stop. A unit keeps
 // its addresses until the controller releases them; this package never releases
 // any.
 type Leases interface {
 	// Held returns the addresses that the unit has in the Subnet; none if it has
 	// none.
 	Held(subnet string, u intent.Unit) []netip.Addr
-	// Next gives the unit one address of each family. If called again, it returns
-	// the same addresses.
+	// Next allocates one address of each family. If called again, it returns the
+	// same addresses.
 	Next(subnet string, u intent.Unit) ([]netip.Addr, error)
-	// Claim gives the unit exactly these addresses.
+	// Claim allocates exactly these addresses.
 	Claim(subnet string, u intent.Unit, addrs []netip.Addr) error
 }
 
@@ -61,6 +61,8 @@ func Attached(ip *v1.IP) bool {
 	return ip != nil && (ip.Spec.Attach.OVS != nil || ip.Spec.Attach.VLAN != nil && ip.Spec.Attach.VLAN.Tag != 0)
 }
 
+// setAddr writes an address, and the prefix length and gateway of the prefix that
+// contains it, into s.
 func setAddr(s *v1.IPSpec, a netip.Addr, net Net) {
 	for i, p := range net.Prefixes {
 		switch {

@@ -69,7 +69,7 @@ func PrefixesOf(s *v1.SubnetSpec) ([]netip.Prefix, error) {
 
 // LeasesOf returns what the address allocator needs of a Subnet when the
 // controller starts. If the Subnet's spec cannot be read, all addresses are
-// excluded: units keep the addresses that they have, but nobody gets a new one.
+// excluded: units keep the addresses that they have, and no unit gets a new one.
 // It errs if the prefixes cannot be read.
 func LeasesOf(s *v1.SubnetSpec) (Net, error) {
 	if n, err := NetOf(s); err == nil {
@@ -118,6 +118,8 @@ func firstHost(p netip.Prefix) netip.Addr {
 	return p.Addr().Next()
 }
 
+// setGateways replaces the gateways with those of the spec; it keeps them if text
+// is empty. It errs if one is not in a prefix.
 func (n *Net) setGateways(text string) error {
 	if text == "" {
 		return nil
@@ -133,6 +135,8 @@ func (n *Net) setGateways(text string) error {
 	return nil
 }
 
+// parseRange parses an address or a range "first..last". It errs if it is
+// neither.
 func parseRange(text string) (netipx.IPRange, error) {
 	from, to, isRange := strings.Cut(text, "..")
 	if !isRange {

@@ -70,8 +70,8 @@ const (
 // Subnet decides a network with an interface on its Vpc's router. A Subnet with
 // ports on it keeps its network even if its spec is now refused; the problem is
 // reported. A Subnet without ports that is refused keeps what it has, except if
-// another Subnet or network has an older right to its prefix or name: then its
-// network is removed.
+// another Subnet, a node or another network has an older right to its prefix or
+// name: then its network is removed.
 func Subnet(f SubnetFacts) intent.Decision[SubnetReport] {
 	switch {
 	case f.Subnet == nil:
@@ -128,6 +128,8 @@ func unreadableSubnet(f SubnetFacts, report SubnetReport, err error) intent.Deci
 
 func identity(s string) string { return s }
 
+// subnetWant returns the Subnet's network and its router interface. On fabric ovn
+// it leaves the interface out while the Neutron router does not exist.
 func subnetWant(f SubnetFacts, net Net) intent.Want {
 	if FabricOf(f.Subnet) == intent.FabricNeutron {
 		return neutronSubnet(f, net)
@@ -163,6 +165,8 @@ func routerInterfaceOf(f SubnetFacts, net Net) intent.RouterInterface {
 	return j
 }
 
+// subnetStatus returns the status without counts and conditions. Network, MTU and
+// gateway of a Subnet on Neutron stay as they are until Neutron is read.
 func subnetStatus(f SubnetFacts, net Net) v1.SubnetStatus {
 	s := v1.SubnetStatus{Protocol: "Dual", MTU: mtu(f)}
 	if len(net.Prefixes) == 1 {
@@ -183,6 +187,8 @@ func joinAddrs(addrs []netip.Addr) string {
 	return strings.Join(texts, ",")
 }
 
+// mtu returns the spec's MTU, or the largest one that fits into the tunnels and
+// into the router's Neutron networks, in bytes.
 func mtu(f SubnetFacts) int32 {
 	if f.Subnet.Spec.MTU != 0 {
 		return f.Subnet.Spec.MTU
@@ -206,6 +212,8 @@ func conflict(f SubnetFacts, net Net) error {
 	return cmp.Or(checkSubnets(f, net), checkNodes(f, net), checkRouter(f, net))
 }
 
+// checkSpec returns an intent.Stop if the spec is refused, whatever else exists;
+// nil otherwise.
 func checkSpec(f SubnetFacts) error {
 	s := f.Subnet.Spec
 	switch {
@@ -229,6 +237,8 @@ func natOutgoingProblem(vpc string) string {
 	return fmt.Sprintf("natOutgoing works in Vpc %s only: set it to false, Vpc %s has no way out", v1.DefaultVpc, vpc)
 }
 
+// checkVpc returns an intent.Wait if the Vpc does not exist or is being deleted;
+// nil otherwise.
 func checkVpc(f SubnetFacts) error {
 	switch {
 	case f.Subnet.Spec.Vpc == v1.DefaultVpc && NodeVpcOf(f.NodeVpc) == v1.DefaultVpc: // It exists or is created again.

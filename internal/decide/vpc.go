@@ -53,6 +53,8 @@ func Vpc(f VpcFacts) intent.Decision[VpcReport] {
 	return ourVpc(f)
 }
 
+// externalVpc keeps the Vpc object of a Neutron router in step with the router:
+// it creates, labels or deletes the object.
 func externalVpc(f VpcFacts) intent.Decision[VpcReport] {
 	there := isForeign(f.Router)
 	switch {
@@ -67,8 +69,8 @@ func externalVpc(f VpcFacts) intent.Decision[VpcReport] {
 	case f.Vpc.Labels[v1.LabelVpcExternal] == "true" && f.Vpc.Status.Router != "" && len(f.Subnets) == 0:
 		return intent.Remove(VpcReport{Action: Remove})
 	}
-	// An object made before its router, or still used by a Subnet, stays: its
-	// spec.namespaces is the user's.
+	// A Vpc object that was created before its router, or that a Subnet still uses,
+	// is kept: its spec.namespaces belongs to the user.
 	return intent.Keep(VpcReport{Status: vpcStatus(f)}, routerGone(f.Name))
 }
 
@@ -76,6 +78,7 @@ func routerGone(name string) error {
 	return intent.Wait{Reason: "RouterGone", For: fmt.Sprintf("Neutron's router %s, which is not in OVN: make it again or delete what uses it", name)}
 }
 
+// ourVpc wants a router as long as the Vpc exists or a Subnet uses it.
 func ourVpc(f VpcFacts) intent.Decision[VpcReport] {
 	switch {
 	case f.Name == NodeVpcOf(f.NodeVpc):

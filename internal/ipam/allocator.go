@@ -150,6 +150,9 @@ func (b *Allocator) Claim(name, owner string, addrs []netip.Addr) error {
 	return nil
 }
 
+// checkFree returns nil if the owner may have the address. It returns Taken if
+// another owner has it, and another error if it is excluded or not in the
+// network.
 func (n *network) checkFree(owner string, a netip.Addr) error {
 	if other, ok := n.holder[a]; ok {
 		if other != owner {

@@ -63,6 +63,8 @@ func (p *pool) next() (netip.Addr, bool) {
 	return p.at(x), ok
 }
 
+// firstFree returns the offset of the first address from x on that is neither
+// used nor excluded; false if there is none.
 func (p *pool) firstFree(x uint64) (uint64, bool) {
 	for x <= p.last() {
 		free, ok := p.used.next(x)

@@ -18,7 +18,8 @@ type endpoints struct {
 	cluster *cluster
 }
 
-// NeedLeaderElection tells the manager to serve at once.
+// NeedLeaderElection returns false, so that the manager starts the server at
+// once.
 func (endpoints) NeedLeaderElection() bool { return false }
 
 // Start serves until ctx ends.

@@ -74,8 +74,8 @@ func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 	}
 }
 
-// parentPortChanged runs the nested nodes whose parent port is found by a word, and
-// their pods; all nested nodes if the word is empty.
+// parentPortChanged runs the nested nodes whose parent port is found by a key,
+// and their pods; all nested nodes if the key is empty.
 func (e ovnEvents) parentPortChanged(ctx context.Context, word string) {
 	by := client.MatchingFields{kube.IndexParentPort: word}
 	if word == "" {

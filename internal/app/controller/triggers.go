@@ -152,7 +152,7 @@ func (w *waitingPods) set(n types.NamespacedName, waiting bool) {
 	w.pods[n] = struct{}{}
 }
 
-// all is a map function that ignores the object.
+// all is a map function. It returns all waiting pods and ignores the object.
 func (w *waitingPods) all(context.Context, client.Object) []types.NamespacedName {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -36,6 +36,7 @@ import (
 //	decide    facts to a want, a report and a problem    internal/decide and below
 //	apply     a want to rows or resources                fabrics/, then internal/ovn, internal/neutron, internal/octavia
 //	report    what came of it, to Kubernetes             the same type as gather; claim/ writes IP objects
+//
 // internal/unit runs these steps in this order. A unit that waits or fails runs
 // again.
 

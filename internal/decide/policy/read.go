@@ -101,6 +101,8 @@ func (r *reader) selector(s *metav1.LabelSelector, where string) labels.Selector
 	return out
 }
 
+// rule adds all pairs of the rule's peers and ports. No peers means everybody, no
+// ports means every port.
 func (r *reader) rule(d intent.Direction, peers []netv1.NetworkPolicyPeer, ports []netv1.NetworkPolicyPort, where string) {
 	at := []portRange{{}}
 	if len(ports) > 0 {
@@ -143,6 +145,8 @@ func (r *reader) ports(list []netv1.NetworkPolicyPort, where string) []portRange
 	return out
 }
 
+// readPort returns the range of a port. It errs if the protocol or the numbers
+// are invalid.
 func readPort(p netv1.NetworkPolicyPort) (portRange, error) {
 	a := portRange{protocol: protocolOf(p.Protocol)}
 	switch {
@@ -224,6 +228,8 @@ func (r *reader) block(b *netv1.IPBlock, where string) []peer {
 	return []peer{{blocks: left}}
 }
 
+// subtractPrefixes returns the prefixes of cidr without those of except. It errs
+// if one is not a network prefix.
 func subtractPrefixes(cidr string, except []string) ([]netip.Prefix, error) {
 	var b netipx.IPSetBuilder
 	for i, text := range append([]string{cidr}, except...) {

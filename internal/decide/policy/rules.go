@@ -100,6 +100,8 @@ func (a allow) numbers(namespace string, ports PortCount) []int {
 	return ports.numbers(namespace, a.at.name, a.at.protocol)
 }
 
+// rules returns the rules of the pair. number is the number of the port's name; 0
+// if it has no name.
 func (a allow) rules(number int) []intent.Rule {
 	r := intent.Rule{Direction: a.direction, Protocol: a.at.protocol, First: a.at.first, Last: a.at.last}
 	if number != 0 {
@@ -170,6 +172,7 @@ func contains(a, b intent.Rule) bool {
 	return containsPeer(a, b)
 }
 
+// containsPeer tells whether a's peer contains b's.
 func containsPeer(a, b intent.Rule) bool {
 	if a.RemoteGroup != "" || a.RemoteCloudGroup != "" {
 		return a.RemoteGroup == b.RemoteGroup && a.RemoteCloudGroup == b.RemoteCloudGroup

@@ -85,6 +85,7 @@ func (p *policy) permitsAll(sp ServicePort) bool {
 	return len(sp.Backends) > 0 && !slices.ContainsFunc(sp.Backends, refused)
 }
 
+// permits tells whether the pair permits a flow of the protocol to the backend.
 func (a allow) permits(protocol string, b Backend) bool {
 	switch at := a.at; {
 	case at.protocol != "" && at.protocol != protocol,

@@ -138,6 +138,8 @@ func needsLoadBalancer(s *corev1.Service) bool {
 	return true
 }
 
+// loadBalancer returns the load balancer without a floating IP. It errs with an
+// intent.Stop if the Service asks for something unsupported or invalid.
 func (f Facts) loadBalancer() (intent.LoadBalancer, error) {
 	s := f.Service
 	b := intent.LoadBalancer{Name: f.Namespace + "/" + f.Name, Network: f.Network, Project: f.Project}
@@ -207,6 +209,8 @@ func (f Facts) addFloatingIP(b *intent.LoadBalancer) error {
 	return nil
 }
 
+// timeout returns the annotation's value, or otherwise if there is no annotation.
+// It errs with an intent.Stop if the value is invalid.
 func timeout(s *corev1.Service, annotation string, otherwise time.Duration) (time.Duration, error) {
 	text, asked := s.Annotations[annotation]
 	if !asked {

@@ -49,7 +49,7 @@ type quotas struct {
 	lowReported string
 }
 
-// ReadQuotas reads our project's quotas. It returns true if SetShort has
+// ReadQuotas reads our project's quotas. It returns true if SetLowQuotas has
 // something new to report. It only logs a failure, because quotas only matter to
 // a warning.
 func (c *Cloud) ReadQuotas(ctx context.Context) bool {

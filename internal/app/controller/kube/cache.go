@@ -109,6 +109,7 @@ func keepOfStatefulSet(o any) (any, error) {
 	return kept, nil
 }
 
+// keepOfMeta keeps the identity of an object and those annotations that are read.
 func keepOfMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 	kept := metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,

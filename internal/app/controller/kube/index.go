@@ -23,7 +23,7 @@ const (
 	IndexClaimAddr = "addr"
 	// IndexStatefulSetClaim finds claims of StatefulSets' pods by namespace.
 	IndexStatefulSetClaim = "statefulset-claim"
-	// IndexParentPort finds nested nodes by the words of their ParentPortSelector.
+	// IndexParentPort finds nested nodes by the keys of their ParentPortSelector.
 	IndexParentPort = "parent-port"
 	// IndexNested finds nested nodes, by the value "true".
 	IndexNested = "nested"
