@@ -37,7 +37,7 @@ type ClusterFacts struct {
 	InUse bool
 }
 
-// ClusterReport is what Kubernetes is told beside an outcome.
+// ClusterReport is what is reported to Kubernetes in addition to the outcome.
 type ClusterReport struct {
 	// LowQuotas says which quotas may be too small; empty if none is.
 	LowQuotas string

@@ -47,7 +47,7 @@ type NodeAddr struct {
 	Addr netip.Addr
 }
 
-// SubnetReport is what Kubernetes is told about a Subnet.
+// SubnetReport is what is reported to Kubernetes about a Subnet.
 type SubnetReport struct {
 	Action Action
 	// Status has no counts and no conditions.

@@ -37,7 +37,7 @@ const (
 	Release Action = "release"
 )
 
-// VpcReport is what Kubernetes is told about a Vpc.
+// VpcReport is what is reported to Kubernetes about a Vpc.
 type VpcReport struct {
 	Action Action
 	Status v1.VpcStatus

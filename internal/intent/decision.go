@@ -65,7 +65,7 @@ func Withdraw[R any](report R, problem error) Decision[R] {
 // fabric must not be called.
 func (d Decision[R]) Want() (Want, bool) { return d.want, d.action != keep }
 
-// Report returns what Kubernetes is told beside the outcome.
+// Report returns what is reported to Kubernetes in addition to the outcome.
 func (d Decision[R]) Report() R { return d.report }
 
 // Problem returns why the object does not have all that it asks for: a Wait, a
