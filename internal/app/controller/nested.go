@@ -15,9 +15,9 @@ import (
 // gatherPlug reads how a pod is plugged on its node.
 func (c podUnit) gatherPlug(ctx context.Context, f *pod.Facts) error {
 	if f.Pod.Spec.NodeName == "" {
-		var one corev1.NodeList
-		err := c.client.List(ctx, &one, client.MatchingFields{kube.IndexNested: "true"}, client.Limit(1))
-		f.SomeNested = len(one.Items) > 0
+		var nodes corev1.NodeList
+		err := c.client.List(ctx, &nodes, client.MatchingFields{kube.IndexNested: "true"}, client.Limit(1))
+		f.SomeNested = len(nodes.Items) > 0
 		return err
 	}
 	n, err := kube.Get[corev1.Node](ctx, c.client, types.NamespacedName{Name: f.Pod.Spec.NodeName})

@@ -34,7 +34,7 @@ func (e ovnEvents) sweep(ctx context.Context) error {
 	e.topology.OVN.Watch(ovn.Notify{
 		Unit:      func(u intent.Unit) { e.markOwner(u); e.queues.Add(u) },
 		Router:    func(name string) { e.routerChanged(ctx, name) },
-		ParentKey: func(word string) { e.parentPortChanged(ctx, word) },
+		ParentKey: func(key string) { e.parentPortChanged(ctx, key) },
 		SubportUp: e.portUp,
 	})
 	owners, err := e.topology.OVN.Units(ctx)
@@ -76,9 +76,9 @@ func (e ovnEvents) routerChanged(ctx context.Context, name string) {
 
 // parentPortChanged runs the nested nodes whose parent port is found by a key,
 // and their pods; all nested nodes if the key is empty.
-func (e ovnEvents) parentPortChanged(ctx context.Context, word string) {
-	by := client.MatchingFields{kube.IndexParentPort: word}
-	if word == "" {
+func (e ovnEvents) parentPortChanged(ctx context.Context, key string) {
+	by := client.MatchingFields{kube.IndexParentPort: key}
+	if key == "" {
 		by = client.MatchingFields{kube.IndexNested: "true"}
 	}
 	nodes, _ := kube.Nodes(ctx, e.client, by)
