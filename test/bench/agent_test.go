@@ -20,8 +20,8 @@ import (
 // request matches the agent's log line about a request of the CNI plugin.
 var request = regexp.MustCompile(`msg="?pod (?:un)?plugged"? .*verb=(\w+) .*unit=pod/` + namespace + `/(\w+)-\S* took=(\S+)`)
 
-// tellRequests adds rows with the times of the agent's answers to the CNI plugin since a time.
-func (b *bed) tellRequests(t *testing.T, table *strings.Builder, since time.Time) {
+// addRequestRows adds rows with the times of the agent's answers to the CNI plugin since a time.
+func (b *testbed) addRequestRows(t *testing.T, table *strings.Builder, since time.Time) {
 	t.Helper()
 	log := b.run(t, "kubectl", "-n", settings.Namespace, "logs", b.agent(t), "--since-time="+since.UTC().Format(time.RFC3339))
 	took := map[string][]float64{}
@@ -58,7 +58,7 @@ func percentile(all []float64, p float64) float64 {
 }
 
 // agent returns the name of the pod of the node's agent.
-func (b *bed) agent(t *testing.T) string {
+func (b *testbed) agent(t *testing.T) string {
 	t.Helper()
 	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{
 		LabelSelector: "app=isthmus-agent", FieldSelector: "spec.nodeName=" + b.node,
@@ -70,9 +70,9 @@ func (b *bed) agent(t *testing.T) string {
 }
 
 // resident returns the agent's resident memory in the guest, in MiB.
-func (b *bed) resident(t *testing.T) float64 {
+func (b *testbed) resident(t *testing.T) float64 {
 	t.Helper()
-	text := b.inside(t, b.node, `awk '/^VmRSS:/ { print $2 }' /proc/$(pidof isthmus-agent)/status`)
+	text := b.runOn(t, b.node, `awk '/^VmRSS:/ { print $2 }' /proc/$(pidof isthmus-agent)/status`)
 	kibibytes, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +80,8 @@ func (b *bed) resident(t *testing.T) float64 {
 	return kibibytes / 1024
 }
 
-// inside runs a script on a host or in a guest and returns its output.
-func (b *bed) inside(t *testing.T, where, script string) string {
+// runOn runs a script on a host or in a guest and returns its output.
+func (b *testbed) runOn(t *testing.T, where, script string) string {
 	t.Helper()
 	return b.run(t, "isthmus-lab", "exec", where, "--", "sh", "-c", script)
 }

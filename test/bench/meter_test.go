@@ -22,11 +22,11 @@ func (m meter) since(before meter) meter {
 }
 
 // meter reads the counters.
-func (b *bed) meter(t *testing.T) meter {
+func (b *testbed) meter(t *testing.T) meter {
 	t.Helper()
-	m := meter{seconds: float64(time.Now().UnixMicro()) / 1e6, wire: b.passed(t)}
+	m := meter{seconds: float64(time.Now().UnixMicro()) / 1e6, wire: b.wireBytes(t)}
 	for i, h := range hosts {
-		network := b.inside(t, h, "readlink /proc/self/ns/net")
+		network := b.runOn(t, h, "readlink /proc/self/ns/net")
 		for _, p := range processes(t, network) {
 			switch {
 			case p.name == "ovs-vswitchd":
@@ -39,11 +39,11 @@ func (b *bed) meter(t *testing.T) meter {
 	return m
 }
 
-// passed returns the number of bytes on the second host's wire. It does not use the first host,
+// wireBytes returns the number of bytes on the second host's wire. It does not use the first host,
 // which is also the gateway of the cloud.
-func (b *bed) passed(t *testing.T) float64 {
+func (b *testbed) wireBytes(t *testing.T) float64 {
 	t.Helper()
-	fields := strings.Fields(b.inside(t, hosts[1], "grep eth0: /proc/net/dev"))
+	fields := strings.Fields(b.runOn(t, hosts[1], "grep eth0: /proc/net/dev"))
 	if len(fields) < 10 {
 		t.Fatalf("%s has no eth0", hosts[1])
 	}
@@ -70,16 +70,16 @@ func processes(t *testing.T, network string) []process {
 		if at, err := os.Readlink(dir + "/ns/net"); err != nil || at != network {
 			continue // the process is in another namespace, or has ended
 		}
-		if p, err := look(dir); err == nil {
+		if p, err := readProcess(dir); err == nil {
 			all = append(all, p)
 		}
 	}
 	return all
 }
 
-// look reads a process from its directory in /proc. The process's name may contain spaces and
-// parentheses.
-func look(dir string) (process, error) {
+// readProcess reads a process from its directory in /proc. The process's name may contain spaces
+// and parentheses.
+func readProcess(dir string) (process, error) {
 	command, err := os.ReadFile(dir + "/cmdline")
 	if err != nil {
 		return process{}, err

@@ -14,8 +14,8 @@ func TestNeutron(t *testing.T) {
 	b := open(t, "node1")
 	was := b.settings(t)
 	t.Cleanup(func() { b.configure(t, was) })
-	b.stand(t, "client") // the first pod on a node creates its port pool
-	server := b.stand(t, "server")
+	b.startDemoPod(t, "client") // the first pod on a node creates its port pool
+	server := b.startDemoPod(t, "server")
 	var table strings.Builder
 	b.head(t, &table)
 	t.Run("refill", func(t *testing.T) { b.measureRefill(t, &table) })
@@ -28,14 +28,14 @@ func TestNeutron(t *testing.T) {
 	t.Run("policy", func(t *testing.T) { b.measurePolicy(t, &table, server) })
 }
 
-func (b *bed) measureRefill(t *testing.T, table *strings.Builder) {
+func (b *testbed) measureRefill(t *testing.T, table *strings.Builder) {
 	var pool, loop, share []float64
 	b.pool(t, map[string]any{"min": batch * batches, "max": 2 * batch * batches, "batch": batch})
 	b.until(t, 5*time.Minute, "the pool is not filled", func() bool { return b.ready(t) >= batch*batches })
 	for range b.runs {
 		b.waitIdle(t)
-		loop = append(loop, b.bare(t))
-		pool = append(pool, b.refill(t))
+		loop = append(loop, b.bareCreateRate(t))
+		pool = append(pool, b.refillRate(t))
 		share = append(share, 100*pool[len(pool)-1]/loop[len(loop)-1])
 	}
 	row(table, "a bare loop of creates, ports/s", "%.2f", loop)
@@ -47,7 +47,7 @@ var named = map[podNetwork]string{
 	host: "on their node's network: the kubelet's own share", warm: "with a port of the pool", cold: "without one",
 }
 
-func (b *bed) measurePods(t *testing.T, table *strings.Builder, w podNetwork, n int) {
+func (b *testbed) measurePods(t *testing.T, table *strings.Builder, w podNetwork, n int) {
 	var took, path, background []float64
 	for range b.runs {
 		one, waited, behind := b.burst(t, w, n)
@@ -60,7 +60,7 @@ func (b *bed) measurePods(t *testing.T, table *strings.Builder, w podNetwork, n 
 	}
 }
 
-func (b *bed) measureService(t *testing.T, table *strings.Builder) {
+func (b *testbed) measureService(t *testing.T, table *strings.Builder) {
 	var took []float64
 	for range b.runs {
 		b.waitIdle(t)
@@ -69,7 +69,7 @@ func (b *bed) measureService(t *testing.T, table *strings.Builder) {
 	row(table, "Service created → first answer, s", "%.2f", took)
 }
 
-func (b *bed) measurePolicy(t *testing.T, table *strings.Builder, server string) {
+func (b *testbed) measurePolicy(t *testing.T, table *strings.Builder, server string) {
 	var closed, opened []time.Duration
 	for range b.runs {
 		b.waitIdle(t)
@@ -81,7 +81,7 @@ func (b *bed) measurePolicy(t *testing.T, table *strings.Builder, server string)
 }
 
 // head writes the table's head and prints the table when the test ends.
-func (b *bed) head(t *testing.T, table *strings.Builder) {
+func (b *testbed) head(t *testing.T, table *strings.Builder) {
 	fmt.Fprintf(table, "| | median of %d | all |\n|---|--:|---|\n", b.runs)
 	t.Cleanup(func() { fmt.Print("\n", table.String(), "\n") })
 }

@@ -13,39 +13,39 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// end is one of two pods, each in a guest of its own.
-type end struct {
+// endpoint is one of two pods, each in a guest of its own.
+type endpoint struct {
 	guest, address string
 	underlay       string // the guest's own address
 	process        string
 }
 
-type pair [2]end
+type pair [2]endpoint
 
 // payload is the size in MB of the file that the first pod gets from the second.
 const payload = 32
 
-// ends creates the two pods, which serve a file.
-func (b *bed) ends(t *testing.T) pair {
+// createEndpoints creates the two pods, which serve a file.
+func (b *testbed) createEndpoints(t *testing.T) pair {
 	t.Helper()
 	for _, g := range guests {
-		b.makeEnd(t, g)
+		b.createEndpoint(t, g)
 	}
 	var p pair
 	for i, g := range guests {
-		p[i] = b.end(t, g)
+		p[i] = b.endpoint(t, g)
 	}
 	return p
 }
 
-func endOf(guest string) string { return "end-" + guest }
+func podName(guest string) string { return "end-" + guest }
 
-func (b *bed) makeEnd(t *testing.T, guest string) {
+func (b *testbed) createEndpoint(t *testing.T, guest string) {
 	t.Helper()
 	none := int64(0)
 	serve := fmt.Sprintf("dd if=/dev/zero of=/www/file bs=1000000 count=%d && exec httpd -f -h /www", payload)
 	_, err := b.kube.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: endOf(guest)},
+		ObjectMeta: metav1.ObjectMeta{Name: podName(guest)},
 		Spec: corev1.PodSpec{
 			NodeSelector: map[string]string{corev1.LabelHostname: guest}, TerminationGracePeriodSeconds: &none,
 			Containers: []corev1.Container{{Name: "main", Image: tools, Command: []string{"sh", "-c", serve}}},
@@ -56,23 +56,23 @@ func (b *bed) makeEnd(t *testing.T, guest string) {
 	}
 }
 
-// end waits until a guest's pod is ready and returns its end.
-func (b *bed) end(t *testing.T, guest string) end {
+// endpoint waits until a guest's pod is ready and returns its endpoint.
+func (b *testbed) endpoint(t *testing.T, guest string) endpoint {
 	t.Helper()
 	var p *corev1.Pod
-	b.until(t, 3*time.Minute, endOf(guest)+" is not Ready", func() bool {
+	b.until(t, 3*time.Minute, podName(guest)+" is not Ready", func() bool {
 		var err error
-		p, err = b.kube.CoreV1().Pods(namespace).Get(t.Context(), endOf(guest), metav1.GetOptions{})
+		p, err = b.kube.CoreV1().Pods(namespace).Get(t.Context(), podName(guest), metav1.GetOptions{})
 		return err == nil && isReady(p)
 	})
 	container := strings.TrimPrefix(p.Status.ContainerStatuses[0].ContainerID, "containerd://")
-	return end{guest, p.Status.PodIP, p.Status.HostIP, b.process(t, guest, container)}
+	return endpoint{guest, p.Status.PodIP, p.Status.HostIP, b.process(t, guest, container)}
 }
 
 // process returns the pid of a container in the guest.
-func (b *bed) process(t *testing.T, guest, container string) string {
+func (b *testbed) process(t *testing.T, guest, container string) string {
 	t.Helper()
-	words := strings.Fields(b.inside(t, guest, "ctr -n k8s.io tasks list"))
+	words := strings.Fields(b.runOn(t, guest, "ctr -n k8s.io tasks list"))
 	for i, w := range words[:len(words)-1] {
 		if w == container {
 			return words[i+1]
@@ -85,19 +85,20 @@ func (b *bed) process(t *testing.T, guest, container string) string {
 // overlay connects the pods with a second network, as clusters in guests without trunk ports have
 // it: a link from each pod to its guest, which routes to a VXLAN between the guests' own
 // addresses. It returns the second pod's address in that network.
-func (b *bed) overlay(t *testing.T, p pair) string {
+func (b *testbed) overlay(t *testing.T, p pair) string {
 	t.Helper()
 	for i, e := range p {
-		t.Cleanup(func() { b.unlay(t, e.guest) })
-		b.inside(t, e.guest, lay(e, p[1-i], i+1, 2-i))
+		t.Cleanup(func() { b.removeOverlay(t, e.guest) })
+		b.runOn(t, e.guest, overlayScript(e, p[1-i], i+1, 2-i))
 	}
 	return "10.200.2.2"
 }
 
-// lay returns a script that creates one end's links and makes the guest forward, which Isthmus
-// does not need. mine and theirs are the numbers of the ends. The script calls iproute2 by its
-// path: the first ip in the guest's PATH is busybox's, which does not support VXLAN.
-func lay(e, other end, mine, theirs int) string {
+// overlayScript returns a script that creates the links of one endpoint and makes the guest
+// forward, which Isthmus does not need. mine and theirs are the numbers of the endpoints. The
+// script calls iproute2 by its path: the first ip in the guest's PATH is busybox's, which does not
+// support VXLAN.
+func overlayScript(e, other endpoint, mine, theirs int) string {
 	return strings.NewReplacer("IP", "/usr/bin/ip", "POD", "nsenter -t "+e.process+" -n /usr/bin/ip", "PID", e.process,
 		"UNDER", e.underlay, "OTHER", other.underlay, "MINE", fmt.Sprint("10.200.", mine), "THEIRS", fmt.Sprint("10.200.", theirs),
 	).Replace(`set -e
@@ -116,8 +117,9 @@ POD route add THEIRS.0/24 via MINE.1
 `)
 }
 
-// unlay undoes lay, as far as it was done. It also works when the test has ended.
-func (b *bed) unlay(t *testing.T, guest string) {
+// removeOverlay deletes a guest's links of the overlay, as far as they exist. It also works when the
+// test has ended.
+func (b *testbed) removeOverlay(t *testing.T, guest string) {
 	t.Helper()
 	script := "for link in bench-vxlan bench-host; do [ ! -e /sys/class/net/$link ] || /usr/bin/ip link delete $link || exit; done; echo 0 >/proc/sys/net/ipv4/ip_forward"
 	out, err := b.Command(context.WithoutCancel(t.Context()), "isthmus-lab", "exec", guest, "--", "sh", "-c", script).CombinedOutput()

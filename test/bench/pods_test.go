@@ -32,7 +32,7 @@ const (
 
 // burst creates n pods at once. It returns the time until the last is Ready, and the numbers of
 // calls to OpenStack per pod. See calls.
-func (b *bed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path, background float64) {
+func (b *testbed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path, background float64) {
 	t.Helper()
 	if w == warm {
 		b.until(t, 3*time.Minute, fmt.Sprintf("the pool has no %d ports", n), func() bool { return b.ready(t) >= n })
@@ -90,7 +90,7 @@ func (b *bed) burst(t *testing.T, w podNetwork, n int) (took time.Duration, path
 
 // watch watches pods from the present resourceVersion. An API server on an etcd without progress
 // notices ends a watch that has none.
-func (b *bed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, error) {
+func (b *testbed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, error) {
 	t.Helper()
 	pods := b.kube.CoreV1().Pods(namespace)
 	none, err := pods.List(t.Context(), options)
@@ -103,7 +103,7 @@ func (b *bed) watch(t *testing.T, options metav1.ListOptions) (watch.Interface, 
 
 // waitIdle waits until there has been no call to OpenStack for 5 s, except those with verb list.
 // By then names are written and port pools are filled.
-func (b *bed) waitIdle(t *testing.T) {
+func (b *testbed) waitIdle(t *testing.T) {
 	t.Helper()
 	changes := func() float64 {
 		sum := 0.0
@@ -129,7 +129,7 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
-func (b *bed) pod(w podNetwork, label string, i int) *corev1.Pod {
+func (b *testbed) pod(w podNetwork, label string, i int) *corev1.Pod {
 	none := int64(0)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", label, i), Labels: map[string]string{"burst": label}},

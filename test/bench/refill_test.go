@@ -19,14 +19,14 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/settings"
 )
 
-// refill and bare create batches batches of batch ports, one batch per call.
+// refillRate and bareCreateRate create batches batches of batch ports, one batch per call.
 const (
 	batch   = 5
 	batches = 6
 )
 
 // settings returns the content of the cluster's ConfigMap.
-func (b *bed) settings(t *testing.T) string {
+func (b *testbed) settings(t *testing.T) string {
 	t.Helper()
 	c, err := b.kube.CoreV1().ConfigMaps(settings.Namespace).Get(t.Context(), settings.ConfigMap, metav1.GetOptions{})
 	if err != nil {
@@ -37,7 +37,7 @@ func (b *bed) settings(t *testing.T) string {
 
 // configure writes the settings and restarts the controller. It also works when the test has
 // ended.
-func (b *bed) configure(t *testing.T, text string) {
+func (b *testbed) configure(t *testing.T, text string) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	patch, err := json.Marshal(map[string]any{"data": map[string]string{settings.Key: text}})
@@ -51,7 +51,7 @@ func (b *bed) configure(t *testing.T, text string) {
 }
 
 // pool sets the limits of the port pools.
-func (b *bed) pool(t *testing.T, limits map[string]any) {
+func (b *testbed) pool(t *testing.T, limits map[string]any) {
 	t.Helper()
 	var all map[string]any
 	if err := yaml.Unmarshal([]byte(b.settings(t)), &all); err != nil {
@@ -69,7 +69,7 @@ func (b *bed) pool(t *testing.T, limits map[string]any) {
 	b.configure(t, string(text))
 }
 
-func (b *bed) restart(ctx context.Context, t *testing.T) {
+func (b *testbed) restart(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, argv := range [][]string{
 		{"kubectl", "-n", settings.Namespace, "rollout", "restart", "deployment/isthmus-controller"},
@@ -81,9 +81,9 @@ func (b *bed) restart(ctx context.Context, t *testing.T) {
 	}
 }
 
-// refill returns the number of ports per second with which the controller fills a node's empty
+// refillRate returns the number of ports per second with which the controller fills a node's empty
 // port pool, measured from the first ready batch to the last. It first frees the pool's ports.
-func (b *bed) refill(t *testing.T) float64 {
+func (b *testbed) refillRate(t *testing.T) float64 {
 	t.Helper()
 	b.run(t, "kubectl", "ko", "pool", "free", "--node", b.node)
 	b.create(t, fmt.Sprintf("asks-%d", time.Now().UnixNano())) // the pod makes the controller fill the pool again
@@ -103,9 +103,9 @@ func (b *bed) refill(t *testing.T) float64 {
 	}
 }
 
-// bare returns the number of ports per second that a bare loop creates in Neutron. It creates the
-// same kind of ports, in calls of the same size, as the same user.
-func (b *bed) bare(t *testing.T) float64 {
+// bareCreateRate returns the number of ports per second that a bare loop creates in Neutron. It
+// creates the same kind of ports, in calls of the same size, as the same user.
+func (b *testbed) bareCreateRate(t *testing.T) float64 {
 	t.Helper()
 	c := b.neutron(t)
 	port := b.portLike(t, c)
@@ -131,7 +131,7 @@ func (b *bed) bare(t *testing.T) float64 {
 	return float64(batch*(batches-1)) / time.Since(begin).Seconds()
 }
 
-func (b *bed) neutron(t *testing.T) *gophercloud.ServiceClient {
+func (b *testbed) neutron(t *testing.T) *gophercloud.ServiceClient {
 	t.Helper()
 	session, err := openstack.SignIn(t.Context(), openstack.Options{
 		Cloud: "k8s", CloudsFile: b.Variable("OS_CLIENT_CONFIG_FILE"), Timeout: time.Minute,
@@ -147,7 +147,7 @@ func (b *bed) neutron(t *testing.T) *gophercloud.ServiceClient {
 }
 
 // portLike returns the body of a request for a port like those of the node's port pool.
-func (b *bed) portLike(t *testing.T, c *gophercloud.ServiceClient) map[string]any {
+func (b *testbed) portLike(t *testing.T, c *gophercloud.ServiceClient) map[string]any {
 	t.Helper()
 	var found struct {
 		Ports []struct {

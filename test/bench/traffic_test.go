@@ -13,25 +13,26 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// patience is the time in seconds for which a client waits for an answer.
-const patience = 1
+// requestTimeout is the time in seconds for which a client waits for an answer.
+const requestTimeout = 1
 
-// ask makes the client request a URL until stop is called, in five loops that start 0.2 s apart.
-// said has a line "yes" or "no" for each request.
-func (b *bed) ask(t *testing.T, url string) (said <-chan line, stop func()) {
+// startRequests makes the client request a URL until stop is called, in five loops that start 0.2 s
+// apart. results has a line "yes" or "no" for each request.
+func (b *testbed) startRequests(t *testing.T, url string) (results <-chan line, stop func()) {
 	t.Helper()
 	shell := []string{"kubectl", "-n", namespace, "exec", "client", "--", "sh", "-c"}
-	said = b.lines(t, append(shell, fmt.Sprintf(`touch /tmp/ask; for i in 0 1 2 3 4; do (sleep 0.$((i * 2)); while [ -e /tmp/ask ]; do
-if timeout %d curl %s >/dev/null 2>&1; then echo yes; else echo no; fi; sleep 0.1; done) & done; wait`, patience, url))...)
-	return said, func() {
+	results = b.lines(t, append(shell, fmt.Sprintf(`touch /tmp/ask; for i in 0 1 2 3 4; do (sleep 0.$((i * 2)); while [ -e /tmp/ask ]; do
+if timeout %d curl %s >/dev/null 2>&1; then echo yes; else echo no; fi; sleep 0.1; done) & done; wait`, requestTimeout, url))...)
+	return results, func() {
 		b.run(t, append(shell, "rm -f /tmp/ask")...)
-		for range said { // until all loops have ended
+		for range results { // until all loops have ended
 		}
 	}
 }
 
-// stand creates a pod with the image of the demo, waits until it is Ready and returns its address.
-func (b *bed) stand(t *testing.T, name string) string {
+// startDemoPod creates a pod with the image of the demo, waits until it is Ready and returns its
+// address.
+func (b *testbed) startDemoPod(t *testing.T, name string) string {
 	t.Helper()
 	b.create(t, name)
 	var p *corev1.Pod
@@ -43,8 +44,8 @@ func (b *bed) stand(t *testing.T, name string) string {
 	return p.Status.PodIP
 }
 
-// create creates the pod of stand and does not wait for it.
-func (b *bed) create(t *testing.T, name string) {
+// create creates the pod of startDemoPod and does not wait for it.
+func (b *testbed) create(t *testing.T, name string) {
 	t.Helper()
 	none := int64(0)
 	_, err := b.kube.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
@@ -59,13 +60,13 @@ func (b *bed) create(t *testing.T, name string) {
 	}
 }
 
-// await returns the time of the next line with that text.
-func await(t *testing.T, said <-chan line, text string) time.Time {
+// nextLine returns the time of the next line with that text.
+func nextLine(t *testing.T, results <-chan line, text string) time.Time {
 	t.Helper()
 	late := time.After(2 * time.Minute)
 	for {
 		select {
-		case l, more := <-said:
+		case l, more := <-results:
 			if !more {
 				t.Fatal("the client has ended")
 			}
@@ -78,16 +79,16 @@ func await(t *testing.T, said <-chan line, text string) time.Time {
 	}
 }
 
-// forget discards the lines so far.
-func forget(said <-chan line) {
-	for range len(said) {
-		<-said
+// discard discards the lines so far.
+func discard(results <-chan line) {
+	for range len(results) {
+		<-results
 	}
 }
 
 // spareClusterIP returns a cluster IP from the lower part of the range. Kubernetes does not
 // allocate these dynamically as long as it has others.
-func (b *bed) spareClusterIP(t *testing.T) string {
+func (b *testbed) spareClusterIP(t *testing.T) string {
 	t.Helper()
 	s, err := b.kube.CoreV1().Services(metav1.NamespaceDefault).Get(t.Context(), "kubernetes", metav1.GetOptions{})
 	if err != nil {
@@ -104,7 +105,7 @@ func (b *bed) spareClusterIP(t *testing.T) string {
 
 // service returns the time from a Service's creation to the first answer at its cluster IP. The
 // client starts before the Service exists.
-func (b *bed) service(t *testing.T) time.Duration {
+func (b *testbed) service(t *testing.T) time.Duration {
 	t.Helper()
 	services := b.kube.CoreV1().Services(namespace)
 	wanted := func(address string) *corev1.Service {
@@ -113,14 +114,14 @@ func (b *bed) service(t *testing.T) time.Duration {
 		}}
 	}
 	address := b.spareClusterIP(t)
-	said, stop := b.ask(t, address+":8080")
+	results, stop := b.startRequests(t, address+":8080")
 	defer stop()
-	await(t, said, "no")
+	nextLine(t, results, "no")
 	begin := time.Now()
 	if _, err := services.Create(t.Context(), wanted(address), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	took := await(t, said, "yes").Sub(begin)
+	took := nextLine(t, results, "yes").Sub(begin)
 	if err := services.Delete(t.Context(), "bench", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -130,13 +131,13 @@ func (b *bed) service(t *testing.T) time.Duration {
 // policy measures a policy that denies all ingress. closed is the time from its creation to the
 // start of the first connection without an answer. opened is the time from its deletion to the
 // first answer.
-func (b *bed) policy(t *testing.T, server string) (closed, opened time.Duration) {
+func (b *testbed) policy(t *testing.T, server string) (closed, opened time.Duration) {
 	t.Helper()
 	policies := b.kube.NetworkingV1().NetworkPolicies(namespace)
-	said, stop := b.ask(t, server+":8080")
+	results, stop := b.startRequests(t, server+":8080")
 	defer stop()
-	await(t, said, "yes")
-	forget(said)
+	nextLine(t, results, "yes")
+	discard(results)
 	begin := time.Now()
 	_, err := policies.Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "bench"}, Spec: networkingv1.NetworkPolicySpec{
 		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"bench": "server"}},
@@ -145,13 +146,13 @@ func (b *bed) policy(t *testing.T, server string) (closed, opened time.Duration)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed = await(t, said, "no").Add(-patience * time.Second).Sub(begin)
+	closed = nextLine(t, results, "no").Add(-requestTimeout * time.Second).Sub(begin)
 	b.waitIdle(t)
-	forget(said)
+	discard(results)
 	begin = time.Now()
 	if err := policies.Delete(t.Context(), "bench", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	opened = await(t, said, "yes").Sub(begin)
+	opened = nextLine(t, results, "yes").Sub(begin)
 	return closed, opened
 }

@@ -14,7 +14,7 @@ import (
 const dir = "/run/isthmus-lab"
 
 func TestDownLeavesNothing(t *testing.T) {
-	if len(remains(t)) == 0 {
+	if len(leftovers(t)) == 0 {
 		t.Fatal("no lab runs here: nothing to end")
 	}
 	cmd := exec.CommandContext(t.Context(), "bin/isthmus-lab", "down")
@@ -22,13 +22,13 @@ func TestDownLeavesNothing(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("isthmus-lab down: %v\n%s", err, out)
 	}
-	for _, r := range remains(t) {
+	for _, r := range leftovers(t) {
 		t.Errorf("left behind: %s", r)
 	}
 }
 
-// remains returns everything of a lab on this machine.
-func remains(t *testing.T) []string {
+// leftovers returns everything of a lab on this machine.
+func leftovers(t *testing.T) []string {
 	t.Helper()
 	var found []string
 	if _, err := os.Stat(dir); err == nil {

@@ -48,8 +48,8 @@ spec: {provider: ovn, vpc: %s, namespaces: [beside], cidrBlock: 12.0.5.0/24}
 	}
 	reached := func() {
 		t.Helper()
-		until(t, time.Minute, func() error { return l.serves(t, "joined/b", vip) })
-		until(t, time.Minute, func() error { return l.serves(t, "beside/client", vip) })
+		until(t, time.Minute, func() error { return l.fetchFile(t, "joined/b", vip) })
+		until(t, time.Minute, func() error { return l.fetchFile(t, "beside/client", vip) })
 	}
 	add("a")
 	reached()
@@ -59,7 +59,7 @@ spec: {provider: ovn, vpc: %s, namespaces: [beside], cidrBlock: 12.0.5.0/24}
 	l.tenant(t, "loadbalancer", "member", "delete", "--wait", pool, "first")
 	reached()
 	l.tenant(t, "loadbalancer", "delete", "--cascade", "--wait", name)
-	if err := l.serves(t, "beside/client", l.address(t, "joined/a")); err != nil {
+	if err := l.fetchFile(t, "beside/client", l.address(t, "joined/a")); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // neutron runs the tests of profile neutron. The last test uninstalls Isthmus.
 func (l *lab) neutron(t *testing.T) {
 	t.Run("walk", l.walkBareMetal)
-	l.pages(t, "neutron")
+	l.walkDocuments(t, "neutron")
 	t.Run("cloud", l.cloud)
 	t.Run("pods keep their network without the controller and the agents", l.restart)
 	t.Run("uninstall leaves nothing in OpenStack", l.uninstallCloud)
@@ -21,8 +21,8 @@ func (l *lab) neutron(t *testing.T) {
 // cloud runs tests in parallel that mostly wait for Neutron, Octavia or the controller's read of
 // them once a minute. Then it kills the APIs.
 func (l *lab) cloud(t *testing.T) {
-	worlds := l.stages(t)
-	sideBySide(t,
+	worlds := l.createWorlds(t)
+	inParallel(t,
 		test{"NetworkPolicies hold", func(t *testing.T) { l.policies(t, worlds) }},
 		test{"nodes reach pods and Services and the API server its webhooks", l.nodesReach},
 		test{"what somebody deletes comes back", l.forgets},
@@ -38,9 +38,9 @@ type test struct {
 	do   func(*testing.T)
 }
 
-// sideBySide runs tests in parallel and returns when all have ended. It does so on any number of
+// inParallel runs tests in parallel and returns when all have ended. It does so on any number of
 // processors, because the tests mostly wait.
-func sideBySide(t *testing.T, tests ...test) {
+func inParallel(t *testing.T, tests ...test) {
 	t.Helper()
 	var all sync.WaitGroup
 	for _, one := range tests {
@@ -80,11 +80,11 @@ func (l *lab) pair(t *testing.T, namespace string) {
 	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", namespace, "--timeout=150s") })
 	l.apply(t, server(namespace, "a", "node1")+server(namespace, "b", "node2")+service(namespace, "both"))
 	l.ready(t, namespace+"/a", namespace+"/b")
-	l.balanced(t, namespace+"/both")
+	l.waitLoadBalancer(t, namespace+"/both")
 }
 
-// balanced waits until the load balancer of a Service, given as "namespace/name", is ready.
-func (l *lab) balanced(t *testing.T, service string) {
+// waitLoadBalancer waits until the load balancer of a Service, given as "namespace/name", is ready.
+func (l *lab) waitLoadBalancer(t *testing.T, service string) {
 	t.Helper()
 	namespace, name, _ := strings.Cut(service, "/")
 	l.kubectl(t, "-n", namespace, "wait", "--for=condition=openstack.org/LoadBalancerReady", "service/"+name, "--timeout=120s")
@@ -107,8 +107,8 @@ func (l *lab) clusterIP(t *testing.T, service string) string {
 	return l.kubectl(t, "-n", namespace, "get", "service", name, "-o", "jsonpath={.spec.clusterIP}")
 }
 
-// serves returns nil if a pod gets the whole file from an address.
-func (l *lab) serves(t *testing.T, pod, address string) error {
+// fetchFile returns nil if a pod gets the whole file from an address.
+func (l *lab) fetchFile(t *testing.T, pod, address string) error {
 	t.Helper()
 	out, err := l.try(t, podArgv(pod, fetch(address))...)
 	if err == nil && strings.TrimSpace(out) != fmt.Sprint(megabytes<<20) {
@@ -117,9 +117,9 @@ func (l *lab) serves(t *testing.T, pod, address string) error {
 	return err
 }
 
-// accounted errs unless each pod of a namespace has one claim, and the claim's port has the pod's
+// checkPorts errs unless each pod of a namespace has one claim, and the claim's port has the pod's
 // name.
-func (l *lab) accounted(t *testing.T, namespace string) error {
+func (l *lab) checkPorts(t *testing.T, namespace string) error {
 	t.Helper()
 	pods := strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}"))
 	claimed := map[string]string{} // port's id → pod

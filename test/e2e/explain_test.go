@@ -15,7 +15,7 @@ import (
 // explain logs the state of OVN for a case that fails, and helps to find the faulty program. If
 // a full recomputation changes flows, ovn-controller is at fault. If a purge of the flow cache
 // changes the result, the switch is.
-func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
+func (s *policyWorld) explain(t *testing.T, c reach.Case, rows []reach.Row) {
 	t.Helper()
 	for _, argv := range [][]string{
 		{"ovn-nbctl", "--columns=name,addresses", "list", "Logical_Switch_Port"},
@@ -32,41 +32,41 @@ func (s *stage) explain(t *testing.T, c reach.Case, rows []reach.Row) {
 	for node, now := range s.flows(t) {
 		t.Logf("flows of %s that are worked out anew, -before +after:\n%s", node, strings.Join(changes(before[node], now), "\n"))
 	}
-	t.Logf("with flows that are worked out anew: %v", s.stillWrong(t, c, rows))
+	t.Logf("with flows that are worked out anew: %v", s.recheckRows(t, c, rows))
 	for node, cached := range s.onNodes(t, "ovs-appctl", "dpctl/dump-flows", "-m") {
 		t.Logf("the cache of %s:\n%s", node, cached)
 	}
 	s.onNodes(t, "ovs-appctl", "revalidator/purge")
-	t.Logf("without what the switches keep in their cache: %v", s.stillWrong(t, c, rows))
+	t.Logf("without what the switches keep in their cache: %v", s.recheckRows(t, c, rows))
 }
 
-// stillWrong returns the error of the last try after up to 10 s, or nil once all rows are right.
-func (s *stage) stillWrong(t *testing.T, c reach.Case, rows []reach.Row) error {
+// recheckRows returns the error of the last try after up to 10 s, or nil once all rows are right.
+func (s *policyWorld) recheckRows(t *testing.T, c reach.Case, rows []reach.Row) error {
 	t.Helper()
-	wrong := s.wrong(t, c, rows)
+	wrong := s.checkRows(t, c, rows)
 	for deadline := time.Now().Add(10 * time.Second); wrong != nil && time.Now().Before(deadline); {
-		wrong = s.wrong(t, c, rows)
+		wrong = s.checkRows(t, c, rows)
 	}
 	return wrong
 }
 
 // onNodes runs a command on both nodes and returns the output by node.
-func (s *stage) onNodes(t *testing.T, argv ...string) map[string]string {
+func (s *policyWorld) onNodes(t *testing.T, argv ...string) map[string]string {
 	t.Helper()
-	said := map[string]string{}
+	output := map[string]string{}
 	for _, node := range []string{"node1", "node2"} {
-		said[node] = s.run(t, append([]string{"isthmus-lab", "exec", node, "--"}, argv...)...)
+		output[node] = s.run(t, append([]string{"isthmus-lab", "exec", node, "--"}, argv...)...)
 	}
-	return said
+	return output
 }
 
 // flows returns the flows of both nodes' switches by node, without counters.
-func (s *stage) flows(t *testing.T) map[string]map[string]bool {
+func (s *policyWorld) flows(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	all := map[string]map[string]bool{}
-	for node, said := range s.onNodes(t, "ovs-ofctl", "--no-stats", "dump-flows", "br-int") {
+	for node, output := range s.onNodes(t, "ovs-ofctl", "--no-stats", "dump-flows", "br-int") {
 		all[node] = map[string]bool{}
-		for line := range strings.Lines(said) {
+		for line := range strings.Lines(output) {
 			all[node][strings.TrimSpace(line)] = true
 		}
 	}

@@ -18,12 +18,12 @@ import (
 	"github.com/isthmus-cni/isthmus/test/neighbour"
 )
 
-// stage creates the pods of the fault tests: two on the overlay, on different nodes, and one on
+// faultPods creates the pods of the fault tests: two on the overlay, on different nodes, and one on
 // Neutron's router.
-func (l *lab) stage(t *testing.T, name string) {
+func (l *lab) faultPods(t *testing.T, name string) {
 	t.Helper()
 	l.join(t, name, "10.70.0.0/24")
-	t.Cleanup(func() { l.leave(t, name); l.gone(t, name) })
+	t.Cleanup(func() { l.leave(t, name); l.checkRemoved(t, name) })
 	l.apply(t, server("default", name+"-a", "node1")+server("default", name+"-c", "node2")+server(name, "on-router", "node2"))
 	t.Cleanup(func() { l.kubectl(t, "delete", "pods", "-l", "app=e2e") })
 	l.ready(t, "default/"+name+"-a", "default/"+name+"-c", name+"/on-router")
@@ -49,8 +49,8 @@ func (l *lab) conclusive(t *testing.T, attempt func(*testing.T) (inconclusive bo
 	t.Errorf("Open vSwitch crashed in each of %d attempts", attempts)
 }
 
-// switches returns the pids of ovs-vswitchd, one per node.
-func (l *lab) switches(t *testing.T) []string {
+// switchPIDs returns the pids of ovs-vswitchd, one per node.
+func (l *lab) switchPIDs(t *testing.T) []string {
 	t.Helper()
 	var pids []string
 	for _, node := range []string{"node1", "node2"} {
@@ -66,10 +66,10 @@ type loss struct {
 	crashed []string
 }
 
-// judge fails the test if more than one packet was lost: a userspace datapath that gets no
-// processor time for a moment drops one. If a switch crashed, judge returns true instead,
+// check fails the test if more than one packet was lost: a userspace datapath that gets no
+// processor time for a moment drops one. If a switch crashed, check returns true instead,
 // because the loss proves nothing.
-func (lost loss) judge(t *testing.T, what string) (inconclusive bool) {
+func (lost loss) check(t *testing.T, what string) (inconclusive bool) {
 	t.Helper()
 	switch {
 	case lost.packets <= 1:
@@ -82,9 +82,9 @@ func (lost loss) judge(t *testing.T, what string) (inconclusive bool) {
 	return false
 }
 
-// watched pings an address from a pod, given as "namespace/name", while do runs, and returns the
+// pingDuring pings an address from a pod, given as "namespace/name", while do runs, and returns the
 // loss.
-func (l *lab) watched(t *testing.T, pod, address string, do func()) loss {
+func (l *lab) pingDuring(t *testing.T, pod, address string, do func()) loss {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -101,9 +101,9 @@ func (l *lab) watched(t *testing.T, pod, address string, do func()) loss {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	before := l.switches(t)
+	before := l.switchPIDs(t)
 	do()
-	after := l.switches(t)
+	after := l.switchPIDs(t)
 	_, _ = fmt.Fprintln(in)
 	if err := cmd.Wait(); err != nil {
 		t.Logf("ping from %s to %s: %v", pod, address, err) // the status is not 0 if packets were lost
@@ -164,14 +164,14 @@ func TestLostPackets(t *testing.T) {
 	}
 }
 
-// keeps fails the test if running pods lose packets while do runs. It returns true if the result
+// checkNoLoss fails the test if running pods lose packets while do runs. It returns true if the result
 // is inconclusive.
-func (l *lab) keeps(t *testing.T, name string, do func()) (inconclusive bool) {
+func (l *lab) checkNoLoss(t *testing.T, name string, do func()) (inconclusive bool) {
 	t.Helper()
 	c, vm := l.address(t, "default/"+name+"-c"), l.guestAddress(t)
 	var toMachine loss
-	toPod := l.watched(t, "default/"+name+"-a", c, func() { toMachine = l.watched(t, name+"/on-router", vm, do) })
-	first, second := toPod.judge(t, "from pod to pod"), toMachine.judge(t, "from pod to virtual machine")
+	toPod := l.pingDuring(t, "default/"+name+"-a", c, func() { toMachine = l.pingDuring(t, name+"/on-router", vm, do) })
+	first, second := toPod.check(t, "from pod to pod"), toMachine.check(t, "from pod to virtual machine")
 	return first || second
 }
 
@@ -230,8 +230,8 @@ func (l *lab) kill(t *testing.T) {
 }
 
 func (l *lab) killed(t *testing.T) (inconclusive bool) {
-	l.stage(t, "kill")
-	inconclusive = l.keeps(t, "kill", func() {
+	l.faultPods(t, "kill")
+	inconclusive = l.checkNoLoss(t, "kill", func() {
 		l.apply(t, many("kill", 10))
 		for program := range running {
 			l.killDaemons(t, program)
@@ -243,7 +243,7 @@ func (l *lab) killed(t *testing.T) (inconclusive bool) {
 		l.kubectl(t, "-n", "kill", "rollout", "status", "deployment/many", "--timeout=150s")
 	})
 	l.rolledOut(t)
-	l.consistent(t, "kill")
+	l.checkConsistent(t, "kill")
 	return inconclusive
 }
 
@@ -253,10 +253,10 @@ func (l *lab) without(t *testing.T) {
 }
 
 func (l *lab) withoutDaemons(t *testing.T) (inconclusive bool) {
-	l.stage(t, "without")
+	l.faultPods(t, "without")
 	l.apply(t, many("without", 5))
 	l.kubectl(t, "-n", "without", "rollout", "status", "deployment/many", "--timeout=120s")
-	inconclusive = l.keeps(t, "without", func() {
+	inconclusive = l.checkNoLoss(t, "without", func() {
 		l.kubectl(t, "-n", "kube-system", "scale", "deployment/isthmus-controller", "--replicas=0")
 		l.kubectl(t, "-n", "kube-system", "patch", "daemonset/isthmus-agent", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"true"}}}}}`)
 		until(t, time.Minute, func() error {
@@ -274,13 +274,13 @@ func (l *lab) withoutDaemons(t *testing.T) (inconclusive bool) {
 	l.rolledOut(t)
 	l.ready(t, "without/late")
 	l.kubectl(t, "-n", "without", "rollout", "status", "deployment/many", "--timeout=120s")
-	l.consistent(t, "without")
+	l.checkConsistent(t, "without")
 	return inconclusive
 }
 
-// consistent fails the test unless OVN and Kubernetes agree on a namespace's pods: each pod has
+// checkConsistent fails the test unless OVN and Kubernetes agree on a namespace's pods: each pod has
 // one port and one claim, there are no other ports and claims, and all addresses are different.
-func (l *lab) consistent(t *testing.T, namespace string) {
+func (l *lab) checkConsistent(t *testing.T, namespace string) {
 	t.Helper()
 	until(t, 30*time.Second, func() error {
 		pods := strings.Fields(l.kubectl(t, "-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}"))

@@ -20,7 +20,7 @@ import (
 
 // TestLab runs the tests of the running lab's profile.
 func TestLab(t *testing.T) {
-	l := open(t)
+	l := openLab(t)
 	switch l.profile {
 	case labs.SharedOVN:
 		l.sharedOVN(t)
@@ -38,8 +38,8 @@ func TestLab(t *testing.T) {
 func (l *lab) sharedOVN(t *testing.T) {
 	before, stop := l.neutronRows(t), l.watchGlobal(t)
 	t.Run("overlay", l.overlay)
-	t.Run("kubectl ko without OVN's programs", l.onNode)
-	l.pages(t, "lab")
+	t.Run("kubectl ko without OVN's programs", l.kubectlPlugin)
+	l.walkDocuments(t, "lab")
 	t.Run("walk", l.walkSharedOVN)
 	t.Run("fifty pods come and go", l.fifty)
 	t.Run("nothing is disturbed by a kill", l.kill)
@@ -58,7 +58,7 @@ type lab struct {
 	profile string
 }
 
-func open(t *testing.T) *lab {
+func openLab(t *testing.T) *lab {
 	t.Helper()
 	found, err := labenv.Find(t.Context())
 	if err != nil {
@@ -99,11 +99,11 @@ func (l *lab) try(t *testing.T, argv ...string) (string, error) {
 	// try may run in a Cleanup, in which t's context has ended
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	defer cancel()
-	var out, said bytes.Buffer
+	var out, stderr bytes.Buffer
 	cmd := l.command(ctx, argv...)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s: %w\n%s%s", strings.Join(argv, " "), err, out.String(), said.String())
+		return out.String(), fmt.Errorf("%s: %w\n%s%s", strings.Join(argv, " "), err, out.String(), stderr.String())
 	}
 	return out.String(), nil
 }
@@ -165,33 +165,33 @@ func (l *lab) ready(t *testing.T, pods ...string) {
 	}
 }
 
-// until repeats look until it returns nil, and fails the test after patience. It is for state
+// until repeats look until it returns nil, and fails the test after the timeout. It is for state
 // without events. The pause between two tries grows from 0.1 s to 1 s.
-func until(t *testing.T, patience time.Duration, look func() error) {
+func until(t *testing.T, timeout time.Duration, look func() error) {
 	t.Helper()
-	repeat(t, patience, 100*time.Millisecond, time.Second, look)
+	repeat(t, timeout, 100*time.Millisecond, time.Second, look)
 }
 
 // untilCloud is until with longer pauses. It is for the openstack client, each run of which
 // takes 1 to 2 s of CPU time.
-func untilCloud(t *testing.T, patience time.Duration, look func() error) {
+func untilCloud(t *testing.T, timeout time.Duration, look func() error) {
 	t.Helper()
-	repeat(t, patience, 2*time.Second, 5*time.Second, look)
+	repeat(t, timeout, 2*time.Second, 5*time.Second, look)
 }
 
-func repeat(t *testing.T, patience, pause, longest time.Duration, look func() error) {
+func repeat(t *testing.T, timeout, pause, maxPause time.Duration, look func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		err := look()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %v", patience, err)
+			t.Fatalf("not within %s: %v", timeout, err)
 		}
 		time.Sleep(pause)
-		pause = min(3*pause/2, longest)
+		pause = min(3*pause/2, maxPause)
 	}
 }
 

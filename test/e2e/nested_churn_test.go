@@ -39,10 +39,10 @@ for pid in $all; do wait $pid || failed=1; done
 exit ${failed:-0}`
 
 // nestedChurn creates and deletes pods on one trunk. The trunk also has subports of another user,
-// theirs, with the VLAN ids that the next pods would get. These must stay, and nothing of the pods
+// foreign, with the VLAN ids that the next pods would get. These must stay, and nothing of the pods
 // may be left. The pods have no containers, each of which would take seconds without hardware
 // acceleration: the test calls the CNI plugin itself.
-func (l *lab) nestedChurn(t *testing.T, neutron *sync.Mutex, theirs map[string]string, before []string) {
+func (l *lab) nestedChurn(t *testing.T, neutron *sync.Mutex, foreign map[string]string, before []string) {
 	l.namespace(t, "churn")
 	t.Cleanup(func() { l.run(t, "isthmus-lab", "start", "neutron") })
 	began, old, repeated := time.Now(), []string(nil), 0
@@ -52,29 +52,29 @@ func (l *lab) nestedChurn(t *testing.T, neutron *sync.Mutex, theirs map[string]s
 			t.Cleanup(neutron.Unlock)
 			l.run(t, "isthmus-lab", "kill", "neutron")
 		}
-		fresh := l.churnWave(t, wave)
+		fresh := l.createWave(t, wave)
 		if wave > 0 {
-			l.forget(t, wave-1)
+			l.deleteWave(t, wave-1)
 		}
 		if wave == churnWithout {
 			l.run(t, "isthmus-lab", "start", "neutron")
 		}
 		repeated += l.plug(t, fresh, old)
 		old = fresh
-		took(t, fmt.Sprintf("wave %d had its network", wave), began)
+		logTime(t, fmt.Sprintf("wave %d had its network", wave), began)
 	}
 	l.inMachine(t, "worker1", "nsenter --net=/run/netns/"+old[0]+" ping -c 2 -W 10 "+l.fixedIP(t, machine))
-	l.forget(t, churnWaves-1)
+	l.deleteWave(t, churnWaves-1)
 	repeated += l.plug(t, nil, old)
-	t.Logf("%d ADDs were repeated, at most %d may be", repeated, mostRepeated)
-	took(t, fmt.Sprintf("%d pods had come and gone", churnWaves*churnWave), began)
-	untilCloud(t, nestedPatience, func() error { return l.unchurned(t, before, theirs) })
-	took(t, "without a trace", began)
+	t.Logf("%d ADDs were repeated, at most %d may be", repeated, maxRepeated)
+	logTime(t, fmt.Sprintf("%d pods had come and gone", churnWaves*churnWave), began)
+	untilCloud(t, nestedTimeout, func() error { return l.checkChurnRemoved(t, before, foreign) })
+	logTime(t, "without a trace", began)
 }
 
-// churnWave creates the pods of a wave and returns their names, each followed by its UID. The pods
+// createWave creates the pods of a wave and returns their names, each followed by its UID. The pods
 // mount a Secret that does not exist, so the kubelet starts nothing of them.
-func (l *lab) churnWave(t *testing.T, wave int) []string {
+func (l *lab) createWave(t *testing.T, wave int) []string {
 	t.Helper()
 	var all strings.Builder
 	for i := range churnWave {
@@ -95,16 +95,16 @@ spec:
 		"-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {end}`))
 }
 
-// forget deletes the pods of a wave. Without a grace period, the deletion does not wait for the
+// deleteWave deletes the pods of a wave. Without a grace period, the deletion does not wait for the
 // kubelet.
-func (l *lab) forget(t *testing.T, wave int) {
+func (l *lab) deleteWave(t *testing.T, wave int) {
 	t.Helper()
 	l.kubectl(t, "-n", "churn", "delete", "pods", "-l", fmt.Sprint("wave=", wave), "--wait=false")
 }
 
-// plugging returns the arguments of plugScript for a verb. pods has names, each followed by its
+// plugArgs returns the arguments of plugScript for a verb. pods has names, each followed by its
 // UID.
-func plugging(verb string, pods []string) []string {
+func plugArgs(verb string, pods []string) []string {
 	var args []string
 	for pod := range slices.Chunk(pods, 2) {
 		args = append(append(args, verb), pod...)
@@ -116,9 +116,9 @@ func plugging(verb string, pods []string) []string {
 // The runtime repeats such an ADD.
 const tryAgainLater = `"code": 11,`
 
-// mostRepeated is the allowed number of repeated ADDs of the 200 ADDs of the churn. The agent
+// maxRepeated is the allowed number of repeated ADDs of the 200 ADDs of the churn. The agent
 // waits 25 s for a port, and Neutron is dead for longer during one wave.
-const mostRepeated = 5 * churnWave
+const maxRepeated = 5 * churnWave
 
 // plug calls the CNI plugin in parallel: ADD for the pods of one wave and DEL for those of
 // another. Like the kubelet, it repeats an ADD that fails with "try again later", which means that
@@ -126,15 +126,15 @@ const mostRepeated = 5 * churnWave
 // ADDs.
 func (l *lab) plug(t *testing.T, add, del []string) (repeated int) {
 	t.Helper()
-	args := slices.Concat(plugging("ADD", add), plugging("DEL", del))
+	args := slices.Concat(plugArgs("ADD", add), plugArgs("DEL", del))
 	argv := append([]string{"isthmus-lab", "exec", "worker1", "--", "sh", "-c", plugScript, "sh"}, args...)
 	for {
-		said, err := l.try(t, argv...)
+		output, err := l.try(t, argv...)
 		if err == nil {
 			return repeated
 		}
-		failed, again := strings.Count(said, " failed\n"), strings.Count(said, tryAgainLater)
-		if repeated += failed; failed == 0 || failed != again || strings.Contains(said, "DEL ") || repeated > mostRepeated {
+		failed, again := strings.Count(output, " failed\n"), strings.Count(output, tryAgainLater)
+		if repeated += failed; failed == 0 || failed != again || strings.Contains(output, "DEL ") || repeated > maxRepeated {
 			t.Fatalf("%d ADDs were repeated: %v", repeated, err)
 		}
 	}
@@ -157,9 +157,9 @@ func (l *lab) subports(t *testing.T, machine string) map[string]string {
 	return vlans
 }
 
-// strangers adds subports of another user to a machine's trunk: one with the first free VLAN id,
-// and one with the id after the highest. It returns the VLAN ids by port id.
-func (l *lab) strangers(t *testing.T, machine string) map[string]string {
+// addForeignSubports adds subports of another user to a machine's trunk: one with the first free
+// VLAN id, and one with the id after the highest. It returns the VLAN ids by port id.
+func (l *lab) addForeignSubports(t *testing.T, machine string) map[string]string {
 	t.Helper()
 	taken, first, next := map[int]bool{}, 1, 1
 	for _, text := range l.subports(t, machine) {
@@ -172,19 +172,19 @@ func (l *lab) strangers(t *testing.T, machine string) map[string]string {
 	for taken[first] {
 		first++
 	}
-	theirs := map[string]string{}
+	foreign := map[string]string{}
 	for _, vlan := range slices.Compact([]int{first, next}) {
 		port := l.tenant(t, "port", "create", "--network", "private", "theirs", "-f", "value", "-c", "id")[0]
 		t.Cleanup(func() { l.tenant(t, "port", "delete", port) })
 		l.tenant(t, "network", "trunk", "set", "--subport", fmt.Sprintf("port=%s,segmentation-type=vlan,segmentation-id=%d", port, vlan), machine)
 		t.Cleanup(func() { l.tenant(t, "network", "trunk", "unset", "--subport", port, machine) })
-		theirs[port] = fmt.Sprint(vlan)
+		foreign[port] = fmt.Sprint(vlan)
 	}
-	return theirs
+	return foreign
 }
 
-// unchurned errs if Kubernetes, the machine, Neutron or OVN has anything left of the churn.
-func (l *lab) unchurned(t *testing.T, before []string, theirs map[string]string) error {
+// checkChurnRemoved errs if Kubernetes, the machine, Neutron or OVN has anything left of the churn.
+func (l *lab) checkChurnRemoved(t *testing.T, before []string, foreign map[string]string) error {
 	t.Helper()
 	if claims := l.kubectl(t, "get", "ips", "-o", `jsonpath={.items[?(@.spec.namespace=="churn")].metadata.name}`); claims != "" {
 		return fmt.Errorf("claims are left: %s", claims)
@@ -193,24 +193,25 @@ func (l *lab) unchurned(t *testing.T, before []string, theirs map[string]string)
 	if len(left) > 0 { // other pods may have been deleted meanwhile, so names of before may be missing
 		return fmt.Errorf("on the machine are left %q", left)
 	}
-	return l.tidy(t, theirs)
+	return l.checkSubports(t, foreign)
 }
 
-// tidy errs unless the subports of the machines' trunks are exactly the ports of the port pool, of
-// claims and of theirs, each with a different VLAN id on its trunk, and OVN has the same ports.
-func (l *lab) tidy(t *testing.T, theirs map[string]string) error {
+// checkSubports errs unless the subports of the machines' trunks are exactly the ports of the port
+// pool, of claims and of foreign, each with a different VLAN id on its trunk, and OVN has the same
+// ports.
+func (l *lab) checkSubports(t *testing.T, foreign map[string]string) error {
 	t.Helper()
 	pooled := l.tenant(t, "port", "list", "--name", "kuryr-pool-port", "--device-owner", "trunk:subport", "-f", "value", "-c", "ID")
 	claimed := strings.Fields(l.kubectl(t, "get", "ips", "-o", "jsonpath={.items[*].spec.attach.vlan.port}"))
-	wanted := slices.Concat(pooled, claimed, slices.Collect(maps.Keys(theirs)))
+	wanted := slices.Concat(pooled, claimed, slices.Collect(maps.Keys(foreign)))
 	var behind []string
 	for _, machine := range []string{"worker1", "worker2"} {
 		vlans := l.subports(t, machine)
 		behind = slices.AppendSeq(behind, maps.Keys(vlans))
 		distinct := map[string]bool{}
 		for port, vlan := range vlans {
-			if had := theirs[port]; had != "" && had != vlan || distinct[vlan] {
-				return fmt.Errorf("%s of %q has VLAN %s, theirs are %q", port, vlans, vlan, theirs)
+			if had := foreign[port]; had != "" && had != vlan || distinct[vlan] {
+				return fmt.Errorf("%s of %q has VLAN %s, theirs are %q", port, vlans, vlan, foreign)
 			}
 			distinct[vlan] = true
 		}
@@ -220,8 +221,8 @@ func (l *lab) tidy(t *testing.T, theirs map[string]string) error {
 		slices.Sort(all)
 	}
 	if !slices.Equal(behind, wanted) || !slices.Equal(behind, rows) {
-		return fmt.Errorf("on trunks are ports %q, in pools %q, in claims %q, theirs %q, in OVN %q", behind, pooled, claimed, theirs, rows)
+		return fmt.Errorf("on trunks are ports %q, in pools %q, in claims %q, theirs %q, in OVN %q", behind, pooled, claimed, foreign, rows)
 	}
-	t.Logf("%d ports are in pools, %d in claims, %d are theirs", len(pooled), len(claimed), len(theirs))
+	t.Logf("%d ports are in pools, %d in claims, %d are theirs", len(pooled), len(claimed), len(foreign))
 	return nil
 }

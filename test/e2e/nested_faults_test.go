@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// nestedPatience is the time limit of work in a virtual machine without hardware acceleration. It
+// nestedTimeout is the time limit of work in a virtual machine without hardware acceleration. It
 // takes seconds on an idle host.
-const nestedPatience = 6 * time.Minute
+const nestedTimeout = 6 * time.Minute
 
 // nestedReady waits until pods in virtual machines are ready.
 func (l *lab) nestedReady(t *testing.T, pods ...string) {
 	t.Helper()
 	for _, pod := range pods {
 		namespace, name, _ := strings.Cut(pod, "/")
-		until(t, nestedPatience, func() error {
+		until(t, nestedTimeout, func() error {
 			_, err := l.try(t, "kubectl", "-n", namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
 			return err
 		})
 	}
 }
 
-// took logs the time since an event.
-func took(t *testing.T, what string, since time.Time) {
+// logTime logs the time since an event.
+func logTime(t *testing.T, what string, since time.Time) {
 	t.Helper()
 	t.Logf("%s after %.1f s", what, time.Since(since).Seconds())
 }
 
-// answers returns nil if a pod gets the first 64 KiB of the file from an address. That suffices
+// fetchPart returns nil if a pod gets the first 64 KiB of the file from an address. That suffices
 // to reveal a wrong MTU. The whole file takes long on a busy machine.
-func (l *lab) answers(t *testing.T, pod, address string) error {
+func (l *lab) fetchPart(t *testing.T, pod, address string) error {
 	t.Helper()
 	const enough = 1 << 16
 	out, err := l.try(t, podArgv(pod, fmt.Sprintf("timeout 60 wget -q -O - http://%s/big | head -c %d | wc -c", address, enough))...)
@@ -44,8 +44,8 @@ func (l *lab) answers(t *testing.T, pod, address string) error {
 	return err
 }
 
-// power runs lists of isthmus-lab commands in parallel, one list for each virtual machine.
-func (l *lab) power(t *testing.T, machines ...[]string) {
+// runParallel runs lists of isthmus-lab commands in parallel, one list for each virtual machine.
+func (l *lab) runParallel(t *testing.T, machines ...[]string) {
 	t.Helper()
 	var all sync.WaitGroup
 	for _, commands := range machines {
@@ -65,20 +65,20 @@ func (l *lab) power(t *testing.T, machines ...[]string) {
 func (l *lab) nestedReboot(t *testing.T) {
 	a, b, both := l.address(t, pair+"/a"), l.address(t, pair+"/b"), l.clusterIP(t, pair+"/both")
 	began := time.Now()
-	l.power(t, []string{"vm reboot worker1"}, []string{"vm poweroff worker2", "vm start worker2"})
-	took(t, "both machines had their addresses", began)
-	until(t, nestedPatience, func() error { return l.answers(t, pair+"/a", b) })
-	until(t, nestedPatience, func() error { return l.answers(t, pair+"/b", a) })
-	took(t, "pods of both reached each other", began)
+	l.runParallel(t, []string{"vm reboot worker1"}, []string{"vm poweroff worker2", "vm start worker2"})
+	logTime(t, "both machines had their addresses", began)
+	until(t, nestedTimeout, func() error { return l.fetchPart(t, pair+"/a", b) })
+	until(t, nestedTimeout, func() error { return l.fetchPart(t, pair+"/b", a) })
+	logTime(t, "pods of both reached each other", began)
 	if now := l.address(t, pair+"/a") + " " + l.address(t, pair+"/b"); now != a+" "+b {
 		t.Errorf("the pods had addresses %s %s, and now %s", a, b, now)
 	}
-	l.more(t, "c", "worker1")
-	l.more(t, "d", "worker2")
+	l.addPod(t, "c", "worker1")
+	l.addPod(t, "d", "worker2")
 	l.nestedReady(t, pair+"/a", pair+"/b", pair+"/c", pair+"/d")
-	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/c", both) })
-	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/d", both) })
-	took(t, "new pods reached the Service", began)
+	until(t, 2*time.Minute, func() error { return l.fetchPart(t, pair+"/c", both) })
+	until(t, 2*time.Minute, func() error { return l.fetchPart(t, pair+"/d", both) })
+	logTime(t, "new pods reached the Service", began)
 }
 
 // inMachine runs a shell command in a virtual machine.
@@ -97,13 +97,13 @@ func (l *lab) killedInMachine(t *testing.T) (inconclusive bool) {
 	a, b := l.address(t, pair+"/a"), l.address(t, pair+"/b")
 	for _, program := range []string{"isthmus-agent", "kubelet"} {
 		began, fresh := time.Now(), "with-"+program
-		lost := l.watched(t, pair+"/b", a, func() {
-			l.more(t, fresh, "worker1")
+		lost := l.pingDuring(t, pair+"/b", a, func() {
+			l.addPod(t, fresh, "worker1")
 			l.inMachine(t, "worker1", "kill -9 $(pidof "+program+")")
-			until(t, nestedPatience, func() error { return l.answers(t, pair+"/"+fresh, b) })
+			until(t, nestedTimeout, func() error { return l.fetchPart(t, pair+"/"+fresh, b) })
 		})
-		took(t, "a pod that came when "+program+" was killed had its network", began)
-		inconclusive = lost.judge(t, "when "+program+" was killed") || inconclusive
+		logTime(t, "a pod that came when "+program+" was killed had its network", began)
+		inconclusive = lost.check(t, "when "+program+" was killed") || inconclusive
 	}
 	return inconclusive
 }
@@ -122,8 +122,8 @@ func (l *lab) nestedDeleted(t *testing.T) {
 		}
 		return nil
 	})
-	took(t, "the pod there was told", began)
-	untilCloud(t, nestedPatience, func() error {
+	logTime(t, "the pod there was told", began)
+	untilCloud(t, nestedTimeout, func() error {
 		left := l.kubectl(t, "-n", "lost", "get", "pod/b", "ip/b.lost", "--ignore-not-found", "-o", "name")
 		if left != "" {
 			return fmt.Errorf("%s is left", left)
@@ -135,12 +135,12 @@ func (l *lab) nestedDeleted(t *testing.T) {
 		}
 		return nil
 	})
-	took(t, fmt.Sprintf("the pod, its claim and %d ports were gone", len(behind)), began)
+	logTime(t, fmt.Sprintf("the pod, its claim and %d ports were gone", len(behind)), began)
 	l.run(t, "isthmus-lab", "exec", machine, "--", "ping", "-c", "2", "-W", "10", l.address(t, "lost/a"))
-	l.patiently(t, "isthmus-lab", "up")
-	took(t, "another machine was a node", began)
+	l.runNested(t, "isthmus-lab", "up")
+	logTime(t, "another machine was a node", began)
 	l.apply(t, server("lost", "c", "worker2"))
 	l.nestedReady(t, "lost/c")
-	until(t, time.Minute, func() error { return l.answers(t, "lost/c", l.address(t, "lost/a")) })
-	took(t, "a pod there reached the other machine's", began)
+	until(t, time.Minute, func() error { return l.fetchPart(t, "lost/c", l.address(t, "lost/a")) })
+	logTime(t, "a pod there reached the other machine's", began)
 }

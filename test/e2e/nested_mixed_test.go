@@ -11,24 +11,24 @@ import (
 	"time"
 )
 
-// metal is the host that is a node after "isthmus-lab up --mixed".
-const metal = "node2"
+// hostNode is the host that is a node after "isthmus-lab up --mixed".
+const hostNode = "node2"
 
 // nestedMixed tests a cluster of a node that is a host and nodes that are virtual machines, on
 // both fabrics.
 func (l *lab) nestedMixed(t *testing.T) {
 	begin := time.Now()
-	l.mix(t)
-	l.joinHome(t, "mixed-own", "12.0.6.0/24")
+	l.addHostNode(t)
+	l.joinPodRouter(t, "mixed-own", "12.0.6.0/24")
 	l.namespace(t, "mixed")
 	for _, namespace := range []string{"mixed", "mixed-own"} {
-		l.apply(t, greeter(namespace, "a", "worker1")+greeter(namespace, "b", metal)+service(namespace, "both"))
+		l.apply(t, greeter(namespace, "a", "worker1")+greeter(namespace, "b", hostNode)+service(namespace, "both"))
 	}
 	for _, namespace := range []string{"mixed", "mixed-own"} {
 		l.nestedReady(t, namespace+"/a", namespace+"/b")
 		t.Run(namespace, func(t *testing.T) { l.oneCluster(t, namespace) })
 	}
-	took(t, "all had reached each other", begin)
+	logTime(t, "all had reached each other", begin)
 	if claims := l.kubectl(t, "get", "ips", "node-worker1", "node-worker2", "--ignore-not-found", "-o", "name"); claims != "" {
 		t.Errorf("virtual machines have what only other nodes need: %s", claims)
 	}
@@ -52,10 +52,10 @@ func (l *lab) oneCluster(t *testing.T, namespace string) {
 	}
 	for _, from := range []string{a, b} {
 		until(t, 2*time.Minute, func() error {
-			said, err := l.try(t, podArgv(from, "for i in 1 2 3 4 5 6 7 8; do curl http://"+both+"; done")...)
-			heard := func(pod string) bool { return strings.Contains(said, pod+": HELLO") }
-			if err == nil && (!heard("a") || !heard("b")) {
-				err = fmt.Errorf("%s heard of the Service:\n%s", from, said)
+			output, err := l.try(t, podArgv(from, "for i in 1 2 3 4 5 6 7 8; do curl http://"+both+"; done")...)
+			answered := func(pod string) bool { return strings.Contains(output, pod+": HELLO") }
+			if err == nil && (!answered("a") || !answered("b")) {
+				err = fmt.Errorf("%s heard of the Service:\n%s", from, output)
 			}
 			return err
 		})
@@ -67,31 +67,31 @@ func greeter(namespace, name, node string) string {
 	return pod(namespace, name, node, "localhost/isthmus-demo:1", "[hello, tcp/80]")
 }
 
-// mix makes a host a node, if it is not one yet.
-func (l *lab) mix(t *testing.T) {
+// addHostNode makes a host a node, if it is not one yet.
+func (l *lab) addHostNode(t *testing.T) {
 	t.Helper()
 	begin := time.Now()
-	l.patiently(t, "isthmus-lab", "up", "--mixed")
-	took(t, metal+" was a node", begin)
+	l.runNested(t, "isthmus-lab", "up", "--mixed")
+	logTime(t, hostNode+" was a node", begin)
 	nodes := strings.Fields(l.kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))
-	if slices.Sort(nodes); !slices.Equal(nodes, []string{metal, "worker1", "worker2"}) {
+	if slices.Sort(nodes); !slices.Equal(nodes, []string{hostNode, "worker1", "worker2"}) {
 		t.Errorf("nodes are %q", nodes)
 	}
 }
 
-// patiently is run for commands that take longer when nodes are virtual machines.
-func (l *lab) patiently(t *testing.T, argv ...string) {
+// runNested is run for commands that take longer when nodes are virtual machines.
+func (l *lab) runNested(t *testing.T, argv ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), nestedPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), nestedTimeout)
 	defer cancel()
-	if said, err := l.command(ctx, argv...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, said)
+	if output, err := l.command(ctx, argv...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, output)
 	}
 }
 
-// joinHome creates a namespace and a Subnet of fabric ovn with the same name, on the Neutron
+// joinPodRouter creates a namespace and a Subnet of fabric ovn with the same name, on the Neutron
 // router of the pods' network.
-func (l *lab) joinHome(t *testing.T, name, cidr string) {
+func (l *lab) joinPodRouter(t *testing.T, name, cidr string) {
 	t.Helper()
 	l.apply(t, fmt.Sprintf(`
 apiVersion: v1
@@ -111,8 +111,8 @@ spec: {provider: ovn, vpc: %[2]s, namespaces: [%[1]s], cidrBlock: %[3]s}
 	l.kubectl(t, "wait", "--for=condition=Ready", "subnet/"+name, "--timeout=60s")
 }
 
-// leaveHome deletes the namespace and Subnet of joinHome, and all pods there.
-func (l *lab) leaveHome(t *testing.T, name string) {
+// leavePodRouter deletes the namespace and Subnet of joinPodRouter, and all pods there.
+func (l *lab) leavePodRouter(t *testing.T, name string) {
 	t.Helper()
 	l.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--timeout=150s")
 	l.kubectl(t, "delete", "subnet", name, "--ignore-not-found", "--timeout=100s")

@@ -20,37 +20,37 @@ const machine = "vm1"
 // nestedOwn tests pods in virtual machines on a Subnet of fabric ovn, which Neutron does not
 // know.
 func (l *lab) nestedOwn(t *testing.T) {
-	before := l.still(t)
+	before := l.settledRows(t)
 	begin := time.Now()
-	l.joinHome(t, "own", "12.0.7.0/24")
+	l.joinPodRouter(t, "own", "12.0.7.0/24")
 	l.apply(t, server("own", "a", "worker1")+server("own", "b", "worker2"))
 	l.nestedReady(t, "own/a", "own/b")
 	a, b, vm := l.address(t, "own/a"), l.address(t, "own/b"), l.fixedIP(t, machine)
 	for pod, node := range map[string]string{"a": "worker1", "b": "worker2"} {
-		l.behind(t, pod+".own", node)
+		l.checkVLAN(t, pod+".own", node)
 	}
-	until(t, 2*time.Minute, func() error { return l.answers(t, "own/a", b) })
-	until(t, 2*time.Minute, func() error { return l.answers(t, "own/b", a) })
+	until(t, 2*time.Minute, func() error { return l.fetchPart(t, "own/a", b) })
+	until(t, 2*time.Minute, func() error { return l.fetchPart(t, "own/b", a) })
 	for _, pod := range []string{"own/a", "own/b"} {
 		l.inPod(t, pod, "ping -c 2 -W 10 "+vm)
 		l.run(t, "isthmus-lab", "exec", machine, "--", "ping", "-c", "2", "-W", "10", l.address(t, pod))
 	}
-	took(t, "pods had reached each other and the machine", begin)
-	t.Run("a user's subport takes the VLAN id", l.taken)
-	l.leaveHome(t, "own")
-	l.gone(t, "own")
+	logTime(t, "pods had reached each other and the machine", begin)
+	t.Run("a user's subport takes the VLAN id", l.vlanTaken)
+	l.leavePodRouter(t, "own")
+	l.checkRemoved(t, "own")
 	until(t, time.Minute, func() error {
 		if diff := cmp.Diff(before, neighbour.Foreign(l.rows(t))); diff != "" {
 			return fmt.Errorf("Neutron's rows, -before +after:\n%s", diff)
 		}
 		return nil
 	})
-	took(t, "nothing was left", begin)
+	logTime(t, "nothing was left", begin)
 }
 
-// still returns Neutron's rows once they have not changed for 15 s. Before, ports of deleted
+// settledRows returns Neutron's rows once they have not changed for 15 s. Before, ports of deleted
 // pods may still return to the port pool.
-func (l *lab) still(t *testing.T) []string {
+func (l *lab) settledRows(t *testing.T) []string {
 	t.Helper()
 	var rows []string
 	changed := time.Now()
@@ -67,8 +67,8 @@ func (l *lab) still(t *testing.T) []string {
 	return rows
 }
 
-// behind fails the test unless a claim and its port in OVN are a VLAN on the node's parent port.
-func (l *lab) behind(t *testing.T, claim, node string) {
+// checkVLAN fails the test unless a claim and its port in OVN are a VLAN on the node's parent port.
+func (l *lab) checkVLAN(t *testing.T, claim, node string) {
 	t.Helper()
 	words := strings.Fields(l.run(t, "openstack", "port", "list", "--name", node, "-f", "value", "-c", "ID", "-c", "MAC Address"))
 	if len(words) != 2 {
@@ -89,9 +89,9 @@ func (l *lab) tagOf(t *testing.T, claim string) string {
 	return l.kubectl(t, "get", "ip", claim, "-o", "jsonpath={.spec.attach.vlan.tag}")
 }
 
-// taken creates a subport in Neutron with the VLAN id of one of our pods, which Neutron does not
+// vlanTaken creates a subport in Neutron with the VLAN id of one of our pods, which Neutron does not
 // know. The pod must get another VLAN id and answer again.
-func (l *lab) taken(t *testing.T) {
+func (l *lab) vlanTaken(t *testing.T) {
 	tag, b := l.tagOf(t, "b.own"), l.address(t, "own/b")
 	port := l.tenant(t, "port", "create", "--network", "private", "theirs", "-f", "value", "-c", "id")[0]
 	t.Cleanup(func() {
@@ -111,7 +111,7 @@ func (l *lab) taken(t *testing.T) {
 		return err
 	})
 	t.Logf("the pod had VLAN id %s and answered with id %s %.1f s after that was asked of Neutron", tag, l.tagOf(t, "b.own"), time.Since(begin).Seconds())
-	l.behind(t, "b.own", "worker2")
+	l.checkVLAN(t, "b.own", "worker2")
 	until(t, time.Minute, func() error {
 		messages := l.kubectl(t, "-n", "own", "get", "events", "--field-selector", "reason=VLANMoved,involvedObject.name=b", "-o", "jsonpath={.items[*].message}")
 		if !strings.Contains(messages, "not "+tag) {

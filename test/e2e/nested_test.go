@@ -22,10 +22,10 @@ func (l *lab) nested(t *testing.T) {
 // nestedTrunks fills and empties the trunk of worker1 while worker2 is deleted and created
 // again. They run in parallel because each uses another host.
 func (l *lab) nestedTrunks(t *testing.T) {
-	theirs, before := l.strangers(t, "worker1"), l.onMachine(t, "worker1")
+	foreign, before := l.addForeignSubports(t, "worker1"), l.onMachine(t, "worker1")
 	var neutron sync.Mutex // held by the test that needs Neutron or kills it
-	sideBySide(t,
-		test{"200 nested pods come and go", func(t *testing.T) { l.nestedChurn(t, &neutron, theirs, before) }},
+	inParallel(t,
+		test{"200 nested pods come and go", func(t *testing.T) { l.nestedChurn(t, &neutron, foreign, before) }},
 		test{"a node that is deleted in OpenStack takes its ports along", func(t *testing.T) {
 			neutron.Lock()
 			defer neutron.Unlock()
@@ -64,8 +64,8 @@ func (l *lab) namespace(t *testing.T, name string) {
 	t.Cleanup(func() { l.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--wait=false") })
 }
 
-// more creates a pod in the pair's namespace and deletes it when the test ends.
-func (l *lab) more(t *testing.T, name, node string) {
+// addPod creates a pod in the pair's namespace and deletes it when the test ends.
+func (l *lab) addPod(t *testing.T, name, node string) {
 	t.Helper()
 	l.apply(t, server(pair, name, node))
 	t.Cleanup(func() { l.kubectl(t, "-n", pair, "delete", "pod", name, "--wait=false") })
@@ -73,19 +73,19 @@ func (l *lab) more(t *testing.T, name, node string) {
 
 func (l *lab) nestedReach(t *testing.T) {
 	for _, address := range []string{l.address(t, pair+"/b"), l.clusterIP(t, pair+"/both")} {
-		until(t, 2*time.Minute, func() error { return l.serves(t, pair+"/a", address) })
+		until(t, 2*time.Minute, func() error { return l.fetchFile(t, pair+"/a", address) })
 	}
 }
 
 // walkNested runs the walkthrough of profile nested.
 func (l *lab) walkNested(t *testing.T) {
-	l.leaveNested(t)
-	t.Cleanup(func() { l.leaveNested(t) })
-	l.walk(t, "docs/kuryr-nested.md", nestedPatience)
+	l.deleteNestedDemo(t)
+	t.Cleanup(func() { l.deleteNestedDemo(t) })
+	l.walk(t, "docs/kuryr-nested.md", nestedTimeout)
 }
 
-// leaveNested deletes the objects of the walkthrough and of "make demo PROFILE=nested".
-func (l *lab) leaveNested(t *testing.T) {
+// deleteNestedDemo deletes the objects of the walkthrough and of "make demo PROFILE=nested".
+func (l *lab) deleteNestedDemo(t *testing.T) {
 	t.Helper()
 	l.kubectl(t, "delete", "service", "demo", "demo-outside", "--ignore-not-found")
 	l.kubectl(t, "delete", "deployment", "demo", "--ignore-not-found")

@@ -23,14 +23,14 @@ echo "$routes" | while read -r route; do ip route replace $route dev %[2]s; done
 // in full, and new pods must become ready.
 func (l *lab) nestedRename(t *testing.T) {
 	both := l.clusterIP(t, pair+"/both")
-	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/b", both) })
+	until(t, 2*time.Minute, func() error { return l.fetchPart(t, pair+"/b", both) })
 	began := time.Now()
 	t.Cleanup(func() { l.inMachine(t, "worker2", rename("trunk0", "eth0")) })
 	l.inMachine(t, "worker2", rename("eth0", "trunk0"))
-	until(t, nestedPatience, func() error { return l.answers(t, pair+"/b", both) }) // through the pod's router
-	took(t, "a pod on a trunk that was renamed had its network", began)
-	l.more(t, "renamed", "worker2")
+	until(t, nestedTimeout, func() error { return l.fetchPart(t, pair+"/b", both) }) // through the pod's router
+	logTime(t, "a pod on a trunk that was renamed had its network", began)
+	l.addPod(t, "renamed", "worker2")
 	l.nestedReady(t, pair+"/renamed")
-	until(t, 2*time.Minute, func() error { return l.answers(t, pair+"/renamed", both) })
-	took(t, "a new pod had its network", began)
+	until(t, 2*time.Minute, func() error { return l.fetchPart(t, pair+"/renamed", both) })
+	logTime(t, "a new pod had its network", began)
 }

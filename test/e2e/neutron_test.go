@@ -109,11 +109,11 @@ func (l *lab) fifty(t *testing.T) {
 		l.inPod(t, "fifty/"+name, "ping -c 2 -W 5 "+vm)
 	}
 	l.leave(t, "fifty")
-	l.gone(t, "fifty")
+	l.checkRemoved(t, "fifty")
 }
 
-// gone fails the test unless OVN and Kubernetes have nothing of a namespace and its Subnet.
-func (l *lab) gone(t *testing.T, name string) {
+// checkRemoved fails the test unless OVN and Kubernetes have nothing of a namespace and its Subnet.
+func (l *lab) checkRemoved(t *testing.T, name string) {
 	t.Helper()
 	until(t, 10*time.Second, func() error {
 		for _, row := range neighbour.Ours(l.rows(t)) {
@@ -128,9 +128,9 @@ func (l *lab) gone(t *testing.T, name string) {
 	})
 }
 
-// back is the time within which a row of ours that others removed is restored. README.md states
+// restoreTime is the time within which a row of ours that others removed is restored. README.md states
 // it.
-const back = time.Second
+const restoreTime = time.Second
 
 // restored removes rows of ours and fails the test unless the controller restores each in time.
 func (l *lab) restored(t *testing.T) {
@@ -147,9 +147,9 @@ func (l *lab) restored(t *testing.T) {
 		l.run(t, "ovn-nbctl", remove, name)
 		removed := time.Now()
 		l.run(t, "ovn-nbctl", "--timeout=60", "wait-until", row.Table, name)
-		took(t, row.Name()+" was back", removed)
-		if after := time.Since(removed); after > back {
-			t.Errorf("%s was back after %s, want %s", row.Name(), after, back)
+		logTime(t, row.Name()+" was back", removed)
+		if after := time.Since(removed); after > restoreTime {
+			t.Errorf("%s was back after %s, want %s", row.Name(), after, restoreTime)
 		}
 	}
 	l.inPod(t, "restored/a", "ping -c 2 -W 5 "+l.guestAddress(t))

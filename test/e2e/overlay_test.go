@@ -41,9 +41,9 @@ func fetch(address string) string {
 	return "set -o pipefail; timeout 20 wget -q -O - http://" + address + "/big | wc -c"
 }
 
-// carries fails the test unless address answers pings and serves the whole file. from runs a
+// checkTransfer fails the test unless address answers pings and serves the whole file. from runs a
 // shell command at the client.
-func carries(t *testing.T, what, address string, from func(*testing.T, string) string) {
+func checkTransfer(t *testing.T, what, address string, from func(*testing.T, string) string) {
 	t.Helper()
 	from(t, "ping -c 2 -W 5 "+address)
 	if got, want := strings.TrimSpace(from(t, fetch(address))), fmt.Sprint(megabytes<<20); got != want {
@@ -66,22 +66,22 @@ func (l *lab) overlay(t *testing.T) {
 			return l.run(t, "isthmus-lab", "exec", name, "--", "busybox", "sh", "-c", command)
 		}
 	}
-	carries(t, "pod to pod on one node", b, pod("a"))
-	carries(t, "pod to pod across nodes", c, pod("a"))
-	carries(t, "and back", a, pod("c"))
-	carries(t, "node to a pod of its own", a, node("node1"))
-	carries(t, "node to a pod of another node", c, node("node1"))
+	checkTransfer(t, "pod to pod on one node", b, pod("a"))
+	checkTransfer(t, "pod to pod across nodes", c, pod("a"))
+	checkTransfer(t, "and back", a, pod("c"))
+	checkTransfer(t, "node to a pod of its own", a, node("node1"))
+	checkTransfer(t, "node to a pod of another node", c, node("node1"))
 	for _, name := range []string{"a", "c"} {
 		// the API server answers plain HTTP with an error, which proves that it was reached
-		said := l.inPod(t, "overlay/"+name, `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 172.31.0.1 6443`)
-		if !strings.Contains(said, "HTTPS server") {
-			t.Errorf("pod %s to the API server: got %q", name, said)
+		output := l.inPod(t, "overlay/"+name, `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 172.31.0.1 6443`)
+		if !strings.Contains(output, "HTTPS server") {
+			t.Errorf("pod %s to the API server: got %q", name, output)
 		}
 	}
 }
 
-// onNode tests kubectl ko without OVN's programs: only kubectl and the plugin are on PATH.
-func (l *lab) onNode(t *testing.T) {
+// kubectlPlugin tests kubectl ko without OVN's programs: only kubectl and the plugin are on PATH.
+func (l *lab) kubectlPlugin(t *testing.T) {
 	programs, _, _ := strings.Cut(l.variable("PATH"), ":")
 	if out := l.run(t, "env", "PATH="+programs, "kubectl", "ko", "nbctl", "--bare", "--columns=name", "find", "Logical_Switch", "name=join"); out != "join" {
 		t.Errorf("got %q", out)

@@ -24,14 +24,14 @@ const policyCases = "internal/reach/testdata/policy"
 
 // policies runs all cases: in each world one after the other, and all worlds in parallel. Cases
 // with Services run in the first world, which alone has Services.
-func (l *lab) policies(t *testing.T, worlds []*stage) {
+func (l *lab) policies(t *testing.T, worlds []*policyWorld) {
 	files, err := filepath.Glob(filepath.Join(l.repo, policyCases, "*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no cases", err)
 	}
 	first, others := make(chan string, len(files)), make(chan string, len(files))
 	for _, file := range files {
-		if speaksOfServices(t, file) {
+		if usesServices(t, file) {
 			first <- file
 		} else {
 			others <- file
@@ -45,23 +45,23 @@ func (l *lab) policies(t *testing.T, worlds []*stage) {
 		if i == 0 {
 			queues = []chan string{first, others}
 		}
-		all.Go(func() { s.table(t, queues) })
+		all.Go(func() { s.runCases(t, queues) })
 	}
 	all.Wait()
-	t.Logf("the switches dropped their caches %d times, at most %d are allowed", worlds[0].purges.Load(), mostPurges)
+	t.Logf("the switches dropped their caches %d times, at most %d are allowed", worlds[0].purges.Load(), maxPurges)
 }
 
-// table runs the cases of the queues, one after the other.
-func (s *stage) table(t *testing.T, queues []chan string) {
+// runCases runs the cases of the queues, one after the other.
+func (s *policyWorld) runCases(t *testing.T, queues []chan string) {
 	for _, queue := range queues {
 		for file := range queue {
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { s.holds(t, file) })
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { s.checkCase(t, file) })
 		}
 	}
-	s.enact(t, nil)
+	s.replacePolicies(t, nil)
 }
 
-func speaksOfServices(t *testing.T, file string) bool {
+func usesServices(t *testing.T, file string) bool {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -70,12 +70,12 @@ func speaksOfServices(t *testing.T, file string) bool {
 	return strings.Contains(string(text), "svc/")
 }
 
-// patience is the time limit until a policy holds. It takes seconds, unless the machine is busy.
-const patience = 4 * time.Minute
+// policyTimeout is the time limit until a policy holds. It takes seconds, unless the machine is busy.
+const policyTimeout = 4 * time.Minute
 
-// holds applies a case's policies to the world and waits until all rows are right, twice in
+// checkCase applies a case's policies to the world and waits until all rows are right, twice in
 // succession, because one success may be chance.
-func (s *stage) holds(t *testing.T, file string) {
+func (s *policyWorld) checkCase(t *testing.T, file string) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -85,20 +85,20 @@ func (s *stage) holds(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	s.enact(t, c.World.Policies)
-	s.start(t, c.World.Pods[len(s.world.Pods):])
+	s.replacePolicies(t, c.World.Policies)
+	s.startPods(t, c.World.Pods[len(s.world.Pods):])
 	s.await(t, c)
 	t.Logf("holds %.1f s after it was applied: %d rows", time.Since(begin).Seconds(), len(c.Rows))
 }
 
-// enact replaces the world's policies. It does not delete the old ones first: a pod whose
+// replacePolicies replaces the world's policies. It does not delete the old ones first: a pod whose
 // security groups stay the same needs no call to Neutron.
-func (s *stage) enact(t *testing.T, policies []*netv1.NetworkPolicy) {
+func (s *policyWorld) replacePolicies(t *testing.T, policies []*netv1.NetworkPolicy) {
 	t.Helper()
 	same := func(a, b *netv1.NetworkPolicy) bool { return a.Namespace == b.Namespace && a.Name == b.Name }
 	var now, gone strings.Builder
 	for _, p := range policies {
-		now.WriteString(s.manifest(t, "networking.k8s.io/v1", s.inWorld(p)))
+		now.WriteString(s.manifest(t, "networking.k8s.io/v1", s.restrictPeers(p)))
 	}
 	for _, old := range s.policies {
 		if !slices.ContainsFunc(policies, func(p *netv1.NetworkPolicy) bool { return same(p, old) }) {
@@ -114,10 +114,10 @@ func (s *stage) enact(t *testing.T, policies []*netv1.NetworkPolicy) {
 	}
 }
 
-// inWorld returns a policy whose namespace selectors match only namespaces of this copy.
+// restrictPeers returns a policy whose namespace selectors match only namespaces of this copy.
 // Otherwise pods of all copies would be its peers, and each would cost a call to Neutron. An
 // empty selector stays as it is.
-func (s *stage) inWorld(p *netv1.NetworkPolicy) *netv1.NetworkPolicy {
+func (s *policyWorld) restrictPeers(p *netv1.NetworkPolicy) *netv1.NetworkPolicy {
 	p = p.DeepCopy()
 	for _, r := range p.Spec.Ingress {
 		s.narrow(r.From)
@@ -128,7 +128,7 @@ func (s *stage) inWorld(p *netv1.NetworkPolicy) *netv1.NetworkPolicy {
 	return p
 }
 
-func (s *stage) narrow(peers []netv1.NetworkPolicyPeer) {
+func (s *policyWorld) narrow(peers []netv1.NetworkPolicyPeer) {
 	for _, peer := range peers {
 		if n := peer.NamespaceSelector; n != nil && len(n.MatchLabels)+len(n.MatchExpressions) > 0 {
 			n.MatchLabels = labels.Merge(n.MatchLabels, labels.Set{worldLabel: s.suffix})
@@ -137,7 +137,7 @@ func (s *stage) narrow(peers []netv1.NetworkPolicyPeer) {
 }
 
 // await waits until the rows of a case are right twice in succession.
-func (s *stage) await(t *testing.T, c reach.Case) {
+func (s *policyWorld) await(t *testing.T, c reach.Case) {
 	t.Helper()
 	rows := withTraffic(c.Rows)
 	defer func() {
@@ -146,39 +146,39 @@ func (s *stage) await(t *testing.T, c reach.Case) {
 		}
 	}()
 	for range 2 {
-		until(t, patience, s.look(t, c, rows))
+		until(t, policyTimeout, s.tryRows(t, c, rows))
 	}
 }
 
-// stale is the time after which wrong rows lead to a purge of the switches' caches. Open
+// purgeAfter is the time after which wrong rows lead to a purge of the switches' caches. Open
 // vSwitch's userspace datapath may keep a flow that its tables no longer have (docs/lab.md).
-const stale = 90 * time.Second
+const purgeAfter = 90 * time.Second
 
-// mostPurges is the allowed number of purges for all cases together. A fault of Isthmus that a
+// maxPurges is the allowed number of purges for all cases together. A fault of Isthmus that a
 // purge hides would need more.
-const mostPurges = 3
+const maxPurges = 3
 
-// look returns a function that tries all rows. When they have been wrong for longer than stale,
-// the function purges the switches' caches, at most once. OVN's flows stay as they are.
-func (s *stage) look(t *testing.T, c reach.Case, rows []reach.Row) func() error {
+// tryRows returns a function that tries all rows. When they have been wrong for longer than
+// purgeAfter, the function purges the switches' caches, at most once. OVN's flows stay as they are.
+func (s *policyWorld) tryRows(t *testing.T, c reach.Case, rows []reach.Row) func() error {
 	began, purged := time.Now(), false
 	return func() error {
-		err := s.wrong(t, c, rows)
-		if err != nil && !purged && time.Since(began) > stale {
+		err := s.checkRows(t, c, rows)
+		if err != nil && !purged && time.Since(began) > purgeAfter {
 			purged = true
-			s.purge(t, err)
+			s.purgeCaches(t, err)
 		}
 		return err
 	}
 }
 
-// purge purges the switches' caches. It fails the test after more than mostPurges purges.
-func (s *stage) purge(t *testing.T, wrong error) {
+// purgeCaches purges the switches' caches. It fails the test after more than maxPurges purges.
+func (s *policyWorld) purgeCaches(t *testing.T, wrong error) {
 	t.Helper()
 	n := s.purges.Add(1)
-	t.Logf("wrong for %s: the switches drop their caches, purge %d: %v", stale, n, wrong)
-	if n > mostPurges {
-		t.Errorf("the switches' caches were purged %d times, at most %d are allowed", n, mostPurges)
+	t.Logf("wrong for %s: the switches drop their caches, purge %d: %v", purgeAfter, n, wrong)
+	if n > maxPurges {
+		t.Errorf("the switches' caches were purged %d times, at most %d are allowed", n, maxPurges)
 	}
 	s.onNodes(t, "ovs-appctl", "revalidator/purge")
 }
@@ -196,42 +196,42 @@ no  * -> a/web,a/web2 TCP/80
 yes a/client -> a/web,a/web2 TCP/80
 `
 
-// clients applies the policy of onlyClients, deletes it when the test ends, and returns the case
-// with further rows.
-func (s *stage) clients(t *testing.T, rows string) reach.Case {
+// applyOnlyClients applies the policy of onlyClients, deletes it when the test ends, and returns
+// the case with further rows.
+func (s *policyWorld) applyOnlyClients(t *testing.T, rows string) reach.Case {
 	t.Helper()
 	c, err := reach.ReadCase(s.world, []byte(onlyClients+rows))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.give(t, s.manifest(t, "networking.k8s.io/v1", c.World.Policies[0]))
+	s.applyForTest(t, s.manifest(t, "networking.k8s.io/v1", c.World.Policies[0]))
 	return c
 }
 
 // label sets a pod's label to now, and to before when the test ends.
-func (s *stage) label(t *testing.T, pod, now, before string) {
+func (s *policyWorld) label(t *testing.T, pod, now, before string) {
 	t.Helper()
 	namespace, name, _ := strings.Cut(pod, "/")
 	set := func(label string) {
-		s.kubectl(t, "-n", s.place(namespace), "label", "--overwrite", "pod", name, label)
+		s.kubectl(t, "-n", s.namespaceOf(namespace), "label", "--overwrite", "pod", name, label)
 	}
 	t.Cleanup(func() { set(before) })
 	set(now)
 }
 
 // relabelled changes labels so that one pod is no longer a peer and another no longer selected.
-func (s *stage) relabelled(t *testing.T) {
-	s.await(t, s.clients(t, ""))
+func (s *policyWorld) relabelled(t *testing.T) {
+	s.await(t, s.applyOnlyClients(t, ""))
 	s.label(t, "a/client", "app=other", "app=client")
 	s.label(t, "a/web2", "app=other", "app=web")
 	begin := time.Now()
-	s.await(t, s.clients(t, "no a/client -> a/web TCP/80\nyes * -> a/web2 TCP/80\n"))
+	s.await(t, s.applyOnlyClients(t, "no a/client -> a/web TCP/80\nyes * -> a/web2 TCP/80\n"))
 	t.Logf("pods with other labels: holds after %.1f s", time.Since(begin).Seconds())
 }
 
-// late changes the policy of clients so that its peers are the pods with label late=yes in all
-// namespaces. Only b/client has that label.
-func (s *stage) late(t *testing.T, c reach.Case) {
+// checkLateLabel changes the policy of applyOnlyClients so that its peers are the pods with label
+// late=yes in all namespaces, and waits until it holds. Only b/client has that label.
+func (s *policyWorld) checkLateLabel(t *testing.T, c reach.Case) {
 	t.Helper()
 	peer := &c.World.Policies[0].Spec.Ingress[0].From[0]
 	peer.NamespaceSelector = &metav1.LabelSelector{}

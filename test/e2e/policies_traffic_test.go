@@ -24,25 +24,25 @@ func withTraffic(rows []reach.Row) []reach.Row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r reach.Row) bool { return r.Protocol == "sctp" })
 }
 
-// wrong tries all rows, from all ends at the same time, and returns an error with the rows that
+// checkRows tries all rows, from all ends at the same time, and returns an error with the rows that
 // differ, or nil.
-func (s *stage) wrong(t *testing.T, c reach.Case, rows []reach.Row) error {
+func (s *policyWorld) checkRows(t *testing.T, c reach.Case, rows []reach.Row) error {
 	t.Helper()
 	from := map[string][]reach.Row{}
 	for _, r := range rows {
 		from[r.From] = append(from[r.From], r)
 	}
 	ends := slices.Sorted(maps.Keys(from))
-	said := make([]error, len(ends))
+	errs := make([]error, len(ends))
 	var all sync.WaitGroup
 	for i, end := range ends {
-		all.Go(func() { said[i] = s.wrongFrom(c, end, from[end]) })
+		all.Go(func() { errs[i] = s.checkRowsFrom(c, end, from[end]) })
 	}
 	all.Wait()
-	return errors.Join(said...)
+	return errors.Join(errs...)
 }
 
-func (s *stage) wrongFrom(c reach.Case, end string, rows []reach.Row) error {
+func (s *policyWorld) checkRowsFrom(c reach.Case, end string, rows []reach.Row) error {
 	var lines []string
 	for _, r := range rows {
 		f, err := c.Flow(r)
@@ -52,7 +52,7 @@ func (s *stage) wrongFrom(c reach.Case, end string, rows []reach.Row) error {
 		lines = append(lines, fmt.Sprintln(r.Protocol, f.To, r.Port))
 	}
 	answers, err := s.probers.ask(end, func(ctx context.Context) *exec.Cmd {
-		return s.command(ctx, append(s.at(end), "reach")...)
+		return s.command(ctx, append(s.helloCommand(end), "reach")...)
 	}, lines)
 	if err != nil {
 		return fmt.Errorf("%s: %w", end, err)
@@ -100,7 +100,7 @@ func newProbers(t *testing.T) *probers {
 // ask makes an end try all lines and returns each line with its answer. If the prober fails, ask
 // stops it, and the next call starts another.
 func (p *probers) ask(end string, command func(context.Context) *exec.Cmd, lines []string) ([]string, error) {
-	one, err := p.at(end, command)
+	one, err := p.get(end, command)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func (p *probers) ask(end string, command func(context.Context) *exec.Cmd, lines
 	return answers, err
 }
 
-// at returns the prober of an end. It starts one if there is none.
-func (p *probers) at(end string, command func(context.Context) *exec.Cmd) (*prober, error) {
+// get returns the prober of an end. It starts one if there is none.
+func (p *probers) get(end string, command func(context.Context) *exec.Cmd) (*prober, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if one, ok := p.running[end]; ok {

@@ -27,8 +27,8 @@ func (l *lab) nodesReach(t *testing.T) {
 			t.Helper()
 			return l.run(t, "isthmus-lab", "exec", node, "--", "busybox", "sh", "-c", command)
 		}
-		carries(t, node+" to a pod on node1", a, from)
-		carries(t, node+" to a pod on node2", b, from)
+		checkTransfer(t, node+" to a pod on node1", a, from)
+		checkTransfer(t, node+" to a pod on node2", b, from)
 		until(t, time.Minute, func() error {
 			out, err := l.try(t, "isthmus-lab", "exec", node, "--", "busybox", "sh", "-c", fetch(both))
 			if err == nil && strings.TrimSpace(out) != fmt.Sprint(megabytes<<20) {
@@ -84,7 +84,7 @@ webhooks:
   clientConfig: {caBundle: %[1]s, service: {namespace: reach, name: hook}}
 `, cert, key))
 	l.ready(t, "reach/hook")
-	l.balanced(t, "reach/hook")
+	l.waitLoadBalancer(t, "reach/hook")
 	until(t, 2*time.Minute, func() error {
 		_, err := l.try(t, "kubectl", "-n", "reach", "create", "configmap", "welcome")
 		return err

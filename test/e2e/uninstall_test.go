@@ -31,12 +31,12 @@ func (l *lab) uninstall(t *testing.T, before []string) {
 		t.Fatal(err)
 	}
 	_, err = walk.Run(t.Context(), doc, walk.Options{
-		Dir: l.repo, Env: l.env, Timeout: walkPatience, Log: func(line string) { t.Log(line) },
+		Dir: l.repo, Env: l.env, Timeout: walkTimeout, Log: func(line string) { t.Log(line) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.sameTraces(t, l.noTraces(t))
+	l.compareTraces(t, l.checkNoTraces(t))
 	rows := l.rows(t)
 	if ours := neighbour.Ours(rows); len(ours) > 0 {
 		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
@@ -47,9 +47,9 @@ func (l *lab) uninstall(t *testing.T, before []string) {
 	l.run(t, "isthmus-lab", "up")
 }
 
-// noTraces returns the list of test/traces.sh for the nodes and the API server. It fails the
+// checkNoTraces returns the list of test/traces.sh for the nodes and the API server. It fails the
 // test if an entry belongs to Isthmus.
-func (l *lab) noTraces(t *testing.T) (traces []string) {
+func (l *lab) checkNoTraces(t *testing.T) (traces []string) {
 	t.Helper()
 	traces = strings.Split(l.run(t, "test/traces.sh"), "\n")
 	for _, line := range traces {
@@ -60,9 +60,9 @@ func (l *lab) noTraces(t *testing.T) (traces []string) {
 	return traces
 }
 
-// sameTraces compares after with the list from before the installation, which is the file
+// compareTraces compares after with the list from before the installation, which is the file
 // ISTHMUS_TRACES. It does nothing if that variable is not set.
-func (l *lab) sameTraces(t *testing.T, after []string) {
+func (l *lab) compareTraces(t *testing.T, after []string) {
 	t.Helper()
 	file := os.Getenv("ISTHMUS_TRACES")
 	if file == "" {
@@ -99,7 +99,7 @@ func (l *lab) uninstallCloud(t *testing.T) {
 	t.Log(l.kubectl(t, "ko", "cleanup", "--cluster", "lab", "--yes"))
 	l.kubectl(t, "-n", "kube-system", "delete", "secret", "isthmus-openstack")
 	l.kubectl(t, "delete", "-f", "deploy", "-f", "api/crds", "--ignore-not-found", "--timeout=150s")
-	l.noTraces(t)
+	l.checkNoTraces(t)
 	if ours := l.oursInOpenStack(t); len(ours) > 0 {
 		t.Errorf("ours, but still there:\n%s", strings.Join(ours, "\n"))
 	}
@@ -108,12 +108,12 @@ func (l *lab) uninstallCloud(t *testing.T) {
 	}
 	dir := filepath.Dir(l.variable("OS_CLIENT_CONFIG_FILE"))
 	cmd := l.command(t.Context(), openstack.Config{Dir: dir}.SyncArgv("log")...)
-	said, err := cmd.CombinedOutput()
+	output, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("compare Neutron with OVN: %v\n%s", err, said)
+		t.Fatalf("compare Neutron with OVN: %v\n%s", err, output)
 	}
 	own := strings.Fields(l.run(t, "env", "OS_CLOUD=admin", "openstack", "port", "list", "--router", "router1", "-f", "value", "-c", "ID"))
-	for line := range strings.Lines(string(said)) {
+	for line := range strings.Lines(string(output)) {
 		bad := strings.Contains(line, " WARNING ") || strings.Contains(line, " ERROR ")
 		if m := routerPort.FindStringSubmatch(line); bad && (m == nil || !slices.Contains(own, m[1])) {
 			t.Errorf("Neutron finds in OVN what is none of its own: %s", line)

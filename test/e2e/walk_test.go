@@ -18,26 +18,26 @@ import (
 // walkSharedOVN runs the walkthrough of profile shared-ovn.
 func (l *lab) walkSharedOVN(t *testing.T) {
 	l.leave(t, "net2") // left by "make demo" or by an interrupted walk
-	t.Cleanup(func() { l.prefix(t) })
-	l.walk(t, "docs/openstack-on-kubernetes.md", walkPatience)
+	t.Cleanup(func() { l.resetPrefix(t) })
+	l.walk(t, "docs/openstack-on-kubernetes.md", walkTimeout)
 }
 
 // walkBareMetal runs the walkthrough of profile neutron.
 func (l *lab) walkBareMetal(t *testing.T) {
-	l.leaveDemo(t)
-	t.Cleanup(func() { l.leaveDemo(t) })
-	l.walk(t, "docs/kuryr-bare-metal.md", walkPatience)
+	l.deleteDemo(t)
+	t.Cleanup(func() { l.deleteDemo(t) })
+	l.walk(t, "docs/kuryr-bare-metal.md", walkTimeout)
 }
 
-// pages runs the commands of documents that change nothing in the lab.
-func (l *lab) pages(t *testing.T, names ...string) {
+// walkDocuments runs the commands of documents that change nothing in the lab.
+func (l *lab) walkDocuments(t *testing.T, names ...string) {
 	for _, name := range names {
-		t.Run(name, func(t *testing.T) { l.walk(t, "docs/"+name+".md", walkPatience) })
+		t.Run(name, func(t *testing.T) { l.walk(t, "docs/"+name+".md", walkTimeout) })
 	}
 }
 
-// leaveDemo deletes the objects of the walkthrough and of "make demo PROFILE=neutron".
-func (l *lab) leaveDemo(t *testing.T) {
+// deleteDemo deletes the objects of the walkthrough and of "make demo PROFILE=neutron".
+func (l *lab) deleteDemo(t *testing.T) {
 	t.Helper()
 	l.kubectl(t, "delete", "service", "demo", "demo-udp", "demo-outside", "--ignore-not-found")
 	l.kubectl(t, "delete", "deployment", "demo", "--ignore-not-found")
@@ -52,11 +52,11 @@ func (l *lab) leaveDemo(t *testing.T) {
 	})
 }
 
-// walkPatience is the time limit of one command of a document.
-const walkPatience = 2 * time.Minute
+// walkTimeout is the time limit of one command of a document.
+const walkTimeout = 2 * time.Minute
 
 // walk runs the commands of a document and compares their output. See internal/walk.
-func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
+func (l *lab) walk(t *testing.T, page string, timeout time.Duration) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(l.repo, page))
 	if err != nil {
@@ -67,7 +67,7 @@ func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
 		t.Fatal(err)
 	}
 	_, err = walk.Run(t.Context(), doc, walk.Options{
-		Dir: t.TempDir(), Env: l.env, Timeout: patience,
+		Dir: t.TempDir(), Env: l.env, Timeout: timeout,
 		Log: func(line string) { t.Log(line) },
 	})
 	if err != nil {
@@ -75,8 +75,8 @@ func (l *lab) walk(t *testing.T, page string, patience time.Duration) {
 	}
 }
 
-// prefix resets the setting routerPortPrefix, which the document changes, to its default.
-func (l *lab) prefix(t *testing.T) {
+// resetPrefix resets the setting routerPortPrefix, which the document changes, to its default.
+func (l *lab) resetPrefix(t *testing.T) {
 	file := filepath.Join(t.TempDir(), settings.Key)
 	have := l.kubectl(t, "-n", settings.Namespace, "get", "configmap", settings.ConfigMap, "-o", `jsonpath={.data.isthmus\.yaml}`)
 	want := regexp.MustCompile(`(?m)^routerPortPrefix:.*\n?`).ReplaceAllString(have, "")

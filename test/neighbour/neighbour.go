@@ -30,10 +30,10 @@ func (r Row) Owner() string { return r.external(OwnerKey) }
 
 // Name returns the table, unit, key and name of one of our rows.
 func (r Row) Name() string {
-	return fmt.Sprintf("%s %s %s %v", r.Table, r.external("isthmus-unit"), r.external("isthmus-key"), or(r.Columns["name"]))
+	return fmt.Sprintf("%s %s %s %v", r.Table, r.external("isthmus-unit"), r.external("isthmus-key"), orDash(r.Columns["name"]))
 }
 
-func or(name any) any {
+func orDash(name any) any {
 	if name == nil {
 		return "-"
 	}
@@ -57,12 +57,12 @@ func (r Row) external(key string) string {
 
 // Read reads the whole northbound database at an address such as tcp:172.31.0.1:6641.
 func Read(ctx context.Context, address string) ([]Row, error) {
-	var said bytes.Buffer
+	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "ovsdb-client", "--format=json", "--timeout=20", "dump", address, "OVN_Northbound")
-	cmd.Stderr = &said
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ovsdb-client dump %s: %w: %s", address, err, said.String())
+		return nil, fmt.Errorf("ovsdb-client dump %s: %w: %s", address, err, stderr.String())
 	}
 	return Parse(out)
 }

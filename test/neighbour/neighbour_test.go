@@ -116,14 +116,14 @@ func TestRaisedTellsWhoDidNotCheckLiveness(t *testing.T) {
 {"data":[["g1","old",4,null],["","new",5,["map",[["neutron:liveness_check_at","10:01"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
 {"data":[["g1","old",null,["map",[["neutron:liveness_check_at","10:01"]]]],["","new",5,["map",[["neutron:liveness_check_at","10:01"],["k","v"]]]]],"headings":["row","action","nb_cfg","external_ids"]}
 `
-	got, seen, err := raised(strings.NewReader(printed))
+	got, seen, err := nbCfgChanges(strings.NewReader(printed))
 	if err != nil || !seen {
 		t.Fatalf("seen %v, %v", seen, err)
 	}
 	if diff := cmp.Diff([]string{"nb_cfg went from 4 to 5 without a liveness check of Neutron"}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if _, seen, _ := raised(strings.NewReader("")); seen {
+	if _, seen, _ := nbCfgChanges(strings.NewReader("")); seen {
 		t.Error("a row is seen where there is none")
 	}
 }

@@ -18,9 +18,9 @@ import (
 // increases nb_cfg alone.
 func Watch(ctx context.Context, address string) (stop func() ([]string, error), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	var printed, said bytes.Buffer
+	var printed, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "ovsdb-client", "--format=json", "monitor", address, "OVN_Northbound", "NB_Global", "nb_cfg,external_ids")
-	cmd.Stdout, cmd.Stderr = &printed, &said
+	cmd.Stdout, cmd.Stderr = &printed, &stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // SIGKILL would lose buffered output
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -29,9 +29,9 @@ func Watch(ctx context.Context, address string) (stop func() ([]string, error), 
 	return sync.OnceValues(func() ([]string, error) {
 		cancel()
 		_ = cmd.Wait() // the status is that of SIGTERM
-		changes, seen, err := raised(&printed)
+		changes, seen, err := nbCfgChanges(&printed)
 		if err == nil && !seen {
-			err = fmt.Errorf("ovsdb-client monitor %s showed no row of NB_Global: %s", address, said.String())
+			err = fmt.Errorf("ovsdb-client monitor %s showed no row of NB_Global: %s", address, stderr.String())
 		}
 		return changes, err
 	}), nil
@@ -44,9 +44,9 @@ type update struct {
 	Data     [][]any
 }
 
-// raised reads updates of NB_Global and returns those that changed nb_cfg alone. seen is true
+// nbCfgChanges reads updates of NB_Global and returns those that changed nb_cfg alone. seen is true
 // if there was a row.
-func raised(in io.Reader) (changes []string, seen bool, err error) {
+func nbCfgChanges(in io.Reader) (changes []string, seen bool, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
 	var last map[string]any
@@ -64,7 +64,7 @@ func raised(in io.Reader) (changes []string, seen bool, err error) {
 				continue // the old row has only the columns that changed
 			}
 			seen = true
-			if last != nil && fmt.Sprint(row["nb_cfg"]) != fmt.Sprint(last["nb_cfg"]) && checked(row) == checked(last) {
+			if last != nil && fmt.Sprint(row["nb_cfg"]) != fmt.Sprint(last["nb_cfg"]) && livenessCheckedAt(row) == livenessCheckedAt(last) {
 				changes = append(changes, fmt.Sprintf("nb_cfg went from %v to %v without a liveness check of Neutron", last["nb_cfg"], row["nb_cfg"]))
 			}
 			last = row
@@ -73,7 +73,7 @@ func raised(in io.Reader) (changes []string, seen bool, err error) {
 	return changes, seen, lines.Err()
 }
 
-// checked returns the time of Neutron's last liveness check, as text.
-func checked(row map[string]any) string {
+// livenessCheckedAt returns the time of Neutron's last liveness check, as text.
+func livenessCheckedAt(row map[string]any) string {
 	return Row{Columns: row}.external(livenessCheck)
 }

@@ -24,8 +24,8 @@ type tally struct {
 	passed, failed, skipped int
 	// ran is the number of started tests by package.
 	ran map[string]int
-	// wrong has the failures of builds and packages.
-	wrong []string
+	// failures has the failures of builds and packages.
+	failures []string
 	// printed is the output so far by package and test.
 	printed map[string][]string
 }
@@ -43,18 +43,18 @@ func (t *tally) read(in io.Reader) error {
 			fmt.Fprintln(t.out, lines.Text())
 			continue
 		}
-		t.take(e)
+		t.handle(e)
 	}
 	return lines.Err()
 }
 
-func (t *tally) take(e event) {
+func (t *tally) handle(e event) {
 	key := e.Package + " " + e.Test
 	switch e.Action {
 	case "build-output":
 		fmt.Fprint(t.out, e.Output)
 	case "build-fail":
-		t.wrong = append(t.wrong, "a package does not build")
+		t.failures = append(t.failures, "a package does not build")
 	case "run":
 		t.ran[e.Package]++
 	case "output":
@@ -79,7 +79,7 @@ func (t *tally) end(e event, key string) {
 		t.failed++
 	}
 	if e.Action != "pass" {
-		t.repeat(key)
+		t.printOutput(key)
 	} else if e.Elapsed >= slow {
 		fmt.Fprintf(t.out, "      %s (%.1f s)\n", e.Test, e.Elapsed)
 	}
@@ -90,18 +90,18 @@ func (t *tally) end(e event, key string) {
 func (t *tally) endPackage(e event, key string) {
 	switch {
 	case e.Action == "fail":
-		t.wrong = append(t.wrong, e.Package+" failed")
-		t.repeat(key)
+		t.failures = append(t.failures, e.Package+" failed")
+		t.printOutput(key)
 		fmt.Fprintf(t.out, "FAIL  %s (%.1f s)\n", e.Package, e.Elapsed)
 	case e.Action == "pass" && t.ran[e.Package] == 0:
-		t.wrong = append(t.wrong, e.Package+" ran no test")
+		t.failures = append(t.failures, e.Package+" ran no test")
 		fmt.Fprintf(t.out, "FAIL  %s: ran no test\n", e.Package)
 	case e.Action == "pass":
 		fmt.Fprintf(t.out, "ok    %s (%d tests, %.1f s)\n", e.Package, t.ran[e.Package], e.Elapsed)
 	}
 }
 
-func (t *tally) repeat(key string) {
+func (t *tally) printOutput(key string) {
 	for _, line := range t.printed[key] {
 		fmt.Fprint(t.out, line)
 	}
@@ -109,7 +109,7 @@ func (t *tally) repeat(key string) {
 
 // verdict returns an error with all reasons why the run did not pass, or nil.
 func (t *tally) verdict() error {
-	wrong := t.wrong
+	wrong := t.failures
 	if t.failed > 0 {
 		wrong = append(wrong, fmt.Sprintf("%d tests failed", t.failed))
 	}

@@ -54,9 +54,9 @@ func (l *lab) outsideMachines(t *testing.T, outside []*reach.Outside) {
 		t.Fatal(err)
 	}
 	a.makeNetwork(t)
-	a.open(t, machinesName)
+	a.allowIngress(t, machinesName)
 	for _, m := range outside {
-		a.machine(t, m)
+		a.create(t, m)
 	}
 }
 
@@ -71,8 +71,8 @@ func must[T any](t *testing.T, what string) func(T, error) T {
 	}
 }
 
-// later calls take to delete something when the test ends. It accepts the HTTP status 404.
-func later(t *testing.T, what string, take func(context.Context) error) {
+// onCleanup calls take to delete something when the test ends. It accepts the HTTP status 404.
+func onCleanup(t *testing.T, what string, take func(context.Context) error) {
 	t.Cleanup(func() {
 		err := take(context.WithoutCancel(t.Context()))
 		if err != nil && !gophercloud.ResponseCodeIs(err, 404) {
@@ -86,7 +86,7 @@ func (a *machines) makeNetwork(t *testing.T) {
 	ctx, c := t.Context(), a.tenant.ServiceClient
 	a.router = a.run(t, "openstack", "router", "show", openstack.Router, "-f", "value", "-c", "id")
 	a.network = must[*networks.Network](t, "network")(networks.Create(ctx, c, networks.CreateOpts{Name: machinesName}).Extract()).ID
-	later(t, "network", func(ctx context.Context) error { return networks.Delete(ctx, c, a.network).ExtractErr() })
+	onCleanup(t, "network", func(ctx context.Context) error { return networks.Delete(ctx, c, a.network).ExtractErr() })
 	gateway := machinesPrefix.Addr().As4()
 	gateway[3] = 254
 	text := netip.AddrFrom4(gateway).String()
@@ -94,39 +94,39 @@ func (a *machines) makeNetwork(t *testing.T) {
 		NetworkID: a.network, Name: machinesName, CIDR: machinesPrefix.String(), IPVersion: 4, GatewayIP: &text,
 	}).Extract()).ID
 	must[*routers.InterfaceInfo](t, "router interface")(routers.AddInterface(ctx, c, a.router, routers.AddInterfaceOpts{SubnetID: subnet}).Extract())
-	later(t, "router interface", func(ctx context.Context) error {
+	onCleanup(t, "router interface", func(ctx context.Context) error {
 		return routers.RemoveInterface(ctx, c, a.router, routers.RemoveInterfaceOpts{SubnetID: subnet}).Err
 	})
 }
 
-// group returns the id of a security group that allows no ingress. It creates the group if
+// ensureGroup returns the id of a security group that allows no ingress. It creates the group if
 // needed.
-func (a *machines) group(t *testing.T, name string) string {
+func (a *machines) ensureGroup(t *testing.T, name string) string {
 	t.Helper()
 	if id, made := a.groups[name]; made {
 		return id
 	}
 	ctx, c := t.Context(), a.tenant.ServiceClient
 	id := must[*groups.SecGroup](t, "security group")(groups.Create(ctx, c, groups.CreateOpts{Name: name}).Extract()).ID
-	later(t, "security group "+name, func(ctx context.Context) error { return groups.Delete(ctx, c, id).ExtractErr() })
+	onCleanup(t, "security group "+name, func(ctx context.Context) error { return groups.Delete(ctx, c, id).ExtractErr() })
 	a.groups[name] = id
 	return id
 }
 
-// open allows all ingress to a group, because the cases test the pods' groups only.
-func (a *machines) open(t *testing.T, group string) {
+// allowIngress allows all ingress to a group, because the cases test the pods' groups only.
+func (a *machines) allowIngress(t *testing.T, group string) {
 	t.Helper()
 	must[*rules.SecGroupRule](t, "rule")(rules.Create(t.Context(), a.tenant.ServiceClient, rules.CreateOpts{
-		SecGroupID: a.group(t, group), Direction: rules.DirIngress, EtherType: rules.EtherType4,
+		SecGroupID: a.ensureGroup(t, group), Direction: rules.DirIngress, EtherType: rules.EtherType4,
 	}).Extract())
 }
 
-// machine creates a port and its network namespace.
-func (a *machines) machine(t *testing.T, m *reach.Outside) {
+// create creates a port and its network namespace.
+func (a *machines) create(t *testing.T, m *reach.Outside) {
 	t.Helper()
-	ids := []string{a.group(t, machinesName)}
+	ids := []string{a.ensureGroup(t, machinesName)}
 	for _, name := range m.SecurityGroups {
-		ids = append(ids, a.group(t, name))
+		ids = append(ids, a.ensureGroup(t, name))
 	}
 	p := must[*ports.Port](t, "port of "+m.Name)(ports.Create(t.Context(), a.admin.ServiceClient, portsbinding.CreateOptsExt{
 		HostID: machinesHost,
@@ -135,7 +135,7 @@ func (a *machines) machine(t *testing.T, m *reach.Outside) {
 			FixedIPs: []ports.IP{{IPAddress: m.Addr.String()}},
 		},
 	}).Extract())
-	later(t, "port of "+m.Name, func(ctx context.Context) error { return ports.Delete(ctx, a.admin.ServiceClient, p.ID).ExtractErr() })
+	onCleanup(t, "port of "+m.Name, func(ctx context.Context) error { return ports.Delete(ctx, a.admin.ServiceClient, p.ID).ExtractErr() })
 	on := func(argv ...string) string {
 		return a.run(t, append([]string{"isthmus-lab", "exec", machinesHost, "--"}, argv...)...)
 	}

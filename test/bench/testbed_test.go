@@ -32,8 +32,8 @@ const (
 	demo      = "localhost/isthmus-demo:1"
 )
 
-// bed is the running lab under measurement.
-type bed struct {
+// testbed is the running lab under measurement.
+type testbed struct {
 	*labenv.Lab
 	kube kubernetes.Interface
 	runs int
@@ -45,7 +45,7 @@ type bed struct {
 	bursts int
 }
 
-func open(t *testing.T, node string) *bed {
+func open(t *testing.T, node string) *testbed {
 	t.Helper()
 	lab, err := labenv.Find(t.Context())
 	if err != nil {
@@ -64,7 +64,7 @@ func open(t *testing.T, node string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{Lab: lab, kube: kube, runs: 3, node: node, control: api.Hostname()}
+	b := &testbed{Lab: lab, kube: kube, runs: 3, node: node, control: api.Hostname()}
 	if text := os.Getenv("ISTHMUS_BENCH_RUNS"); text != "" {
 		if b.runs, err = strconv.Atoi(text); err != nil || b.runs < 1 {
 			t.Fatalf("ISTHMUS_BENCH_RUNS=%s: a number", text)
@@ -74,7 +74,7 @@ func open(t *testing.T, node string) *bed {
 	return b
 }
 
-func (b *bed) makeNamespace(t *testing.T) {
+func (b *testbed) makeNamespace(t *testing.T) {
 	t.Helper()
 	_, err := b.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -92,32 +92,32 @@ func (b *bed) makeNamespace(t *testing.T) {
 	})
 }
 
-// until repeats is every 0.1 s until it returns true. After patience it fails the test with the
-// text or. It is for state without events.
-func (b *bed) until(t *testing.T, patience time.Duration, or string, is func() bool) {
+// until repeats is every 0.1 s until it returns true. After the timeout it fails the test with
+// the text or. It is for state without events.
+func (b *testbed) until(t *testing.T, timeout time.Duration, or string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !is(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, or)
+			t.Fatalf("not within %s: %s", timeout, or)
 		}
 	}
 }
 
 // run runs a command in the lab's environment and returns its standard output.
-func (b *bed) run(t *testing.T, argv ...string) string {
+func (b *testbed) run(t *testing.T, argv ...string) string {
 	t.Helper()
-	var said strings.Builder
+	var stderr strings.Builder
 	cmd := b.Command(t.Context(), argv...)
-	cmd.Stderr = &said
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, said.String())
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, stderr.String())
 	}
 	return strings.TrimSpace(string(out))
 }
 
 // lines runs a command until the test ends and returns its output lines, each with its time.
-func (b *bed) lines(t *testing.T, argv ...string) <-chan line {
+func (b *testbed) lines(t *testing.T, argv ...string) <-chan line {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := b.Command(ctx, argv...)
@@ -128,15 +128,15 @@ func (b *bed) lines(t *testing.T, argv ...string) <-chan line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := make(chan line, 1000)
+	stderr := make(chan line, 1000)
 	go func() {
-		defer close(said)
+		defer close(stderr)
 		for in := bufio.NewScanner(out); in.Scan(); {
-			said <- line{time.Now(), in.Text()}
+			stderr <- line{time.Now(), in.Text()}
 		}
 	}()
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	return said
+	return stderr
 }
 
 type line struct {
@@ -156,7 +156,7 @@ func (s sample) has(label, value string) bool {
 
 // controllers returns the addresses of all controllers. If no controller is a pod, it runs on the
 // host of the API server.
-func (b *bed) controllers(t *testing.T) []string {
+func (b *testbed) controllers(t *testing.T) []string {
 	t.Helper()
 	pods, err := b.kube.CoreV1().Pods(settings.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=isthmus-controller"})
 	if err != nil {
@@ -175,7 +175,7 @@ func (b *bed) controllers(t *testing.T) []string {
 }
 
 // metrics returns the samples of all controllers. Only the leader has Isthmus' own metrics.
-func (b *bed) metrics(t *testing.T) []sample {
+func (b *testbed) metrics(t *testing.T) []sample {
 	t.Helper()
 	var all []sample
 	for _, address := range b.controllers(t) {
@@ -205,7 +205,7 @@ func parse(text io.Reader) []sample {
 // calls returns the number of calls to OpenStack so far: path for which a pod or a user waited,
 // and background for the others. Calls to Octavia are left out, because no pod waits for them.
 // Services whose pods are not ready on a busy machine cause such calls.
-func (b *bed) calls(t *testing.T) (path, background float64) {
+func (b *testbed) calls(t *testing.T) (path, background float64) {
 	t.Helper()
 	for _, s := range b.metrics(t) {
 		switch {
@@ -220,7 +220,7 @@ func (b *bed) calls(t *testing.T) (path, background float64) {
 }
 
 // ready returns the number of ready ports in the node's fullest port pool.
-func (b *bed) ready(t *testing.T) int {
+func (b *testbed) ready(t *testing.T) int {
 	t.Helper()
 	most := 0.0
 	for _, s := range b.metrics(t) {

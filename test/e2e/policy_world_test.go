@@ -21,9 +21,9 @@ import (
 	"github.com/isthmus-cni/isthmus/internal/reach"
 )
 
-// policyWorlds is the number of copies of the cases' world. While one copy waits for dropped
+// worldCopies is the number of copies of the cases' world. While one copy waits for dropped
 // packets, Neutron works for the other. Two copies suffice to keep Neutron busy.
-const policyWorlds = 2
+const worldCopies = 2
 
 // worldLabel is the label of namespaces with the copy to which they belong.
 const worldLabel = "world"
@@ -31,27 +31,27 @@ const worldLabel = "world"
 // listening are the ports on which every end answers: all ports of all cases.
 var listening = strings.Fields("tcp/80 tcp/81 tcp/8079 tcp/8080 tcp/8082 tcp/8085 tcp/8086 udp/53 udp/54 udp/80 udp/8080")
 
-// stage is one copy of the cases' world in the lab. The copies share nodes and machines.
-type stage struct {
+// policyWorld is one copy of the cases' world in the lab. The copies share nodes and machines.
+type policyWorld struct {
 	*lab
 	world reach.World
 	// policies are the policies of the present or last case.
 	policies []*netv1.NetworkPolicy
 	// suffix is the suffix of the names of this copy's namespaces in the lab.
 	suffix string
-	// purges counts the purges of the switches' caches for all copies. See look.
+	// purges counts the purges of the switches' caches for all copies. See tryRows.
 	purges *atomic.Int32
 	// probers try connections from the ends.
 	probers *probers
 }
 
-// stages creates the worlds, and the machines and nodes that answer all of them. Only the first
+// createWorlds creates the worlds, and the machines and nodes that answer all of them. Only the first
 // world has Services.
-func (l *lab) stages(t *testing.T) []*stage {
+func (l *lab) createWorlds(t *testing.T) []*policyWorld {
 	t.Helper()
-	worlds, purges := make([]*stage, policyWorlds), new(atomic.Int32)
+	worlds, purges := make([]*policyWorld, worldCopies), new(atomic.Int32)
 	for i := range worlds {
-		worlds[i] = &stage{lab: l, suffix: fmt.Sprint(i + 1), purges: purges, probers: newProbers(t)}
+		worlds[i] = &policyWorld{lab: l, suffix: fmt.Sprint(i + 1), purges: purges, probers: newProbers(t)}
 		worlds[i].read(t, i == 0)
 	}
 	var all sync.WaitGroup
@@ -63,12 +63,12 @@ func (l *lab) stages(t *testing.T) []*stage {
 	if t.Failed() {
 		t.FailNow()
 	}
-	worlds[0].listen(t)
+	worlds[0].startListeners(t)
 	return worlds
 }
 
 // read reads the world of the cases. It drops the Services unless services is true.
-func (s *stage) read(t *testing.T, services bool) {
+func (s *policyWorld) read(t *testing.T, services bool) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.repo, policyCases, "world.yaml"))
 	if err != nil {
@@ -86,12 +86,12 @@ func (s *stage) read(t *testing.T, services bool) {
 }
 
 // build creates namespaces, Services and pods, and records their addresses.
-func (s *stage) build(t *testing.T) {
+func (s *policyWorld) build(t *testing.T) {
 	t.Helper()
 	var objects strings.Builder
 	var names []string
 	for _, n := range s.world.Namespaces {
-		names = append(names, s.place(n.Name))
+		names = append(names, s.namespaceOf(n.Name))
 		objects.WriteString(s.manifest(t, "v1", n))
 	}
 	t.Cleanup(func() { s.kubectl(t, append([]string{"delete", "namespace", "--ignore-not-found"}, names...)...) })
@@ -101,16 +101,16 @@ func (s *stage) build(t *testing.T) {
 	}
 	s.apply(t, objects.String())
 	for _, v := range s.world.Services {
-		v.Spec.ClusterIP = s.clusterIP(t, s.place(v.Namespace)+"/"+v.Name)
+		v.Spec.ClusterIP = s.clusterIP(t, s.namespaceOf(v.Namespace)+"/"+v.Name)
 	}
-	s.start(t, s.world.Pods)
+	s.startPods(t, s.world.Pods)
 }
 
-// place returns the namespace in the lab for a namespace of the cases.
-func (s *stage) place(namespace string) string { return namespace + "-" + s.suffix }
+// namespaceOf returns the namespace in the lab for a namespace of the cases.
+func (s *policyWorld) namespaceOf(namespace string) string { return namespace + "-" + s.suffix }
 
 // manifest returns an object in this copy's namespace as YAML.
-func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string {
+func (s *policyWorld) manifest(t *testing.T, version string, o runtime.Object) string {
 	t.Helper()
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
@@ -120,9 +120,9 @@ func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string 
 	delete(fields, "status")
 	metadata := fields["metadata"].(map[string]any)
 	if namespace, ok := metadata["namespace"].(string); ok {
-		metadata["namespace"] = s.place(namespace)
+		metadata["namespace"] = s.namespaceOf(namespace)
 	} else { // a Namespace; the API server sets the label with its name
-		metadata["name"] = s.place(metadata["name"].(string))
+		metadata["name"] = s.namespaceOf(metadata["name"].(string))
 		set := metadata["labels"].(map[string]any)
 		delete(set, corev1.LabelMetadataName)
 		set[worldLabel] = s.suffix
@@ -134,9 +134,9 @@ func (s *stage) manifest(t *testing.T, version string, o runtime.Object) string 
 	return string(text) + "---\n"
 }
 
-// give applies objects and deletes them when the test ends. It does not wait for the deletion:
-// objects that are being deleted must not change the next case.
-func (s *stage) give(t *testing.T, objects string) {
+// applyForTest applies objects and deletes them when the test ends. It does not wait for the
+// deletion: objects that are being deleted must not change the next case.
+func (s *policyWorld) applyForTest(t *testing.T, objects string) {
 	t.Helper()
 	if objects == "" {
 		return
@@ -146,8 +146,8 @@ func (s *stage) give(t *testing.T, objects string) {
 	s.kubectl(t, "apply", "-f", file)
 }
 
-// start creates pods that answer on all ports, and records their addresses.
-func (s *stage) start(t *testing.T, pods []*corev1.Pod) {
+// startPods creates pods that answer on all ports, and records their addresses.
+func (s *policyWorld) startPods(t *testing.T, pods []*corev1.Pod) {
 	t.Helper()
 	var objects strings.Builder
 	for _, p := range pods {
@@ -158,16 +158,16 @@ func (s *stage) start(t *testing.T, pods []*corev1.Pod) {
 		run.Spec.Containers[0].Command = append([]string{"hello"}, listening...)
 		objects.WriteString(s.manifest(t, "v1", run))
 	}
-	s.give(t, objects.String())
+	s.applyForTest(t, objects.String())
 	for _, p := range pods {
-		name := s.place(p.Namespace) + "/" + p.Name
+		name := s.namespaceOf(p.Namespace) + "/" + p.Name
 		s.ready(t, name)
 		p.Status.PodIPs = []corev1.PodIP{{IP: s.address(t, name)}}
 	}
 }
 
-// listen starts the program hello on nodes and machines until the test ends.
-func (s *stage) listen(t *testing.T) {
+// startListeners starts the program hello on nodes and machines until the test ends.
+func (s *policyWorld) startListeners(t *testing.T) {
 	t.Helper()
 	var ends []string
 	for _, n := range s.world.Nodes {
@@ -180,24 +180,24 @@ func (s *stage) listen(t *testing.T) {
 	var all sync.WaitGroup
 	t.Cleanup(func() { cancel(); all.Wait() })
 	for _, end := range ends {
-		cmd := s.command(ctx, append(s.at(end), listening...)...)
-		var said bytes.Buffer
-		cmd.Stderr = &said
+		cmd := s.command(ctx, append(s.helloCommand(end), listening...)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		all.Go(func() {
 			if err := cmd.Wait(); ctx.Err() == nil {
-				t.Errorf("%s does not answer any more: %v\n%s", end, err, said.String())
+				t.Errorf("%s does not answer any more: %v\n%s", end, err, stderr.String())
 			}
 		})
 	}
 }
 
-// at returns the command that runs the program hello at an end: a pod, a node or a machine.
-func (s *stage) at(end string) []string {
+// helloCommand returns the command that runs the program hello at an end: a pod, a node or a machine.
+func (s *policyWorld) helloCommand(end string) []string {
 	if namespace, pod, is := strings.Cut(end, "/"); is {
-		return []string{"kubectl", "-n", s.place(namespace), "exec", "-i", pod, "--", "hello"}
+		return []string{"kubectl", "-n", s.namespaceOf(namespace), "exec", "-i", pod, "--", "hello"}
 	}
 	hello := filepath.Join(s.repo, "bin", "hello")
 	if strings.HasPrefix(end, "node") {
